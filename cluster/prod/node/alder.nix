@@ -1,0 +1,11 @@
+{
+  imports = [ ../hardware/uefi-disk.nix ];
+
+  cluster.nodes.alder = {
+    site = "lyon";
+    role = "server";
+    tags = [ "storage" ];
+    address.ipv4 = "192.0.2.11";
+    address.ipv6 = "2001:db8:1::11";
+  };
+}

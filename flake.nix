@@ -1,0 +1,46 @@
+{
+  description = "NixOS clusters that run Consul and Nomad: configured, deployed and kept";
+
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
+
+  outputs =
+    { self, nixpkgs }:
+    let
+      inherit (nixpkgs) lib;
+
+      systems = [
+        "x86_64-linux"
+        "aarch64-linux"
+        "x86_64-darwin"
+        "aarch64-darwin"
+      ];
+
+      perSystem = lib.genAttrs systems (
+        system: import ./nix/per-system.nix { inherit self nixpkgs system; }
+      );
+      collect = output: lib.mapAttrs (_: outputs: outputs.${output}) perSystem;
+
+      ours = self.lib.mkClusters { dir = ./cluster; };
+    in
+    {
+      lib.mkClusters = import ./nix/lib/mk-clusters.nix { inherit nixpkgs; };
+
+      inherit (ours) clusters nixosConfigurations;
+
+      nixosModules = rec {
+        nixcfg = {
+          imports = [
+            ./nix/model
+            ./nix/modules
+          ];
+        };
+        default = nixcfg;
+      };
+
+      packages = collect "packages";
+      apps = collect "apps";
+      devShells = collect "devShells";
+      formatter = collect "formatter";
+      checks = collect "checks";
+    };
+}

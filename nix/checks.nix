@@ -1,0 +1,10 @@
+# `nix flake check`.
+{
+  lib,
+  pkgs,
+  self,
+  system,
+}:
+{
+  package = self.packages.${system}.nixcfg;
+}

@@ -1,0 +1,147 @@
+# One cluster: its model, evaluated from its files alone, and the systems of its nodes.
+{
+  lib,
+  nixpkgs,
+  dir,
+  name,
+  modules,
+  specialArgs,
+}:
+let
+  root = dir + "/${name}";
+
+  # How a file is called in messages: as the operator sees it from the root of the repository.
+  label = "${baseNameOf (toString dir)}/${name}";
+
+  # Names of the files `<name>.nix` in a folder of the cluster.
+  namesIn =
+    folder:
+    if builtins.pathExists (root + "/${folder}") then
+      map (lib.removeSuffix ".nix") (
+        lib.attrNames (
+          lib.filterAttrs (file: type: type != "directory" && lib.hasSuffix ".nix" file) (
+            builtins.readDir (root + "/${folder}")
+          )
+        )
+      )
+    else
+      [ ];
+
+  siteNames = namesIn "site";
+  nodeNames = namesIn "node";
+
+  clusterFile = root + "/cluster.nix";
+  siteFile = site: root + "/site/${site}.nix";
+  nodeFile = node: root + "/node/${node}.nix";
+
+  # The model as some of the files say it. They are NixOS modules and may set anything of NixOS as well: whatever is not
+  # below `cluster` is not looked at, and never evaluated.
+  evaluate =
+    files:
+    (lib.evalModules {
+      specialArgs = {
+        modulesPath = "${nixpkgs}/nixos/modules";
+      }
+      // specialArgs;
+      modules = [
+        ../model
+        {
+          _module.check = false;
+          _module.args.pkgs = throw "cluster.* of ${label} is made of `pkgs`: the model of a cluster is plain data, for which no package set is evaluated";
+          cluster.name = name;
+        }
+      ]
+      ++ modules
+      ++ [ clusterFile ]
+      ++ files;
+    }).config.cluster;
+
+  whole = evaluate [ ];
+
+  # The site a node names decides which file its other settings are read with, so it is read first.
+  siteOf = lib.genAttrs nodeNames (
+    node:
+    let
+      declared = (evaluate [ (nodeFile node) ]).nodes;
+    in
+    declared.${node}.site
+      or (throw "${label}/node/${node}.nix does not set cluster.nodes.${node}.site")
+  );
+
+  ofSite = lib.genAttrs siteNames (site: evaluate [ (siteFile site) ]);
+  ofNode = lib.genAttrs nodeNames (
+    node:
+    evaluate [
+      { cluster.nodeName = node; }
+      (siteFile siteOf.${node})
+      (nodeFile node)
+    ]
+  );
+
+  sites = lib.mapAttrs (site: model: model.sites.${site} or (siteDefaults site)) ofSite;
+  siteDefaults = site: (evaluate [ { cluster.sites.${site} = { }; } ]).sites.${site};
+  nodes = lib.mapAttrs (node: model: model.nodes.${node}) ofNode;
+
+  problems = import ./problems.nix {
+    inherit
+      lib
+      label
+      siteNames
+      nodeNames
+      siteOf
+      sites
+      nodes
+      ofSite
+      ofNode
+      ;
+  };
+
+  # Everything wrong at once, before anything is made of it.
+  checked =
+    value:
+    if problems == [ ] then
+      value
+    else
+      throw "cluster ‘${name}’ cannot be used:\n${lib.concatMapStrings (problem: "- ${problem}\n") problems}";
+in
+{
+  data = checked (
+    import ./data.nix {
+      inherit
+        lib
+        name
+        whole
+        sites
+        nodes
+        ofNode
+        ofSite
+        ;
+    }
+  );
+
+  systems = lib.genAttrs nodeNames (
+    node:
+    nixpkgs.lib.nixosSystem {
+      inherit specialArgs;
+      modules = [
+        ../model
+        ../modules
+        {
+          cluster = {
+            inherit name;
+            nodeName = node;
+            # What only all files together say is the same in every node's evaluation.
+            sites = lib.mkForce (checked sites);
+            nodes = lib.mkForce (checked nodes);
+          };
+        }
+      ]
+      ++ modules
+      ++ [
+        clusterFile
+        (siteFile siteOf.${node})
+        (nodeFile node)
+      ];
+    }
+  );
+}

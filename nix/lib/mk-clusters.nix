@@ -1,0 +1,47 @@
+# `lib.mkClusters`: a folder of clusters → what the tool reads (`clusters`) and what the nodes run (`nixosConfigurations`).
+#
+#   dir          folder with one folder a cluster: cluster.nix, site/<site>.nix, node/<node>.nix
+#   modules      NixOS modules for every node of every cluster
+#   specialArgs  further arguments of all modules
+#   nixpkgs      the package set's flake; this flake's own unless given
+{ nixpkgs }:
+let
+  default = nixpkgs;
+in
+{
+  dir,
+  modules ? [ ],
+  specialArgs ? { },
+  nixpkgs ? default,
+}:
+let
+  inherit (nixpkgs) lib;
+
+  names = lib.attrNames (
+    lib.filterAttrs (
+      name: type: type == "directory" && builtins.pathExists (dir + "/${name}/cluster.nix")
+    ) (builtins.readDir dir)
+  );
+
+  clusters = lib.genAttrs names (
+    name:
+    import ./cluster.nix {
+      inherit
+        lib
+        nixpkgs
+        dir
+        name
+        modules
+        specialArgs
+        ;
+    }
+  );
+in
+{
+  clusters = lib.mapAttrs (_: cluster: cluster.data) clusters;
+
+  nixosConfigurations = lib.concatMapAttrs (
+    name: cluster:
+    lib.mapAttrs' (node: system: lib.nameValuePair "${name}-${node}" system) cluster.systems
+  ) clusters;
+}

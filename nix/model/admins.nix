@@ -1,0 +1,49 @@
+{ lib, ... }:
+let
+  inherit (lib) mkOption types;
+  own = import ../lib/types.nix { inherit lib; };
+
+  admin = types.submodule (
+    { name, ... }:
+    {
+      options = {
+        keys = mkOption {
+          type = types.listOf own.sshPublicKey;
+          default = [ ];
+          example = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0lP7tJCyVnUvS4lU3Vu0yyTUtPnjTNs7TN8f7RFqkS alice@example.org" ];
+          description = "SSH public keys with which the administrator logs in.";
+        };
+
+        passwordFile = mkOption {
+          type = types.strMatching "/.+" // {
+            description = "absolute path on the node, as a string";
+          };
+          default = "/var/lib/nixcfg/passwords/${name}";
+          defaultText = lib.literalExpression ''"/var/lib/nixcfg/passwords/<name>"'';
+          example = "/persist/passwords/alice";
+          description = ''
+            File on the node that holds the hash of the administrator's password and nothing else; `deploy-passwords`
+            writes it. It must be on a file system that outlives reboots and is mounted before users are made.
+          '';
+        };
+      };
+    }
+  );
+in
+{
+  options.cluster = mkOption {
+    type = types.submodule {
+      options.admins = mkOption {
+        type = types.attrsOf admin;
+        default = { };
+        example = {
+          alice.keys = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0lP7tJCyVnUvS4lU3Vu0yyTUtPnjTNs7TN8f7RFqkS alice@example.org" ];
+        };
+        description = ''
+          Administrators: each has an account in group `wheel`, logs in by SSH key and becomes root by sudo with a password.
+          Said in `cluster.nix` they are on every node, said in a site's file on the nodes of that site alone.
+        '';
+      };
+    };
+  };
+}

@@ -1,0 +1,95 @@
+{ lib, ... }:
+let
+  inherit (lib) mkOption types;
+  own = import ../lib/types.nix { inherit lib; };
+
+  node = types.submodule {
+    options = {
+      site = mkOption {
+        type = own.label;
+        example = "lyon";
+        description = "Site of the node: the name of a file in `site/`, without its suffix.";
+      };
+
+      system = mkOption {
+        type = types.enum [
+          "x86_64-linux"
+          "aarch64-linux"
+        ];
+        default = "x86_64-linux";
+        example = "aarch64-linux";
+        description = "Platform of the node.";
+      };
+
+      role = mkOption {
+        type = types.enum [
+          "server"
+          "client"
+        ];
+        default = "client";
+        example = "server";
+        description = ''
+          `server`: the node votes in the raft of Consul and of Nomad. A cluster has an odd number of them, three or five
+          as a rule. Every node, of either role, runs jobs.
+        '';
+      };
+
+      tags = mkOption {
+        type = types.listOf own.label;
+        default = [ ];
+        example = [ "storage" ];
+        description = "Words by which operations select nodes (`@storage`), and jobs too.";
+      };
+
+      address = {
+        ipv4 = mkOption {
+          type = types.nullOr own.ipv4;
+          default = null;
+          example = "192.0.2.11";
+          description = "IPv4 address of the node in its site.";
+        };
+        ipv6 = mkOption {
+          type = types.nullOr own.ipv6;
+          default = null;
+          example = "2001:db8:1::11";
+          description = "IPv6 address of the node.";
+        };
+      };
+
+      ssh = {
+        user = mkOption {
+          type = types.nullOr own.userName;
+          default = null;
+          example = "deploy";
+          description = "User to log in as; null is the operator's own name or the environment's `SSH_USER`.";
+        };
+        port = mkOption {
+          type = types.port;
+          default = 22;
+          example = 2222;
+          description = "Port on which the node's SSH server listens.";
+        };
+      };
+    };
+  };
+in
+{
+  options.cluster = mkOption {
+    type = types.submodule {
+      options.nodes = mkOption {
+        type = types.attrsOf node;
+        default = { };
+        example = {
+          alder = {
+            site = "lyon";
+            address.ipv4 = "192.0.2.11";
+          };
+        };
+        description = ''
+          The nodes of the cluster. `node/<node>.nix` sets `cluster.nodes.<node>`. In a node's configuration all nodes of
+          the cluster are here, complete.
+        '';
+      };
+    };
+  };
+}

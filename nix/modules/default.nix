@@ -1,0 +1,10 @@
+# What the model of a cluster becomes on a node.
+{
+  imports = [
+    ./host.nix
+    ./admins.nix
+    ./ssh.nix
+    ./nix.nix
+    ./journal.nix
+  ];
+}

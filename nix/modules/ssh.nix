@@ -1,0 +1,17 @@
+# Remote access: by key, as an administrator, never as root.
+{ config, lib, ... }:
+let
+  node = config.cluster.nodes.${config.cluster.nodeName};
+in
+{
+  services.openssh = {
+    enable = true;
+    ports = [ node.ssh.port ];
+    settings = {
+      PasswordAuthentication = false;
+      KbdInteractiveAuthentication = false;
+      PermitRootLogin = "no";
+      X11Forwarding = lib.mkDefault false;
+    };
+  };
+}

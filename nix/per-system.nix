@@ -1,0 +1,38 @@
+# Every output of the flake that exists once a system.
+{
+  self,
+  nixpkgs,
+  system,
+}:
+let
+  inherit (nixpkgs) lib;
+
+  pkgs = import nixpkgs {
+    inherit system;
+    config.allowUnfreePredicate = import ./lib/unfree.nix { inherit lib; };
+  };
+in
+rec {
+  packages = rec {
+    nixcfg = pkgs.callPackage ./package.nix { };
+    default = nixcfg;
+  };
+
+  apps = import ./apps.nix {
+    inherit lib pkgs;
+    inherit (packages) nixcfg;
+  };
+
+  devShells.default = import ./dev-shell.nix { inherit pkgs; };
+
+  formatter = import ./formatter.nix { inherit pkgs; };
+
+  checks = import ./checks.nix {
+    inherit
+      lib
+      pkgs
+      self
+      system
+      ;
+  };
+}
