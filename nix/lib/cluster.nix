@@ -89,7 +89,7 @@ let
       siteNames
       nodeNames
       siteOf
-      sites
+      whole
       nodes
       ofSite
       ofNode

@@ -5,7 +5,7 @@
   siteNames,
   nodeNames,
   siteOf,
-  sites,
+  whole,
   nodes,
   ofSite,
   ofNode,
@@ -65,6 +65,58 @@ let
     node: nodes.${node}.address.ipv4 == null && nodes.${node}.address.ipv6 == null
   ) nodeNames;
 
+  select = import ./select.nix { inherit lib nodes; };
+
+  secretsAt = lib.concatMap (
+    node: lib.mapAttrsToList (secret: settings: { inherit node secret settings; }) ofNode.${node}.secrets
+  ) nodeNames;
+
+  # Each once, though every node has them.
+  unmatchedSelectors = lib.unique (
+    lib.concatMap (
+      { secret, settings, ... }:
+      map (word: "the secret ‘${secret}’ is for ‘${word}’, which is no node; nodes: ${quote nodeNames}") (
+        select.unmatched settings.nodes
+      )
+    ) secretsAt
+  );
+
+  # One secret has one file and one way to be made. Nodes that say different things about it cannot both be right.
+  differingSecrets = lib.concatLists (
+    lib.mapAttrsToList
+      (
+        secret: at:
+        lib.optional (lib.any (other: other.settings != (lib.head at).settings) at)
+          "the secret ‘${secret}’ is declared differently for ${quote (map (other: other.node) at)}: give them different names"
+      )
+      (lib.groupBy (one: one.secret) secretsAt)
+  );
+
+  withoutCommand = lib.unique (
+    lib.concatMap (
+      { secret, settings, ... }:
+      lib.optional ((settings.generator == "command") != (settings.command != [ ])) (
+        if settings.command == [ ] then
+          "the secret ‘${secret}’ has the generator ‘command’, but cluster.secrets.${secret}.command is empty"
+        else
+          "the secret ‘${secret}’ has a command, but its generator is ‘${settings.generator}’: set it to ‘command’"
+      )
+    ) secretsAt
+  );
+
+  localPorts = lib.concatMap (
+    port:
+    let
+      holders = lib.attrNames (lib.filterAttrs (_: forward: forward.localPort == port) whole.forwards);
+    in
+    lib.optional (lib.length holders > 1)
+      "the forwards ${quote holders} have the same local port ${toString port}"
+  ) (lib.unique (lib.mapAttrsToList (_: forward: forward.localPort) whole.forwards));
+
+  outsideOverlay = lib.optionals whole.wireguard.enable (
+    lib.filter (node: nodes.${node}.wireguard.address == null) nodeNames
+  );
+
   withoutAdmin = lib.filter (
     node: lib.all (admin: admin.keys == [ ]) (lib.attrValues ofNode.${node}.admins)
   ) nodeNames;
@@ -72,6 +124,13 @@ let
   ofModel =
     duplicates "the IPv4 address" (node: present [ node.address.ipv4 ])
     ++ duplicates "the IPv6 address" (node: present [ node.address.ipv6 ])
+    ++ duplicates "the overlay's address" (node: present [ node.wireguard.address ])
+    ++ duplicates "the WireGuard key" (node: present [ node.wireguard.publicKey ])
+    ++ map (node: "${nodeAt node} has no address in the overlay: set cluster.nodes.${node}.wireguard.address") outsideOverlay
+    ++ unmatchedSelectors
+    ++ differingSecrets
+    ++ withoutCommand
+    ++ localPorts
     ++ map (node: "${nodeAt node} has no address: set cluster.nodes.${node}.address.ipv4 or .ipv6") withoutAddress
     ++ lib.optional (servers == [ ])
       "no node has the role ‘server’: Consul and Nomad need one, and three to outlive the loss of one"

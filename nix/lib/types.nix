@@ -27,4 +27,16 @@ in
   userName = matching "userName" "user name of lower-case letters, digits, hyphens and underscores (at most 31)" "[a-z_][a-z0-9_-]{0,30}";
 
   passPrefix = matching "passPrefix" "path in the password store, without a slash at either end" "[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*";
+
+  wireguardKey = matching "wireguardKey" "WireGuard key: 32 bytes in base64" "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=";
+
+  endpoint = matching "endpoint" "host:port" "([A-Za-z0-9.-]+|\\[[0-9a-f:.]+]):[0-9]{1,5}";
+
+  # A string, not a Nix path: a path would be copied to the store, where everyone can read it.
+  nodePath = types.addCheck (types.strMatching "/[^\n]+") (path: !lib.hasPrefix builtins.storeDir path) // {
+    name = "nodePath";
+    description = "absolute path on the node, as a string, outside the Nix store";
+  };
+
+  unit = matching "unit" "name of a systemd unit with its suffix" "[A-Za-z0-9:_.@\\-]+[.](service|socket|target|timer|path)";
 }

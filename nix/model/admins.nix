@@ -15,9 +15,7 @@ let
         };
 
         passwordFile = mkOption {
-          type = types.strMatching "/.+" // {
-            description = "absolute path on the node, as a string";
-          };
+          type = own.nodePath;
           default = "/var/lib/nixcfg/passwords/${name}";
           defaultText = lib.literalExpression ''"/var/lib/nixcfg/passwords/<name>"'';
           example = "/persist/passwords/alice";

@@ -6,5 +6,12 @@
     ./sites.nix
     ./nodes.nix
     ./admins.nix
+    ./wireguard.nix
+    ./pki.nix
+    ./secrets.nix
+    ./consul.nix
+    ./nomad.nix
+    ./apps.nix
+    ./forwards.nix
   ];
 }

@@ -1,0 +1,29 @@
+{ lib, ... }:
+let
+  inherit (lib) mkOption types;
+  own = import ../lib/types.nix { inherit lib; };
+in
+{
+  options.cluster = mkOption {
+    type = types.submodule {
+      options.apps.order = mkOption {
+        type = types.listOf own.label;
+        default = [
+          "core"
+          "frontend"
+          "telemetry"
+          "garage"
+          "directory"
+        ];
+        example = [
+          "core"
+          "frontend"
+        ];
+        description = ''
+          Apps (folders of `app/`) that `deploy-apps` starts one after the other, in this order; the others follow in the
+          order of their names. An app that has no folder is passed over.
+        '';
+      };
+    };
+  };
+}
