@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# Names, paths and small helpers that every part of the lab uses. Sourced by checks/lab/lab.
+
+CACHE=${NIXCFG_LAB_DIR:-/var/cache/nixcfg-lab}
+LAB=${LAB:-lab}
+RUN=/run/nixcfg-lab           # what is true until the machine restarts: numbers, locks
+STATE=$CACHE/labs/$LAB        # this lab's disks, host keys, ssh_config
+KEY=$CACHE/key/id_ed25519     # the administrators' key, the same in all labs
+FAULTS=$RUN/$LAB.faults      # what is wrong with the cables now
+HUB=nixcfg.$LAB               # network namespace of the bridge
+
+say() { printf '%s\n' "$*" >&2; }
+die() { printf 'lab: %s\n' "$*" >&2; exit 1; }
+usage_error() { printf 'lab: %s\n(see checks/lab/lab --help)\n' "$*" >&2; exit 2; }
+
+# Milliseconds of a clock, for what the lab prints about itself.
+now_ms() { local t=${EPOCHREALTIME/[.,]/}; echo $((t / 1000)); }
+seconds() { printf '%d.%02d s' $(($1 / 1000)) $(($1 % 1000 / 10)); }
+
+# wait_until SECONDS COMMAND…: true as soon as COMMAND is, false when the time is over.
+wait_until() {
+    local end=$(($(now_ms) + $1 * 1000))
+    shift
+    until "$@"; do
+        (($(now_ms) < end)) || return 1
+        sleep 0.05
+    done
+}
+
+need_root() { [ "$(id -u)" = 0 ] || die "must run as root: it makes namespaces, mounts and loop devices"; }
+
+check_lab_name() {
+    [[ $LAB =~ ^[a-z0-9]{1,20}$ ]] || usage_error "LAB='$LAB': a lab's name is 1 to 20 of a-z and 0-9"
+}
+
+# with_lock NAME COMMAND…: COMMAND while no other process of any lab holds NAME. The descriptor is closed on exec of
+# long-running children by their starter (node_start).
+with_lock() {
+    local name=$1 fd
+    shift
+    mkdir -p "$RUN"
+    exec {fd}>"$RUN/$name.lock"
+    flock -w 300 "$fd" || die "another lab command has held $RUN/$name.lock for 5 minutes"
+    LOCK_FDS+=("$fd")
+    "$@"
+    unset 'LOCK_FDS[-1]'
+    exec {fd}>&-
+}
+LOCK_FDS=()
+
+# write_file FILE: standard input becomes FILE in one step.
+write_file() {
+    local new=$1.new.$BASHPID
+    cat >"$new" && mv -f "$new" "$1"
+}
+
+# The Debian archive: as given, or as this machine's own apt has it, or (on a machine that is not Debian) debootstrap's default.
+debian_mirror() {
+    if [ -n "${NIXCFG_LAB_MIRROR:-}" ]; then
+        echo "$NIXCFG_LAB_MIRROR"
+    else
+        local own
+        # shellcheck disable=SC2016 # apt's own variables
+        own=$(apt-get indextargets --format '$(ORIGIN) $(COMPONENT) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
+            awk '$1 == "Debian" && $2 == "main" && $3 !~ /-/ { print $4; exit }')
+        [ -n "$own" ] || own=$(sed -n 's/^DEF_MIRROR="\(.*\)"$/\1/p' "$(command -v debootstrap)")
+        [ -n "$own" ] || die "no Debian mirror in apt's configuration: set NIXCFG_LAB_MIRROR"
+        echo "$own"
+    fi
+}

@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# `lab setup`: the host's packages and the root that all nodes are laid over.
+
+# command package: what is called, and the package that brings it.
+HOST_NEEDS='debootstrap debootstrap
+systemd-nspawn systemd-container
+ip iproute2
+mkfs.ext4 e2fsprogs
+ssh openssh-client
+ssh-keygen openssh-client
+nix nix-bin
+patchelf patchelf
+xz xz-utils
+git git
+jq jq
+pass pass
+gpg gnupg
+python3 python3-minimal
+unshare util-linux
+losetup mount'
+
+install_now() { DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; }
+
+apt_install() {
+    local log=$CACHE/apt.log
+    mkdir -p "$CACHE"
+    say "lab: installing $*"
+    install_now "$@" >"$log" 2>&1 && return
+    if ! { apt-get -q update && install_now "$@"; } >"$log" 2>&1; then # the lists were missing or old
+        tail -n 20 "$log" >&2
+        die "apt-get could not install $*"
+    fi
+}
+
+host_packages() {
+    local command package missing=()
+    while read -r command package; do
+        command -v "$command" >/dev/null || [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
+    done <<<"$HOST_NEEDS"
+    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+}
+
+root_hash() { (cd "$HERE" && sha256sum root.sh node/* bare/nixos-version bare/bin/* | sha256sum | cut -c1-16); }
+root_dir() { echo "$CACHE/root-$(root_hash)"; }
+
+# Roots of earlier recipes, where no disk is laid over them any more.
+remove_old_roots() {
+    local root
+    for root in "$CACHE"/root-*/; do
+        root=${root%/}
+        [ "$root" = "$1" ] || readlink "$CACHE"/labs/*/nodes/*/base | grep -qx "$root" || rm -rf "$root"
+    done
+}
+
+build_root() {
+    local dir log=$CACHE/root.log started mirror
+    dir=$(root_dir)
+    [ ! -d "$dir" ] || return 0
+    [ -n "$(ls -A /var/lib/apt/lists 2>/dev/null)" ] || apt-get -q update >"$log" 2>&1 || die "apt-get update failed: see $log"
+    mirror=$(debian_mirror)
+    say "lab: building the nodes' root (once; about a minute; log in $log)"
+    started=$(now_ms)
+    rm -rf "$CACHE"/root-*.partial
+    mkdir -p "$dir.partial"
+    # A mount and a process namespace of its own: whatever interrupts it, no mount and no process is left.
+    unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
+        "$HERE/root.sh" "$dir.partial" "$mirror" >"$log" 2>&1 </dev/null ||
+        { tail -n 20 "$log" >&2; die "the nodes' root could not be built: see $log"; }
+    mv "$dir.partial" "$dir"
+    remove_old_roots "$dir"
+    say "lab: root ready after $(seconds $(($(now_ms) - started)))"
+}
+
+make_key() {
+    [ ! -f "$KEY" ] || return 0
+    install -d -m 700 "${KEY%/*}"
+    rm -f "$KEY.new" "$KEY.new.pub"
+    ssh-keygen -q -t ed25519 -N '' -C nixcfg-lab -f "$KEY.new"
+    mv "$KEY.new.pub" "$KEY.pub"
+    mv "$KEY.new" "$KEY"
+}
+
+cmd_setup() {
+    need_root
+    with_lock setup setup_locked
+}
+
+setup_locked() {
+    mkdir -p "$CACHE"
+    host_packages
+    make_key
+    build_root
+}

@@ -1,0 +1,142 @@
+# shellcheck shell=bash
+# Nix as on the operator's machine: without the network, with a folder in the place of the flake's nixpkgs, in the machine's own
+# version or in one of three that are in use.
+
+NIXPKGS_DIR=${NIXPKGS:-$HERE/nixpkgs}
+
+# version of the client: the Debian suite that has it
+client_suite() {
+    case $1 in
+    2.8) echo bookworm ;;
+    2.26) echo trixie ;;
+    2.34) echo sid ;;
+    *) usage_error "no Nix client $1: there are 2.8, 2.26 and 2.34" ;;
+    esac
+}
+
+nix_config() {
+    printf '%s\n' 'experimental-features = nix-command flakes' 'substituters =' 'flake-registry =' 'sandbox = false' \
+        'build-users-group =' 'warn-dirty = false'
+}
+
+cmd_nix() {
+    local client=''
+    if [ "${1:-}" = --client ]; then
+        client=${2:?}
+        shift 2
+    fi
+    [ $# -gt 0 ] || usage_error "nix: which command?"
+    lab_nix "$client" "$@"
+}
+
+# lab_nix CLIENT ARGS…: CLIENT '' is the machine's own.
+lab_nix() {
+    local client=$1 words=1
+    shift
+    case $1 in
+    eval | build | run | develop | shell | print-dev-env | path-info | copy | log | edit | search | bundle | why-depends | fmt | repl) ;;
+    flake)
+        words=2
+        case ${2:-} in check | show | metadata | info | lock | archive) ;; *) words=0 ;; esac
+        ;;
+    derivation | show-derivation | profile) [ "$1" = show-derivation ] || words=2 ;;
+    *) words=0 ;;
+    esac
+    [[ " $* " != *" --expr "* && " $* " != *" --file "* && " $* " != *" -f "* ]] || words=0 # no flake is meant
+    local head=("${@:1:words}") rest=("${@:words+1}") override=()
+    if [ "$words" = 0 ]; then
+        head=() rest=("$@")
+    else
+        [ -e "$NIXPKGS_DIR/flake.nix" ] || die "no flake in $NIXPKGS_DIR to take in the place of nixpkgs"
+        override=(--override-input nixpkgs "path:$NIXPKGS_DIR")
+    fi
+    if [ -n "$client" ]; then
+        in_client "$client" nix "${head[@]}" "${override[@]}" "${rest[@]}"
+    else
+        NIX_CONFIG=$(nix_config) nix "${head[@]}" "${override[@]}" "${rest[@]}"
+    fi
+}
+
+cmd_client() {
+    [ $# -ge 2 ] || usage_error "client: VERSION COMMAND…"
+    in_client "$@"
+}
+
+# in_client VERSION COMMAND…: COMMAND with that Nix first on PATH, a /nix of its own in a mount namespace of its own and a
+# HOME of its own.
+in_client() {
+    local version=$1 dir
+    shift
+    need_root
+    client_suite "$version" >/dev/null
+    dir=$CACHE/client/$version
+    with_lock "client-$version" build_client "$version"
+    mkdir -p /nix "$dir/nix" "$dir/home" "$dir/conf"
+    # Cargo and rustup keep what they have in the old HOME.
+    local cargo=${CARGO_HOME:-$HOME/.cargo} rustup=${RUSTUP_HOME:-$HOME/.rustup}
+    # shellcheck disable=SC2016 # expanded by the shell that is started
+    NIX_CONFIG=$(nix_config) NIX_CONF_DIR=$dir/conf PATH=$dir/bin:$PATH \
+        CARGO_HOME=$cargo RUSTUP_HOME=$rustup HOME=$dir/home \
+        XDG_CACHE_HOME=$dir/home/.cache XDG_CONFIG_HOME=$dir/home/.config XDG_STATE_HOME=$dir/home/.local/state \
+        unshare --mount --propagation private sh -euc 'mount --bind "$0" /nix; exec "$@"' "$dir/nix" "$@"
+}
+
+build_client() {
+    local version=$1 dir=$CACHE/client/$1 new log
+    [ ! -x "$dir/bin/nix" ] || return 0
+    log=$CACHE/client-$version.log
+    new=$dir.partial
+    say "lab: fetching Nix $version from Debian $(client_suite "$version") (once; log in $log)"
+    rm -rf "$new" "${dir:?}/bin" "${dir:?}/lib"
+    mkdir -p "$new"
+    { fetch_client "$(client_suite "$version")" "$new" && relocate_client "$new" "$dir"; } >"$log" 2>&1 </dev/null ||
+        { tail -n 20 "$log" >&2; die "Nix $version could not be made: see $log"; }
+    mkdir -p "$dir"
+    mv "$new/lib" "$dir/lib"
+    mv "$new/bin" "$dir/bin" # last: it is what is looked for
+    rm -rf "$new"
+    say "lab: $("$dir/bin/nix" --version)"
+}
+
+# Downloads a suite's nix-bin and all it depends on, by an apt of its own that knows nothing of what this machine has installed.
+fetch_client() {
+    local suite=$1 new=$2 package
+    mkdir -p "$new/apt/lists/partial" "$new/apt/cache/archives/partial" "$new/tree"
+    : >"$new/apt/status"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) $suite main" >"$new/apt/sources.list"
+    local apt=(apt-get -q -y -o Dir::State="$new/apt" -o Dir::State::lists="$new/apt/lists" -o Dir::State::status="$new/apt/status"
+        -o Dir::Cache="$new/apt/cache" -o Dir::Etc::SourceList="$new/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null -o Acquire::Languages=none
+        -o Debug::NoLocking=true -o APT::Sandbox::User=root)
+    "${apt[@]}" update || return
+    "${apt[@]}" install --download-only --no-install-recommends nix-bin || return
+    for package in "$new"/apt/cache/archives/*.deb; do
+        case ${package##*/} in
+        perl* | *-doc_* | dpkg_* | debconf_* | tar_*) ;;
+        *) dpkg-deb -x "$package" "$new/tree" || return ;;
+        esac
+    done
+}
+
+# The program and its libraries out of the suite's tree, bound to each other; DIR is where they will stand.
+relocate_client() {
+    local new=$1 dir=$2 loader path='' found name
+    mkdir -p "$new/bin" "$new/lib"
+    loader=$(basename "$(patchelf --print-interpreter "$new/tree/usr/bin/nix")")
+    for found in "$new"/tree/usr/bin/nix "$new"/tree/usr/lib/nix/*.so; do
+        [ ! -e "$found" ] || patchelf --remove-rpath "$found" || return # 2.8's leads to the machine's own libraries
+    done
+    for found in "$new"/tree/{usr/,}lib/*-linux-gnu* "$new/tree/usr/lib/nix"; do [ ! -d "$found" ] || path+=$found: ; done
+    found=$(find "$new/tree" -name "$loader" | head -n 1)
+    cp -L "$found" "$new/lib/$loader" || return
+    "$new/lib/$loader" --inhibit-cache --library-path "$path" --list "$new/tree/usr/bin/nix" |
+        awk '$3 ~ /^\// { print $3 }' >"$new/needs" || return
+    while read -r found; do
+        [[ $found == "$new"/* ]] || { echo "$found is not of the suite"; return 1; }
+        cp -Ln "$found" "$new/lib/" || return
+    done <"$new/needs"
+    cp "$new/tree/usr/bin/nix" "$new/bin/nix" || return
+    patchelf --set-interpreter "$dir/lib/$loader" --force-rpath --set-rpath "$dir/lib" "$new/bin/nix" || return
+    for name in nix-build nix-channel nix-collect-garbage nix-copy-closure nix-daemon nix-env nix-hash nix-instantiate nix-prefetch-url \
+        nix-shell nix-store; do ln -s nix "$new/bin/$name"; done
+}

@@ -1,0 +1,136 @@
+# shellcheck shell=bash
+# Nodes: their disks, starting, stopping, reaching.
+
+DISK_SIZE=${NIXCFG_LAB_DISK:-2G}
+
+# register_node NAME IPV4 IPV6 ADMINS: what `up` was told of a node; - is none, ADMINS is separated by commas.
+register_node() {
+    local node=$1 ipv4=$2 ipv6=$3 admins=$4 dir=$STATE/nodes/$1 index=1
+    mkdir -p "$dir"
+    if [ ! -e "$dir/index" ]; then
+        while cat "$STATE"/nodes/*/index 2>/dev/null | grep -qx "$index"; do index=$((index + 1)); done
+        [ "$index" -le 200 ] || die "200 nodes are too many"
+        echo "$index" | write_file "$dir/index"
+    fi
+    echo "$ipv4 $ipv6" | write_file "$dir/addresses"
+    node_users "$admins" | (umask 077 && write_file "$dir/users")
+    if [ ! -e "$dir/ssh_host_ed25519_key" ]; then
+        rm -f "$dir/hostkey" "$dir/hostkey.pub"
+        ssh-keygen -q -t ed25519 -N '' -C "$node" -f "$dir/hostkey"
+        mv "$dir/hostkey.pub" "$dir/ssh_host_ed25519_key.pub"
+        mv "$dir/hostkey" "$dir/ssh_host_ed25519_key"
+    fi
+}
+
+# alice is on every node; each administrator has a password of his own, which the lab makes no secret of.
+node_users() {
+    local user
+    for user in $(tr ',' '\n' <<<"alice,$1" | sed 's/^-$//' | awk 'NF && !seen[$0]++'); do
+        if [ "$user" = alice ]; then echo "alice wonderland"; else echo "$user wonderland-$user"; fi
+    done
+}
+
+known_node() { [ -e "$STATE/nodes/$1/index" ] || die "no node $1 in lab $LAB (there are: $(all_nodes | tr '\n' ' '))"; }
+node_running() { cgroup_busy "$1"; }
+need_running() {
+    known_node "$1"
+    node_running "$1" || die "$1 does not run (checks/lab/lab up, or fault $1 start)"
+}
+
+# A bare disk, where there is none; also where the root it was laid over is gone.
+node_disk() {
+    local node=$1 dir=$STATE/nodes/$1
+    if [ -e "$dir/disk.img" ] && [ -d "$(readlink -f "$dir/base")" ]; then
+        [ "$(readlink "$dir/base")" = "$(root_dir)" ] ||
+            say "lab: $node keeps its disk, made from an older root ('reset $node' for a new one)"
+        return
+    fi
+    rm -f "$dir/disk.new"
+    truncate -s "$DISK_SIZE" "$dir/disk.new"
+    mkfs.ext4 -q -m 0 "$dir/disk.new" # none of it kept back for root: full is full
+    ln -sfn "$(root_dir)" "$dir/base"
+    mv "$dir/disk.new" "$dir/disk.img"
+}
+
+node_start() {
+    local node=$1 dir=$STATE/nodes/$1 fd
+    ! node_running "$node" || return 0
+    [ -d "$(root_dir)" ] || die "the nodes' root is not built: run checks/lab/lab setup"
+    cgroup_remove "$node"
+    hub_up
+    node_disk "$node"
+    # Nothing of the caller stays open in the node: neither locks nor pipes.
+    (
+        for fd in "${LOCK_FDS[@]}"; do exec {fd}>&-; done
+        cgroup_join "$node"
+        cd /
+        exec env LAB="$LAB" NIXCFG_LAB_DIR="$CACHE" setsid "$HERE/supervise.sh" "$node"
+    ) </dev/null >>"$dir/console.log" 2>&1 &
+    wait_until 10 node_running "$node" || die "$node: its first process does not run (see $dir/console.log)"
+}
+
+# As a power cut: no process of it goes on. Its network stays, so that it refuses connections.
+node_kill() { cgroup_kill "$1"; }
+
+node_reset() {
+    cgroup_kill "$1"
+    rm -f "$STATE/nodes/$1/disk.img" "$STATE/nodes/$1/console.log"
+}
+
+login_works() { ssh -F "$STATE/ssh_config" -o ConnectTimeout=1 "$1" true >/dev/null 2>&1 </dev/null; }
+
+# await_login NODE SECONDS: prints how long it took since SINCE_MS.
+await_login() {
+    if wait_until "$2" login_works "$1"; then
+        say "lab: $1 answers after $(seconds $(($(now_ms) - SINCE_MS)))"
+    else
+        say "lab: $1 does not answer after $2 s; the end of its console:"
+        tail -n 15 "$STATE/nodes/$1/console.log" >&2
+        return 1
+    fi
+}
+
+# node_enter NODE COMMAND…: as root inside it, by its namespaces and not by its sshd.
+node_enter() {
+    local node=$1 init
+    shift
+    need_running "$node"
+    init=$(cgroup_init "$node")
+    [ -n "$init" ] || die "$node is starting or stopping: it has no process 1"
+    nsenter --target "$init" --mount --uts --ipc --net --pid --cgroup -- /usr/bin/env -i TERM="${TERM:-dumb}" LANG=C.UTF-8 \
+        HOME=/root USER=root PATH=/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
+
+write_ssh_files() {
+    local node ipv4 ipv6
+    {
+        for node in $(all_nodes); do
+            printf 'Host %s\n  HostName %s\n' "$node" "$(node_address "$node")"
+        done
+        printf 'Host *\n  User alice\n  IdentityFile %s\n  IdentitiesOnly yes\n  BatchMode yes\n' "$KEY"
+        printf '  StrictHostKeyChecking yes\n  UserKnownHostsFile %s\n  GlobalKnownHostsFile /dev/null\n' "$STATE/known_hosts"
+    } | write_file "$STATE/ssh_config"
+    for node in $(all_nodes); do
+        read -r ipv4 ipv6 <"$STATE/nodes/$node/addresses"
+        printf '%s,%s' "$node" "$(node_address "$node")"
+        [ "$ipv4" = - ] || printf ',%s' "$ipv4"
+        [ "$ipv6" = - ] || printf ',%s' "$ipv6"
+        printf ' %s\n' "$(cut -d' ' -f1,2 "$STATE/nodes/$node/ssh_host_ed25519_key.pub")"
+    done | write_file "$STATE/known_hosts"
+}
+
+cmd_ssh() { exec ssh -F "$STATE/ssh_config" "$@"; }
+
+cmd_root() {
+    local node=$1
+    shift
+    need_root
+    [ $# -gt 0 ] || set -- bash -l
+    node_enter "$node" "$@"
+}
+
+cmd_logs() {
+    need_root
+    cat "$STATE/nodes/$1/console.log"
+    [ -z "$(cgroup_init "$1")" ] || node_enter "$1" journalctl --no-pager
+}

@@ -1,0 +1,58 @@
+#!/bin/bash
+# supervise.sh NODE: runs one node until it is switched off, booting it again when it reboots. Started by `lab up` inside the
+# node's control group; LAB and NIXCFG_LAB_DIR as for the lab. With --boot, one boot in the mount namespace made for it: the disk
+# and the root are mounted for the node alone and are gone with its last process.
+set -euo pipefail
+HERE=$(dirname "$(readlink -f "$0")")
+# shellcheck source=common.sh
+. "$HERE/common.sh"
+# shellcheck source=net.sh
+. "$HERE/net.sh"
+
+main() {
+    local node=$1 status
+    while :; do
+        net_fresh "$node"
+        status=0
+        unshare --mount --propagation private "$HERE/supervise.sh" --boot "$node" || status=$?
+        [ "$status" = 133 ] || exit "$status" # systemd-nspawn's way to say that the node wants to reboot
+    done
+}
+
+boot() {
+    local node=$1 dir=$STATE/nodes/$1
+    mkdir -p "$dir/disk" "$dir/root"
+    # The machine may not lose power in the life of a lab, its processes may: no write barriers.
+    mount -o loop,barrier=0 "$dir/disk.img" "$dir/disk"
+    [ -e "$dir/disk/ready" ] || rm -rf "$dir/disk/upper" "$dir/disk/work"
+    mkdir -p "$dir/disk/upper" "$dir/disk/work"
+    mount -t overlay -o "lowerdir=$(readlink "$dir/base"),upperdir=$dir/disk/upper,workdir=$dir/disk/work" lab "$dir/root"
+    if [ ! -e "$dir/disk/ready" ]; then
+        install_node "$node" "$dir" "$dir/root"
+        : >"$dir/disk/ready"
+    fi
+    export UNIFIED_CGROUP_HIERARCHY=1 # the node sees cgroup v2 alone, whatever the machine has
+    exec systemd-nspawn --quiet --directory="$dir/root" --machine="$node" --register=no --keep-unit --boot --console=pipe \
+        --network-namespace-path="/run/netns/$(node_ns "$node")" --capability=CAP_NET_ADMIN \
+        --resolv-conf=off --timezone=off --link-journal=no
+}
+
+# What an installation gives a machine: a name, an identity, host keys and the administrators.
+install_node() {
+    local node=$1 dir=$2 root=$3 user password
+    echo "$node" >"$root/etc/hostname"
+    printf '127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n' "$node" >"$root/etc/hosts"
+    tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
+    install -m 600 "$dir/ssh_host_ed25519_key" "$root/etc/ssh/"
+    install -m 644 "$dir/ssh_host_ed25519_key.pub" "$root/etc/ssh/"
+    while read -r user password; do
+        chroot "$root" useradd --create-home --shell /bin/bash --groups sudo,wheel "$user"
+        printf '%s:%s\n' "$user" "$password" | chroot "$root" chpasswd
+        install -d -m 700 "$root/home/$user/.ssh"
+        install -m 600 "$KEY.pub" "$root/home/$user/.ssh/authorized_keys"
+        chroot "$root" chown -R "$user:" "/home/$user/.ssh"
+    done <"$dir/users"
+}
+
+if [ "$1" = --boot ]; then boot "$2"; else main "$1"; fi
+exit
