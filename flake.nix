@@ -32,6 +32,7 @@
           imports = [
             ./nix/model
             ./nix/modules
+            ./nix/modules/nixpkgs.nix
           ];
         };
         default = nixcfg;

@@ -126,6 +126,7 @@ in
       modules = [
         ../model
         ../modules
+        ../modules/nixpkgs.nix
         {
           cluster = {
             inherit name;

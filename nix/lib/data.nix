@@ -26,7 +26,7 @@ in
 {
   schema = 1;
   inherit name;
-  inherit (whole) domain secretsPrefix;
+  inherit (whole) domain secretsPrefix mutableUsers;
 
   sites = lib.mapAttrs (_: site: {
     inherit (site)

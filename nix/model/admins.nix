@@ -31,6 +31,17 @@ in
 {
   options.cluster = mkOption {
     type = types.submodule {
+      options.mutableUsers = mkOption {
+        type = types.bool;
+        default = true;
+        example = false;
+        description = ''
+          Whether users and passwords made by hand on a node stay. It is also the setting that cannot lock anyone out: with
+          immutable users, an administrator whose password file is missing on a node is locked there at the next
+          activation, which is why `deploy-nixos` refuses to activate such a system.
+        '';
+      };
+
       options.admins = mkOption {
         type = types.attrsOf admin;
         default = { };

@@ -11,6 +11,7 @@
     ./secrets.nix
     ./consul.nix
     ./nomad.nix
+    ./remote-unlock.nix
     ./apps.nix
     ./forwards.nix
   ];

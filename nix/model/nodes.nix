@@ -56,6 +56,16 @@ let
         };
       };
 
+      interface = mkOption {
+        type = types.nullOr (types.strMatching "[a-zA-Z0-9_.-]{1,15}");
+        default = null;
+        example = "eno1";
+        description = ''
+          Network interface that gets the node's addresses and the site's gateways. null leaves the interfaces to what else
+          configures them (DHCP, by default), and the addresses here only tell how the node is reached.
+        '';
+      };
+
       ssh = {
         user = mkOption {
           type = types.nullOr own.userName;

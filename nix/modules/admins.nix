@@ -1,21 +1,20 @@
 # The administrators' accounts.
 { config, lib, ... }:
 let
-  inherit (config.cluster) admins;
+  inherit (config.cluster) admins mutableUsers;
 in
 {
-  # Users that were made by hand, and passwords that were set by hand, stay. It is also what cannot lock anyone out: with
-  # immutable users an administrator whose password file is missing is locked at the next activation, on every node at
-  # once; with mutable ones the file is read when the account is made, and deploy-passwords makes later changes effective.
-  # Accounts that leave the configuration are removed in both cases.
-  users.mutableUsers = lib.mkDefault true;
-
-  users.users = lib.mapAttrs (_: admin: {
-    isNormalUser = true;
-    extraGroups = [ "wheel" ];
-    openssh.authorizedKeys = { inherit (admin) keys; };
-    hashedPasswordFile = admin.passwordFile;
-  }) admins;
+  # With mutable users a password file is read when the account is made, and deploy-passwords makes later changes
+  # effective; with immutable ones it is read at every activation. Accounts that leave the configuration go in both cases.
+  users = {
+    inherit mutableUsers;
+    users = lib.mapAttrs (_: admin: {
+      isNormalUser = true;
+      extraGroups = [ "wheel" ];
+      openssh.authorizedKeys = { inherit (admin) keys; };
+      hashedPasswordFile = admin.passwordFile;
+    }) admins;
+  };
 
   security.sudo = {
     enable = true;

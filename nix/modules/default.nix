@@ -6,5 +6,14 @@
     ./ssh.nix
     ./nix.nix
     ./journal.nix
+    ./network.nix
+    ./firewall.nix
+    ./wireguard.nix
+    ./secrets.nix
+    ./pki.nix
+    ./consul.nix
+    ./nomad.nix
+    ./dns.nix
+    ./remote-unlock.nix
   ];
 }

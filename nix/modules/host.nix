@@ -2,11 +2,8 @@
 { config, lib, ... }:
 let
   inherit (config) cluster;
-  node = cluster.nodes.${cluster.nodeName};
 in
 {
-  nixpkgs.hostPlatform = lib.mkDefault node.system;
-
   networking = {
     hostName = cluster.nodeName;
     inherit (cluster) domain;

@@ -1,0 +1,82 @@
+# From outside, only SSH and the overlay get in. What the nodes say to each other is let in from the overlay, or, where there
+# is none, from the addresses of the other nodes alone.
+{ config, lib, ... }:
+let
+  inherit (config) cluster;
+  others = removeAttrs cluster.nodes [ cluster.nodeName ];
+
+  consul = {
+    # Server RPC, gossip, API.
+    tcp = [
+      8300
+      8301
+      cluster.consul.httpsPort
+    ];
+    udp = [ 8301 ];
+  };
+  nomad = {
+    # API, RPC, gossip.
+    tcp = [
+      cluster.nomad.httpPort
+      4647
+      4648
+    ];
+    udp = [ 4648 ];
+    # What the ports that jobs ask for are taken from.
+    jobs = {
+      from = 20000;
+      to = 32000;
+    };
+  };
+
+  tcp = lib.optionals cluster.consul.enable consul.tcp ++ lib.optionals cluster.nomad.enable nomad.tcp;
+  udp = lib.optionals cluster.consul.enable consul.udp ++ lib.optionals cluster.nomad.enable nomad.udp;
+  ranges = lib.optional cluster.nomad.enable nomad.jobs;
+
+  addressesOf =
+    family: lib.filter (address: address != null) (lib.mapAttrsToList (_: node: node.address.${family}) others);
+
+  iptables =
+    command: address:
+    let
+      list = separator: ports: lib.concatStringsSep "," (map toString ports ++ map (range: "${toString range.from}${separator}${toString range.to}") ranges);
+      rule =
+        protocol: ports:
+        "${command} -w -A nixos-fw -s ${address} -p ${protocol} -m multiport --dports ${list ":" ports} -j nixos-fw-accept\n";
+    in
+    lib.optionalString (tcp != [ ]) (rule "tcp" tcp) + lib.optionalString (udp != [ ]) (rule "udp" udp);
+
+  nftables =
+    family: address:
+    let
+      list = ports: lib.concatStringsSep ", " (map toString ports ++ map (range: "${toString range.from}-${toString range.to}") ranges);
+      rule = protocol: ports: "${family} saddr ${address} ${protocol} dport { ${list ports} } accept\n";
+    in
+    lib.optionalString (tcp != [ ]) (rule "tcp" tcp) + lib.optionalString (udp != [ ]) (rule "udp" udp);
+
+  fromNodes =
+    rules: ipv4: ipv6:
+    lib.concatMapStrings (rules ipv4) (addressesOf "ipv4")
+    + lib.concatMapStrings (rules ipv6) (addressesOf "ipv6");
+in
+{
+  networking.firewall = lib.mkMerge [
+    { enable = lib.mkDefault true; }
+
+    (lib.mkIf cluster.wireguard.enable {
+      interfaces.${cluster.wireguard.interface} = {
+        allowedTCPPorts = tcp;
+        allowedUDPPorts = udp;
+        allowedTCPPortRanges = ranges;
+        allowedUDPPortRanges = ranges;
+      };
+    })
+
+    (lib.mkIf (!cluster.wireguard.enable && !config.networking.nftables.enable) {
+      extraCommands = fromNodes iptables "iptables" "ip6tables";
+    })
+    (lib.mkIf (!cluster.wireguard.enable && config.networking.nftables.enable) {
+      extraInputRules = fromNodes nftables "ip" "ip6";
+    })
+  ];
+}

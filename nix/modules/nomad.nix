@@ -1,0 +1,165 @@
+# Nomad on every node: the cluster is its region, the site its datacenter. All nodes run jobs, servers among them.
+{ config, lib, ... }:
+let
+  inherit (config) cluster;
+  node = cluster.nodes.${cluster.nodeName};
+  address = import ../lib/address.nix { inherit lib cluster; };
+
+  pki = cluster.pki.nomad.directory;
+  gossip = cluster.secrets.nomad-gossip.path;
+
+  isServer = node.role == "server";
+
+  needed = [
+    "${pki}/nomad-ca.crt"
+    "${pki}/nomad.crt"
+    "${pki}/nomad.key"
+  ]
+  ++ lib.optionals cluster.consul.enable [
+    "${pki}/consul-ca.crt"
+    "${pki}/consul-client.crt"
+    "${pki}/consul-client.key"
+  ]
+  ++ lib.optional isServer gossip;
+
+  # As for Consul: the key is taken from the configuration alone.
+  gossipConfig = "/run/nomad/gossip.json";
+
+  servers = map (server: address.host cluster.nodes.${server}) address.servers;
+
+  # Jobs' ports are on the overlay; without one, on the interface the node is said to have, or the one Nomad finds.
+  interface = if cluster.wireguard.enable then cluster.wireguard.interface else node.interface;
+in
+{
+  config = lib.mkIf cluster.nomad.enable {
+    services.nomad = {
+      enable = true;
+      enableDocker = true;
+      # Running jobs in containers with volumes and networks of their own takes root.
+      dropPrivileges = false;
+      extraSettingsPaths = lib.optional isServer gossipConfig;
+
+      settings = lib.mkMerge [
+        {
+          region = cluster.name;
+          datacenter = node.site;
+          name = cluster.nodeName;
+
+          bind_addr = "0.0.0.0";
+          advertise = {
+            http = address.host node;
+            rpc = address.host node;
+            serf = address.host node;
+          };
+          ports.http = cluster.nomad.httpPort;
+
+          tls = {
+            http = true;
+            rpc = true;
+            ca_file = "${pki}/nomad-ca.crt";
+            cert_file = "${pki}/nomad.crt";
+            key_file = "${pki}/nomad.key";
+            verify_server_hostname = true;
+            verify_https_client = true;
+          };
+
+          client = {
+            enabled = true;
+            server_join.retry_join = servers;
+            min_dynamic_port = 20000;
+            max_dynamic_port = 32000;
+            meta = node.nomad.meta // {
+              inherit (node) site;
+              tags = lib.concatStringsSep "," node.tags;
+            };
+          }
+          // lib.optionalAttrs (interface != null) { network_interface = interface; };
+
+          plugin = [
+            {
+              docker = [
+                {
+                  config = [
+                    {
+                      volumes.enabled = true;
+                      allow_privileged = false;
+                    }
+                  ];
+                }
+              ];
+            }
+          ];
+
+          telemetry = {
+            disable_hostname = true;
+            prometheus_metrics = true;
+            publish_allocation_metrics = true;
+            publish_node_metrics = true;
+          };
+        }
+
+        (lib.mkIf (node.nomad.hostVolumes != { }) {
+          client.host_volume = lib.mapAttrs (_: volume: {
+            inherit (volume) path;
+            read_only = volume.readOnly;
+          }) node.nomad.hostVolumes;
+        })
+
+        (lib.mkIf isServer {
+          server = {
+            enabled = true;
+            bootstrap_expect = lib.length address.servers;
+            server_join.retry_join = servers;
+          };
+        })
+
+        (lib.mkIf cluster.consul.enable {
+          consul = {
+            address = "127.0.0.1:${toString cluster.consul.httpsPort}";
+            ssl = true;
+            verify_ssl = true;
+            ca_file = "${pki}/consul-ca.crt";
+            cert_file = "${pki}/consul-client.crt";
+            key_file = "${pki}/consul-client.key";
+          };
+        })
+      ];
+    };
+
+    virtualisation.docker.autoPrune.enable = lib.mkDefault true;
+
+    systemd.services.nomad = {
+      unitConfig.ConditionPathExists = needed;
+      after = lib.optional cluster.consul.enable "consul.service";
+      wants = lib.optional cluster.consul.enable "consul.service";
+      serviceConfig = lib.mkIf isServer {
+        RuntimeDirectory = "nomad";
+        RuntimeDirectoryMode = "0700";
+      };
+      preStart = lib.mkIf isServer ''
+        (
+          umask 077
+          printf '{"server":{"encrypt":"%s"}}\n' "$(< ${lib.escapeShellArg gossip})" > ${gossipConfig}.new
+        )
+        mv ${gossipConfig}.new ${gossipConfig}
+      '';
+    };
+
+    systemd.paths.nomad = {
+      description = "Start Nomad when its certificates and secrets have come";
+      wantedBy = [ "multi-user.target" ];
+      pathConfig.PathChanged = lib.unique (map dirOf needed);
+    };
+
+    systemd.tmpfiles.settings."10-nixcfg" = lib.mapAttrs' (
+      _: volume:
+      lib.nameValuePair volume.path {
+        d = {
+          mode = "0755";
+          user = "root";
+          group = "root";
+        };
+      }
+    ) node.nomad.hostVolumes;
+  };
+}
