@@ -33,7 +33,7 @@ cmd_up() {
 }
 
 up_locked() {
-    local described=$1 node ipv4 ipv6 admins known=' ' waiting=() pid
+    local described=$1 node ipv4 ipv6 admins known=' ' wanted
     shift
     claim_number
     mkdir -p "$FAULTS"
@@ -45,33 +45,49 @@ up_locked() {
     for node in "$@"; do [[ $known == *" $node "* ]] || die "no node $node in the cluster (there are:$known)"; done
     write_ssh_files
     hub_up
-    [ $# -gt 0 ] || read -ra waiting <<<"$known"
+    wanted=("$@")
+    [ $# -gt 0 ] || read -ra wanted <<<"$known"
     SINCE_MS=$(now_ms)
     STARTED=()
+    AWAITING=()
     trap 'up_undo' EXIT
     trap 'exit 130' INT TERM
-    for node in "$@" "${waiting[@]}"; do
+    for node in "${wanted[@]}"; do
         if ! node_running "$node"; then
             STARTED+=("$node")
             node_start "$node"
         fi
     done
-    waiting=()
-    for node in "${STARTED[@]}"; do
-        await_login "$node" 90 &
-        waiting+=($!)
-    done
-    for pid in "${waiting[@]}"; do wait "$pid" || die "not all nodes came up"; done
+    await_logins "${wanted[@]}"
     trap - EXIT INT TERM
+}
+
+# A node that cannot answer, by a fault that was asked for, is not waited for.
+await_logins() {
+    local node pid bad=0
+    AWAITING=()
+    for node in "$@"; do
+        if [ -e "$FAULTS/$node.cut" ] || [ "$(node_state "$node")" = frozen ]; then
+            say "lab: $node is cut off or frozen, and stays so (fault $node clear)"
+        else
+            await_login "$node" 90 &
+            AWAITING+=($!)
+        fi
+    done
+    for pid in "${AWAITING[@]}"; do wait "$pid" || bad=1; done
+    AWAITING=()
+    [ "$bad" = 0 ] || die "not all nodes came up"
 }
 
 # An `up` that does not end well leaves what it found.
 up_undo() {
     local node
+    [ ${#AWAITING[@]} = 0 ] || kill "${AWAITING[@]}" 2>/dev/null || true
     for node in "${STARTED[@]}"; do
         cgroup_kill "$node"
         cgroup_remove "$node"
     done
+    [ -e "${CGROUPS[0]}" ] || down_locked
 }
 
 cmd_down() {
@@ -105,7 +121,7 @@ cmd_reset() {
 }
 
 reset_locked() {
-    local node pid waiting=()
+    local node
     for node in "$@"; do known_node "$node"; done
     claim_number
     mkdir -p "$FAULTS"
@@ -115,11 +131,7 @@ reset_locked() {
         node_reset "$node"
         node_start "$node"
     done
-    for node in "$@"; do
-        await_login "$node" 90 &
-        waiting+=($!)
-    done
-    for pid in "${waiting[@]}"; do wait "$pid" || die "not all nodes came up"; done
+    await_logins "$@"
 }
 
 cmd_status() {
@@ -137,7 +149,7 @@ cmd_status() {
 }
 
 node_state() {
-    if grep -q '^frozen 1' "${CGROUPS[0]}/$1/cgroup.events"; then
+    if grep -qs '^frozen 1' "${CGROUPS[0]}/$1/cgroup.events"; then
         echo frozen
     elif [ -z "$(cgroup_init "$1")" ]; then
         echo booting

@@ -54,17 +54,22 @@ write_file() {
     cat >"$new" && mv -f "$new" "$1"
 }
 
-# The Debian archive: as given, or as this machine's own apt has it, or (on a machine that is not Debian) debootstrap's default.
+# The Debian archive: as given, or as this machine's own apt has it, or (on a machine that is not Debian) as debootstrap has it.
 debian_mirror() {
-    if [ -n "${NIXCFG_LAB_MIRROR:-}" ]; then
-        echo "$NIXCFG_LAB_MIRROR"
-    else
-        local own
-        # shellcheck disable=SC2016 # apt's own variables
-        own=$(apt-get indextargets --format '$(ORIGIN) $(COMPONENT) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
-            awk '$1 == "Debian" && $2 == "main" && $3 !~ /-/ { print $4; exit }')
-        [ -n "$own" ] || own=$(sed -n 's/^DEF_MIRROR="\(.*\)"$/\1/p' "$(command -v debootstrap)")
-        [ -n "$own" ] || die "no Debian mirror in apt's configuration: set NIXCFG_LAB_MIRROR"
-        echo "$own"
+    local mirror=${NIXCFG_LAB_MIRROR:-}
+    [ -n "$mirror" ] || mirror=$(apt_mirror)
+    if [ -z "$mirror" ]; then # apt knows whose archive it is only after an update
+        apt-get -q update >"$CACHE/apt.log" 2>&1 || true
+        mirror=$(apt_mirror)
     fi
+    [ -n "$mirror" ] || mirror=$(grep -ohE 'https?://[^" ]+/debian/?' "$(command -v debootstrap)" \
+        /usr/share/debootstrap/scripts/{sid,trixie} | grep -v archive | head -n 1)
+    [ -n "$mirror" ] || die "apt's configuration has no Debian mirror: set NIXCFG_LAB_MIRROR"
+    echo "$mirror"
+}
+
+apt_mirror() {
+    # shellcheck disable=SC2016 # apt's own variables
+    apt-get indextargets --format '$(ORIGIN) $(COMPONENT) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
+        awk '$1 == "Debian" && $2 == "main" && $3 !~ /-/ && !found++ { print $4 }'
 }

@@ -15,7 +15,11 @@ cmd_fault() {
     need_root
     known_node "$node"
     SINCE_MS=$(now_ms)
-    with_lock "$LAB" "fault_${what/-/_}" "$node" "$@"
+    if [ "$what" = reboot ]; then
+        fault_reboot "$node"
+    else
+        with_lock "$LAB" "fault_${what/-/_}" "$node" "$@"
+    fi
     case $what in
     start | reboot) [ -e "$FAULTS/$node.cut" ] || await_login "$node" 90 ;;
     esac
@@ -109,8 +113,9 @@ link_set() { # NODE MILLISECONDS PERCENT
             for fd in "${LOCK_FDS[@]}"; do exec {fd}>&-; done
             cgroup_join "link.$node"
             cd /
-            exec setsid ip netns exec "$HUB" python3 "$HERE/relay.py" "v$index" "q$index" "$2" "$3"
+            exec setsid ip netns exec "$HUB" /usr/bin/python3 -I "$HERE/relay.py" "v$index" "q$index" "$2" "$3"
         ) </dev/null >>"$STATE/nodes/$node/link.log" 2>&1 &
+        disown
         wait_until 10 cgroup_busy "link.$node" || die "the relay of $node does not run"
     fi
     cable_connect "$node"

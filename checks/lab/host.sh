@@ -15,7 +15,7 @@ git git
 jq jq
 pass pass
 gpg gnupg
-python3 python3-minimal
+/usr/bin/python3 python3
 unshare util-linux
 losetup mount'
 
@@ -57,7 +57,6 @@ build_root() {
     local dir log=$CACHE/root.log started mirror
     dir=$(root_dir)
     [ ! -d "$dir" ] || return 0
-    [ -n "$(ls -A /var/lib/apt/lists 2>/dev/null)" ] || apt-get -q update >"$log" 2>&1 || die "apt-get update failed: see $log"
     mirror=$(debian_mirror)
     say "lab: building the nodes' root (once; about a minute; log in $log)"
     started=$(now_ms)

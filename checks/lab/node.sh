@@ -66,6 +66,7 @@ node_start() {
         cd /
         exec env LAB="$LAB" NIXCFG_LAB_DIR="$CACHE" setsid "$HERE/supervise.sh" "$node"
     ) </dev/null >>"$dir/console.log" 2>&1 &
+    disown
     wait_until 10 node_running "$node" || die "$node: its first process does not run (see $dir/console.log)"
 }
 
@@ -79,12 +80,15 @@ node_reset() {
 
 login_works() { ssh -F "$STATE/ssh_config" -o ConnectTimeout=1 "$1" true >/dev/null 2>&1 </dev/null; }
 
+login_or_end() { login_works "$1" || ! node_running "$1"; }
+
 # await_login NODE SECONDS: prints how long it took since SINCE_MS.
 await_login() {
-    if wait_until "$2" login_works "$1"; then
+    wait_until "$2" login_or_end "$1" || true
+    if login_works "$1"; then
         say "lab: $1 answers after $(seconds $(($(now_ms) - SINCE_MS)))"
     else
-        say "lab: $1 does not answer after $2 s; the end of its console:"
+        say "lab: $1 does not answer; the end of its console:"
         tail -n 15 "$STATE/nodes/$1/console.log" >&2
         return 1
     fi
