@@ -4,7 +4,62 @@
   pkgs,
   self,
   system,
+  packages,
 }:
-{
-  package = self.packages.${system}.nixcfg;
+let
+  # That a node's system can be made of its files; not that it can be built, which would take a machine of its platform.
+  evaluation = lib.mapAttrs' (
+    name: node:
+    lib.nameValuePair "evaluation-${name}" (
+      pkgs.writeText "evaluation-${name}" (
+        builtins.unsafeDiscardStringContext node.config.system.build.toplevel.drvPath
+      )
+    )
+  ) self.nixosConfigurations;
+
+  metadata = lib.mapAttrs' (
+    name: cluster:
+    lib.nameValuePair "cluster-${name}" (
+      pkgs.writeText "cluster-${name}.json" (builtins.toJSON cluster)
+    )
+  ) self.clusters;
+in
+evaluation
+// metadata
+// {
+  # Its build runs the unit tests.
+  package = packages.nixcfg;
+
+  clippy = packages.nixcfg.overrideAttrs (previous: {
+    pname = "nixcfg-clippy";
+    nativeBuildInputs = previous.nativeBuildInputs ++ [ pkgs.clippy ];
+    buildPhase = ''
+      runHook preBuild
+      cargo clippy --offline --all-targets -- -D warnings
+      runHook postBuild
+    '';
+    doCheck = false;
+    installPhase = "touch $out";
+  });
+
+  formatting =
+    pkgs.runCommand "formatting"
+      {
+        nativeBuildInputs = [
+          pkgs.nixfmt
+          pkgs.rustfmt
+          pkgs.findutils
+        ];
+      }
+      ''
+        cd ${self}
+        find . -name '*.nix' -print0 | xargs -0 nixfmt --check
+        find . -name '*.rs' -print0 | xargs -0 rustfmt --edition 2024 --check
+        touch $out
+      '';
+
+  options-doc = pkgs.runCommand "options-doc" { } ''
+    diff -u ${../doc/options.md} ${packages.options-doc}
+    touch $out
+  '';
 }

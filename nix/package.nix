@@ -13,6 +13,7 @@ let
     in
     name == "Cargo.toml"
     || name == "Cargo.lock"
+    || name == "clippy.toml"
     || name == "src"
     || lib.hasPrefix "src/" name
     || name == "checks"

@@ -16,6 +16,7 @@ rec {
   packages = rec {
     nixcfg = pkgs.callPackage ./package.nix { };
     default = nixcfg;
+    options-doc = pkgs.writeText "options.md" (import ./options-doc.nix { inherit lib; });
   };
 
   apps = import ./apps.nix {
@@ -33,6 +34,7 @@ rec {
       pkgs
       self
       system
+      packages
       ;
   };
 }

@@ -5,8 +5,12 @@
     secretsPrefix = "example";
 
     admins = {
-      alice.keys = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAp6rKRCCoy+y3qKuH0Gqyd34UBtX6mfFtBYmF/D8Iwf alice@example.org" ];
-      bob.keys = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAZOiA3D2WTBmabCpJSslVoEtfMuwUZsbf4snF+kPpCz bob@example.org" ];
+      alice.keys = [
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAp6rKRCCoy+y3qKuH0Gqyd34UBtX6mfFtBYmF/D8Iwf alice@example.org"
+      ];
+      bob.keys = [
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAZOiA3D2WTBmabCpJSslVoEtfMuwUZsbf4snF+kPpCz bob@example.org"
+      ];
     };
 
     wireguard.enable = true;

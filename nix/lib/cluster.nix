@@ -64,8 +64,7 @@ let
     let
       declared = (evaluate [ (nodeFile node) ]).nodes;
     in
-    declared.${node}.site
-      or (throw "${label}/node/${node}.nix does not set cluster.nodes.${node}.site")
+    declared.${node}.site or (throw "${label}/node/${node}.nix does not set cluster.nodes.${node}.site")
   );
 
   ofSite = lib.genAttrs siteNames (site: evaluate [ (siteFile site) ]);
@@ -102,7 +101,9 @@ let
     if problems == [ ] then
       value
     else
-      throw "cluster ‘${name}’ cannot be used:\n${lib.concatMapStrings (problem: "- ${problem}\n") problems}";
+      throw "cluster ‘${name}’ cannot be used:\n${
+        lib.concatMapStrings (problem: "- ${problem}\n") problems
+      }";
 in
 {
   data = checked (

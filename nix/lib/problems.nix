@@ -68,7 +68,8 @@ let
   select = import ./select.nix { inherit lib nodes; };
 
   secretsAt = lib.concatMap (
-    node: lib.mapAttrsToList (secret: settings: { inherit node secret settings; }) ofNode.${node}.secrets
+    node:
+    lib.mapAttrsToList (secret: settings: { inherit node secret settings; }) ofNode.${node}.secrets
   ) nodeNames;
 
   # Each once, though every node has them.
@@ -83,13 +84,13 @@ let
 
   # One secret has one file and one way to be made. Nodes that say different things about it cannot both be right.
   differingSecrets = lib.concatLists (
-    lib.mapAttrsToList
-      (
-        secret: at:
-        lib.optional (lib.any (other: other.settings != (lib.head at).settings) at)
-          "the secret ‘${secret}’ is declared differently for ${quote (map (other: other.node) at)}: give them different names"
-      )
-      (lib.groupBy (one: one.secret) secretsAt)
+    lib.mapAttrsToList (
+      secret: at:
+      lib.optional (lib.any (other: other.settings != (lib.head at).settings) at)
+        "the secret ‘${secret}’ is declared differently for ${
+          quote (map (other: other.node) at)
+        }: give them different names"
+    ) (lib.groupBy (one: one.secret) secretsAt)
   );
 
   withoutCommand = lib.unique (
@@ -109,8 +110,9 @@ let
     let
       holders = lib.attrNames (lib.filterAttrs (_: forward: forward.localPort == port) whole.forwards);
     in
-    lib.optional (lib.length holders > 1)
-      "the forwards ${quote holders} have the same local port ${toString port}"
+    lib.optional (
+      lib.length holders > 1
+    ) "the forwards ${quote holders} have the same local port ${toString port}"
   ) (lib.unique (lib.mapAttrsToList (_: forward: forward.localPort) whole.forwards));
 
   outsideOverlay = lib.optionals whole.wireguard.enable (
@@ -126,16 +128,22 @@ let
     ++ duplicates "the IPv6 address" (node: present [ node.address.ipv6 ])
     ++ duplicates "the overlay's address" (node: present [ node.wireguard.address ])
     ++ duplicates "the WireGuard key" (node: present [ node.wireguard.publicKey ])
-    ++ map (node: "${nodeAt node} has no address in the overlay: set cluster.nodes.${node}.wireguard.address") outsideOverlay
+    ++ map (
+      node: "${nodeAt node} has no address in the overlay: set cluster.nodes.${node}.wireguard.address"
+    ) outsideOverlay
     ++ unmatchedSelectors
     ++ differingSecrets
     ++ withoutCommand
     ++ localPorts
-    ++ map (node: "${nodeAt node} has no address: set cluster.nodes.${node}.address.ipv4 or .ipv6") withoutAddress
-    ++ lib.optional (servers == [ ])
-      "no node has the role ‘server’: Consul and Nomad need one, and three to outlive the loss of one"
-    ++ lib.optional (servers != [ ] && lib.mod (lib.length servers) 2 == 0)
-      "it has ${toString (lib.length servers)} servers (${quote servers}): an even number outlives no more losses than one fewer, and ties votes; make it odd"
+    ++ map (
+      node: "${nodeAt node} has no address: set cluster.nodes.${node}.address.ipv4 or .ipv6"
+    ) withoutAddress
+    ++ lib.optional (
+      servers == [ ]
+    ) "no node has the role ‘server’: Consul and Nomad need one, and three to outlive the loss of one"
+    ++
+      lib.optional (servers != [ ] && lib.mod (lib.length servers) 2 == 0)
+        "it has ${toString (lib.length servers)} servers (${quote servers}): an even number outlives no more losses than one fewer, and ties votes; make it odd"
     ++ map (
       node:
       "${nodeAt node} would have no administrator with an SSH key: set cluster.admins.<user>.keys in ${label}/cluster.nix or ${label}/site/${siteOf.${node}}.nix"

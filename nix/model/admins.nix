@@ -10,7 +10,9 @@ let
         keys = mkOption {
           type = types.listOf own.sshPublicKey;
           default = [ ];
-          example = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0lP7tJCyVnUvS4lU3Vu0yyTUtPnjTNs7TN8f7RFqkS alice@example.org" ];
+          example = [
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0lP7tJCyVnUvS4lU3Vu0yyTUtPnjTNs7TN8f7RFqkS alice@example.org"
+          ];
           description = "SSH public keys with which the administrator logs in.";
         };
 
@@ -46,7 +48,9 @@ in
         type = types.attrsOf admin;
         default = { };
         example = {
-          alice.keys = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0lP7tJCyVnUvS4lU3Vu0yyTUtPnjTNs7TN8f7RFqkS alice@example.org" ];
+          alice.keys = [
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0lP7tJCyVnUvS4lU3Vu0yyTUtPnjTNs7TN8f7RFqkS alice@example.org"
+          ];
         };
         description = ''
           Administrators: each has an account in group `wheel`, logs in by SSH key and becomes root by sudo with a password.

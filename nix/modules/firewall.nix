@@ -29,17 +29,24 @@ let
     };
   };
 
-  tcp = lib.optionals cluster.consul.enable consul.tcp ++ lib.optionals cluster.nomad.enable nomad.tcp;
-  udp = lib.optionals cluster.consul.enable consul.udp ++ lib.optionals cluster.nomad.enable nomad.udp;
+  tcp =
+    lib.optionals cluster.consul.enable consul.tcp ++ lib.optionals cluster.nomad.enable nomad.tcp;
+  udp =
+    lib.optionals cluster.consul.enable consul.udp ++ lib.optionals cluster.nomad.enable nomad.udp;
   ranges = lib.optional cluster.nomad.enable nomad.jobs;
 
   addressesOf =
-    family: lib.filter (address: address != null) (lib.mapAttrsToList (_: node: node.address.${family}) others);
+    family:
+    lib.filter (address: address != null) (lib.mapAttrsToList (_: node: node.address.${family}) others);
 
   iptables =
     command: address:
     let
-      list = separator: ports: lib.concatStringsSep "," (map toString ports ++ map (range: "${toString range.from}${separator}${toString range.to}") ranges);
+      list =
+        separator: ports:
+        lib.concatStringsSep "," (
+          map toString ports ++ map (range: "${toString range.from}${separator}${toString range.to}") ranges
+        );
       rule =
         protocol: ports:
         "${command} -w -A nixos-fw -s ${address} -p ${protocol} -m multiport --dports ${list ":" ports} -j nixos-fw-accept\n";
@@ -49,7 +56,11 @@ let
   nftables =
     family: address:
     let
-      list = ports: lib.concatStringsSep ", " (map toString ports ++ map (range: "${toString range.from}-${toString range.to}") ranges);
+      list =
+        ports:
+        lib.concatStringsSep ", " (
+          map toString ports ++ map (range: "${toString range.from}-${toString range.to}") ranges
+        );
       rule = protocol: ports: "${family} saddr ${address} ${protocol} dport { ${list ports} } accept\n";
     in
     lib.optionalString (tcp != [ ]) (rule "tcp" tcp) + lib.optionalString (udp != [ ]) (rule "udp" udp);

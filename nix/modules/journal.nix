@@ -13,5 +13,7 @@ in
     if options.services.journald ? settings then
       { settings.Journal = lib.mapAttrs (_: lib.mkDefault) limits; }
     else
-      { extraConfig = lib.concatStrings (lib.mapAttrsToList (name: value: "${name}=${value}\n") limits); };
+      {
+        extraConfig = lib.concatStrings (lib.mapAttrsToList (name: value: "${name}=${value}\n") limits);
+      };
 }

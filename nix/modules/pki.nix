@@ -10,7 +10,8 @@ let
   cfg = cluster.pki;
 
   directories =
-    lib.optional cluster.consul.enable cfg.consul.directory ++ lib.optional cluster.nomad.enable cfg.nomad.directory;
+    lib.optional cluster.consul.enable cfg.consul.directory
+    ++ lib.optional cluster.nomad.enable cfg.nomad.directory;
 in
 {
   config = lib.mkIf (directories != [ ]) {
@@ -47,7 +48,9 @@ in
         for directory in ${lib.escapeShellArgs directories}; do
           for certificate in "$directory"/{consul-ca,consul,consul-client,nomad-ca,nomad}.crt; do
             [ -e "$certificate" ] || continue
-            if ! openssl x509 -in "$certificate" -noout -checkend ${toString (cfg.expiryCheckDays * 24 * 60 * 60)} >/dev/null; then
+            if ! openssl x509 -in "$certificate" -noout -checkend ${
+              toString (cfg.expiryCheckDays * 24 * 60 * 60)
+            } >/dev/null; then
               echo "$certificate: $(openssl x509 -in "$certificate" -noout -enddate)"
               ending=1
             fi

@@ -10,7 +10,9 @@ let
     removeAttrs cluster.nodes [ cluster.nodeName ]
   );
 
-  withoutKey = lib.attrNames (lib.filterAttrs (_: peer: peer.wireguard.publicKey == null) cluster.nodes);
+  withoutKey = lib.attrNames (
+    lib.filterAttrs (_: peer: peer.wireguard.publicKey == null) cluster.nodes
+  );
 
   # Often enough for the mapping of a translating router to live on, in seconds.
   keepalive = 25;
