@@ -1,0 +1,215 @@
+//! What an activation came to.
+
+use crate::nix::store::StorePath;
+
+use super::Mode;
+
+/// How a switch ended. The exit codes are those of `switch-to-configuration-ng`
+/// in nixpkgs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The node is as wanted (0).
+    Done,
+    /// It runs the new system, but part of the activation script failed (2).
+    ScriptFailed,
+    /// It runs the new system, but some unit does not (4).
+    UnitsFailed,
+    /// It cannot change live: the new system runs from the next boot on (100).
+    RebootNeeded,
+    /// A check, the bootloader or the arguments failed: it was not switched (1).
+    Refused,
+    /// Another switch is going on (11).
+    Locked,
+    /// The profile could not be set: it was not switched.
+    ProfileFailed,
+    /// The switch ended without an outcome: it was killed, or the node restarted.
+    Died,
+    /// It ended in a way not known here, with this code (101 is a panic).
+    Unknown(i32),
+}
+
+impl Outcome {
+    fn from_code(code: i32) -> Self {
+        match code {
+            0 => Outcome::Done,
+            1 => Outcome::Refused,
+            2 => Outcome::ScriptFailed,
+            4 => Outcome::UnitsFailed,
+            11 => Outcome::Locked,
+            100 => Outcome::RebootNeeded,
+            other => Outcome::Unknown(other),
+        }
+    }
+
+    /// A word for machines.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::ScriptFailed => "activationScriptFailed",
+            Outcome::UnitsFailed => "unitsFailed",
+            Outcome::RebootNeeded => "rebootNeeded",
+            Outcome::Refused => "refused",
+            Outcome::Locked => "locked",
+            Outcome::ProfileFailed => "profileFailed",
+            Outcome::Died => "died",
+            Outcome::Unknown(_) => "unknown",
+        }
+    }
+}
+
+/// What was learnt over a new connection after a switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How the switch ended.
+    pub outcome: Outcome,
+    /// Whether the node runs (and, where asked for, will boot) the wanted system.
+    pub as_wanted: bool,
+    /// The system that the node runs now.
+    pub current: Option<StorePath>,
+    /// Its profile's newest generation.
+    pub profile: Option<StorePath>,
+    /// What the switch printed.
+    pub log: String,
+}
+
+impl Report {
+    pub(super) fn read(told: &str, toplevel: &StorePath, mode: Mode, log: String) -> Self {
+        let value = |key: &str| {
+            told.lines()
+                .filter_map(|line| line.split_once(' '))
+                .find(|(k, _)| *k == key)
+                .map(|(_, value)| value)
+        };
+        let outcome = match value("code") {
+            Some("profile") => Outcome::ProfileFailed,
+            Some(code) => code.parse().map_or(Outcome::Died, Outcome::from_code),
+            None => Outcome::Died,
+        };
+        let current: Option<StorePath> = value("now").and_then(|path| path.parse().ok());
+        let profile: Option<StorePath> = value("generation").and_then(|path| path.parse().ok());
+        let runs = current.as_ref() == Some(toplevel);
+        let boots = profile.as_ref() == Some(toplevel);
+        let as_wanted = outcome == Outcome::Done
+            && match mode {
+                Mode::Switch => runs && boots,
+                Mode::Boot => boots,
+                Mode::Test => runs,
+                Mode::DryActivate => true,
+            };
+        Self {
+            outcome,
+            as_wanted,
+            current,
+            profile,
+            log,
+        }
+    }
+
+    /// The outcome in words.
+    pub fn words(&self, mode: Mode) -> String {
+        match self.outcome {
+            Outcome::Done if self.as_wanted => match mode {
+                Mode::Switch => "switched".into(),
+                Mode::Boot => "boots the new system from the next start on".into(),
+                Mode::Test => "runs the new system until its next start".into(),
+                Mode::DryActivate => "not changed".into(),
+            },
+            Outcome::Done => format!("said that it switched, but runs {}", self.running()),
+            Outcome::ScriptFailed => "switched, but part of its activation script failed".into(),
+            Outcome::UnitsFailed => match self.failed_units() {
+                units if units.is_empty() => "switched, but some units failed".into(),
+                units => format!("switched, but failed: {}", units.join(", ")),
+            },
+            Outcome::RebootNeeded => {
+                "needs a reboot: it cannot change to the new system live".into()
+            }
+            Outcome::Refused => "not switched: a check or the bootloader failed".into(),
+            Outcome::Locked => "not switched: another switch is going on there".into(),
+            Outcome::ProfileFailed => "not switched: its system profile could not be set".into(),
+            Outcome::Died => format!(
+                "the switch was ended before its time; it runs {}",
+                self.running()
+            ),
+            Outcome::Unknown(code) => format!(
+                "the switch failed (exit code {code}); it runs {}",
+                self.running()
+            ),
+        }
+    }
+
+    fn running(&self) -> &str {
+        self.current
+            .as_ref()
+            .map_or("an unknown system", StorePath::name)
+    }
+
+    /// The units that the switch reported as failed.
+    pub fn failed_units(&self) -> Vec<&str> {
+        self.log
+            .lines()
+            .filter_map(|line| line.split_once("the following units failed:"))
+            .flat_map(|(_, units)| units.split(','))
+            .map(str::trim)
+            .filter(|unit| !unit.is_empty())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: &str = "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-new";
+    const OLD: &str = "/nix/store/1cq1bq31hix6xjnvpn8kfablndjcqb0n-old";
+
+    fn report(code: &str, now: &str, generation: &str, mode: Mode) -> Report {
+        let told = format!("{code}\nnow {now}\ngeneration {generation}\n");
+        Report::read(&told, &NEW.parse().unwrap(), mode, String::new())
+    }
+
+    #[test]
+    fn exit_codes_are_told_apart() {
+        let cases = [
+            (0, "done"),
+            (1, "refused"),
+            (2, "activationScriptFailed"),
+            (4, "unitsFailed"),
+            (11, "locked"),
+            (100, "rebootNeeded"),
+            (101, "unknown"),
+        ];
+        for (code, keyword) in cases {
+            assert_eq!(Outcome::from_code(code).keyword(), keyword);
+        }
+    }
+
+    #[test]
+    fn success_is_believed_only_if_the_node_runs_and_boots_the_new_system() {
+        assert!(report("code 0", NEW, NEW, Mode::Switch).as_wanted);
+        assert!(!report("code 0", OLD, NEW, Mode::Switch).as_wanted);
+        assert!(!report("code 0", NEW, OLD, Mode::Switch).as_wanted);
+        assert!(report("code 0", OLD, NEW, Mode::Boot).as_wanted);
+        assert!(report("code 0", NEW, OLD, Mode::Test).as_wanted);
+        assert!(!report("code 4", NEW, NEW, Mode::Switch).as_wanted);
+    }
+
+    #[test]
+    fn a_switch_that_left_no_outcome_died() {
+        assert_eq!(
+            report("died", OLD, OLD, Mode::Switch).outcome,
+            Outcome::Died
+        );
+    }
+
+    #[test]
+    fn failed_units_are_found_in_the_log() {
+        let mut report = report("code 4", NEW, NEW, Mode::Switch);
+        report.log =
+            "restarting\nwarning: the following units failed: a.service, b.service\n".into();
+        assert_eq!(report.failed_units(), ["a.service", "b.service"]);
+        assert_eq!(
+            report.words(Mode::Switch),
+            "switched, but failed: a.service, b.service"
+        );
+    }
+}

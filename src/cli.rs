@@ -1,0 +1,86 @@
+//! The command line: one sub-command an operation, named as the flake's apps.
+
+use clap::{Parser, Subcommand};
+
+use crate::deploy;
+use crate::error::Result;
+use crate::event::Reporter;
+use crate::secret::Secret;
+
+/// Runs a NixOS cluster.
+#[derive(Debug, Parser)]
+#[command(name = "nixcfg", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    operation: Operation,
+}
+
+const EXIT_CODES: &str = "\
+Environment:
+  SUDO_PASS   the sudo password on the nodes (asked for if it is needed and not set)
+  SSH_USER    log in to the nodes as this user
+  NIXCFG_LOG  diagnostics of nixcfg itself, such as debug
+
+Exit codes:
+  0    every node is as wanted
+  1    something unexpected
+  2    wrong arguments or cluster files
+  3    a node cannot be reached or used; nothing was changed
+  4    a system does not evaluate or build
+  5    some nodes are not as wanted
+  130  stopped by ^C";
+
+#[derive(Debug, Subcommand)]
+enum Operation {
+    /// Bring nodes to the NixOS configuration of the flake
+    DeployNixos(deploy::Args),
+}
+
+impl Cli {
+    /// Where the operation reports to.
+    pub fn reporter(&self) -> Reporter {
+        Reporter::new(match &self.operation {
+            Operation::DeployNixos(args) => args.json(),
+        })
+    }
+
+    /// Carries out the operation.
+    pub async fn run(self, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+        match self.operation {
+            Operation::DeployNixos(args) => deploy::run(&args, reporter, password).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nodes_may_follow_and_precede_options() {
+        let line = [
+            "nixcfg",
+            "deploy-nixos",
+            "prod",
+            "alder",
+            "--mode",
+            "boot",
+            "birch",
+            "!cedar",
+        ];
+        assert!(Cli::try_parse_from(line).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_mode_is_a_usage_error() {
+        let error =
+            Cli::try_parse_from(["nixcfg", "deploy-nixos", "prod", "--mode", "swich"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+    }
+}

@@ -1,0 +1,140 @@
+//! `clusters.<name>` as the flake prints it: schema 1, documented in
+//! `doc/cluster-schema.md`. Fields that are not known here are left alone, so
+//! that the schema can grow.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Name;
+use crate::error::{Error, Result};
+
+/// The schema that this tool reads.
+pub const SCHEMA: u64 = 1;
+
+/// A cluster.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cluster {
+    /// Its name: the folder below `cluster/`.
+    pub name: Name,
+    /// The folder of the password store under which its secrets lie, before `cluster/<name>`.
+    pub secrets_prefix: String,
+    /// Its nodes by name.
+    pub nodes: BTreeMap<Name, Node>,
+    /// The administrators of at least one node, by user name.
+    #[serde(default)]
+    pub admins: BTreeMap<Name, Admin>,
+}
+
+/// A machine of the cluster.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    /// The site where it stands.
+    pub site: Name,
+    /// The kind of system it runs, such as `x86_64-linux`.
+    pub system: String,
+    /// Whether it takes part in the consensus.
+    pub role: Role,
+    /// Free labels, for selecting.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The administrators of this node.
+    #[serde(default)]
+    pub admins: Vec<Name>,
+    /// Its attribute in `nixosConfigurations`.
+    pub configuration: String,
+}
+
+/// What a node is to Consul and Nomad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Takes part in the consensus (Raft).
+    Server,
+    /// Runs jobs only.
+    Client,
+}
+
+/// A person who administrates nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Admin {
+    /// Public SSH keys.
+    #[serde(default)]
+    pub keys: Vec<String>,
+}
+
+impl Cluster {
+    /// Reads what `nix eval --json` printed.
+    pub fn parse(data: &Value) -> Result<Self> {
+        match data.get("schema").and_then(Value::as_u64) {
+            Some(SCHEMA) => {}
+            Some(other) => {
+                return Err(Error::usage(format!(
+                    "the cluster's data has schema {other}; this nixcfg reads schema {SCHEMA}"
+                ))
+                .help("use the nixcfg of the same flake: nix run .#…"));
+            }
+            None => {
+                return Err(Error::usage(
+                    "the cluster's data names no schema: is it made by lib.mkClusters?",
+                ));
+            }
+        }
+        let cluster: Self = serde_json::from_value(data.clone()).map_err(|e| {
+            Error::usage(format!(
+                "the cluster's data does not follow schema {SCHEMA}: {e}"
+            ))
+        })?;
+        if cluster.nodes.is_empty() {
+            return Err(Error::usage(format!(
+                "the cluster ‘{}’ has no nodes",
+                cluster.name
+            )));
+        }
+        Ok(cluster)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::json;
+
+    pub(crate) fn example() -> Cluster {
+        let node = |site: &str, role: &str, tags: &[&str]| json!({"site": site, "system": "x86_64-linux", "role": role, "tags": tags, "admins": ["alice"], "configuration": "prod-x", "address": {"ipv4": null}});
+        Cluster::parse(&json!({
+            "schema": 1, "name": "prod", "domain": "prod.example.org", "secretsPrefix": "example", "new": {"field": 1},
+            "nodes": {"alder": node("lyon", "server", &["ssd"]), "birch": node("lyon", "client", &[]), "cedar": node("brest", "server", &["ssd"])},
+            "admins": {"alice": {"keys": []}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn unknown_fields_are_left_alone() {
+        assert_eq!(example().nodes.len(), 3);
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_with_what_to_do() {
+        let error = Cluster::parse(&json!({"schema": 2})).unwrap_err();
+        assert!(error.what.contains("schema 2"));
+        assert!(error.help.is_some());
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        let error = Cluster::parse(&json!({"schema": 1, "name": "prod", "nodes": {}})).unwrap_err();
+        assert!(error.what.contains("secretsPrefix"), "{error}");
+    }
+
+    #[test]
+    fn a_node_name_that_ssh_would_read_as_an_option_is_refused() {
+        let data = json!({"schema": 1, "name": "prod", "secretsPrefix": "x", "nodes": {"-oProxyCommand=reboot": {}}});
+        assert!(Cluster::parse(&data).is_err());
+    }
+}

@@ -1,0 +1,572 @@
+//! `deploy-nixos`: evaluate, probe, build, plan, copy, activate.
+
+pub mod plan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::activation::{self, Mode};
+use crate::cluster::Name;
+use crate::error::{Error, Exit, Result};
+use crate::event::{Event, Reporter, bytes};
+use crate::nix::closure::Graph;
+use crate::nix::eval::{self, System};
+use crate::nix::store::StorePath;
+use crate::nix::{Settings, build, copy};
+use crate::node::probe::Probed;
+use crate::operation::{ClusterArgs, Operation};
+use crate::secret::Secret;
+use crate::ssh::elevate::Elevation;
+use crate::ssh::{Access, Connection, Script};
+use plan::{Action, Plan};
+
+const MISSING: Script = Script {
+    name: "nixcfg-missing",
+    text: include_str!("missing.sh"),
+};
+
+/// Lines of a switch's log that are shown for a node that is not as wanted.
+const LOG_LINES: usize = 25;
+
+/// The arguments of `deploy-nixos`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// The nodes: names, globs, @tag, site:NAME, role:server, !not, - for standard input [default: all]
+    #[arg(value_name = "NODE")]
+    nodes: Vec<String>,
+
+    /// What to do with the new system
+    #[arg(long, value_enum, default_value = "switch")]
+    mode: Mode,
+
+    /// Build and show what would be done, then stop
+    #[arg(long)]
+    plan: bool,
+
+    /// How many nodes are copied to and switched at once
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
+
+    /// Let nodes fetch from their own caches what these have
+    #[arg(long)]
+    substitute_on_destination: bool,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// Runs `deploy-nixos`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let nodes = operation.select(&args.nodes)?;
+    reporter.phase(format!(
+        "evaluating and probing {}",
+        count(nodes.len(), "node")
+    ));
+    let evaluation = Evaluation::begin(&operation, &nodes);
+    let probed = operation.probe(&nodes, !args.plan).await?;
+    let systems = evaluation.finish(&mut operation).await?;
+
+    let roots = operation.access.folder().join("roots");
+    let mut failed = build_systems(&operation, &systems, &probed, args.mode, &roots).await?;
+    let plans = plan_nodes(&operation, &systems, &probed, args.mode, &mut failed).await?;
+    if args.plan {
+        return show_plans(&reporter, &plans, &failed);
+    }
+    let outcomes = execute(args, &operation, probed, plans).await?;
+    summarize(&reporter, &nodes, outcomes, &failed)
+}
+
+/// Evaluation of the nodes' systems, going on beside the probes.
+struct Evaluation {
+    names: BTreeMap<Name, String>,
+    known: BTreeMap<String, System>,
+    task: tokio::task::JoinHandle<Result<BTreeMap<String, System>, Vec<(String, Error)>>>,
+}
+
+impl Evaluation {
+    fn begin(operation: &Operation, nodes: &BTreeSet<Name>) -> Self {
+        let names: BTreeMap<Name, String> = nodes
+            .iter()
+            .filter_map(|node| {
+                Some((
+                    node.clone(),
+                    operation.cluster.nodes.get(node)?.configuration.clone(),
+                ))
+            })
+            .collect();
+        let remembered = &operation.cache.known.systems;
+        let known = names
+            .values()
+            .filter_map(|name| Some((name.clone(), remembered.get(name)?.clone())))
+            .collect();
+        let unknown: Vec<String> = names
+            .values()
+            .filter(|name| !remembered.contains_key(*name))
+            .cloned()
+            .collect();
+        let (source, settings) = (operation.source.clone(), operation.settings.clone());
+        let task = tokio::spawn(async move {
+            let workers = eval::workers_here(unknown.len());
+            match unknown.is_empty() {
+                true => Ok(BTreeMap::new()),
+                false => eval::systems(&source, &settings, &unknown, workers).await,
+            }
+        });
+        Self { names, known, task }
+    }
+
+    /// The nodes' systems; what is new is remembered.
+    async fn finish(mut self, operation: &mut Operation) -> Result<BTreeMap<Name, System>> {
+        let evaluated = (&mut self.task)
+            .await
+            .map_err(|e| Error::unexpected(format!("the evaluation was lost: {e}")))?;
+        let evaluated = evaluated.map_err(|errors| {
+            let node_of = |configuration: &str| {
+                self.names
+                    .iter()
+                    .find(|(_, c)| *c == configuration)
+                    .map(|(n, _)| n.clone())
+            };
+            for (configuration, error) in &errors {
+                let error = match node_of(configuration) {
+                    Some(node) => error.clone().on(node),
+                    None => error.clone(),
+                };
+                operation.reporter.failure(&error);
+            }
+            let what = format!(
+                "{} not evaluate; nothing was changed",
+                match errors.len() {
+                    1 => "1 system does".to_owned(),
+                    n => format!("{n} systems do"),
+                }
+            );
+            Error::new(Exit::Build, what)
+        })?;
+        operation.cache.known.systems.extend(evaluated.clone());
+        operation.cache.save();
+        let mut systems = BTreeMap::new();
+        for (node, configuration) in &self.names {
+            let system = evaluated
+                .get(configuration)
+                .or_else(|| self.known.get(configuration));
+            let system = system.ok_or_else(|| {
+                Error::unexpected(format!("Nix gave no system {configuration}")).on(node)
+            })?;
+            systems.insert(node.clone(), system.clone());
+        }
+        Ok(systems)
+    }
+}
+
+impl Drop for Evaluation {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+type Failures = BTreeMap<Name, Error>;
+
+/// Builds what some node does not already run. Nodes whose build fails are
+/// left out of what follows; if none is left, that is an error.
+async fn build_systems(
+    operation: &Operation,
+    systems: &BTreeMap<Name, System>,
+    probed: &BTreeMap<Name, Probed>,
+    mode: Mode,
+    roots: &std::path::Path,
+) -> Result<Failures> {
+    let wanted: BTreeMap<String, System> = systems
+        .iter()
+        .filter(|(node, system)| {
+            probed
+                .get(*node)
+                .is_none_or(|p| !plan::is_as_wanted(&p.facts, &system.out, mode))
+        })
+        .map(|(node, system)| (node.to_string(), system.clone()))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(Failures::new());
+    }
+    operation
+        .reporter
+        .phase(format!("building {}", count(wanted.len(), "system")));
+    std::fs::create_dir_all(roots)
+        .map_err(|e| Error::unexpected(format!("cannot make {}: {e}", roots.display())))?;
+    let reporter = operation.reporter.clone();
+    let errors = build::realise(&operation.settings, &wanted, roots, |line| {
+        if line.trim_start().starts_with("building '") {
+            reporter.emit(Event::Log {
+                node: None,
+                line: line.trim().to_owned(),
+            });
+        }
+    })
+    .await?;
+    let mut failures = Failures::new();
+    for (node, error) in errors {
+        let error = error.on(&node);
+        operation.reporter.failure(&error);
+        failures.insert(node.parse()?, error);
+    }
+    if failures.len() == systems.len() {
+        return Err(Error::new(
+            Exit::Build,
+            "no system builds; nothing was changed",
+        ));
+    }
+    Ok(failures)
+}
+
+/// Compares what is wanted with what the nodes have. Asks nodes that are to
+/// change which paths they lack, in one more round trip on the same connection.
+async fn plan_nodes(
+    operation: &Operation,
+    systems: &BTreeMap<Name, System>,
+    probed: &BTreeMap<Name, Probed>,
+    mode: Mode,
+    failed: &mut Failures,
+) -> Result<BTreeMap<Name, Plan>> {
+    let todo: Vec<(&Name, &System, &Probed)> = systems
+        .iter()
+        .filter(|(node, _)| !failed.contains_key(*node))
+        .filter_map(|(node, system)| Some((node, system, probed.get(node)?)))
+        .collect();
+    let changing: BTreeSet<StorePath> = todo
+        .iter()
+        .filter(|(_, system, p)| !plan::is_as_wanted(&p.facts, &system.out, mode))
+        .map(|(_, system, _)| system.out.clone())
+        .collect();
+    let roots: Vec<StorePath> = changing.iter().cloned().collect();
+    let graph = Graph::of(&operation.settings, &roots).await?;
+    let mut asked = JoinSet::new();
+    for (node, system, p) in todo
+        .iter()
+        .filter(|(_, system, _)| changing.contains(&system.out))
+    {
+        if plan::is_as_wanted(&p.facts, &system.out, mode) {
+            continue;
+        }
+        let (node, connection, closure) = (
+            (*node).clone(),
+            p.connection.clone(),
+            graph.closure(&system.out),
+        );
+        asked.spawn(async move { (node, missing(&connection, &closure).await) });
+    }
+    let mut lacking = BTreeMap::new();
+    while let Some(joined) = asked.join_next().await {
+        match joined.map_err(|e| Error::unexpected(format!("a question was lost: {e}")))? {
+            (node, Ok(paths)) => {
+                lacking.insert(node, paths);
+            }
+            (node, Err(e)) => {
+                operation.reporter.failure(&e);
+                failed.insert(node, e);
+            }
+        }
+    }
+    let none = BTreeSet::new();
+    let mut plans = BTreeMap::new();
+    for (node, system, p) in todo {
+        if failed.contains_key(node) {
+            continue;
+        }
+        let plan = plan::plan(
+            &p.facts,
+            system,
+            mode,
+            &graph,
+            lacking.get(node).unwrap_or(&none),
+        );
+        if let Some((need, free)) = plan.too_large_for(p.facts.free) {
+            let error = Error::new(
+                Exit::Probe,
+                format!("has {} free, and {} are needed", bytes(free), bytes(need)),
+            )
+            .on(node)
+            .help("free space on it: sudo nix-collect-garbage --delete-older-than 30d");
+            operation.reporter.failure(&error);
+            failed.insert(node.clone(), error);
+        } else {
+            plans.insert(node.clone(), plan);
+        }
+    }
+    match failed.values().any(|e| e.exit == Exit::Probe) {
+        true => Err(Error::new(
+            Exit::Probe,
+            "some nodes lack space; nothing was changed",
+        )),
+        false => Ok(plans),
+    }
+}
+
+async fn missing(
+    connection: &Connection,
+    closure: &BTreeSet<StorePath>,
+) -> Result<BTreeSet<StorePath>> {
+    let list: String = closure.iter().map(|path| format!("{path}\n")).collect();
+    let told = connection.run_ok(MISSING, &[], list.as_bytes()).await?;
+    Ok(build::lines(told.as_bytes())?.into_iter().collect())
+}
+
+fn show_plans(reporter: &Reporter, plans: &BTreeMap<Name, Plan>, failed: &Failures) -> Result<()> {
+    for (node, plan) in plans {
+        reporter.emit(Event::Plan {
+            node: node.clone(),
+            plan: plan.words(),
+            data: plan.data(),
+        });
+    }
+    reporter.emit(Event::Summary {
+        text: "planned only; nothing was changed".into(),
+        data: json!({"planned": plans.len(), "failed": failed.len()}),
+    });
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new(
+            Exit::Build,
+            format!(
+                "{} of {} systems do not build",
+                failed.len(),
+                plans.len() + failed.len()
+            ),
+        )),
+    }
+}
+
+/// What a node came to.
+struct Outcome {
+    ok: bool,
+    words: String,
+    data: serde_json::Value,
+}
+
+/// Carries out the plans, at most `--jobs` at once.
+async fn execute(
+    args: &Args,
+    operation: &Operation,
+    mut probed: BTreeMap<Name, Probed>,
+    plans: BTreeMap<Name, Plan>,
+) -> Result<BTreeMap<Name, Outcome>> {
+    let busy = plans
+        .values()
+        .filter(|plan| plan.action != Action::Unchanged)
+        .count();
+    if busy > 0 {
+        operation.reporter.phase(match args.mode {
+            Mode::DryActivate => format!("asking {} what would change", count(busy, "node")),
+            _ => format!("deploying to {}", count(busy, "node")),
+        });
+    }
+    let permits = Arc::new(Semaphore::new(usize::from(args.jobs)));
+    let mut tasks = JoinSet::new();
+    for (node, plan) in plans {
+        let Some(probed) = probed.remove(&node) else {
+            continue;
+        };
+        let elevation = match plan.action {
+            Action::Unchanged => None,
+            _ => Some(operation.elevation(&probed)?),
+        };
+        let work = Work {
+            node: node.clone(),
+            plan,
+            probed,
+            elevation,
+            mode: args.mode,
+            substitute: args.substitute_on_destination,
+            settings: operation.settings.clone(),
+            access: operation.access.clone(),
+            reporter: operation.reporter.clone(),
+        };
+        let permits = permits.clone();
+        tasks.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let outcome = work.run().await;
+            work.report(&outcome);
+            (node, outcome)
+        });
+    }
+    let mut outcomes = BTreeMap::new();
+    while let Some(joined) = tasks.join_next().await {
+        let (node, outcome) =
+            joined.map_err(|e| Error::unexpected(format!("a node's work was lost: {e}")))?;
+        outcomes.insert(node, outcome);
+    }
+    Ok(outcomes)
+}
+
+/// The work on one node.
+struct Work {
+    node: Name,
+    plan: Plan,
+    probed: Probed,
+    elevation: Option<Elevation>,
+    mode: Mode,
+    substitute: bool,
+    settings: Settings,
+    access: Access,
+    reporter: Reporter,
+}
+
+impl Work {
+    async fn run(&self) -> Outcome {
+        let Some(how) = &self.elevation else {
+            return Outcome {
+                ok: true,
+                words: "unchanged".into(),
+                data: json!({"action": "unchanged", "system": self.plan.system.out}),
+            };
+        };
+        match self.change(how).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.reporter.failure(&error);
+                Outcome {
+                    ok: false,
+                    words: error.what.clone(),
+                    data: json!({"action": "failed", "system": self.plan.system.out}),
+                }
+            }
+        }
+    }
+
+    async fn change(&self, how: &Elevation) -> Result<Outcome> {
+        let connection = &self.probed.connection;
+        let system = &self.plan.system.out;
+        if let Action::Deploy {
+            paths, bytes: size, ..
+        } = &self.plan.action
+            && *paths > 0
+        {
+            self.reporter.step(
+                &self.node,
+                format!("copying {} ({})", count(*paths, "path"), bytes(*size)),
+            );
+            let (reporter, node, total) = (self.reporter.clone(), self.node.clone(), *size);
+            let sent = move |done: u64| {
+                let node = node.clone();
+                reporter.emit(Event::Progress {
+                    node,
+                    done: done.min(total),
+                    total,
+                });
+            };
+            let folder = self.access.folder();
+            copy::copy(
+                &self.settings,
+                connection,
+                how,
+                folder,
+                system,
+                self.substitute,
+                sent,
+            )
+            .await?;
+        }
+        if self.mode == Mode::DryActivate {
+            let told = activation::dry_activate(connection, how, system).await?;
+            for line in told.lines() {
+                self.log(line);
+            }
+            return Ok(Outcome {
+                ok: true,
+                words: "not changed".into(),
+                data: json!({"action": "dryActivated", "system": system, "log": told}),
+            });
+        }
+        self.reporter
+            .step(&self.node, format!("activating ({})", self.mode.action()));
+        let run = activation::run_name()?;
+        let report =
+            activation::activate(&self.access, connection, how, system, self.mode, &run).await?;
+        if !report.as_wanted {
+            let lines: Vec<&str> = report.log.lines().collect();
+            for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+                self.log(line);
+            }
+        }
+        Ok(Outcome {
+            ok: report.as_wanted,
+            words: report.words(self.mode),
+            data: json!({
+                "action": "activated",
+                "system": system,
+                "outcome": report.outcome.keyword(),
+                "current": report.current,
+                "profile": report.profile,
+                "failedUnits": report.failed_units(),
+            }),
+        })
+    }
+
+    fn log(&self, line: &str) {
+        self.reporter.emit(Event::Log {
+            node: Some(self.node.clone()),
+            line: line.to_owned(),
+        });
+    }
+
+    fn report(&self, outcome: &Outcome) {
+        self.reporter.emit(Event::Done {
+            node: self.node.clone(),
+            ok: outcome.ok,
+            outcome: outcome.words.clone(),
+            data: outcome.data.clone(),
+        });
+    }
+}
+
+fn summarize(
+    reporter: &Reporter,
+    nodes: &BTreeSet<Name>,
+    outcomes: BTreeMap<Name, Outcome>,
+    failed: &Failures,
+) -> Result<()> {
+    let ok = outcomes.values().filter(|outcome| outcome.ok).count();
+    let undone: Vec<&str> = nodes
+        .iter()
+        .filter(|node| !outcomes.get(*node).is_some_and(|outcome| outcome.ok))
+        .map(Name::as_str)
+        .collect();
+    let text = match undone.is_empty() {
+        true => format!("{} as wanted", count(nodes.len(), "node")),
+        false => format!(
+            "{ok} of {} as wanted; not: {}",
+            count(nodes.len(), "node"),
+            undone.join(", ")
+        ),
+    };
+    reporter.emit(Event::Summary {
+        text,
+        data: json!({"nodes": nodes.len(), "asWanted": ok, "notAsWanted": undone}),
+    });
+    match undone.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new(
+            Exit::Partial,
+            format!("{} not as wanted", count(undone.len(), "node")),
+        )
+        .help(match failed.is_empty() {
+            true => "running the same command again goes on from here",
+            false => "mend what does not build, then run the same command again",
+        })),
+    }
+}
+
+fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,0 +1,262 @@
+//! What a deployment would do, computed from values alone.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::activation::Mode;
+use crate::event::bytes;
+use crate::nix::closure::Graph;
+use crate::nix::eval::System;
+use crate::nix::store::StorePath;
+use crate::node::Facts;
+
+/// Space that must stay free on a node beyond what is copied: the profile, logs, units.
+const RESERVE: u64 = 64 << 20;
+
+/// What is to be done with a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It is as wanted.
+    Unchanged,
+    /// It has the wanted system, but units have failed: activate once more.
+    Repair {
+        /// The units.
+        failed: Vec<String>,
+    },
+    /// It gets another system.
+    Deploy {
+        /// How many paths it lacks.
+        paths: usize,
+        /// Their size, in bytes of archives.
+        bytes: u64,
+        /// The system that is replaced.
+        replaces: Option<StorePath>,
+    },
+}
+
+/// The plan for a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The system it is to have.
+    pub system: System,
+    /// What has to be done for that.
+    pub action: Action,
+}
+
+/// Whether a node already is as `mode` wants it, so that its closure need not be looked at.
+pub fn is_as_wanted(facts: &Facts, out: &StorePath, mode: Mode) -> bool {
+    let runs = facts.current.as_ref() == Some(out);
+    let boots = facts.profile.as_ref() == Some(out);
+    match mode {
+        Mode::Switch => runs && boots,
+        Mode::Boot => boots,
+        Mode::Test => runs,
+        Mode::DryActivate => false,
+    }
+}
+
+/// Plans one node. `missing` are the paths of the system's closure that the node lacks.
+pub fn plan(
+    facts: &Facts,
+    system: &System,
+    mode: Mode,
+    graph: &Graph,
+    missing: &BTreeSet<StorePath>,
+) -> Plan {
+    let action = if !is_as_wanted(facts, &system.out, mode) {
+        Action::Deploy {
+            paths: missing.len(),
+            bytes: graph.size(missing),
+            replaces: match mode {
+                Mode::Boot => facts.profile.clone(),
+                _ => facts.current.clone(),
+            },
+        }
+    } else if facts.failed_units.is_empty() || mode == Mode::Boot {
+        Action::Unchanged
+    } else {
+        Action::Repair {
+            failed: facts.failed_units.clone(),
+        }
+    };
+    Plan {
+        system: system.clone(),
+        action,
+    }
+}
+
+impl Plan {
+    /// Whether the node's free space, in bytes, is too little.
+    pub fn too_large_for(&self, free: Option<u64>) -> Option<(u64, u64)> {
+        match (&self.action, free) {
+            (Action::Deploy { bytes, .. }, Some(free)) if *bytes > 0 && bytes + RESERVE > free => {
+                Some((bytes + RESERVE, free))
+            }
+            _ => None,
+        }
+    }
+
+    /// The plan in words.
+    pub fn words(&self) -> String {
+        match &self.action {
+            Action::Unchanged => "unchanged".into(),
+            Action::Repair { failed } => format!(
+                "has the system, but failed units: {}; activate again",
+                failed.join(", ")
+            ),
+            Action::Deploy {
+                paths,
+                bytes: size,
+                replaces,
+            } => {
+                let copy = match paths {
+                    0 => "has all paths".to_owned(),
+                    n => format!(
+                        "copy {n} path{} ({})",
+                        if *n == 1 { "" } else { "s" },
+                        bytes(*size)
+                    ),
+                };
+                let new = &self.system.out;
+                match replaces {
+                    Some(old) if old.name() == new.name() => {
+                        format!("{copy}, replace {} by {}", short(old), short(new))
+                    }
+                    Some(old) => format!("{copy}, replace {} by {}", old.name(), new.name()),
+                    None => format!("{copy}, activate {}", new.name()),
+                }
+            }
+        }
+    }
+
+    /// The plan as data.
+    pub fn data(&self) -> serde_json::Value {
+        match &self.action {
+            Action::Unchanged => json!({"action": "unchanged", "system": self.system.out}),
+            Action::Repair { failed } => {
+                json!({"action": "repair", "system": self.system.out, "failedUnits": failed})
+            }
+            Action::Deploy {
+                paths,
+                bytes,
+                replaces,
+            } => {
+                json!({"action": "deploy", "system": self.system.out, "paths": paths, "bytes": bytes, "replaces": replaces})
+            }
+        }
+    }
+}
+
+/// A path by the beginning of its hash, for telling two of one name apart.
+fn short(path: &StorePath) -> String {
+    let text = path.to_string();
+    let base = text.rsplit('/').next().unwrap_or(&text);
+    format!("{}…-{}", &base[..base.len().min(7)], path.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Sudo;
+
+    const NEW: &str = "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-nixos-system-alder-26.05";
+    const OLD: &str = "/nix/store/1cq1bq31hix6xjnvpn8kfablndjcqb0n-nixos-system-alder-26.05";
+
+    fn system() -> System {
+        System {
+            drv: format!("{NEW}.drv").parse().unwrap(),
+            out: NEW.parse().unwrap(),
+        }
+    }
+
+    fn facts(current: &str, profile: &str) -> Facts {
+        Facts {
+            user: "alice".into(),
+            system: "x86_64-linux".into(),
+            current: current.parse().ok(),
+            booted: None,
+            profile: profile.parse().ok(),
+            free: Some(1 << 30),
+            failed_units: vec![],
+            sudo: Sudo::Right,
+        }
+    }
+
+    fn planned(facts: &Facts, mode: Mode) -> Action {
+        plan(facts, &system(), mode, &Graph::default(), &BTreeSet::new()).action
+    }
+
+    #[test]
+    fn a_node_that_runs_and_boots_the_system_is_unchanged() {
+        assert_eq!(planned(&facts(NEW, NEW), Mode::Switch), Action::Unchanged);
+    }
+
+    #[test]
+    fn a_node_that_runs_the_system_but_boots_another_is_not() {
+        assert!(matches!(
+            planned(&facts(NEW, OLD), Mode::Switch),
+            Action::Deploy { .. }
+        ));
+        assert_eq!(planned(&facts(NEW, OLD), Mode::Test), Action::Unchanged);
+        assert!(matches!(
+            planned(&facts(NEW, OLD), Mode::Boot),
+            Action::Deploy { .. }
+        ));
+        assert_eq!(planned(&facts(OLD, NEW), Mode::Boot), Action::Unchanged);
+    }
+
+    #[test]
+    fn a_dry_run_is_never_unchanged() {
+        assert!(matches!(
+            planned(&facts(NEW, NEW), Mode::DryActivate),
+            Action::Deploy { .. }
+        ));
+    }
+
+    #[test]
+    fn failed_units_on_the_wanted_system_are_repaired() {
+        let mut facts = facts(NEW, NEW);
+        facts.failed_units = vec!["demo.service".into()];
+        assert!(matches!(
+            planned(&facts, Mode::Switch),
+            Action::Repair { .. }
+        ));
+        assert_eq!(planned(&facts, Mode::Boot), Action::Unchanged);
+    }
+
+    #[test]
+    fn a_node_without_room_is_found_before_anything_is_copied() {
+        let deploy = |bytes| Plan {
+            system: system(),
+            action: Action::Deploy {
+                paths: 1,
+                bytes,
+                replaces: None,
+            },
+        };
+        assert!(deploy(1 << 30).too_large_for(Some(1 << 30)).is_some());
+        assert!(deploy(1 << 20).too_large_for(Some(1 << 30)).is_none());
+        assert!(
+            deploy(0).too_large_for(Some(0)).is_none(),
+            "nothing to copy needs no room"
+        );
+        assert!(deploy(1 << 30).too_large_for(None).is_none());
+    }
+
+    #[test]
+    fn two_systems_of_one_name_are_told_apart_by_their_hashes() {
+        let plan = Plan {
+            system: system(),
+            action: Action::Deploy {
+                paths: 1,
+                bytes: 2048,
+                replaces: OLD.parse().ok(),
+            },
+        };
+        assert_eq!(
+            plan.words(),
+            "copy 1 path (2.00 KiB), replace 1cq1bq3…-nixos-system-alder-26.05 by 0cq1bq3…-nixos-system-alder-26.05"
+        );
+    }
+}

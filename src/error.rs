@@ -1,0 +1,187 @@
+//! The one error type that operators see: what failed, on which node, the
+//! command, its last output, and what to do about it.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// Why a run ended, as the process's exit code. Documented in the README.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Something the tool did not foresee (1).
+    Unexpected,
+    /// Wrong arguments, or cluster files that cannot be read as a cluster (2).
+    Usage,
+    /// A node cannot be reached or used; nothing was changed (3).
+    Probe,
+    /// A system does not evaluate or build (4).
+    Build,
+    /// Some nodes are not as wanted (5).
+    Partial,
+    /// Stopped by the operator (130, as a shell reports SIGINT).
+    Interrupted,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Exit::Unexpected => 1,
+            Exit::Usage => 2,
+            Exit::Probe => 3,
+            Exit::Build => 4,
+            Exit::Partial => 5,
+            Exit::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit.code())
+    }
+}
+
+/// What went wrong, in the operator's terms.
+#[derive(Debug, Clone)]
+pub struct Error {
+    /// How the run ends.
+    pub exit: Exit,
+    /// What failed, as a sentence without its full stop.
+    pub what: String,
+    /// The node it failed on.
+    pub node: Option<String>,
+    /// The command that failed, as one would type it. Never holds a secret.
+    pub command: Option<String>,
+    /// The last lines that the command printed.
+    pub output: Option<String>,
+    /// What the operator can do.
+    pub help: Option<String>,
+}
+
+/// The result of everything that can fail before an operator's eyes.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error that ends the run with `exit`.
+    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self {
+            exit,
+            what: what.into(),
+            node: None,
+            command: None,
+            output: None,
+            help: None,
+        }
+    }
+
+    /// An error that the tool did not foresee.
+    pub fn unexpected(what: impl Into<String>) -> Self {
+        Self::new(Exit::Unexpected, what)
+    }
+
+    /// An error in what the operator gave: arguments or cluster files.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, what)
+    }
+
+    /// Names the node.
+    pub fn on(mut self, node: impl fmt::Display) -> Self {
+        self.node = Some(node.to_string());
+        self
+    }
+
+    /// Names the command.
+    pub fn running(mut self, command: impl Into<String>) -> Self {
+        self.command = Some(command.into());
+        self
+    }
+
+    /// Adds the command's last output; blank output is left out.
+    pub fn saying(mut self, output: impl AsRef<str>) -> Self {
+        let output = output.as_ref().trim_end();
+        if !output.trim().is_empty() {
+            self.output = Some(output.trim_matches('\n').to_owned());
+        }
+        self
+    }
+
+    /// Says what to do.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same error, ending the run with another exit code.
+    pub fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(node) = &self.node {
+            write!(f, "{node}: ")?;
+        }
+        f.write_str(&self.what)?;
+        if let Some(command) = &self.command {
+            write!(f, "\n  command: {command}")?;
+        }
+        if let Some(output) = &self.output {
+            for line in output.lines() {
+                write!(f, "\n  | {line}")?;
+            }
+        }
+        if let Some(help) = &self.help {
+            write!(f, "\n  help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Adds what was being done to an error of the operating system.
+pub trait Context<T> {
+    /// Turns the error into an unexpected one that says what was being done.
+    fn context(self, doing: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+    fn context(self, doing: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|e| Error::unexpected(format!("{}: {e}", doing())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_shows_node_command_output_and_help_in_that_order() {
+        let error = Error::new(Exit::Probe, "cannot be reached")
+            .on("alder")
+            .running("ssh alder")
+            .saying("\nConnection refused\n")
+            .help("is it switched on?");
+        assert_eq!(
+            error.to_string(),
+            "alder: cannot be reached\n  command: ssh alder\n  | Connection refused\n  help: is it switched on?"
+        );
+    }
+
+    #[test]
+    fn exit_codes_are_distinct() {
+        let all = [
+            Exit::Unexpected,
+            Exit::Usage,
+            Exit::Probe,
+            Exit::Build,
+            Exit::Partial,
+            Exit::Interrupted,
+        ];
+        let mut codes: Vec<_> = all.iter().map(|e| e.code()).collect();
+        codes.dedup();
+        assert_eq!(codes, [1, 2, 3, 4, 5, 130]);
+    }
+}

@@ -1,0 +1,35 @@
+//! Events as JSON, one to a line, on standard output.
+
+use std::io::Write;
+
+use super::{Event, Renderer};
+
+pub(super) struct Json;
+
+impl Renderer for Json {
+    fn show(&self, event: &Event) {
+        if let Ok(line) = serde_json::to_string(event) {
+            // A reader that went away does not stop a deployment.
+            let _ = writeln!(std::io::stdout().lock(), "{line}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_object_with_its_name_in_it() {
+        let event = Event::Done {
+            node: "alder".parse().unwrap(),
+            ok: true,
+            outcome: "unchanged".into(),
+            data: serde_json::json!({"action": "unchanged"}),
+        };
+        let value = serde_json::to_value(&event).unwrap();
+        assert_eq!(value["event"], "done");
+        assert_eq!(value["node"], "alder");
+        assert_eq!(value["action"], "unchanged");
+    }
+}

@@ -1,0 +1,19 @@
+//! nixcfg runs a NixOS cluster: the library behind the command of that name.
+//!
+//! An operation begins in [`cli`], learns about its cluster in [`operation`],
+//! and is told as a story by a module of its own, such as [`deploy`]. Plans
+//! are values computed apart from their execution; what happens is reported
+//! as [`event`]s and shown elsewhere.
+
+pub mod activation;
+pub mod cli;
+pub mod cluster;
+pub mod deploy;
+pub mod error;
+pub mod event;
+pub mod nix;
+pub mod node;
+pub mod operation;
+pub mod process;
+pub mod secret;
+pub mod ssh;

@@ -1,0 +1,61 @@
+//! The `nixcfg` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use nixcfg::cli::Cli;
+use nixcfg::error::{Error, Exit};
+use nixcfg::secret::{self, TerminalGuard};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let password = match secret::shed_environment() {
+        Ok(password) => password,
+        Err(error) => return fail(&error),
+    };
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_env("NIXCFG_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    let terminal = TerminalGuard::new();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(e) => return fail(&Error::unexpected(format!("cannot start: {e}"))),
+    };
+    let reporter = cli.reporter();
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = cli.run(reporter.clone(), password) => result,
+            () = interrupted() => Err(Error::new(Exit::Interrupted, "stopped")
+                .help("a switch that was under way on a node goes on there; run again to see")),
+        }
+    });
+    // A prompt for a password may still wait in a thread of its own.
+    runtime.shutdown_background();
+    drop(terminal);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            reporter.failure(&error);
+            error.exit.into()
+        }
+    }
+}
+
+/// Waits for ^C or a request to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    eprintln!("error: {error}");
+    error.exit.into()
+}

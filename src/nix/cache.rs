@@ -1,0 +1,156 @@
+//! What an immutable source evaluated to, remembered between runs.
+//!
+//! Evaluation of a flake is pure: the same source and inputs always give the
+//! same derivations. So a run that has nothing to do need not evaluate at all.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::Settings;
+use super::eval::System;
+use super::source::Source;
+
+/// Everything that is known of one source.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Remembered {
+    /// `clusters.<name>`, as Nix printed it.
+    #[serde(default)]
+    pub clusters: BTreeMap<String, Value>,
+    /// `nixosConfigurations.<name>`.
+    #[serde(default)]
+    pub systems: BTreeMap<String, System>,
+}
+
+/// The memory of one source; reads nothing and keeps nothing where evaluation may not be pure.
+#[derive(Debug)]
+pub struct Cache {
+    file: Option<PathBuf>,
+    /// What is known, and what this run adds.
+    pub known: Remembered,
+}
+
+impl Cache {
+    /// What earlier runs learnt of `source`.
+    pub fn open(source: &Source, settings: &Settings) -> Self {
+        let file = file(source, settings);
+        let known = file
+            .as_ref()
+            .and_then(|file| std::fs::read(file).ok())
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        Self { file, known }
+    }
+
+    /// Keeps what is known for later runs. A cache that cannot be written is no error.
+    pub fn save(&self) {
+        if let Some(file) = &self.file
+            && let Err(e) = self.write(file)
+        {
+            tracing::debug!(file = %file.display(), "evaluation is not remembered: {e}");
+        }
+    }
+
+    fn write(&self, file: &Path) -> std::io::Result<()> {
+        let folder = file.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let mut new = tempfile::NamedTempFile::new_in(folder)?;
+        serde_json::to_writer(&mut new, &self.known)?;
+        new.persist(file)?;
+        Ok(())
+    }
+}
+
+fn file(source: &Source, settings: &Settings) -> Option<PathBuf> {
+    let nix_config = std::env::var("NIX_CONFIG").unwrap_or_default();
+    let unusual = |name: &str| matches!(name, "eval-cache" | "pure-eval" | "restrict-eval");
+    if settings.options.iter().any(|(name, _)| unusual(name)) || nix_config.contains("pure-eval") {
+        return None;
+    }
+    let key = format!(
+        "{}\n{}\n{}\n{:?}\n{nix_config}\n{}",
+        env!("CARGO_PKG_VERSION"),
+        source.identity.as_deref()?,
+        source.reference,
+        settings.options,
+        nix_identity()
+    );
+    let digest: String = Sha256::digest(key)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Some(
+        cache_folder()?
+            .join("nixcfg/evaluations")
+            .join(format!("{digest}.json")),
+    )
+}
+
+/// `XDG_CACHE_HOME`, or `~/.cache` (XDG Base Directory Specification).
+fn cache_folder() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| set("HOME").map(|home| Path::new(&home).join(".cache")))
+}
+
+/// Which Nix evaluates: its file, size and time stand for its version, which
+/// an expression can ask for (`builtins.nixVersion`).
+fn nix_identity() -> String {
+    use std::os::unix::fs::MetadataExt;
+    std::env::var_os("PATH")
+        .iter()
+        .flat_map(std::env::split_paths)
+        .map(|folder| folder.join("nix"))
+        .find_map(|file| {
+            let file = file.canonicalize().ok()?;
+            let meta = file.metadata().ok()?;
+            Some(format!(
+                "{} {} {}",
+                file.display(),
+                meta.size(),
+                meta.mtime()
+            ))
+        })
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(identity: Option<&str>) -> Source {
+        Source {
+            reference: "path:/nix/store/x".into(),
+            identity: identity.map(str::to_owned),
+            revision: None,
+        }
+    }
+
+    #[test]
+    fn another_source_or_another_option_is_another_file() {
+        let plain = Settings::default();
+        let cores = Settings {
+            options: vec![("cores".into(), "1".into())],
+            ..Settings::default()
+        };
+        let file_of = |s: &Source, o: &Settings| file(s, o).unwrap();
+        let (a, b) = (source(Some("a")), source(Some("b")));
+        assert_eq!(file_of(&a, &plain), file_of(&a, &plain));
+        assert_ne!(file_of(&a, &plain), file_of(&b, &plain));
+        assert_ne!(file_of(&a, &plain), file_of(&a, &cores));
+    }
+
+    #[test]
+    fn nothing_is_remembered_where_evaluation_may_be_impure_or_unidentified() {
+        let impure = Settings {
+            options: vec![("pure-eval".into(), "false".into())],
+            ..Settings::default()
+        };
+        assert!(file(&source(Some("a")), &impure).is_none());
+        assert!(file(&source(None), &Settings::default()).is_none());
+    }
+}

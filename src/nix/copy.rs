@@ -1,0 +1,139 @@
+//! Copying closures to a node whose Nix daemon does not trust the operator.
+//!
+//! A daemon takes unsigned paths from root only. `nix copy` is therefore
+//! given a private socket on this machine; each connection to it is relayed
+//! through the node's SSH connection to a `nix-daemon --stdio` that sudo
+//! started. Nothing changes on the node, and no other program learns the password.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use super::store::StorePath;
+use super::{Settings, message};
+use crate::error::{Context, Error, Exit, Result};
+use crate::ssh::Connection;
+use crate::ssh::elevate::Elevation;
+
+/// What the node runs: Nix's protocol on its standard streams.
+const DAEMON: [&str; 2] = ["nix-daemon", "--stdio"];
+/// Size of a relayed block, in bytes.
+const BLOCK: usize = 128 * 1024;
+
+/// Copies the closure of `path` to the node. `sent` is called with the bytes sent so far.
+pub async fn copy(
+    settings: &Settings,
+    connection: &Connection,
+    how: &Elevation,
+    folder: &Path,
+    path: &StorePath,
+    substitute: bool,
+    sent: impl Fn(u64) + Send + Sync + 'static,
+) -> Result<()> {
+    let node = connection.node();
+    let socket = folder.join(format!("{node}.nix"));
+    // A socket left by an earlier attempt of this run cannot be bound again.
+    let _ = std::fs::remove_file(&socket);
+    let listener =
+        UnixListener::bind(&socket).context(|| format!("cannot listen at {}", socket.display()))?;
+    let relay = Arc::new(Relay {
+        connection: connection.clone(),
+        how: how.clone(),
+        sent: AtomicU64::new(0),
+        report: Box::new(sent),
+        said: Mutex::default(),
+    });
+    let accepting = tokio::spawn(accept(listener, relay.clone()));
+    let mut arguments = vec!["copy", "--no-check-sigs"];
+    if substitute {
+        arguments.push("--substitute-on-destination");
+    }
+    let command = settings
+        .store_command(&arguments)
+        .arg("--to")
+        .arg(format!("unix://{}", socket.display()))
+        .arg(path.to_string());
+    let finished = command.run(|_| {}).await;
+    accepting.abort();
+    let _ = std::fs::remove_file(&socket);
+    let finished = finished?;
+    if finished.success {
+        return Ok(());
+    }
+    let remote = relay.said.lock().await.clone();
+    let said = format!("{}\n{remote}", message::essence(&finished.stderr_tail));
+    let error = Error::new(Exit::Partial, "copying failed")
+        .on(node)
+        .running(command.display())
+        .saying(&said);
+    Err(if said.contains("No space left on device") {
+        error.help("free space on the node: sudo nix-collect-garbage --delete-older-than 30d")
+    } else {
+        error.help("what was copied stays; running again goes on from there")
+    })
+}
+
+struct Relay {
+    connection: Connection,
+    how: Elevation,
+    sent: AtomicU64,
+    report: Box<dyn Fn(u64) + Send + Sync>,
+    said: Mutex<String>,
+}
+
+async fn accept(listener: UnixListener, relay: Arc<Relay>) {
+    let mut streams = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let relay = relay.clone();
+        streams.spawn(async move {
+            if let Err(e) = relay.serve(stream).await {
+                relay.say(&e.to_string()).await;
+            }
+        });
+    }
+}
+
+impl Relay {
+    async fn serve(&self, stream: UnixStream) -> Result<()> {
+        let daemon = self.connection.spawn_root(&self.how, &DAEMON).await?;
+        let (mut to_daemon, mut from_daemon, ended) = daemon.into_parts();
+        let (mut from_nix, mut to_nix) = stream.into_split();
+        let up = async {
+            let mut block = vec![0; BLOCK];
+            loop {
+                match from_nix.read(&mut block).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(n) => {
+                        if to_daemon.write_all(&block[..n]).await.is_err() {
+                            break;
+                        }
+                        let sent = self.sent.fetch_add(n as u64, Ordering::Relaxed) + n as u64;
+                        (self.report)(sent);
+                    }
+                }
+            }
+            drop(to_daemon);
+        };
+        let down = async {
+            // Either end may go first; `nix copy` reports what that means.
+            let _ = tokio::io::copy_buf(&mut from_daemon, &mut to_nix).await;
+            let _ = to_nix.shutdown().await;
+        };
+        tokio::join!(up, down);
+        self.say(&ended.last_words().await).await;
+        Ok(())
+    }
+
+    async fn say(&self, text: &str) {
+        let mut said = self.said.lock().await;
+        if !text.is_empty() && !said.contains(text) {
+            said.push_str(text);
+            said.push('\n');
+        }
+    }
+}

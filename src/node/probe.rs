@@ -1,0 +1,328 @@
+//! The probe: everything a run wants to know of a node, in one round trip.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+use crate::cluster::Name;
+use crate::error::{Error, Exit, Result};
+use crate::nix::store::StorePath;
+use crate::secret::Secret;
+use crate::ssh::elevate::Elevation;
+use crate::ssh::{Access, Child, Connection, Script};
+
+const PROBE: Script = Script {
+    name: "nixcfg-probe",
+    text: include_str!("probe.sh"),
+};
+
+const PASSWORD: Script = Script {
+    name: "nixcfg-password",
+    text: include_str!("password.sh"),
+};
+
+/// What sudo said to the probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sudo {
+    /// The login is root's own.
+    Root,
+    /// sudo asks for nothing.
+    Passwordless,
+    /// sudo asks for a password, and none was given.
+    Wanted,
+    /// The password given is right.
+    Right,
+    /// The password given was refused, in these words.
+    Wrong(String),
+    /// There is no sudo.
+    Absent,
+}
+
+/// What a probe tells of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The user of the login.
+    pub user: String,
+    /// The kind of system, in Nix's terms, such as `x86_64-linux`.
+    pub system: String,
+    /// The running system (`/run/current-system`).
+    pub current: Option<StorePath>,
+    /// The system it was booted with (`/run/booted-system`).
+    pub booted: Option<StorePath>,
+    /// The newest generation of the system profile.
+    pub profile: Option<StorePath>,
+    /// Free space for the store, in bytes.
+    pub free: Option<u64>,
+    /// Units that have failed.
+    pub failed_units: Vec<String>,
+    /// What sudo said.
+    pub sudo: Sudo,
+}
+
+/// A node that was looked at, and the connection to it.
+pub struct Probed {
+    /// The one connection of this run.
+    pub connection: Connection,
+    /// What was found.
+    pub facts: Facts,
+    /// The probe itself, which keeps the connection from going idle.
+    _held: Held,
+}
+
+/// A remote `cat` that ends with this value.
+struct Held {
+    _child: Child,
+    _stdin: openssh::ChildStdin,
+}
+
+/// Connects to a node and looks at it. A password is tried once.
+pub async fn probe(access: &Access, node: &Name, password: Option<&Secret>) -> Result<Probed> {
+    let connection = access.connect(node).await?;
+    let mut child = connection.spawn(&PROBE.argv(&[])).await?;
+    let (Some(mut stdin), Some(stdout)) = (child.stdin().take(), child.stdout().take()) else {
+        return Err(Error::unexpected("a command without streams").on(node));
+    };
+    let line = zeroize::Zeroizing::new(format!("{}\n", password.map_or("", Secret::expose)));
+    let told = async {
+        stdin.write_all(line.as_bytes()).await?;
+        let mut told = Vec::new();
+        let mut lines = BufReader::new(stdout).lines();
+        while let Some(line) = lines.next_line().await? {
+            if line == "end" {
+                break;
+            }
+            told.push(line);
+        }
+        Ok::<_, std::io::Error>(told)
+    };
+    let told = told.await.map_err(|e| {
+        Error::new(Exit::Probe, "the connection was lost")
+            .on(node)
+            .saying(e.to_string())
+    })?;
+    let facts = parse(&told).map_err(|e| e.on(node).saying(told.join("\n")))?;
+    Ok(Probed {
+        connection,
+        facts,
+        _held: Held {
+            _child: child,
+            _stdin: stdin,
+        },
+    })
+}
+
+/// Tries a password that was asked for after the probe, once.
+pub async fn try_password(probed: &mut Probed, password: &Secret) -> Result<()> {
+    let line = zeroize::Zeroizing::new(format!("{}\n", password.expose()));
+    let output = probed
+        .connection
+        .run(PASSWORD, &[], line.as_bytes())
+        .await?;
+    probed.facts.sudo = if output.status.success() {
+        Sudo::Right
+    } else {
+        Sudo::Wrong(output.stderr)
+    };
+    Ok(())
+}
+
+fn parse(told: &[String]) -> Result<Facts> {
+    let all = |key: &str| -> Vec<&str> {
+        told.iter()
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(k, _)| *k == key)
+            .map(|(_, value)| value.trim())
+            .collect()
+    };
+    let one = |key: &str| all(key).first().copied().unwrap_or_default();
+    let store_path = |key: &str| one(key).parse::<StorePath>().ok();
+    let sudo = match one("sudo") {
+        "root" => Sudo::Root,
+        "passwordless" => Sudo::Passwordless,
+        "wanted" => Sudo::Wanted,
+        "right" => Sudo::Right,
+        "wrong" => Sudo::Wrong(all("said").join("\n")),
+        "absent" => Sudo::Absent,
+        _ => {
+            return Err(
+                Error::new(Exit::Probe, "does not answer as a node should").help(
+                    "does its login shell print something of its own, or is it not a Unix system?",
+                ),
+            );
+        }
+    };
+    Ok(Facts {
+        user: one("user").to_owned(),
+        system: system(one("machine"), one("kernel")),
+        current: store_path("current"),
+        booted: store_path("booted"),
+        profile: store_path("profile"),
+        free: one("free").parse::<u64>().ok().map(|kib| kib * 1024),
+        failed_units: all("failed").into_iter().map(str::to_owned).collect(),
+        sudo,
+    })
+}
+
+/// Nix's name for what `uname -m` and `uname -s` print.
+fn system(machine: &str, kernel: &str) -> String {
+    let cpu = match machine {
+        "i386" | "i586" | "i686" => "i686",
+        "arm64" => "aarch64",
+        other => other,
+    };
+    format!("{cpu}-{}", kernel.to_lowercase())
+}
+
+impl Facts {
+    /// Whether a password has to be asked for.
+    pub fn wants_password(&self) -> bool {
+        self.sudo == Sudo::Wanted
+    }
+
+    /// How root is had, with the password that the probe tried.
+    pub fn elevation(&self, password: Option<&Arc<Secret>>) -> Option<Elevation> {
+        match (&self.sudo, password) {
+            (Sudo::Root, _) => Some(Elevation::Root),
+            (Sudo::Passwordless, _) => Some(Elevation::Passwordless),
+            (Sudo::Right, Some(password)) => Some(Elevation::Password(password.clone())),
+            _ => None,
+        }
+    }
+
+    /// What makes the node unusable for a run, if anything does.
+    pub fn unusable(&self, node: &Name, wanted_system: &str) -> Option<Error> {
+        let error = |what: String| Error::new(Exit::Probe, what).on(node);
+        match &self.sudo {
+            Sudo::Wrong(said)
+                if said.contains("not in the sudoers") || said.contains("not allowed") =>
+            {
+                return Some(
+                    error(format!("{} may not use sudo", self.user))
+                        .saying(said)
+                        .help("an administrator is in the group wheel"),
+                );
+            }
+            Sudo::Wrong(said) => {
+                return Some(
+                    error(format!("the sudo password of {} is wrong", self.user))
+                        .saying(said)
+                        .help("it was tried once on each node; nothing was changed"),
+                );
+            }
+            Sudo::Absent => {
+                return Some(
+                    error("has no sudo, and the login is not root’s".into())
+                        .help("log in as root with SSH_USER=root, if the node allows it"),
+                );
+            }
+            _ => {}
+        }
+        if self.current.is_none() {
+            return Some(
+                error("does not run NixOS: there is no /run/current-system".into())
+                    .help("install NixOS on it first: doc/installing.md"),
+            );
+        }
+        if self.system != wanted_system {
+            return Some(
+                error(format!(
+                    "is {}, but its configuration is for {wanted_system}",
+                    self.system
+                ))
+                .help("is it the right machine? otherwise set cluster.nodes.<node>.system"),
+            );
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(extra: &[&str]) -> Vec<String> {
+        let mut lines: Vec<String> = [
+            "uid 1000",
+            "user alice",
+            "kernel Linux",
+            "machine x86_64",
+            "current /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-nixos-system-alder",
+            "booted ",
+            "profile /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-nixos-system-alder",
+            "free 2048",
+            "failed foo.service",
+            "failed bar.service",
+        ]
+        .map(String::from)
+        .into();
+        lines.extend(extra.iter().map(ToString::to_string));
+        lines
+    }
+
+    #[test]
+    fn what_the_probe_prints_is_read() {
+        let facts = parse(&told(&["sudo right"])).unwrap();
+        assert_eq!(facts.system, "x86_64-linux");
+        assert_eq!(facts.free, Some(2048 * 1024));
+        assert_eq!(facts.failed_units, ["foo.service", "bar.service"]);
+        assert_eq!(facts.booted, None);
+        assert_eq!(facts.current, facts.profile);
+    }
+
+    #[test]
+    fn a_wrong_password_is_told_from_a_user_without_sudo() {
+        let node: Name = "alder".parse().unwrap();
+        let wrong = parse(&told(&["sudo wrong", "said Sorry, try again."])).unwrap();
+        assert!(
+            wrong
+                .unusable(&node, "x86_64-linux")
+                .unwrap()
+                .what
+                .contains("password of alice is wrong")
+        );
+        let barred = parse(&told(&[
+            "sudo wrong",
+            "said alice is not in the sudoers file.",
+        ]))
+        .unwrap();
+        assert!(
+            barred
+                .unusable(&node, "x86_64-linux")
+                .unwrap()
+                .what
+                .contains("may not use sudo")
+        );
+    }
+
+    #[test]
+    fn another_architecture_is_unusable() {
+        let node: Name = "alder".parse().unwrap();
+        let facts = parse(&told(&["sudo right"])).unwrap();
+        assert!(facts.unusable(&node, "x86_64-linux").is_none());
+        let error = facts.unusable(&node, "aarch64-linux").unwrap();
+        assert_eq!(error.exit, Exit::Probe);
+        assert!(
+            error
+                .what
+                .contains("is x86_64-linux, but its configuration is for aarch64-linux")
+        );
+    }
+
+    #[test]
+    fn a_shell_that_talks_is_not_mistaken_for_a_node() {
+        assert!(parse(&["Welcome!".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn root_is_had_only_with_a_password_that_was_tried() {
+        let password = Arc::new(Secret::new("x".into()));
+        let wanted = parse(&told(&["sudo wanted"])).unwrap();
+        assert!(wanted.wants_password());
+        assert_eq!(wanted.elevation(Some(&password)), None);
+        let right = parse(&told(&["sudo right"])).unwrap();
+        assert!(matches!(
+            right.elevation(Some(&password)),
+            Some(Elevation::Password(_))
+        ));
+    }
+}

@@ -1,0 +1,32 @@
+# Looks at a node, as the operator's own user. Reads one line: the sudo
+# password, or nothing. Then keeps its connection open until its input ends.
+IFS= read -r password || password=
+echo "uid $(id -u)"
+echo "user $(id -un)"
+echo "kernel $(uname -s)"
+echo "machine $(uname -m)"
+echo "current $(readlink -f /run/current-system 2>/dev/null)"
+echo "booted $(readlink -f /run/booted-system 2>/dev/null)"
+echo "profile $(readlink -f /nix/var/nix/profiles/system 2>/dev/null)"
+df -Pk /nix/store 2>/dev/null | tail -n 1 | while read -r _ _ _ free _; do echo "free $free"; done
+systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
+  while read -r unit _; do echo "failed $unit"; done
+if [ "$(id -u)" = 0 ]; then
+  echo "sudo root"
+elif ! command -v sudo >/dev/null 2>&1; then
+  echo "sudo absent"
+elif sudo -k -n true >/dev/null 2>&1; then
+  echo "sudo passwordless"
+elif [ -z "$password" ]; then
+  echo "sudo wanted"
+# printf is the shell's own: the password is in no argument list. One line
+# only, so that sudo can try, and count, one password only.
+elif said=$(printf '%s\n' "$password" | sudo -k -S -p '' true 2>&1); then
+  echo "sudo right"
+else
+  echo "sudo wrong"
+  printf '%s\n' "$said" | while IFS= read -r line; do echo "said $line"; done
+fi
+password=
+echo "end"
+exec cat >/dev/null

@@ -1,0 +1,271 @@
+//! What every operation on a cluster begins with: the flake, the cluster's
+//! data, the nodes that are meant, and a first look at each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::cluster::{self, Cluster, Name, select};
+use crate::error::{Error, Exit, Result};
+use crate::event::Reporter;
+use crate::nix::Settings;
+use crate::nix::cache::Cache;
+use crate::nix::source::{self, Flake, Source};
+use crate::node::probe::{self, Probed};
+use crate::secret::{self, Secret};
+use crate::ssh::Access;
+use crate::ssh::elevate::Elevation;
+
+/// The arguments that every operation on a cluster takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ClusterArgs {
+    /// The cluster: a folder below cluster/
+    pub cluster: Name,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Options of every operation on a cluster.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Common options")]
+pub struct CommonArgs {
+    /// The flake that describes the cluster
+    #[arg(long, value_name = "REF", default_value = ".")]
+    pub flake: String,
+
+    /// Use another flake for one of its inputs
+    #[arg(long, num_args = 2, value_names = ["INPUT", "REF"], action = clap::ArgAction::Append)]
+    pub override_input: Vec<String>,
+
+    /// Set an option of Nix
+    #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"], action = clap::ArgAction::Append)]
+    pub option: Vec<String>,
+
+    /// Show Nix's whole trace in errors
+    #[arg(long)]
+    pub show_trace: bool,
+
+    /// How to reach the nodes [default: cluster/<CLUSTER>/ssh_config]
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+
+    /// Log in as this user [default: as ssh_config says, else your own name]
+    #[arg(long, value_name = "USER", env = "SSH_USER")]
+    pub ssh_user: Option<String>,
+
+    /// Print events as JSON, one to a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl CommonArgs {
+    /// What is added to every call of Nix. Local references are made
+    /// independent of the working directory, which will be the repository's root.
+    pub fn settings(&self, cwd: &Path) -> Settings {
+        let pairs = |flat: &[String]| -> Vec<(String, String)> {
+            flat.chunks_exact(2)
+                .map(|pair| (pair[0].clone(), pair[1].clone()))
+                .collect()
+        };
+        Settings {
+            override_inputs: pairs(&self.override_input)
+                .into_iter()
+                .map(|(input, flake)| (input, source::absolute_reference(&flake, cwd)))
+                .collect(),
+            options: pairs(&self.option),
+            show_trace: self.show_trace,
+        }
+    }
+}
+
+/// An operation on a cluster, once its cluster is known.
+pub struct Operation {
+    /// Where it reports to.
+    pub reporter: Reporter,
+    /// What is added to calls of Nix.
+    pub settings: Settings,
+    /// The repository's root, which is the working directory.
+    pub root: PathBuf,
+    /// The flake, pinned.
+    pub source: Source,
+    /// What is remembered of the flake's evaluation.
+    pub cache: Cache,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// How its nodes are reached.
+    pub access: Access,
+    /// The sudo password, where one was given or asked for.
+    pub password: Option<Arc<Secret>>,
+}
+
+impl Operation {
+    /// Finds the flake, makes its folder the working directory (`ssh_config`
+    /// files name files relative to it), and reads the cluster.
+    pub async fn start(
+        args: &ClusterArgs,
+        reporter: Reporter,
+        password: Option<Secret>,
+    ) -> Result<Self> {
+        let cwd = std::env::current_dir()
+            .map_err(|e| Error::usage(format!("there is no working directory: {e}")))?;
+        let flake = Flake::locate(&args.common.flake, &cwd)?;
+        let settings = args.common.settings(&cwd);
+        let given = args.common.ssh_config.as_ref().map(|file| cwd.join(file));
+        std::env::set_current_dir(&flake.root)
+            .map_err(|e| Error::usage(format!("cannot enter {}: {e}", flake.root.display())))?;
+        reporter.phase("reading the cluster");
+        let source = source::pin(&flake, &settings).await?;
+        let mut cache = Cache::open(&source, &settings);
+        let cluster = cluster::load(&source, &settings, &mut cache, &args.cluster).await?;
+        let own = Path::new("cluster")
+            .join(args.cluster.as_str())
+            .join("ssh_config");
+        let config_file = given.or_else(|| own.is_file().then_some(own));
+        let access = Access::new(config_file, args.common.ssh_user.clone())?;
+        Ok(Self {
+            reporter,
+            settings,
+            root: flake.root,
+            source,
+            cache,
+            cluster,
+            access,
+            password: password.map(Arc::new),
+        })
+    }
+
+    /// The nodes that the words of a command line select.
+    pub fn select(&self, words: &[String]) -> Result<BTreeSet<Name>> {
+        let words = select::expand(words, || std::io::read_to_string(std::io::stdin()))?;
+        select::select(&self.cluster, &words)
+    }
+
+    /// Looks at all `nodes` at once and stops the run unless every one can be
+    /// used: nothing has been changed then. `need_root` has the password asked
+    /// for, once, if a node wants one.
+    pub async fn probe(
+        &mut self,
+        nodes: &BTreeSet<Name>,
+        need_root: bool,
+    ) -> Result<BTreeMap<Name, Probed>> {
+        let mut bad = Vec::new();
+        let mut probed = self.probe_each(nodes, &mut bad).await;
+        if need_root && bad.is_empty() && self.password.is_none() {
+            let wanting: Vec<Name> = probed
+                .iter()
+                .filter(|(_, p)| p.facts.wants_password())
+                .map(|(name, _)| name.clone())
+                .collect();
+            if !wanting.is_empty() {
+                let password = self.ask(&probed).await?;
+                try_everywhere(&mut probed, &wanting, &password, &mut bad).await;
+                self.password = Some(password);
+            }
+        }
+        for (name, p) in &probed {
+            if let Some(node) = self.cluster.nodes.get(name) {
+                bad.extend(p.facts.unusable(name, &node.system));
+            }
+        }
+        if bad.is_empty() {
+            return Ok(probed);
+        }
+        bad.sort_by(|a, b| a.node.cmp(&b.node));
+        for error in &bad {
+            self.reporter.failure(error);
+        }
+        let exit = match bad.iter().all(|e| e.exit == Exit::Usage) {
+            true => Exit::Usage,
+            false => Exit::Probe,
+        };
+        let what = format!(
+            "{} of {} nodes cannot be used; nothing was changed",
+            bad.len(),
+            nodes.len()
+        );
+        Err(Error::new(exit, what).help("leave nodes out with ‘!name’, for example: '!alder'"))
+    }
+
+    async fn probe_each(
+        &self,
+        nodes: &BTreeSet<Name>,
+        bad: &mut Vec<Error>,
+    ) -> BTreeMap<Name, Probed> {
+        let mut tasks = JoinSet::new();
+        for node in nodes {
+            let (access, node, password) =
+                (self.access.clone(), node.clone(), self.password.clone());
+            tasks.spawn(async move {
+                let probed = probe::probe(&access, &node, password.as_deref()).await;
+                (node, probed)
+            });
+        }
+        let mut probed = BTreeMap::new();
+        while let Some(joined) = tasks.join_next().await {
+            match joined {
+                Ok((node, Ok(p))) => {
+                    probed.insert(node, p);
+                }
+                Ok((_, Err(e))) => bad.push(e),
+                Err(e) => bad.push(Error::unexpected(format!("a probe was lost: {e}"))),
+            }
+        }
+        probed
+    }
+
+    async fn ask(&self, probed: &BTreeMap<Name, Probed>) -> Result<Arc<Secret>> {
+        let users: BTreeSet<&str> = probed.values().map(|p| p.facts.user.as_str()).collect();
+        let users = users.into_iter().collect::<Vec<_>>().join(", ");
+        let prompt = format!("sudo password of {users} on {}: ", self.cluster.name);
+        let reporter = self.reporter.clone();
+        let asked =
+            tokio::task::spawn_blocking(move || reporter.pause(|| secret::ask(&prompt))).await;
+        match asked {
+            Ok(Some(answer)) => answer.map(Arc::new),
+            Ok(None) => Err(Error::unexpected("the password was not asked for")),
+            Err(e) => Err(Error::unexpected(format!(
+                "the password could not be asked for: {e}"
+            ))),
+        }
+    }
+
+    /// How root is had on a probed node.
+    pub fn elevation(&self, probed: &Probed) -> Result<Elevation> {
+        probed
+            .facts
+            .elevation(self.password.as_ref())
+            .ok_or_else(|| {
+                Error::unexpected("becoming root was not prepared").on(probed.connection.node())
+            })
+    }
+}
+
+async fn try_everywhere(
+    probed: &mut BTreeMap<Name, Probed>,
+    wanting: &[Name],
+    password: &Arc<Secret>,
+    bad: &mut Vec<Error>,
+) {
+    let mut tasks = JoinSet::new();
+    for name in wanting {
+        if let Some(mut p) = probed.remove(name) {
+            let (name, password) = (name.clone(), password.clone());
+            tasks.spawn(async move {
+                let tried = probe::try_password(&mut p, &password).await;
+                (name, p, tried)
+            });
+        }
+    }
+    while let Some(joined) = tasks.join_next().await {
+        match joined {
+            Ok((name, p, tried)) => {
+                bad.extend(tried.err());
+                probed.insert(name, p);
+            }
+            Err(e) => bad.push(Error::unexpected(format!("a probe was lost: {e}"))),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Children of the tool on the operator's machine: argv and stdin as values.
+
+use std::ffi::{OsStr, OsString};
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+
+use crate::error::{Error, Exit, Result};
+
+/// How much of a child's last output is kept for its error, in lines.
+const TAIL_LINES: usize = 40;
+
+/// A command to run: program, arguments, what to write to its standard input.
+///
+/// None of it may hold a secret but `stdin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    program: OsString,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    stdin: Vec<u8>,
+}
+
+/// What a child left behind.
+#[derive(Debug)]
+pub struct Finished {
+    /// Whether it exited with 0.
+    pub success: bool,
+    /// How it ended, for people: `exit code 1`, `killed by signal 9`.
+    pub ended: String,
+    /// All of its standard output.
+    pub stdout: Vec<u8>,
+    /// The last lines of its standard error.
+    pub stderr_tail: String,
+}
+
+impl Command {
+    /// A command without arguments, found by PATH.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self {
+            program: program.as_ref().to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            stdin: Vec::new(),
+        }
+    }
+
+    /// Appends an argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Appends arguments.
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args
+            .extend(args.into_iter().map(|a| a.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable of the child's environment.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// What the child reads on its standard input.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// The command as one would type it.
+    pub fn display(&self) -> String {
+        std::iter::once(&self.program)
+            .chain(&self.args)
+            .map(|word| quote(&word.to_string_lossy()))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// Runs the command to its end; each line of its standard error is given
+    /// to `line` as it comes. The child is killed when the future is dropped.
+    pub async fn run(&self, mut line: impl FnMut(&str)) -> Result<Finished> {
+        tracing::debug!(command = %self.display(), "run");
+        let mut child = tokio::process::Command::new(&self.program)
+            .args(&self.args)
+            .envs(self.env.iter().map(|(k, v)| (k, v)))
+            .stdin(if self.stdin.is_empty() {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| self.cannot_start(&e))?;
+        let stdin = child.stdin.take();
+        let (Some(mut stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(self.failed("its output cannot be read"));
+        };
+        let feed = async {
+            if let Some(mut stdin) = stdin {
+                // A child that ends without reading its input says why itself.
+                let _ = stdin.write_all(&self.stdin).await;
+            }
+            Ok(())
+        };
+        let mut out = Vec::new();
+        let mut tail = Tail::new(TAIL_LINES);
+        let drain = async {
+            let mut lines = BufReader::new(stderr).split(b'\n');
+            while let Some(bytes) = lines.next_segment().await? {
+                let text = String::from_utf8_lossy(&bytes);
+                line(&text);
+                tail.push(&text);
+            }
+            Ok(())
+        };
+        let read = async { stdout.read_to_end(&mut out).await.map(|_| ()) };
+        let wait = async { child.wait().await };
+        let (_, (), (), status) = tokio::try_join!(feed, drain, read, wait)
+            .map_err(|e: std::io::Error| self.failed(&format!("lost: {e}")))?;
+        Ok(Finished {
+            success: status.success(),
+            ended: ended(status),
+            stdout: out,
+            stderr_tail: tail.text(),
+        })
+    }
+
+    /// Runs the command and gives its standard output; an error if it fails.
+    pub async fn output(&self) -> Result<Vec<u8>> {
+        let finished = self.run(|_| {}).await?;
+        if finished.success {
+            Ok(finished.stdout)
+        } else {
+            Err(self.failed(&finished.ended).saying(finished.stderr_tail))
+        }
+    }
+
+    /// The error of this command having failed in the way given.
+    pub fn failed(&self, how: &str) -> Error {
+        Error::unexpected(format!("{} failed ({how})", self.program.to_string_lossy()))
+            .running(self.display())
+    }
+
+    fn cannot_start(&self, e: &std::io::Error) -> Error {
+        let program = self.program.to_string_lossy();
+        if e.kind() == std::io::ErrorKind::NotFound {
+            Error::new(Exit::Usage, format!("{program} is not on PATH"))
+                .help(format!("install {program}, or run this operation by the flake's app (`nix run .#…`), which brings it"))
+        } else {
+            Error::unexpected(format!("cannot start {program}: {e}")).running(self.display())
+        }
+    }
+}
+
+fn ended(status: std::process::ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// Quotes a word as a POSIX shell would read it, for display only.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+#".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// The last lines of a stream.
+#[derive(Debug)]
+pub struct Tail {
+    lines: std::collections::VecDeque<String>,
+    most: usize,
+}
+
+impl Tail {
+    /// Keeps at most `most` lines.
+    pub fn new(most: usize) -> Self {
+        Self {
+            lines: std::collections::VecDeque::with_capacity(most),
+            most,
+        }
+    }
+
+    /// Adds a line.
+    pub fn push(&mut self, line: &str) {
+        if self.lines.len() == self.most {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line.trim_end_matches('\r').to_owned());
+    }
+
+    /// The lines that were kept.
+    pub fn text(&self) -> String {
+        self.lines
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn stdin_reaches_the_child_and_its_output_comes_back() {
+        let command = Command::new("cat").stdin("hello");
+        assert_eq!(command.output().await.unwrap(), b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_named_with_help() {
+        let error = Command::new("no-such-program-here")
+            .output()
+            .await
+            .unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.what.contains("no-such-program-here is not on PATH"));
+    }
+
+    #[tokio::test]
+    async fn a_failing_child_shows_its_code_and_last_words() {
+        let error = Command::new("sh")
+            .args(["-c", "echo wrong >&2; exit 7"])
+            .output()
+            .await
+            .unwrap_err();
+        assert!(error.what.contains("exit code 7"), "{error}");
+        assert_eq!(error.output.as_deref(), Some("wrong"));
+    }
+
+    #[test]
+    fn a_command_is_shown_as_one_would_type_it() {
+        let shown = Command::new("nix")
+            .args(["eval", ".#a b", "it's"])
+            .display();
+        assert_eq!(shown, r"nix eval '.#a b' 'it'\''s'");
+    }
+
+    #[test]
+    fn a_tail_keeps_the_last_lines_only() {
+        let mut tail = Tail::new(2);
+        for line in ["a", "b", "c"] {
+            tail.push(line);
+        }
+        assert_eq!(tail.text(), "b\nc");
+    }
+}

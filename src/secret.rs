@@ -1,0 +1,173 @@
+//! Secrets in memory, and how the operator's sudo password gets there.
+//!
+//! `SUDO_PASS` is part of the process's environment, which children inherit
+//! and `/proc` shows. [`shed_environment`] therefore hands it through a pipe to
+//! a fresh image of the program, started without the variable.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use zeroize::Zeroizing;
+
+use crate::error::{Context, Error, Result};
+
+/// The variables in which an operator may give the sudo password, first one first.
+pub const PASSWORD_VARIABLES: [&str; 2] = ["SUDO_PASS", "ROOT_PASS"];
+
+/// Says which descriptor holds the password after [`shed_environment`].
+const DESCRIPTOR_VARIABLE: &str = "NIXCFG_SUDO_PASS_FD";
+
+/// A secret text: wiped when dropped, never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes over a text as a secret.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The secret itself, for the one place that has to write it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Moves the password out of the environment, so that neither this process
+/// nor a child of it shows the password in `/proc/<pid>/environ`.
+///
+/// Returns the password where the environment held one. Must be called first
+/// of all, while the process has one thread.
+pub fn shed_environment() -> Result<Option<Secret>> {
+    if let Ok(number) = std::env::var(DESCRIPTOR_VARIABLE) {
+        return read_descriptor(&number).map(Some);
+    }
+    let Some(password) = PASSWORD_VARIABLES
+        .iter()
+        .find_map(|name| std::env::var(name).ok())
+    else {
+        return Ok(None);
+    };
+    let password = Secret::new(password);
+    check(&password)?;
+    // A pipe takes 64 KiB without a reader; a password is far shorter.
+    let (reader, mut writer) = std::io::pipe().context(|| "cannot make a pipe".into())?;
+    writer
+        .write_all(password.expose().as_bytes())
+        .context(|| "cannot write to a pipe".into())?;
+    drop(writer);
+    rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::empty())
+        .context(|| "cannot keep a pipe open".into())?;
+    let program =
+        std::env::current_exe().context(|| "cannot find the program's own file".into())?;
+    let mut command = Command::new(program);
+    command
+        .args(std::env::args_os().skip(1))
+        .env(DESCRIPTOR_VARIABLE, reader.as_raw_fd().to_string());
+    for name in PASSWORD_VARIABLES {
+        command.env_remove(name);
+    }
+    Err(Error::unexpected(format!(
+        "cannot start again without the password in the environment: {}",
+        command.exec()
+    )))
+}
+
+fn read_descriptor(number: &str) -> Result<Secret> {
+    let number: u32 = number
+        .parse()
+        .map_err(|_| Error::usage(format!("{DESCRIPTOR_VARIABLE} is not a file descriptor")))?;
+    let mut text = Zeroizing::new(String::new());
+    File::open(format!("/dev/fd/{number}"))
+        .and_then(|mut file| file.read_to_string(&mut text))
+        .context(|| "cannot take over the sudo password".into())?;
+    let secret = Secret(text);
+    check(&secret)?;
+    Ok(secret)
+}
+
+/// A password is one line; sudo reads no further, and what follows would go to the program it starts.
+fn check(password: &Secret) -> Result<()> {
+    if password.expose().is_empty() {
+        return Err(Error::usage("the sudo password is empty")
+            .help("set SUDO_PASS to it, or unset SUDO_PASS to be asked"));
+    }
+    if password.expose().contains(['\n', '\r', '\0']) {
+        return Err(Error::usage("the sudo password holds a line break"));
+    }
+    Ok(())
+}
+
+/// Asks for the sudo password on the terminal, without echo.
+///
+/// Blocks; the terminal's modes are put back even if the caller is interrupted meanwhile
+/// (see [`TerminalGuard`]).
+pub fn ask(prompt: &str) -> Result<Secret> {
+    if !std::io::stdin().is_terminal() && File::open("/dev/tty").is_err() {
+        return Err(Error::usage(
+            "the nodes ask for a sudo password, and there is no terminal to ask for it",
+        )
+        .help("set SUDO_PASS, for example: read -rs SUDO_PASS; export SUDO_PASS"));
+    }
+    let password =
+        rpassword::prompt_password(prompt).context(|| "cannot read the password".into())?;
+    let password = Secret::new(password);
+    check(&password)?;
+    Ok(password)
+}
+
+/// Puts the terminal's modes back when dropped: a prompt without echo that is
+/// interrupted would otherwise leave the shell without echo.
+pub struct TerminalGuard(Option<(File, rustix::termios::Termios)>);
+
+impl TerminalGuard {
+    /// Remembers the modes of the controlling terminal, if there is one.
+    pub fn new() -> Self {
+        Self(File::open("/dev/tty").ok().and_then(|tty| {
+            let modes = rustix::termios::tcgetattr(&tty).ok()?;
+            Some((tty, modes))
+        }))
+    }
+}
+
+impl Default for TerminalGuard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for TerminalGuard {
+    fn drop(&mut self) {
+        if let Some((tty, modes)) = &self.0 {
+            // Nothing can be done about a terminal that went away.
+            let _ = rustix::termios::tcsetattr(tty, rustix::termios::OptionalActions::Now, modes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown_by_debug() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2".into())), "Secret(…)");
+    }
+
+    #[test]
+    fn a_password_of_two_lines_is_refused() {
+        assert!(check(&Secret::new("a\nb".into())).is_err());
+        assert!(check(&Secret::new(String::new())).is_err());
+        assert!(check(&Secret::new("wonder land".into())).is_ok());
+    }
+}

@@ -1,0 +1,258 @@
+//! Becoming root on a node, by sudo with a password that is known to be right.
+//!
+//! sudo reads the password from its standard input, which afterwards belongs
+//! to the program. So that nothing else is ever taken for a password, nothing
+//! is written until the program has said that it runs.
+
+use std::sync::Arc;
+
+use openssh::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::task::JoinHandle;
+
+use super::{Child, Connection, Output, Script, lost};
+use crate::cluster::Name;
+use crate::error::{Error, Exit, Result};
+use crate::secret::Secret;
+
+/// What sudo prints to ask for the password.
+const PROMPT: &str = "nixcfg-asks-for-the-password:";
+/// What the elevated side prints once it runs.
+const READY: &str = "nixcfg-is-root";
+/// Says so, then becomes the program.
+const ANNOUNCE: &str = r#"printf 'nixcfg-is-root\n'; exec "$@""#;
+/// Standard error that is kept, in bytes.
+const MOST_STDERR: usize = 64 * 1024;
+
+/// How root is had on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Elevation {
+    /// The login is root's.
+    Root,
+    /// sudo asks for nothing.
+    Passwordless,
+    /// sudo asks for this password, which has been tried.
+    Password(Arc<Secret>),
+}
+
+impl Elevation {
+    /// The argument vector that runs `argv` as root, and the line for sudo to read.
+    ///
+    /// `-k` makes sudo ask even where it remembers a password: otherwise the
+    /// line would be the program's to read.
+    pub fn wrap<'a>(&'a self, argv: &[&'a str]) -> (Vec<&'a str>, Option<&'a Secret>) {
+        let mut wrapped: Vec<&str> = match self {
+            Elevation::Root => vec![],
+            Elevation::Passwordless => vec!["sudo", "-n", "--"],
+            Elevation::Password(_) => vec!["sudo", "-k", "-S", "-p", PROMPT, "--"],
+        };
+        wrapped.extend(["sh", "-c", ANNOUNCE, "nixcfg"]);
+        wrapped.extend(argv);
+        let secret = match self {
+            Elevation::Password(secret) => Some(&**secret),
+            _ => None,
+        };
+        (wrapped, secret)
+    }
+}
+
+/// A program that runs as root on a node, with its streams.
+pub struct RootChild {
+    node: Name,
+    child: Child,
+    /// What the program reads; sudo's line has been taken from it.
+    pub stdin: ChildStdin,
+    /// What the program writes, from its first byte on.
+    pub stdout: BufReader<ChildStdout>,
+    stderr: JoinHandle<String>,
+}
+
+impl Connection {
+    /// Starts a program as root and waits until it runs.
+    pub async fn spawn_root(&self, how: &Elevation, argv: &[&str]) -> Result<RootChild> {
+        let (argv, secret) = how.wrap(argv);
+        let mut child = self.spawn(&argv).await?;
+        let (Some(mut stdin), Some(stdout), Some(stderr)) = (
+            child.stdin().take(),
+            child.stdout().take(),
+            child.stderr().take(),
+        ) else {
+            return Err(Error::unexpected("a command without streams").on(self.node()));
+        };
+        if let Some(secret) = secret {
+            let line = zeroize::Zeroizing::new(format!("{}\n", secret.expose()));
+            // If sudo is gone already, it says why on its standard error.
+            let _ = stdin.write_all(line.as_bytes()).await;
+        }
+        let mut stdout = BufReader::new(stdout);
+        let (again, asked_again) = tokio::sync::oneshot::channel();
+        let stderr = tokio::spawn(collect(stderr, again));
+        let mut first = String::new();
+        let ready = async { stdout.read_line(&mut first).await };
+        let refused = tokio::select! {
+            read = ready => !matches!(read, Ok(n) if n > 0),
+            Ok(()) = asked_again => true,
+        };
+        if refused || first.trim_end() != READY {
+            // Without more input sudo cannot try, and count, another password.
+            drop(stdin);
+            let said = stderr.await.unwrap_or_default();
+            let _ = child.wait().await;
+            return Err(Error::new(Exit::Partial, "cannot become root")
+                .on(self.node())
+                .saying(said));
+        }
+        Ok(RootChild {
+            node: self.node().clone(),
+            child,
+            stdin,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Runs a script as root to its end. `stdin` may hold secrets.
+    pub async fn run_root(
+        &self,
+        how: &Elevation,
+        script: Script,
+        args: &[&str],
+        stdin: &[u8],
+    ) -> Result<Output> {
+        let child = self.spawn_root(how, &script.argv(args)).await?;
+        child.finish(stdin).await
+    }
+
+    /// Runs a script as root and takes any exit code but 0 as an error.
+    pub async fn run_root_ok(
+        &self,
+        how: &Elevation,
+        script: Script,
+        args: &[&str],
+        stdin: &[u8],
+    ) -> Result<String> {
+        let output = self.run_root(how, script, args, stdin).await?;
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(super::failed(self.node(), script, &output))
+        }
+    }
+}
+
+impl RootChild {
+    /// Feeds the program and reads it to its end.
+    pub async fn finish(self, input: &[u8]) -> Result<Output> {
+        let Self {
+            node,
+            child,
+            mut stdin,
+            mut stdout,
+            stderr,
+        } = self;
+        let mut bytes = Vec::new();
+        let feed = async move {
+            // A program that ends without reading its input says why itself.
+            let _ = stdin.write_all(input).await;
+        };
+        let ((), _) = tokio::join!(feed, stdout.read_to_end(&mut bytes));
+        let status = child.wait().await.map_err(|e| lost(&node, &e))?;
+        Ok(Output {
+            status,
+            stdout: String::from_utf8_lossy(&bytes).into_owned(),
+            stderr: stderr.await.unwrap_or_default(),
+        })
+    }
+
+    /// Takes the streams apart, for a caller that relays them; the last part
+    /// gives what the program said on its standard error, once it has ended.
+    pub fn into_parts(self) -> (ChildStdin, BufReader<ChildStdout>, Ended) {
+        let ended = Ended {
+            child: self.child,
+            stderr: self.stderr,
+        };
+        (self.stdin, self.stdout, ended)
+    }
+}
+
+/// The end of a relayed program.
+pub struct Ended {
+    child: Child,
+    stderr: JoinHandle<String>,
+}
+
+impl Ended {
+    /// Waits for the program and gives its last words.
+    pub async fn last_words(self) -> String {
+        let _ = self.child.wait().await;
+        self.stderr.await.unwrap_or_default()
+    }
+}
+
+/// Reads standard error without the prompts; says so when sudo asks a second time.
+async fn collect(stderr: ChildStderr, again: tokio::sync::oneshot::Sender<()>) -> String {
+    let mut again = Some(again);
+    let mut text = Vec::new();
+    let mut stderr = BufReader::new(stderr);
+    loop {
+        let chunk = match stderr.fill_buf().await {
+            Ok(chunk) if !chunk.is_empty() => chunk,
+            _ => break,
+        };
+        let room = MOST_STDERR.saturating_sub(text.len());
+        text.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        let n = chunk.len();
+        stderr.consume(n);
+        if String::from_utf8_lossy(&text).matches(PROMPT).count() > 1
+            && let Some(again) = again.take()
+        {
+            let _ = again.send(());
+        }
+    }
+    String::from_utf8_lossy(&text)
+        .replace(PROMPT, "")
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_on_standard_input_and_never_among_the_arguments() {
+        let how = Elevation::Password(Arc::new(Secret::new("hunter2".into())));
+        let (argv, secret) = how.wrap(&["nix-daemon", "--stdio"]);
+        assert_eq!(
+            argv,
+            [
+                "sudo",
+                "-k",
+                "-S",
+                "-p",
+                PROMPT,
+                "--",
+                "sh",
+                "-c",
+                ANNOUNCE,
+                "nixcfg",
+                "nix-daemon",
+                "--stdio"
+            ]
+        );
+        assert_eq!(secret.unwrap().expose(), "hunter2");
+    }
+
+    #[test]
+    fn a_node_that_asks_for_nothing_is_given_nothing() {
+        for how in [Elevation::Root, Elevation::Passwordless] {
+            assert!(how.wrap(&["true"]).1.is_none());
+        }
+        assert_eq!(Elevation::Root.wrap(&["true"]).0[0], "sh");
+    }
+
+    #[test]
+    fn the_announcement_says_what_is_waited_for() {
+        assert!(ANNOUNCE.contains(READY));
+    }
+}

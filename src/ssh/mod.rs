@@ -1,0 +1,259 @@
+//! Connections to nodes: one login a node and run, by the operator's own
+//! OpenSSH and the cluster's `ssh_config`; every command rides on it.
+
+pub mod elevate;
+mod error;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openssh::{ControlPersist, KnownHosts, SessionBuilder, Stdio};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::cluster::Name;
+use crate::error::{Context, Error, Result};
+use crate::process::Tail;
+
+pub use error::{cannot_connect, lost};
+
+/// How long a connection may take: TCP, and OpenSSH's own handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a silent connection is probed; OpenSSH gives up after three probes.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a master outlives its last command, should the tool be killed.
+const LINGER_SECONDS: usize = 30;
+/// A Unix socket's path has at most 104 bytes on some systems; OpenSSH adds 17 while it makes one.
+const LONGEST_FOLDER: usize = 48;
+
+/// How nodes are reached.
+#[derive(Debug, Clone)]
+pub struct Access {
+    config_file: Option<PathBuf>,
+    user: Option<String>,
+    folder: Arc<TempDir>,
+}
+
+impl Access {
+    /// Through `config_file` where there is one, as `user` where one is given.
+    pub fn new(config_file: Option<PathBuf>, user: Option<String>) -> Result<Self> {
+        if let Some(file) = &config_file
+            && !file.is_file()
+        {
+            return Err(
+                Error::usage(format!("there is no ssh_config at {}", file.display()))
+                    .help("name another with --ssh-config"),
+            );
+        }
+        let base = std::env::temp_dir();
+        let base = match base.as_os_str().len() <= LONGEST_FOLDER {
+            true => base,
+            false => PathBuf::from("/tmp"),
+        };
+        let folder = tempfile::Builder::new()
+            .prefix("nixcfg-")
+            .tempdir_in(&base)
+            .context(|| format!("cannot make a private folder in {}", base.display()))?;
+        Ok(Self {
+            config_file,
+            user,
+            folder: Arc::new(folder),
+        })
+    }
+
+    /// A private folder of this run (mode 0700), removed at its end.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Logs in to a node over a new TCP connection: the `ssh_config`'s own
+    /// multiplexing is not used.
+    pub async fn connect(&self, node: &Name) -> Result<Connection> {
+        let mut builder = SessionBuilder::default();
+        builder
+            .known_hosts_check(KnownHosts::Strict)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .server_alive_interval(ALIVE_INTERVAL)
+            .control_directory(self.folder.path());
+        if let Some(seconds) = std::num::NonZeroUsize::new(LINGER_SECONDS) {
+            builder.control_persist(ControlPersist::IdleFor(seconds));
+        }
+        if let Some(file) = &self.config_file {
+            builder.config_file(file);
+        }
+        if let Some(user) = &self.user {
+            builder.user(user.clone());
+        }
+        tracing::debug!(%node, "connect");
+        let connecting =
+            tokio::time::timeout(CONNECT_TIMEOUT * 2, builder.connect_mux(node.as_str()));
+        match connecting.await {
+            Ok(Ok(session)) => Ok(Connection {
+                node: node.clone(),
+                session: Arc::new(session),
+            }),
+            Ok(Err(e)) => Err(cannot_connect(node, &self.command(node), &e)),
+            Err(_) => Err(error::timed_out(
+                node,
+                &self.command(node),
+                CONNECT_TIMEOUT * 2,
+            )),
+        }
+    }
+
+    /// What an operator would type to get to the node.
+    pub fn command(&self, node: &Name) -> String {
+        let config = self
+            .config_file
+            .iter()
+            .map(|file| format!("-F {} ", file.display()));
+        let user = self.user.iter().map(|user| format!("-l {user} "));
+        let options: String = config.chain(user).collect();
+        format!("ssh {options}{node}")
+    }
+}
+
+/// A fixed program for a node's `/bin/sh`; what varies comes as arguments or standard input.
+#[derive(Debug, Clone, Copy)]
+pub struct Script {
+    /// Its name in process lists and errors.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+impl Script {
+    /// The argument vector that runs it.
+    pub fn argv<'a>(&self, args: &[&'a str]) -> Vec<&'a str>
+    where
+        'static: 'a,
+    {
+        let mut argv = vec!["sh", "-c", self.text, self.name];
+        argv.extend(args);
+        argv
+    }
+}
+
+/// What a command on a node left behind.
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All of its standard output.
+    pub stdout: String,
+    /// The last lines of its standard error.
+    pub stderr: String,
+}
+
+/// A login on a node.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    node: Name,
+    session: Arc<openssh::Session>,
+}
+
+/// A command that runs on a node.
+pub type Child = openssh::Child<Arc<openssh::Session>>;
+
+impl Connection {
+    /// The node at the other end.
+    pub fn node(&self) -> &Name {
+        &self.node
+    }
+
+    /// The master's control socket, on which other programs' `ssh -S` can ride.
+    pub fn control_socket(&self) -> &Path {
+        self.session.control_socket()
+    }
+
+    /// Starts a command with all of its streams piped.
+    pub async fn spawn(&self, argv: &[&str]) -> Result<Child> {
+        let Some((program, args)) = argv.split_first() else {
+            return Err(Error::unexpected("an empty command"));
+        };
+        tracing::debug!(node = %self.node, program, args = args.len(), "spawn");
+        self.session
+            .clone()
+            .arc_command(*program)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .await
+            .map_err(|e| lost(&self.node, &e))
+    }
+
+    /// Runs a script as the operator's own user, to its end.
+    pub async fn run(&self, script: Script, args: &[&str], stdin: &[u8]) -> Result<Output> {
+        let child = self.spawn(&script.argv(args)).await?;
+        self.finish(child, stdin).await
+    }
+
+    /// Runs a script and takes any exit code but 0 as an error.
+    pub async fn run_ok(&self, script: Script, args: &[&str], stdin: &[u8]) -> Result<String> {
+        let output = self.run(script, args, stdin).await?;
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(failed(&self.node, script, &output))
+        }
+    }
+
+    /// Feeds a child and reads it to its end.
+    pub(crate) async fn finish(&self, mut child: Child, stdin: &[u8]) -> Result<Output> {
+        let (input, output, errors) = (
+            child.stdin().take(),
+            child.stdout().take(),
+            child.stderr().take(),
+        );
+        let feed = async {
+            if let Some(mut input) = input {
+                // A command that ends without reading its input says why itself.
+                let _ = input.write_all(stdin).await;
+            }
+        };
+        let ((), stdout, stderr) = tokio::join!(feed, read(output), read(errors));
+        let status = child.wait().await.map_err(|e| lost(&self.node, &e))?;
+        Ok(Output {
+            status,
+            stdout,
+            stderr: tail(&stderr),
+        })
+    }
+}
+
+/// The error of a script that ended with an exit code.
+pub fn failed(node: &Name, script: Script, output: &Output) -> Error {
+    let code = output
+        .status
+        .code()
+        .map_or("no exit code".to_owned(), |code| {
+            format!("exit code {code}")
+        });
+    let said = [output.stdout.trim(), output.stderr.trim()]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n");
+    Error::unexpected(format!("{} failed ({code})", script.name))
+        .on(node)
+        .saying(said)
+}
+
+async fn read(stream: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        // What came before a broken connection is still worth showing.
+        let _ = stream.read_to_end(&mut bytes).await;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn tail(text: &str) -> String {
+    let mut tail = Tail::new(40);
+    text.lines().for_each(|line| tail.push(line));
+    tail.text()
+}
