@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::activation::{self, Mode};
 use crate::cluster::Name;
@@ -92,7 +92,7 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
 struct Evaluation {
     names: BTreeMap<Name, String>,
     known: BTreeMap<String, System>,
-    task: tokio::task::JoinHandle<Result<BTreeMap<String, System>, Vec<(String, Error)>>>,
+    task: JoinHandle<eval::Systems>,
 }
 
 impl Evaluation {

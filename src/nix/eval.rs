@@ -40,6 +40,9 @@ pub enum Named {
     },
 }
 
+/// The systems of some configurations, or an error for each that does not evaluate.
+pub type Systems = Result<BTreeMap<String, System>, Vec<(String, Error)>>;
+
 /// Evaluates `clusters.<name>` alone.
 pub async fn cluster(source: &Source, settings: &Settings, name: &str) -> Result<Named> {
     let apply = format!(
@@ -59,7 +62,7 @@ pub async fn systems(
     settings: &Settings,
     names: &[String],
     workers: usize,
-) -> Result<BTreeMap<String, System>, Vec<(String, Error)>> {
+) -> Systems {
     let chunks = spread(names, workers);
     let runs = chunks.into_iter().map(|chunk| {
         let (source, settings) = (source.clone(), settings.clone());
@@ -84,11 +87,7 @@ pub async fn systems(
     }
 }
 
-async fn chunk_of_systems(
-    source: &Source,
-    settings: &Settings,
-    names: Vec<String>,
-) -> Result<BTreeMap<String, System>, Vec<(String, Error)>> {
+async fn chunk_of_systems(source: &Source, settings: &Settings, names: Vec<String>) -> Systems {
     match toplevels(source, settings, &names).await {
         Ok(systems) => Ok(systems),
         Err(error) if names.len() == 1 => Err(names
