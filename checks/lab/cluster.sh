@@ -35,6 +35,10 @@ cmd_up() {
 up_locked() {
     local described=$1 node ipv4 ipv6 admins known=' ' wanted
     shift
+    STARTED=()
+    AWAITING=()
+    trap 'up_undo' EXIT
+    trap 'exit 130' INT TERM
     claim_number
     mkdir -p "$FAULTS"
     while read -r node ipv4 ipv6 admins; do
@@ -48,10 +52,6 @@ up_locked() {
     wanted=("$@")
     [ $# -gt 0 ] || read -ra wanted <<<"$known"
     SINCE_MS=$(now_ms)
-    STARTED=()
-    AWAITING=()
-    trap 'up_undo' EXIT
-    trap 'exit 130' INT TERM
     for node in "${wanted[@]}"; do
         if ! node_running "$node"; then
             STARTED+=("$node")

@@ -49,11 +49,16 @@ hub_up() {
 }
 
 hub_down() {
-    local ns
+    local ns leg
     for ns in $(ip netns list | awk -v hub="$HUB." 'index($1, hub) == 1 { print $1 }'); do ip netns del "$ns"; done
-    ! hub_exists || ip netns del "$HUB"
     rm -rf "$FAULTS"
-    [ ! -e "$RUN/$LAB.lab" ] || ip link del "nixcfg$(lab_number)" 2>/dev/null || true
+    if hub_exists; then
+        # The kernel would remove the machine's own leg as well, but only after a while.
+        leg=$(ip -n "$HUB" -o link show host 2>/dev/null | sed -n 's/^[0-9]*: host@if\([0-9]*\):.*/\1/p')
+        leg=$(ip -o link | awk -F '[:@] *' -v index_="$leg" '$1 == index_ && $2 ~ /^nixcfg/ { print $2 }')
+        [ -z "$leg" ] || ip link del "$leg"
+        ip netns del "$HUB"
+    fi
 }
 
 # A fresh network namespace for NODE, as a machine that boots has: no firewall and no address of the run before. Its cable stays

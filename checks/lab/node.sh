@@ -13,6 +13,8 @@ register_node() {
         echo "$index" | write_file "$dir/index"
     fi
     echo "$ipv4 $ipv6" | write_file "$dir/addresses"
+    [ ! -e "$dir/disk.img" ] || [ "$(node_users "$admins")" = "$(cat "$dir/users")" ] ||
+        say "lab: $node keeps its disk, made for other administrators ('reset $node' for a new one)"
     node_users "$admins" | (umask 077 && write_file "$dir/users")
     if [ ! -e "$dir/ssh_host_ed25519_key" ]; then
         rm -f "$dir/hostkey" "$dir/hostkey.pub"
