@@ -105,6 +105,25 @@ let
     ) secretsAt
   );
 
+  # By the file it would be in, what a node gets.
+  filesOf =
+    node:
+    let
+      inherit (ofNode.${node}) secrets;
+      gets = lib.filter (secret: lib.elem node (select.selected secrets.${secret}.nodes)) (
+        lib.attrNames secrets
+      );
+    in
+    lib.groupBy (secret: secrets.${secret}.path) gets;
+
+  sharedFiles = lib.concatMap (
+    node:
+    lib.mapAttrsToList (
+      path: secrets:
+      "the secrets ${quote secrets} would be written to the same file ${path} on node ${node}"
+    ) (lib.filterAttrs (_: secrets: lib.length secrets > 1) (filesOf node))
+  ) nodeNames;
+
   localPorts = lib.concatMap (
     port:
     let
@@ -134,6 +153,7 @@ let
     ++ unmatchedSelectors
     ++ differingSecrets
     ++ withoutCommand
+    ++ sharedFiles
     ++ localPorts
     ++ map (
       node: "${nodeAt node} has no address: set cluster.nodes.${node}.address.ipv4 or .ipv6"

@@ -1,0 +1,151 @@
+"""Every output of the flake evaluates, on every system it is for."""
+
+import json
+import re
+import unittest
+
+from fixture import ROOT, Fixture, flake_eval, flake_value, nix, with_more
+
+SYSTEMS = ["x86_64-linux", "aarch64-linux", "x86_64-darwin", "aarch64-darwin"]
+
+DERIVATIONS = "outputs: builtins.mapAttrs (_: output: output.drvPath) outputs"
+
+
+class Outputs(unittest.TestCase):
+    def derivations(self, attribute):
+        """Name → derivation of a set of outputs; all must be derivations, without a warning on the way."""
+        done = flake_eval(attribute, "--apply", DERIVATIONS)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("evaluation warning", done.stderr)
+        found = json.loads(done.stdout)
+        for name, path in found.items():
+            self.assertTrue(path.endswith(".drv"), f"{attribute}.{name} is {path}")
+        return found
+
+    def test_packages(self):
+        for system in SYSTEMS:
+            with self.subTest(system=system):
+                found = self.derivations(f"packages.{system}")
+                self.assertEqual(sorted(found), ["default", "nixcfg", "options-doc"])
+
+    def test_development_shells(self):
+        for system in SYSTEMS:
+            with self.subTest(system=system):
+                self.assertEqual(sorted(self.derivations(f"devShells.{system}")), ["default"])
+
+    def test_checks(self):
+        for system in SYSTEMS:
+            with self.subTest(system=system):
+                found = self.derivations(f"checks.{system}")
+                self.assertLessEqual(
+                    {"package", "clippy", "formatting", "options-doc", "cluster-prod"}, set(found)
+                )
+
+    def test_formatter(self):
+        for system in SYSTEMS:
+            with self.subTest(system=system):
+                path = flake_value(f"formatter.{system}.drvPath")
+                self.assertTrue(path.endswith(".drv"))
+
+    def test_apps_are_the_operations_of_the_program(self):
+        main = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.rs"))
+        for system in SYSTEMS:
+            with self.subTest(system=system):
+                apps = flake_value(f"apps.{system}")
+                self.assertIn("deploy-nixos", apps)
+                for name, app in apps.items():
+                    self.assertEqual(app["type"], "app")
+                    self.assertTrue(app["program"].endswith(f"/bin/nixcfg-{name}"))
+                    self.assertTrue(app["meta"]["description"])
+                    variant = "".join(part.capitalize() for part in name.split("-"))
+                    self.assertRegex(main, rf"\b{variant}\b", f"the program has no operation {name}")
+
+    def test_systems_of_the_nodes(self):
+        names = flake_value("nixosConfigurations", "--apply", "builtins.attrNames")
+        self.assertEqual(names, ["prod-alder", "prod-birch", "prod-cedar"])
+        for name in names:
+            with self.subTest(node=name):
+                done = flake_eval(f"nixosConfigurations.{name}.config.system.build.toplevel.drvPath")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertNotIn("evaluation warning", done.stderr)
+                self.assertRegex(json.loads(done.stdout), r"-nixos-system-.*\.drv$")
+                self.assertEqual(flake_value(f"nixosConfigurations.{name}.config.warnings"), [])
+
+    def test_the_options_page_is_up_to_date(self):
+        page = flake_value(
+            "packages.x86_64-linux.options-doc", "--apply", "page: page.text or (builtins.readFile page)"
+        )
+        self.assertEqual(page, (ROOT / "doc/options.md").read_text())
+
+    def test_the_lock_pins_one_input(self):
+        lock = json.loads((ROOT / "flake.lock").read_text())
+        self.assertEqual(lock["version"], 7)
+        self.assertEqual(sorted(lock["nodes"]), ["nixpkgs", "root"])
+        self.assertEqual(lock["nodes"]["nixpkgs"]["original"]["ref"], "nixos-26.05")
+        self.assertRegex(lock["nodes"]["nixpkgs"]["locked"]["rev"], r"^[0-9a-f]{40}$")
+        flake = (ROOT / "flake.nix").read_text()
+        self.assertEqual(
+            re.findall(r'url = "(.*)"', flake), ["github:NixOS/nixpkgs/nixos-26.05"]
+        )
+
+
+class WrongSettings(unittest.TestCase):
+    """Options of NixOS that a cluster's files get wrong are errors, as they are with every nixpkgs."""
+
+    TOPLEVEL = "nixosConfigurations.c-alder.config.system.build.toplevel.drvPath"
+
+    def refused(self, setting, *expected):
+        with Fixture({"cluster.nix": with_more("cluster.nix", "{ %s }" % setting)}) as fixture:
+            done = fixture.evaluate(self.TOPLEVEL)
+        self.assertNotEqual(done.returncode, 0)
+        for text in expected:
+            self.assertIn(text, done.stderr)
+
+    def test_a_good_one_is_accepted(self):
+        with Fixture() as fixture:
+            self.assertTrue(fixture.value(self.TOPLEVEL).endswith(".drv"))
+
+    def test_option_that_does_not_exist(self):
+        self.refused("services.openssh.enabel = true;", "`services.openssh.enabel' does not exist")
+
+    def test_option_of_the_wrong_type(self):
+        self.refused(
+            'services.openssh.enable = "yes";', "`services.openssh.enable' is not of type `boolean'"
+        )
+
+    def test_option_set_twice(self):
+        self.refused(
+            'imports = [ { networking.hostName = "a"; } { networking.hostName = "b"; } ];',
+            "`networking.hostName' has conflicting definition values",
+        )
+
+    def test_assertion_of_the_system(self):
+        self.refused(
+            'assertions = [ { assertion = false; message = "the sky is green"; } ];',
+            "the sky is green",
+        )
+
+    def test_overlay_without_public_keys(self):
+        files = {"cluster.nix": with_more("cluster.nix", "{ cluster.wireguard.enable = true; }")}
+        for number, node in enumerate(["alder", "birch", "cedar"], 1):
+            files[f"node/{node}.nix"] = with_more(
+                f"node/{node}.nix",
+                '{ cluster.nodes.%s.wireguard.address = "10.83.0.%d"; }' % (node, number),
+            )
+        with Fixture(files) as fixture:
+            # gen-secrets must be able to read the cluster before there are keys.
+            fixture.value("clusters.c")
+            done = fixture.evaluate(self.TOPLEVEL)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("these nodes have no WireGuard public key: alder, birch, cedar", done.stderr)
+
+
+class Flake(unittest.TestCase):
+    def test_the_lock_file_fits_the_flake(self):
+        done = nix("flake", "metadata", "--json", "--no-update-lock-file", "--no-write-lock-file")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("lock file", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
