@@ -1,0 +1,43 @@
+# A stand-in for nixpkgs, for machines that cannot download it: use it as
+#   nix … --override-input nixpkgs path:checks/lab/nixpkgs
+#
+# What it is: `lib` and the module system (written for this project, tested against the genuine ones by ./test),
+# the NixOS options that a cluster's modules use, with their genuine names and types, and systems and packages that
+# are real on a Debian machine: a toplevel whose switch-to-configuration applies /etc, users, sudo, sshd and systemd
+# units, and packages whose programs are the building machine's own.
+#
+# What it does not do: it builds no software but the project's own; it has no kernel, bootloader, initrd or disk; it
+# configures no service of its own beside sshd, sudo, users, journald and Nix (an option that it has but does not
+# apply says so, in nixos/unapplied.nix, and a deployment prints it); programs are not pinned; VM tests evaluate but
+# do not run; a name that it does not know is an error, also where genuine nixpkgs has it. Nothing outside checks/
+# knows of it.
+{
+  description = "Stand-in for nixpkgs on machines without network";
+
+  outputs =
+    { self }:
+    let
+      base = import ./lib;
+      lib = base.extend (
+        _: _: {
+          nixosSystem =
+            args:
+            import ./nixos (
+              {
+                inherit lib;
+                system = null;
+              }
+              // args
+            );
+          nixos.evalModules = args: lib.evalModules ({ class = "nixos"; } // args);
+        }
+      );
+      forAll = lib.genAttrs lib.systems.flakeExposed;
+    in
+    {
+      inherit lib;
+      legacyPackages = forAll (system: import ./. { inherit system; });
+      nixosModules.readOnlyPkgs = ./nixos/read-only-pkgs.nix;
+      htmlDocs = throw "the stand-in for nixpkgs has no manual";
+    };
+}

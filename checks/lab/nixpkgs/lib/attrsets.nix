@@ -1,0 +1,191 @@
+# Functions on attribute sets.
+{ lib }:
+let
+  inherit (builtins) foldl' head tail;
+in
+rec {
+  inherit (builtins)
+    attrNames
+    attrValues
+    catAttrs
+    getAttr
+    groupBy
+    hasAttr
+    intersectAttrs
+    isAttrs
+    listToAttrs
+    mapAttrs
+    removeAttrs
+    zipAttrsWith
+    ;
+
+  nameValuePair = name: value: { inherit name value; };
+  singletonAttrs = name: value: { ${name} = value; };
+  genAttrs = names: f: genAttrs' names (name: nameValuePair name (f name));
+  genAttrs' = items: f: listToAttrs (map f items);
+  mapAttrsToList = f: set: attrValues (mapAttrs f set);
+  attrsToList = mapAttrsToList nameValuePair;
+  mapAttrs' = f: set: listToAttrs (mapAttrsToList f set);
+  concatMapAttrs = f: set: mergeAttrsList (mapAttrsToList f set);
+  mergeAttrsList = foldl' (a: b: a // b) { };
+  filterAttrs = keep: set: removeAttrs set (builtins.filter (name: !keep name set.${name}) (attrNames set));
+  foldlAttrs =
+    f: start: set:
+    foldl' (acc: name: f acc name set.${name}) start (attrNames set);
+  foldAttrs =
+    f: start: sets:
+    zipAttrsWith (_: lib.foldr f start) sets;
+  collect =
+    wanted: value:
+    if wanted value then
+      [ value ]
+    else if isAttrs value then
+      builtins.concatMap (collect wanted) (attrValues value)
+    else
+      [ ];
+  getAttrs = names: set: genAttrs names (name: set.${name});
+  optionalAttrs = condition: set: if condition then set else { };
+  zipAttrs = zipAttrsWith (_: values: values);
+  attrVals = names: set: map (name: set.${name}) names;
+  cartesianProduct =
+    set:
+    foldl' (
+      partial: name:
+      builtins.concatMap (done: map (value: done // { ${name} = value; }) set.${name}) partial
+    ) [ { } ] (attrNames set);
+  mapCartesianProduct = f: set: map f (cartesianProduct set);
+
+  hasAttrByPath =
+    path: set: path == [ ] || (isAttrs set && set ? ${head path} && hasAttrByPath (tail path) set.${head path});
+  attrByPath =
+    path: fallback: set:
+    if path == [ ] then
+      set
+    else if isAttrs set && set ? ${head path} then
+      attrByPath (tail path) fallback set.${head path}
+    else
+      fallback;
+  getAttrFromPath =
+    path: set:
+    if hasAttrByPath path set then
+      attrByPath path null set
+    else
+      abort "cannot find attribute `${lib.concatStringsSep "." path}'";
+  setAttrByPath = path: value: lib.foldr (name: inner: { ${name} = inner; }) value path;
+  updateManyAttrsByPath =
+    updates: set:
+    let
+      change =
+        { path, update }:
+        value:
+        if path == [ ] then
+          update value
+        else
+          value
+          // {
+            ${head path} = change {
+              inherit update;
+              path = tail path;
+            } (value.${head path} or { });
+          };
+      # Outer paths first, so that an inner update sees the result of the outer one.
+      ordered = builtins.sort (a: b: builtins.length a.path < builtins.length b.path) updates;
+    in
+    foldl' (value: one: change one value) set ordered;
+
+  mapAttrsRecursive = mapAttrsRecursiveCond (_: true);
+  mapAttrsRecursiveCond =
+    descend: f: set:
+    let
+      visit =
+        path:
+        mapAttrs (
+          name: value:
+          if isAttrs value && descend value then visit (path ++ [ name ]) value else f (path ++ [ name ]) value
+        );
+    in
+    visit [ ] set;
+  mapAttrsToListRecursive =
+    f: set:
+    let
+      visit =
+        path: value:
+        if isAttrs value then
+          builtins.concatMap (name: visit (path ++ [ name ]) value.${name}) (attrNames value)
+        else
+          [ (f path value) ];
+    in
+    visit [ ] set;
+  filterAttrsRecursive =
+    keep: set:
+    mapAttrs (_: value: if isAttrs value then filterAttrsRecursive keep value else value) (
+      filterAttrs keep set
+    );
+  recursiveUpdateUntil =
+    stop: a: b:
+    let
+      join =
+        path: left: right:
+        left
+        // mapAttrs (
+          name: new:
+          let
+            here = path ++ [ name ];
+          in
+          if left ? ${name} && !stop here left.${name} new then join here left.${name} new else new
+        ) right;
+    in
+    join [ ] a b;
+  recursiveUpdate = recursiveUpdateUntil (_: old: new: !(isAttrs old && isAttrs new));
+  matchAttrs =
+    pattern: set:
+    builtins.all (
+      name:
+      set ? ${name}
+      && (
+        if isAttrs pattern.${name} then
+          isAttrs set.${name} && matchAttrs pattern.${name} set.${name}
+        else
+          pattern.${name} == set.${name}
+      )
+    ) (attrNames pattern);
+  overrideExisting = old: new: old // intersectAttrs old new;
+  unionOfDisjoint =
+    a: b:
+    let
+      both = attrNames (intersectAttrs a b);
+    in
+    a // b // genAttrs both (name: throw "unionOfDisjoint: both sets have the attribute ${name}");
+
+  isDerivation = value: isAttrs value && value.type or null == "derivation";
+  recurseIntoAttrs = set: set // { recurseForDerivations = true; };
+  dontRecurseIntoAttrs = set: set // { recurseForDerivations = false; };
+  toDerivation =
+    path:
+    let
+      stored = builtins.storePath path;
+      self = {
+        type = "derivation";
+        name = lib.substring 33 (-1) (baseNameOf stored);
+        outPath = stored;
+        outputs = [ "out" ];
+        out = self;
+        outputName = "out";
+      };
+    in
+    self;
+  getOutput = output: package: package.${output} or package.out or package;
+  getFirstOutput =
+    outputs: package:
+    let
+      found = lib.findFirst (output: package ? ${output}) "out" outputs;
+    in
+    if package.outputSpecified or false then package else getOutput found package;
+  getBin = getFirstOutput [ "bin" ];
+  getLib = getFirstOutput [
+    "lib"
+    "static"
+  ];
+  getDev = getFirstOutput [ "dev" ];
+  getMan = getFirstOutput [ "man" ];
+}

@@ -1,0 +1,125 @@
+# The stand-in's `lib`: written for this project, with the names and the behaviour of nixpkgs' one.
+# A function that is not here is missing: asking for it is an error, never a silent nothing.
+let
+  boot = builtins;
+  make =
+    lib:
+    let
+      load = file: import file { inherit lib; };
+      trivial = load ./trivial.nix;
+      attrsets = load ./attrsets.nix;
+      lists = load ./lists.nix;
+      strings = load ./strings.nix;
+      properties = load ./modules/properties.nix;
+      messages = load ./modules/messages.nix;
+      optionHelpers = load ./modules/options.nix;
+      options = optionHelpers // messages;
+      evaluation = load ./modules/evaluate.nix;
+      modules =
+        properties
+        // load ./modules/collect.nix
+        // load ./modules/definitions.nix
+        // evaluation
+        // load ./modules/helpers.nix
+        // messages;
+      sources = load ./sources.nix;
+      meta = load ./meta.nix;
+      systems = load ./systems.nix;
+    in
+    # Where two have one name, the flat one is that of nixpkgs: lists' own are `lib.lists.hasPrefix` and so on.
+    lists
+    // attrsets
+    // strings
+    // trivial
+    // sources
+    // meta
+    // {
+      inherit
+        attrsets
+        lists
+        strings
+        trivial
+        options
+        modules
+        sources
+        meta
+        systems
+        ;
+      inherit (lists) replicate;
+      generators = load ./generators.nix;
+      types = load ./types;
+      path = load ./path.nix;
+      licenses = load ./licenses.nix;
+      customisation = { inherit (sources) makeOverridable callPackageWith; };
+      # None of nixpkgs' people are here.
+      maintainers = { };
+      teams = { };
+      platforms = systems.groups;
+      inherit (boot) isPath;
+
+      inherit (options)
+        isOption
+        isType
+        isOptionType
+        setType
+        mkOption
+        mkEnableOption
+        mkPackageOption
+        mkSinkUndeclaredOptions
+        literalExpression
+        literalCode
+        showOption
+        showFiles
+        showOptionWithDefLocs
+        getValues
+        getFiles
+        mergeDefaultOption
+        mergeEqualOption
+        mergeOneOption
+        mergeUniqueOption
+        optionAttrSetToDocList
+        optionAttrSetToDocList'
+        scrubOptionValue
+        ;
+      inherit (modules)
+        evalModules
+        mkIf
+        mkAssert
+        mkMerge
+        mkOverride
+        mkOptionDefault
+        mkDefault
+        mkImageMediaOverride
+        mkForce
+        mkVMOverride
+        mkOrder
+        mkBefore
+        mkAfter
+        mkDefinition
+        mkDerivedConfig
+        mkAliasDefinitions
+        mkAliasAndWrapDefinitions
+        mkAliasAndWrapDefsWithPriority
+        mkRenamedOptionModule
+        mkRenamedOptionModuleWith
+        mkAliasOptionModule
+        mkRemovedOptionModule
+        mkChangedOptionModule
+        mkMergedOptionModule
+        importApply
+        setDefaultModuleLocation
+        doRename
+        mergeDefinitions
+        ;
+      inherit (load ./types/core.nix) mkOptionType defaultFunctor defaultTypeMerge;
+    };
+  extensible =
+    function:
+    let
+      self = function self // {
+        extend = overlay: extensible (final: function final // overlay final (function final));
+      };
+    in
+    self;
+in
+extensible make

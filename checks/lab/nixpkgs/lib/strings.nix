@@ -1,0 +1,297 @@
+# Functions on strings.
+{ lib }:
+let
+  inherit (builtins) genList length;
+  lowerChars = stringToCharacters "abcdefghijklmnopqrstuvwxyz";
+  upperChars = stringToCharacters "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  inherit (builtins) substring stringLength replaceStrings;
+  stringToCharacters = text: genList (index: substring index 1 text) (stringLength text);
+  # Line ends, tabs and the like, and the blank, as `match` wants them in a bracket expression.
+  blanks = " \t\r\n";
+in
+rec {
+  inherit (builtins)
+    baseNameOf
+    concatStringsSep
+    dirOf
+    hashString
+    isString
+    match
+    parseDrvName
+    replaceStrings
+    split
+    splitVersion
+    storeDir
+    stringLength
+    substring
+    unsafeDiscardStringContext
+    hasContext
+    getContext
+    fromJSON
+    toJSON
+    ;
+  inherit stringToCharacters lowerChars upperChars;
+
+  concatStrings = concatStringsSep "";
+  concatMapStringsSep =
+    separator: f: values:
+    concatStringsSep separator (map f values);
+  concatMapStrings = concatMapStringsSep "";
+  concatMapAttrsStringSep =
+    separator: f: set:
+    concatStringsSep separator (lib.mapAttrsToList f set);
+  concatImapStringsSep =
+    separator: f: values:
+    concatStringsSep separator (lib.imap1 f values);
+  concatImapStrings = concatImapStringsSep "";
+  concatLines = concatMapStrings (line: line + "\n");
+  join = concatStringsSep;
+  intersperse =
+    separator: values:
+    if values == [ ] then
+      [ ]
+    else
+      lib.tail (
+        lib.concatMap (value: [
+          separator
+          value
+        ]) values
+      );
+  optionalString = condition: text: if condition then text else "";
+  replicate = count: text: concatStrings (genList (_: text) count);
+  makeSearchPath =
+    folder: packages:
+    concatMapStringsSep ":" (package: "${package}/${folder}") (lib.filter (p: p != null) packages);
+  makeSearchPathOutput =
+    output: folder: packages:
+    makeSearchPath folder (map (lib.getOutput output) packages);
+  makeBinPath = makeSearchPathOutput "bin" "bin";
+  makeLibraryPath = makeSearchPathOutput "lib" "lib";
+  makeIncludePath = makeSearchPathOutput "dev" "include";
+
+  hasPrefix = prefix: text: substring 0 (stringLength prefix) text == prefix;
+  hasSuffix =
+    suffix: text:
+    let
+      start = stringLength text - stringLength suffix;
+    in
+    start >= 0 && substring start (-1) text == suffix;
+  hasInfix = infix: text: length (split (escapeRegex infix) text) > 1;
+  removePrefix =
+    prefix: text: if hasPrefix prefix text then substring (stringLength prefix) (-1) text else text;
+  removeSuffix =
+    suffix: text:
+    if hasSuffix suffix text then substring 0 (stringLength text - stringLength suffix) text else text;
+  trim = trimWith {
+    start = true;
+    end = true;
+  };
+  trimWith =
+    {
+      start ? false,
+      end ? false,
+    }:
+    text:
+    let
+      left = if start then lib.head (match "[${blanks}]*(.*)" text) else text;
+      right = match "(.*[^${blanks}])[${blanks}]*" left;
+    in
+    if !end then
+      left
+    else if right == null then
+      ""
+    else
+      lib.head right;
+
+  escape = characters: replaceStrings characters (map (c: "\\" + c) characters);
+  escapeC =
+    characters:
+    let
+      hex = c: lib.toLower (lib.fixedWidthString 2 "0" (lib.toHexString (charToInt c)));
+    in
+    replaceStrings characters (map (c: "\\x${hex c}") characters);
+  escapeRegex = escape (stringToCharacters "\\[{()^$?*+|.");
+  escapeXML =
+    replaceStrings
+      [ "\"" "'" "<" ">" "&" ]
+      [ "&quot;" "&apos;" "&lt;" "&gt;" "&amp;" ];
+  escapeURL =
+    let
+      plain = stringToCharacters "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
+      rest = lib.subtractLists plain (lib.attrNames asciiTable);
+    in
+    replaceStrings rest (map (c: "%${fixedWidthString 2 "0" (lib.toHexString (charToInt c))}") rest);
+  escapeShellArg =
+    value:
+    let
+      text = toString value;
+    in
+    if match "[[:alnum:],._+:@%/-]+" text != null then
+      text
+    else
+      "'${replaceStrings [ "'" ] [ "'\\''" ] text}'";
+  escapeShellArgs = concatMapStringsSep " " escapeShellArg;
+  isValidPosixName = name: match "[a-zA-Z_][a-zA-Z0-9_]*" name != null;
+  toShellVar =
+    name: value:
+    lib.throwIfNot (isValidPosixName name) "toShellVar: ${name} is not a valid shell variable name" (
+      if lib.isAttrs value && !isStringLike value then
+        "declare -A ${name}=(${
+          concatMapAttrsStringSep " " (key: v: "[${escapeShellArg key}]=${escapeShellArg v}") value
+        })"
+      else if lib.isList value then
+        "declare -a ${name}=(${escapeShellArgs value})"
+      else
+        "${name}=${escapeShellArg value}"
+    );
+  toShellVars = concatMapAttrsStringSep "\n" toShellVar;
+  escapeNixString = text: escape [ "$" ] (lib.toJSON text);
+  escapeNixIdentifier =
+    text:
+    if
+      match "[a-zA-Z_][a-zA-Z0-9_'-]*" text != null
+      && !lib.elem text [ "assert" "else" "if" "in" "inherit" "let" "or" "rec" "then" "with" ]
+    then
+      text
+    else
+      escapeNixString text;
+
+  toLower = replaceStrings upperChars lowerChars;
+  toUpper = replaceStrings lowerChars upperChars;
+  toSentenceCase =
+    text: toUpper (substring 0 1 text) + toLower (substring 1 (-1) text);
+  # Only the printable characters: others have no literal in Nix.
+  asciiTable =
+    let
+      printable = " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
+    in
+    lib.listToAttrs (lib.imap0 (index: c: lib.nameValuePair c (32 + index)) (stringToCharacters printable))
+    // {
+      "\t" = 9;
+      "\n" = 10;
+      "\r" = 13;
+    };
+  charToInt = c: asciiTable.${c};
+  addContextFrom = source: target: substring 0 0 source + target;
+  splitString =
+    separator: text: lib.filter isPiece (split (escapeRegex (toString separator)) (toString text));
+  isPiece = builtins.isString;
+  splitStringBy =
+    cut: keep: text:
+    let
+      characters = stringToCharacters text;
+      step =
+        state: c:
+        if cut state.previous c then
+          {
+            done = state.done ++ [ state.current ];
+            current = optionalString keep c;
+            previous = c;
+          }
+        else
+          {
+            inherit (state) done;
+            current = state.current + c;
+            previous = c;
+          };
+      end = lib.foldl' step {
+        done = [ ];
+        current = "";
+        previous = "";
+      } characters;
+    in
+    end.done ++ [ end.current ];
+  fixedWidthString =
+    width: filler: text:
+    let
+      missing = width - stringLength text;
+    in
+    lib.throwIf (missing < 0) "fixedWidthString: requested string length (${toString width}) must not be shorter than actual length (${toString (stringLength text)})" (
+      substring 0 missing (replicate missing filler) + text
+    );
+  fixedWidthNumber = width: number: fixedWidthString width "0" (toString number);
+
+  isStringLike = value: builtins.isString value || builtins.isPath value || value ? outPath || value ? __toString;
+  isCoercibleToString = value: lib.isList value || lib.elem (builtins.typeOf value) [ "null" "int" "float" "bool" ] || isStringLike value;
+  isConvertibleWithToString = isCoercibleToString;
+  isStorePath =
+    value:
+    isStringLike value
+    && lib.hasPrefix builtins.storeDir (toString value)
+    && dirOf (toString value) == builtins.storeDir;
+  floatToString =
+    value:
+    let
+      text = toString value;
+      short = match "([0-9]+\\.[0-9]*[1-9]|[0-9]+)\\.?0*" text;
+    in
+    if short == null then text else lib.head short;
+  toInt =
+    text:
+    let
+      found = match "[${blanks}]*(-?[1-9][0-9]*|0)[${blanks}]*" text;
+    in
+    if found == null then
+      throw "toInt: Could not convert ${escapeNixString text} to int."
+    else
+      lib.fromJSON (lib.head found);
+  toIntBase10 =
+    text:
+    let
+      found = match "[${blanks}]*(-?)0*([0-9]+)[${blanks}]*" text;
+    in
+    if found == null then
+      throw "toIntBase10: Could not convert ${escapeNixString text} to int."
+    else
+      lib.fromJSON (concatStrings found);
+  fileContents = path: removeSuffix "\n" (builtins.readFile path);
+  commonPrefixLength =
+    a: b: length (lib.commonPrefix (stringToCharacters a) (stringToCharacters b));
+  levenshtein =
+    a: b:
+    let
+      as = stringToCharacters a;
+      bs = stringToCharacters b;
+      nextRow =
+        row: c:
+        lib.foldl' (
+          new: pair:
+          new
+          ++ [
+            (lib.foldl' lib.min (lib.last new + 1) [
+              (pair.above + 1)
+              (pair.diagonal + (if pair.c == c then 0 else 1))
+            ])
+          ]
+        ) [ (lib.head row + 1) ] (
+          lib.imap0 (index: c: {
+            inherit c;
+            diagonal = lib.elemAt row index;
+            above = lib.elemAt row (index + 1);
+          }) bs
+        );
+    in
+    lib.last (lib.foldl' nextRow (lib.range 0 (length bs)) as);
+  levenshteinAtMost = bound: a: b: levenshtein a b <= bound;
+  normalizePath = text: replaceStrings [ "//" ] [ "/" ] text;
+
+  versionOlder = wanted: given: builtins.compareVersions given wanted == 1;
+  versionAtLeast = given: wanted: !versionOlder given wanted;
+  getName = package: if lib.isString package then (parseDrvName package).name else package.pname or (parseDrvName package.name).name;
+  getVersion = package: if lib.isString package then (parseDrvName package).version else package.version or (parseDrvName package.name).version;
+  nameFromURL =
+    url: separator:
+    lib.head (splitString separator (lib.last (splitString "/" url)));
+  sanitizeDerivationName =
+    name:
+    let
+      clean = concatMapStrings (part: if builtins.isList part then "-" else part) (
+        split "[^[:alnum:]+._?=-]+" (unsafeDiscardStringContext (toString name))
+      );
+      undotted = lib.head (match "\\.*(.*)" clean);
+    in
+    if undotted == "" then "unknown" else substring (lib.max 0 (stringLength undotted - 207)) (-1) undotted;
+  enableFeature = enable: feature: "--${if enable then "enable" else "disable"}-${feature}";
+  withFeature = with': feature: "--${if with' then "with" else "without"}-${feature}";
+  cmakeBool = name: value: "-D${name}:BOOL=${if value then "TRUE" else "FALSE"}";
+}

@@ -1,0 +1,84 @@
+# Files in /etc.
+{ lib, pkgs, ... }:
+let
+  inherit (lib) mkOption types;
+in
+{
+  options.environment.etc = mkOption {
+    default = { };
+    example = lib.literalExpression ''{ "motd.d/hello".text = "hello\n"; }'';
+    description = "Files in /etc.";
+    type = types.attrsOf (
+      types.submodule (
+        {
+          name,
+          config,
+          options,
+          ...
+        }:
+        {
+          options = {
+            enable = mkOption {
+              type = types.bool;
+              default = true;
+              description = "Whether the file is made.";
+            };
+            target = mkOption {
+              type = types.str;
+              default = name;
+              apply = lib.removePrefix "/etc/";
+              description = "The path below /etc.";
+            };
+            text = mkOption {
+              type = types.nullOr types.lines;
+              default = null;
+              description = "The content.";
+            };
+            source = mkOption {
+              type = types.path;
+              description = "The file that has the content.";
+            };
+            mode = mkOption {
+              type = types.str;
+              default = "symlink";
+              example = "0600";
+              description = "`symlink`, `direct-symlink`, or the mode of a copy.";
+            };
+            uid = mkOption {
+              type = types.int;
+              default = 0;
+              description = "The owner of a copy.";
+            };
+            gid = mkOption {
+              type = types.int;
+              default = 0;
+              description = "The group of a copy.";
+            };
+            user = mkOption {
+              type = types.str;
+              default = "+${toString config.uid}";
+              description = "The name of the owner of a copy; takes precedence over uid.";
+            };
+            group = mkOption {
+              type = types.str;
+              default = "+${toString config.gid}";
+              description = "The name of the group of a copy; takes precedence over gid.";
+            };
+            # Text goes to the toplevel as it is, and into a file of its own only where that file is asked for.
+            standinFromText = mkOption {
+              type = types.bool;
+              internal = true;
+              description = "Whether the text is what counts.";
+            };
+          };
+          config = {
+            source = lib.mkIf (config.text != null) (
+              lib.mkDerivedConfig options.text (pkgs.writeText "etc-${lib.strings.sanitizeDerivationName name}")
+            );
+            standinFromText = config.text != null && options.source.highestPrio == options.text.highestPrio;
+          };
+        }
+      )
+    );
+  };
+}

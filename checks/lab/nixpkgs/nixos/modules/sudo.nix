@@ -1,0 +1,210 @@
+# sudo, PAM and certificates.
+{
+  config,
+  lib,
+  ...
+}:
+let
+  inherit (lib) mkOption types;
+  cfg = config.security.sudo;
+  rule =
+    rule:
+    let
+      who = rule.users ++ map (group: if lib.isInt group then "%#${toString group}" else "%${group}") rule.groups;
+      name = user: if lib.isInt user then "#${toString user}" else user;
+      command = one: if lib.isString one then one else lib.optionalString (one.options != [ ]) "${lib.concatMapStringsSep ":" lib.id one.options}:" + one.command;
+    in
+    lib.optionalString (rule.commands != [ ]) (
+      lib.concatMapStrings (
+        one: "${name one} ${rule.host}=(${rule.runAs}) ${lib.concatMapStringsSep ", " command rule.commands}\n"
+      ) who
+    );
+  command = types.either types.str (
+    types.submodule {
+      options = {
+        command = mkOption {
+          type = types.str;
+          description = "The command, or `ALL`.";
+        };
+        options = mkOption {
+          type = types.listOf (types.enum [ "NOPASSWD" "PASSWD" "NOEXEC" "EXEC" "SETENV" "NOSETENV" "LOG_INPUT" "NOLOG_INPUT" "LOG_OUTPUT" "NOLOG_OUTPUT" "MAIL" "NOMAIL" "FOLLOW" "NOFLLOW" "INTERCEPT" "NOINTERCEPT" ]);
+          default = [ ];
+          description = "Tags of the command.";
+        };
+      };
+    }
+  );
+in
+{
+  options.security = {
+    sudo = {
+      enable = mkOption {
+        type = types.bool;
+        default = true;
+        description = "Whether sudo is there.";
+      };
+      package = mkOption {
+        type = types.nullOr types.package;
+        default = null;
+        description = "The sudo package; the stand-in uses the machine's.";
+      };
+      wheelNeedsPassword = mkOption {
+        type = types.bool;
+        default = true;
+        description = "Whether members of wheel are asked for their password.";
+      };
+      execWheelOnly = mkOption {
+        type = types.bool;
+        default = false;
+        description = "Whether only members of wheel may execute sudo.";
+      };
+      defaultOptions = mkOption {
+        type = types.listOf types.str;
+        default = [ "SETENV" ];
+        description = "Tags of the rules for root and wheel.";
+      };
+      keepTerminfo = mkOption {
+        type = types.bool;
+        default = true;
+        description = "Whether TERMINFO is kept.";
+      };
+      configFile = mkOption {
+        type = types.lines;
+        internal = true;
+        description = "The whole sudoers file.";
+      };
+      extraConfig = mkOption {
+        type = types.lines;
+        default = "";
+        description = "Further lines of sudoers.";
+      };
+      extraRules = mkOption {
+        default = [ ];
+        description = "Further rules.";
+        type = types.listOf (
+          types.submodule {
+            options = {
+              users = mkOption {
+                type = types.listOf (types.either types.str types.int);
+                default = [ ];
+                description = "Users that may.";
+              };
+              groups = mkOption {
+                type = types.listOf (types.either types.str types.int);
+                default = [ ];
+                description = "Groups that may.";
+              };
+              host = mkOption {
+                type = types.str;
+                default = "ALL";
+                description = "On which host.";
+              };
+              runAs = mkOption {
+                type = types.str;
+                default = "ALL:ALL";
+                description = "As whom.";
+              };
+              commands = mkOption {
+                type = types.listOf command;
+                description = "What.";
+              };
+            };
+          }
+        );
+      };
+    };
+    sudo-rs.enable = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Whether sudo-rs takes the place of sudo.";
+    };
+    polkit.enable = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Whether polkit is there.";
+    };
+    rtkit.enable = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Whether rtkit is there.";
+    };
+    lockKernelModules = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Whether no kernel module can be loaded after boot.";
+    };
+    protectKernelImage = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Whether the running kernel cannot be replaced.";
+    };
+    pki = {
+      certificates = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        description = "Trusted certificates, as PEM.";
+      };
+      certificateFiles = mkOption {
+        type = types.listOf types.path;
+        default = [ ];
+        description = "Files of trusted certificates.";
+      };
+    };
+    pam = {
+      services = mkOption {
+        type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; });
+        default = { };
+        description = "PAM services.";
+      };
+      loginLimits = mkOption {
+        type = types.listOf (types.submodule {
+          options = lib.genAttrs [ "domain" "type" "item" ] (name: mkOption { type = types.str; description = "The ${name} of the limit."; }) // {
+            value = mkOption { type = types.either types.str types.int; description = "The limit."; };
+          };
+        });
+        default = [ ];
+        description = "Limits of logins.";
+      };
+    };
+  };
+  config = lib.mkMerge [
+    {
+      standin.notApplied =
+        lib.optional (!cfg.enable) "security.sudo.enable = false (the machine's sudo stays)"
+        ++ lib.optional config.security.sudo-rs.enable "security.sudo-rs"
+        ++ lib.optional (config.security.pki.certificates != [ ] || config.security.pki.certificateFiles != [ ]) "security.pki (the machine's certificates stay)"
+        ++ lib.optional (config.security.pam.services != { } || config.security.pam.loginLimits != [ ]) "security.pam";
+    }
+    (lib.mkIf cfg.enable {
+      security.sudo.extraRules =
+        let
+          all = who: options: who // {
+            commands = [
+              {
+                command = "ALL";
+                inherit options;
+              }
+            ];
+          };
+        in
+        lib.mkMerge [
+          (lib.mkBefore [ (all { users = [ "root" ]; } cfg.defaultOptions) ])
+          (lib.mkOrder 600 [
+            (all { groups = [ "wheel" ]; } (cfg.defaultOptions ++ lib.optional (!cfg.wheelNeedsPassword) "NOPASSWD"))
+          ])
+        ];
+      security.sudo.configFile = lib.mkMerge [
+        ''
+          # Written by the system's configuration.
+          ${lib.concatMapStrings rule cfg.extraRules}''
+        (lib.mkAfter cfg.extraConfig)
+      ];
+      # A copy: sudo refuses files that others than root could change, and the store is not root's alone.
+      environment.etc."sudoers.d/nixos" = {
+        text = cfg.configFile;
+        mode = "0440";
+      };
+      system.build.standinSudoExecWheelOnly = cfg.execWheelOnly;
+    })
+  ];
+}

@@ -1,0 +1,159 @@
+# The system as one derivation: what a NixOS toplevel has, made for a Debian node.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib) mkOption types;
+  failed = map (one: one.message) (lib.filter (one: !one.assertion) config.assertions);
+  sound =
+    value:
+    if failed != [ ] then
+      throw "\nFailed assertions:\n${lib.concatMapStringsSep "\n" (message: "- ${message}") failed}"
+    else
+      lib.foldr lib.warn value config.warnings;
+
+  etc = lib.filter (entry: entry.enable) (lib.attrValues config.environment.etc);
+  units = config.system.build.standinUnits;
+  pathOf = name: unit: "systemd/system/${if unit.addition then "${name}.d/overrides.conf" else name}";
+  # What lies in etc/: { path; text } or { path; source }.
+  files =
+    lib.mapAttrsToList (
+      name: unit:
+      if unit.enable then
+        {
+          path = pathOf name unit;
+          inherit (unit) text;
+        }
+      else
+        {
+          path = "systemd/system/${name}";
+          source = "/dev/null";
+        }
+    ) units
+    ++ lib.concatLists (
+      lib.mapAttrsToList (
+        name: unit:
+        lib.optionals unit.enable (
+          map (target: link "${target}.wants/${name}" "../${name}") unit.wantedBy
+          ++ map (target: link "${target}.requires/${name}" "../${name}") unit.requiredBy
+          ++ map (target: link "${target}.upholds/${name}" "../${name}") unit.upheldBy
+          ++ map (alias: link alias name) unit.aliases
+        )
+      ) units
+    )
+    ++ map (
+      entry:
+      if entry.standinFromText then
+        {
+          path = entry.target;
+          inherit (entry) text;
+        }
+      else
+        {
+          path = entry.target;
+          source = "${entry.source}";
+        }
+    ) etc;
+  link = path: source: {
+    path = "systemd/system/${path}";
+    inherit source;
+  };
+  copies = lib.filter (entry: !lib.hasSuffix "symlink" entry.mode) etc;
+  table = lib.concatMapStrings (row: lib.concatStringsSep "\t" row + "\n");
+
+  texts =
+    map (file: {
+      path = "etc/${file.path}";
+      inherit (file) text;
+    }) (lib.filter (file: file ? text) files)
+    ++ lib.imap0 (index: snippet: {
+      path = "standin/activation/${lib.fixedWidthNumber 3 index}-${snippet.name}";
+      inherit (snippet) text;
+    }) snippets
+    ++ lib.mapAttrsToList (name: text: {
+      path = "standin/checks/${name}";
+      inherit text;
+    }) config.system.preSwitchChecks;
+  snippets = config.system.standinSnippets;
+  kernel = config.boot.kernelPackages.kernel;
+  # There is no initrd: a description of what it would be made of tells whether it changed.
+  initrd = builtins.toFile "initrd" (
+    builtins.unsafeDiscardStringContext (
+      lib.toJSON [
+        kernel.version
+        config.boot.initrd.availableKernelModules
+        config.boot.initrd.kernelModules
+        config.boot.initrd.network.enable
+        config.boot.initrd.network.ssh.authorizedKeys
+        (lib.attrNames config.boot.initrd.luks.devices)
+      ]
+    )
+    + "\n"
+  );
+  build = config.system.build;
+in
+{
+  options.system.systemBuilderCommands = mkOption {
+    type = types.lines;
+    internal = true;
+    default = "";
+    description = "Further commands that make the system.";
+  };
+  config.system.build.toplevel = sound (
+    pkgs.runCommand "nixos-system-${config.system.name}-${config.system.nixos.label}"
+      (
+        {
+          # Every text is a file of its own; the names are in one list, in the same order.
+          passAsFile = [
+            "textPaths"
+            "sources"
+            "copies"
+            "dryRun"
+            "notApplied"
+          ]
+          ++ lib.imap0 (index: _: "text${toString index}") texts;
+          textPaths = lib.concatMapStrings (text: text.path + "\n") texts;
+          sources = table (
+            map (file: [
+              file.path
+              file.source
+            ]) (lib.filter (file: file ? source) files)
+          );
+          copies = table (
+            map (entry: [
+              entry.target
+              entry.mode
+              entry.user
+              entry.group
+            ]) copies
+          );
+          dryRun = lib.concatMapStrings (snippet: snippet.name + "\n") (
+            lib.filter (snippet: snippet.supportsDryActivation) snippets
+          );
+          notApplied = lib.concatLines config.standin.notApplied;
+          version = config.system.nixos.label;
+          platform = pkgs.hostPlatform.system;
+          scripts = ../switch;
+          users = build.standinUsers;
+          sw = build.sw;
+          kernelImage = "${kernel}/${config.system.boot.loader.kernelFile}";
+          kernelTree = kernel;
+          systemdTree = config.systemd.package;
+          inherit initrd;
+          execWheelOnly = build.standinSudoExecWheelOnly or false;
+          sshd = build.standinSshd or false;
+          bootLoader = build.installBootLoader or "";
+          extraDependencies = config.system.extraDependencies;
+          passthru = { inherit config; };
+        }
+        // lib.listToAttrs (lib.imap0 (index: text: lib.nameValuePair "text${toString index}" text.text) texts)
+      )
+      ''
+        source ${../switch/build.sh}
+        ${config.system.systemBuilderCommands}
+      ''
+  );
+}

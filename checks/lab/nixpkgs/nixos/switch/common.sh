@@ -1,0 +1,24 @@
+# What all scripts of a switch share. A node is a Debian one: bash, coreutils, systemd, util-linux.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+umask 022
+shopt -s nullglob
+
+say() { printf '%s\n' "$*" >&2; }
+joined() { # words with commas between them, in order of their names
+  printf '%s\n' "$@" | sort -u | paste -sd, | sed 's/,/, /g'
+}
+# Replaces PATH by what comes on stdin, whole or not at all. MODE OWNER PATH
+write_file() {
+  local temporary
+  temporary=$(mktemp "$(dirname -- "$3")/.$(basename -- "$3").XXXXXX") || return
+  if cat >"$temporary" && chown "$2" "$temporary" && chmod "$1" "$temporary" && mv -fT -- "$temporary" "$3"; then
+    return
+  fi
+  rm -f -- "$temporary"
+  return 1
+}
+# Replaces PATH by a link. TARGET PATH
+write_link() {
+  local temporary=$2.new-$$
+  ln -sfn -- "$1" "$temporary" && mv -fT -- "$temporary" "$2"
+}

@@ -1,0 +1,193 @@
+# What a switch does to systemd units. plan_units decides from two etc trees and the units' states; apply_units does it.
+declare -a to_stop=() to_reload=() to_restart=() to_start=() skipped=()
+declare -A state=()
+
+
+say_units() { # WHAT UNIT…
+  local what=$1
+  shift
+  [ $# -eq 0 ] || say "$what: $(joined "$@")"
+}
+failed_units() { systemctl list-units --state=failed --full --all --plain --no-legend 2>/dev/null | awk '{ print $1 }'; }
+
+# The units that a tree defines or adds to, one a line.
+units_of() {
+  local file
+  [ -d "$1/systemd/system" ] || return 0
+  for file in "$1"/systemd/system/*; do
+    case $file in
+      *.wants | *.requires | *.upholds | *.conf.d) ;;
+      *.d) file=${file##*/}; printf '%s\n' "${file%.d}" ;;
+      *) printf '%s\n' "${file##*/}" ;;
+    esac
+  done
+}
+text_of() { # TREE UNIT
+  local file
+  for file in "$1/systemd/system/$2" "$1/systemd/system/$2.d"/*.conf; do
+    if [ -e "$file" ]; then cat "$file"; fi
+  done
+}
+says() { # TEXT SETTING: whether it is on
+  [[ $'\n'$1 =~ $'\n'"$2"=(true|yes|1|on) ]]
+}
+says_no() { [[ $'\n'$1 =~ $'\n'"$2"=(false|no|0|off) ]]; }
+# Without what does not matter to a running unit.
+essence() {
+  sed -E '/^(Description|Documentation|OnFailure|OnSuccess|OnFailureJobMode|IgnoreOnIsolate|StopWhenUnneeded|RefuseManualStart|RefuseManualStop|AllowIsolate|CollectMode|SourcePath|X-Reload-Triggers)=/d'
+}
+
+read_states() { # UNIT…
+  local line id=
+  while read -r line; do
+    case $line in
+      Id=*) id=${line#Id=} ;;
+      ActiveState=*) state[$id]=${line#ActiveState=} ;;
+    esac
+  done < <(systemctl show --property=Id,ActiveState -- "$@" 2>/dev/null)
+}
+is_active() { [ "${state[$1]-}" = active ] || [ "${state[$1]-}" = activating ] || [ "${state[$1]-}" = reloading ]; }
+
+plan_units() { # OLD-TREE NEW-TREE
+  local old=$1 new=$2 unit before after file target
+  local -a olds news
+  mapfile -t olds < <([ -z "$old" ] || units_of "$old")
+  mapfile -t news < <(units_of "$new")
+  # Templates have no state of their own.
+  mapfile -t known < <(printf '%s\n' "${olds[@]}" "${news[@]}" | grep -v '@\.' | sed '/^$/d' | sort -u)
+  [ ${#known[@]} -eq 0 ] || read_states "${known[@]}"
+  local -A is_new=()
+  for unit in "${news[@]}"; do is_new[$unit]=1; done
+
+  for unit in "${olds[@]}"; do
+    [ -z "${is_new[$unit]-}" ] || continue
+    before=$(text_of "$old" "$unit")
+    if ! is_active "$unit" || says_no "$before" X-StopOnRemoval; then continue; fi
+    # What only added to a unit of the machine leaves that unit running.
+    if [ -e "$old/systemd/system/$unit" ]; then to_stop+=("$unit"); else to_restart+=("$unit"); fi
+  done
+  for unit in "${news[@]}"; do
+    is_active "$unit" || continue
+    after=$(text_of "$new" "$unit")
+    before=
+    [ -z "$old" ] || before=$(text_of "$old" "$unit")
+    [ "$before" != "$after" ] || continue
+    if [ "$(readlink "$new/systemd/system/$unit")" = /dev/null ]; then to_stop+=("$unit"); continue; fi
+    if [ "$(essence <<<"$before")" = "$(essence <<<"$after")" ]; then
+      if [ "$(grep ^X-Reload-Triggers= <<<"$before")" != "$(grep ^X-Reload-Triggers= <<<"$after")" ]; then to_reload+=("$unit"); fi
+      continue
+    fi
+    change_unit "$unit" "$after"
+  done
+
+  # Everything that an active target of the new tree wants is started, as starting the target would do.
+  local -A seen=()
+  for file in "$new"/systemd/system/*.wants/* "$new"/systemd/system/*.requires/*; do
+    unit=${file##*/}
+    target=${file%/*}
+    target=${target##*/}
+    target=${target%.*}
+    [ -z "${seen[$unit]-}" ] || continue
+    case $target in
+      multi-user.target | default.target | graphical.target) ;;
+      *) systemctl is-active --quiet -- "$target" || continue ;;
+    esac
+    seen[$unit]=1
+    if ! is_active "$unit" && ! says "$(text_of "$new" "$unit")" X-OnlyManualStart; then to_start+=("$unit"); fi
+  done
+}
+
+change_unit() { # UNIT TEXT
+  case $1 in
+    *.target | *.slice | *.mount) return ;;
+  esac
+  local socket=${1%.service}.socket
+  if says "$2" X-ReloadIfChanged; then
+    to_reload+=("$1")
+  elif says_no "$2" X-RestartIfChanged || says "$2" RefuseManualStop || says "$2" X-OnlyManualStart; then
+    skipped+=("$1")
+  elif says_no "$2" X-StopIfChanged; then
+    to_restart+=("$1")
+  elif [ "$socket" != "$1" ] && ! says "$2" X-NotSocketActivated && systemctl is-active --quiet -- "$socket"; then
+    # The next connection starts it anew.
+    to_stop+=("$1" "$socket")
+    to_start+=("$socket")
+  else
+    to_stop+=("$1")
+    to_start+=("$1")
+  fi
+}
+
+apply_units() {
+  local result=0 unit
+  systemctl daemon-reload || result=1
+  [ ! -s /etc/tmpfiles.d/00-nixos.conf ] || systemd-tmpfiles --create /etc/tmpfiles.d/00-nixos.conf || result=1
+  [ ! -s /etc/sysctl.d/60-nixos.conf ] || sysctl --quiet --load=/etc/sysctl.d/60-nixos.conf ||
+    say "warning: not every setting of boot.kernel.sysctl could be applied"
+  for unit in "${to_stop[@]}" "${to_restart[@]}" "${to_start[@]}"; do
+    [ "${state[$unit]-}" != failed ] || systemctl reset-failed -- "$unit" 2>/dev/null
+  done
+  if [ ${#to_reload[@]} -gt 0 ]; then
+    say_units "reloading the following units" "${to_reload[@]}"
+    systemctl reload-or-restart -- "${to_reload[@]}" || result=1
+  fi
+  if [ ${#to_restart[@]} -gt 0 ]; then
+    say_units "restarting the following units" "${to_restart[@]}"
+    systemctl restart -- "${to_restart[@]}" || result=1
+  fi
+  if [ ${#to_start[@]} -gt 0 ]; then
+    # What ran before and was stopped for its change is named; what is new is told afterwards.
+    local -a again=() new=()
+    for unit in "${to_start[@]}"; do
+      if is_active "$unit"; then again+=("$unit"); else new+=("$unit"); fi
+    done
+    say_units "starting the following units" "${again[@]}"
+    systemctl start -- "${to_start[@]}" || result=1
+    local -a started=()
+    for unit in "${new[@]}"; do
+      if systemctl is-active --quiet -- "$unit"; then started+=("$unit"); fi
+    done
+    say_units "the following new units were started" "${started[@]}"
+  fi
+  return "$result"
+}
+
+# Units that failed in this switch, and those of the configuration that keep being restarted.
+report_failed() {
+  local -a failed=()
+  local unit
+  while read -r unit; do
+    [ -n "$unit" ] || continue
+    if ! grep -qxF -- "$unit" <<<"$failed_before" || [[ " ${to_start[*]} ${to_restart[*]} ${to_reload[*]} " == *" $unit "* ]]; then
+      failed+=("$unit")
+    fi
+  done < <(failed_units)
+  for unit in "${to_start[@]}" "${to_restart[@]}"; do
+    if [ "$(systemctl show --value --property=SubState -- "$unit" 2>/dev/null)" = auto-restart ]; then failed+=("$unit"); fi
+  done
+  if [ -e /run/nixos/sshd-rejected ]; then failed+=("ssh.service"); fi
+  [ ${#failed[@]} -gt 0 ] || return 0
+  say "warning: the following units failed: $(joined "${failed[@]}")"
+  systemctl status --no-pager --full --lines=10 -- "${failed[@]}" >&2
+  return 1
+}
+
+# After a start of the machine, the system in /boot/default is made the running one.
+install_boot_unit() {
+  local unit=/etc/systemd/system/standin-boot.service
+  write_file 644 root:root "$unit" <<'UNIT' || return
+[Unit]
+Description=Activate the system that the bootloader points at
+DefaultDependencies=no
+After=local-fs.target systemd-remount-fs.service
+Before=sysinit.target
+ConditionPathExists=/boot/default
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/bash -c 'exec "$(cat /boot/default)/init"'
+UNIT
+  mkdir -p /etc/systemd/system/sysinit.target.wants
+  write_link ../standin-boot.service /etc/systemd/system/sysinit.target.wants/standin-boot.service
+}

@@ -1,0 +1,218 @@
+# Accounts, by the rules of users.mutableUsers. The four files are read whole, changed in memory and replaced one by
+# one. Accounts of the machine's own below uid 1000 stay in any case: Debian's packages made them, where on NixOS the
+# configuration would.
+state=/var/lib/nixos
+
+standin_users() {
+  [ -z "${dry-}" ] || return 0
+  local mutable=
+  [ "$(cat "$top/standin/users/mode")" = immutable ] || mutable=1
+  say "updating users and groups..."
+  mkdir -p "$state"
+  read_accounts
+  update_groups
+  update_users
+  write_accounts
+}
+
+declare -A group_gid=() group_members=() user_line=() user_shadow=() uid_map=() gid_map=() declared_group=() declared_user=()
+declare -a group_order=() user_order=()
+
+read_accounts() {
+  local name rest hash gid members line
+  while IFS=: read -r name hash gid members; do
+    group_order+=("$name") group_gid[$name]=$gid group_members[$name]=$members
+  done </etc/group
+  while IFS= read -r line; do
+    name=${line%%:*}
+    user_order+=("$name") user_line[$name]=$line
+  done </etc/passwd
+  while IFS= read -r line; do user_shadow[${line%%:*}]=$line; done </etc/shadow
+  # Ids once given are never given to another.
+  if [ -e "$state/uid-map" ]; then while IFS=: read -r name rest; do uid_map[$name]=$rest; done <"$state/uid-map"; fi
+  if [ -e "$state/gid-map" ]; then while IFS=: read -r name rest; do gid_map[$name]=$rest; done <"$state/gid-map"; fi
+}
+
+# free_id FIRST LAST ID…: a number in that range, counted up or down, that is in none of the used ones.
+free_id() {
+  local from=$1 to=$2 step=1 id
+  shift 2
+  [ "$from" -le "$to" ] || step=-1
+  local -A used=()
+  for id; do used[$id]=1; done
+  for ((id = from; id != to + step; id += step)); do
+    if [ -z "${used[$id]-}" ]; then echo "$id"; return; fi
+  done
+  say "no free id between $from and $to"
+  return 1
+}
+
+update_groups() {
+  local name gid members one
+  local -A was_declared=()
+  [ ! -e "$state/declarative-groups" ] || for one in $(cat "$state/declarative-groups"); do was_declared[$one]=1; done
+  while IFS=$'\t' read -r name gid members; do
+    declared_group[$name]=1
+    [ "$members" != - ] || members=
+    if [ -n "${group_gid[$name]-}" ]; then
+      if [ "$gid" != - ] && [ "$gid" != "${group_gid[$name]}" ]; then
+        say "warning: not applying GID change of group ‘$name’ (${group_gid[$name]} -> $gid) in /etc/group"
+      fi
+      # Members that somebody added on the node stay where accounts can be changed there; those of the old
+      # configuration go with it.
+      if [ -n "$mutable" ]; then members=$(merge_members "$name" "$members"); fi
+    else
+      group_order+=("$name")
+      if [ "$gid" = - ]; then gid=${gid_map[$name]-}; fi
+      if [ -z "$gid" ]; then gid=$(free_id 999 400 "${group_gid[@]}" "${gid_map[@]}"); fi
+      group_gid[$name]=$gid
+    fi
+    gid_map[$name]=${group_gid[$name]}
+    group_members[$name]=$members
+  done <"$top/standin/users/groups"
+  local -a kept=()
+  for name in "${group_order[@]}"; do
+    if [ -z "${declared_group[$name]-}" ] && { [ -n "${was_declared[$name]-}" ] || [ -z "$mutable" ] && [ "${group_gid[$name]}" -ge 1000 ] && [ "${group_gid[$name]}" -lt 30000 ]; }; then
+      say "removing group ‘$name’"
+      unset "group_gid[$name]"
+    else
+      kept+=("$name")
+    fi
+  done
+  group_order=("${kept[@]}")
+}
+
+merge_members() { # GROUP MEMBERS: those of the configuration, and those on the node that it never named
+  local -A before=()
+  local one
+  [ ! -e "$state/declarative-members" ] ||
+    for one in $(sed -n "s/^$1://p" "$state/declarative-members" | tr , ' '); do before[$one]=1; done
+  { printf '%s\n' "${2//,/$'\n'}"
+    for one in ${group_members[$1]//,/ }; do if [ -z "${before[$one]-}" ]; then echo "$one"; fi; done
+  } | sed '/^$/d' | sort -u | paste -sd,
+}
+
+update_users() {
+  local name uid group home shell description kind homeMode file hashed password initialHash initial expires
+  local old gid one hash fresh
+  local -A was_declared=()
+  local -a used=()
+  [ ! -e "$state/declarative-users" ] || for one in $(cat "$state/declarative-users"); do was_declared[$one]=1; done
+  for one in "${user_line[@]}"; do IFS=: read -r _ _ uid _ <<<"$one"; used+=("$uid"); done
+  while IFS=$'\t' read -r name uid group home shell description kind homeMode file hashed password initialHash initial expires; do
+    declared_user[$name]=1
+    fresh=
+    old=${user_line[$name]-}
+    gid=${group_gid[$group]}
+    [ "$description" != - ] || description=
+    if [ -n "$old" ]; then
+      local oldUid oldShell
+      IFS=: read -r _ _ oldUid _ _ _ oldShell <<<"$old"
+      if [ "$uid" != - ] && [ "$uid" != "$oldUid" ]; then
+        say "warning: not applying UID change of user ‘$name’ ($oldUid -> $uid) in /etc/passwd"
+      fi
+      uid=$oldUid
+      if [ "$shell" = - ]; then shell=$oldShell; fi
+    else
+      fresh=1
+      user_order+=("$name")
+      if [ "$uid" = - ]; then uid=${uid_map[$name]-}; fi
+      if [ -z "$uid" ]; then
+        if [ "$kind" = system ]; then uid=$(free_id 999 400 "${used[@]}" "${uid_map[@]}"); else uid=$(free_id 1000 29999 "${used[@]}" "${uid_map[@]}"); fi
+      fi
+      used+=("$uid")
+      if [ "$shell" = - ]; then shell=/usr/sbin/nologin; fi
+    fi
+    uid_map[$name]=$uid
+    user_line[$name]=$name:x:$uid:$gid:$description:$home:$shell
+    if [ "$homeMode" != - ]; then make_home "$home" "$uid" "$gid" "$homeMode"; fi
+
+    hash=$(wanted_hash "$name" "$file" "$hashed" "$password")
+    if [ -n "$fresh" ] && [ -z "$hash" ]; then
+      if [ "$initial" != - ]; then
+        hash=$(hash_of "$initial")
+      elif [ "$initialHash" != - ]; then
+        hash=$initialHash
+      fi
+    fi
+    set_shadow "$name" "$hash" "$fresh" "$expires"
+  done <"$top/standin/users/accounts"
+
+  local -a kept=()
+  for name in "${user_order[@]}"; do
+    IFS=: read -r _ _ uid _ <<<"${user_line[$name]}"
+    # The builders' accounts are Debian's Nix's, and nobody's is everybody's.
+    if [ -z "${declared_user[$name]-}" ] && { [ -n "${was_declared[$name]-}" ] || [ -z "$mutable" ] && [ "$uid" -ge 1000 ] && [ "$uid" -lt 30000 ]; }; then
+      say "removing user ‘$name’"
+      unset "user_line[$name]" "user_shadow[$name]"
+    else
+      kept+=("$name")
+    fi
+  done
+  user_order=("${kept[@]}")
+}
+
+make_home() { # HOME UID GID MODE
+  if [ ! -e "$1" ]; then
+    mkdir -p "$1" && chown "$2:$3" "$1" && chmod "$4" "$1"
+  elif [ "$(stat -c %u:%a "$1")" != "$2:$4" ]; then
+    chown "$2:$3" "$1" && chmod "$4" "$1"
+  fi
+}
+
+# The hash that the configuration asks for, or nothing; of several, the file wins.
+wanted_hash() { # NAME FILE HASH PASSWORD
+  local line
+  if [ "$2" != - ]; then
+    if [ -e "$2" ]; then
+      IFS= read -r line <"$2" || true
+      printf %s "$line"
+    else
+      say "warning: password file ‘$2’ does not exist"
+    fi
+  elif [ "$4" != - ]; then
+    hash_of "$4"
+  elif [ "$3" != - ]; then
+    printf %s "$3"
+  fi
+}
+# A password in clear is only for tests; it goes to the hashing program on stdin.
+hash_of() { printf '%s\n' "$1" | openssl passwd -6 -stdin; }
+
+set_shadow() { # NAME HASH FRESH EXPIRES
+  local now hash=$2 old last least most warn inactive end flag expires=
+  now=$(($(date +%s) / 86400))
+  if [ "$4" != - ]; then expires=$(($(date -u -d "$4" +%s) / 86400)); fi
+  if [ -n "$3" ] || [ -z "${user_shadow[$1]-}" ]; then
+    user_shadow[$1]="$1:${hash:-!}:1:::::$expires:"
+    return
+  fi
+  IFS=: read -r _ old last least most warn inactive end flag <<<"${user_shadow[$1]}"
+  # Where accounts can be changed on the node, the password that is there stays.
+  if [ -z "$mutable" ]; then
+    if [ "$old" != "${hash:-!}" ]; then last=$now; fi
+    old=${hash:-!}
+  fi
+  user_shadow[$1]="$1:$old:$last:$least:$most:$warn:$inactive:${expires:-$end}:$flag"
+}
+
+write_accounts() {
+  local name
+  { for name in "${group_order[@]}"; do echo "$name:x:${group_gid[$name]}:${group_members[$name]}"; done; } | write_if_changed 644 root:root /etc/group
+  if [ -e /etc/gshadow ]; then
+    { for name in "${group_order[@]}"; do echo "$name:!::${group_members[$name]}"; done; } | write_if_changed 640 root:shadow /etc/gshadow
+  fi
+  # The password first: an account is never there without it.
+  { for name in "${user_order[@]}"; do printf '%s\n' "${user_shadow[$name]-$name:!:1::::::}"; done; } | write_if_changed 640 root:shadow /etc/shadow
+  { for name in "${user_order[@]}"; do printf '%s\n' "${user_line[$name]}"; done; } | write_if_changed 644 root:root /etc/passwd
+  printf '%s\n' "${!declared_user[@]}" | sort | write_file 644 root:root "$state/declarative-users"
+  printf '%s\n' "${!declared_group[@]}" | sort | write_file 644 root:root "$state/declarative-groups"
+  awk -F '\t' '$3 != "-" { print $1 ":" $3 }' "$top/standin/users/groups" | write_file 644 root:root "$state/declarative-members"
+  { for name in "${!uid_map[@]}"; do echo "$name:${uid_map[$name]}"; done; } | sort | write_file 644 root:root "$state/uid-map"
+  { for name in "${!gid_map[@]}"; do echo "$name:${gid_map[$name]}"; done; } | sort | write_file 644 root:root "$state/gid-map"
+}
+write_if_changed() { # MODE OWNER PATH
+  local text
+  text=$(cat)
+  [ "$text" = "$(cat "$3")" ] || printf '%s\n' "$text" | write_file "$1" "$2" "$3"
+}

@@ -1,0 +1,8 @@
+#!/bin/bash
+# installManPage FILE…: manual pages to their section's folder.
+set -eu
+for page; do
+  section=${page##*.}
+  mkdir -p "$out/share/man/man$section"
+  cp "$page" "$out/share/man/man$section/"
+done

@@ -1,0 +1,77 @@
+# The package set: builders, the machine's programs, and what overlays add.
+{
+  lib,
+  system,
+  config,
+  overlays,
+}:
+let
+  settings = if lib.isFunction config then config { inherit pkgs lib; } else config;
+  allowed =
+    package:
+    settings.allowUnfree or false || (settings.allowUnfreePredicate or (_: false)) package;
+
+  # Unfree packages are refused when used, as nixpkgs refuses them, unless the configuration allows them.
+  checked =
+    package:
+    let
+      free = lib.all (license: license.free or true) (lib.toList (package.meta.license or [ ]));
+      refusal = throw "Package ‘${package.name}’ has an unfree license (‘${
+        lib.concatMapStringsSep ", " (license: license.shortName) (lib.toList package.meta.license)
+      }’), refusing to evaluate.";
+    in
+    if free || allowed package then
+      package
+    else
+      package
+      // {
+        outPath = refusal;
+        drvPath = refusal;
+      };
+
+  base = final: {
+    inherit lib checked;
+    _type = "pkgs";
+    config = settings;
+    inherit overlays system;
+    pkgs = final;
+    stdenv = final.stdenvMachine;
+    path = ../.;
+    hostPlatform = lib.systems.elaborate system;
+    targetPlatform = final.hostPlatform;
+    buildPackages = final;
+    pkgsBuildBuild = final;
+    callPackage = lib.callPackageWith final;
+    callPackages = lib.callPackageWith final;
+    newScope = extra: lib.callPackageWith (final // extra);
+    extend = overlay: import ./. {
+      inherit lib system config;
+      overlays = overlays ++ [ overlay ];
+    };
+    appendOverlays = more: import ./. {
+      inherit lib system config;
+      overlays = overlays ++ more;
+    };
+    nixos =
+      configuration:
+      import ../nixos {
+        inherit lib;
+        system = null;
+        modules = lib.toList configuration ++ [ { nixpkgs.pkgs = lib.mkDefault final; } ];
+      };
+  };
+  parts = map (file: final: import file { inherit lib final; }) [
+    ./build/derivation.nix
+    ./build/text.nix
+    ./build/trees.nix
+    ./build/rust.nix
+    ./formats.nix
+    ./programs.nix
+    ./kernels.nix
+    ./documentation.nix
+    ./testers.nix
+  ];
+  own = final: lib.foldl' (set: part: set // part final) { } ([ base ] ++ parts);
+  pkgs = lib.fix (lib.foldl' (lib.flip lib.extends) own overlays);
+in
+pkgs
