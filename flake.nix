@@ -38,6 +38,11 @@
         default = nixcfg;
       };
 
+      templates.default = {
+        path = ./templates/cluster;
+        description = "A repository of clusters that are run with nixcfg";
+      };
+
       packages = collect "packages";
       apps = collect "apps";
       devShells = collect "devShells";

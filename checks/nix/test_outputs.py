@@ -1,10 +1,12 @@
 """Every output of the flake evaluates, on every system it is for."""
 
 import json
+import pathlib
 import re
+import tempfile
 import unittest
 
-from fixture import ROOT, Fixture, flake_eval, flake_value, nix, with_more
+from fixture import ROOT, Fixture, flake_eval, flake_nixpkgs, flake_value, nix, with_more
 
 SYSTEMS = ["x86_64-linux", "aarch64-linux", "x86_64-darwin", "aarch64-darwin"]
 
@@ -138,6 +140,52 @@ class WrongSettings(unittest.TestCase):
             done = fixture.evaluate(self.TOPLEVEL)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("these nodes have no WireGuard public key: alder, birch, cedar", done.stderr)
+
+
+class Template(unittest.TestCase):
+    """A repository made by `nix flake init -t` works with this flake as its input."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="nixcfg-template-")
+        self.addCleanup(self.folder.cleanup)
+        done = nix("flake", "init", "-t", f"{ROOT}", root=self.folder.name)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def value(self, attribute, *arguments):
+        done = nix(
+            "eval",
+            "--json",
+            "--no-write-lock-file",
+            "--override-input",
+            "nixcfg",
+            f"git+file://{ROOT}",
+            "--override-input",
+            "nixcfg/nixpkgs",
+            flake_nixpkgs(),
+            f"path:{self.folder.name}#{attribute}",
+            *arguments,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def test_its_cluster_is_its_own(self):
+        cluster = self.value("clusters.prod")
+        self.assertEqual(sorted(cluster["nodes"]), ["alder"])
+
+    def test_its_systems_evaluate(self):
+        path = self.value("nixosConfigurations.prod-alder.config.system.build.toplevel.drvPath")
+        self.assertRegex(path, r"-nixos-system-alder-.*\.drv$")
+
+    def test_it_has_the_operations(self):
+        self.assertEqual(
+            self.value("apps.x86_64-linux", "--apply", "builtins.attrNames"),
+            flake_value("apps.x86_64-linux", "--apply", "builtins.attrNames"),
+        )
+
+    def test_ssh_finds_its_nodes(self):
+        config = (pathlib.Path(self.folder.name) / "cluster/prod/ssh_config").read_text()
+        self.assertIn("Host alder", config)
+        self.assertTrue((pathlib.Path(self.folder.name) / "cluster/prod/known_hosts").exists())
 
 
 class Flake(unittest.TestCase):

@@ -1,0 +1,6 @@
+{
+  cluster.sites.lyon = {
+    gateway.ipv4 = "192.0.2.1";
+    nameservers = [ "192.0.2.1" ];
+  };
+}
