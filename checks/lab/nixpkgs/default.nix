@@ -6,8 +6,7 @@
   overlays ? [ ],
   crossSystem ? null,
 }:
-assert
-  crossSystem == null || throw "the stand-in for nixpkgs does not cross-compile";
+assert crossSystem == null || throw "the stand-in for nixpkgs does not cross-compile";
 import ./pkgs {
   lib = import ./lib;
   inherit system config overlays;

@@ -28,7 +28,8 @@ rec {
   mapAttrs' = f: set: listToAttrs (mapAttrsToList f set);
   concatMapAttrs = f: set: mergeAttrsList (mapAttrsToList f set);
   mergeAttrsList = foldl' (a: b: a // b) { };
-  filterAttrs = keep: set: removeAttrs set (builtins.filter (name: !keep name set.${name}) (attrNames set));
+  filterAttrs =
+    keep: set: removeAttrs set (builtins.filter (name: !keep name set.${name}) (attrNames set));
   foldlAttrs =
     f: start: set:
     foldl' (acc: name: f acc name set.${name}) start (attrNames set);
@@ -56,7 +57,8 @@ rec {
   mapCartesianProduct = f: set: map f (cartesianProduct set);
 
   hasAttrByPath =
-    path: set: path == [ ] || (isAttrs set && set ? ${head path} && hasAttrByPath (tail path) set.${head path});
+    path: set:
+    path == [ ] || (isAttrs set && set ? ${head path} && hasAttrByPath (tail path) set.${head path});
   attrByPath =
     path: fallback: set:
     if path == [ ] then
@@ -101,7 +103,10 @@ rec {
         path:
         mapAttrs (
           name: value:
-          if isAttrs value && descend value then visit (path ++ [ name ]) value else f (path ++ [ name ]) value
+          if isAttrs value && descend value then
+            visit (path ++ [ name ]) value
+          else
+            f (path ++ [ name ]) value
         );
     in
     visit [ ] set;
@@ -136,7 +141,10 @@ rec {
         ) right;
     in
     join [ ] a b;
-  recursiveUpdate = recursiveUpdateUntil (_: old: new: !(isAttrs old && isAttrs new));
+  recursiveUpdate = recursiveUpdateUntil (
+    _: old: new:
+    !(isAttrs old && isAttrs new)
+  );
   matchAttrs =
     pattern: set:
     builtins.all (

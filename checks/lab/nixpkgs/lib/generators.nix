@@ -38,7 +38,9 @@ rec {
       lib.concatLists (
         lib.mapAttrsToList (
           key: value:
-          map (one: indent + mkKeyValue key one + "\n") (if listsAsDuplicateKeys then lib.toList value else [ value ])
+          map (one: indent + mkKeyValue key one + "\n") (
+            if listsAsDuplicateKeys then lib.toList value else [ value ]
+          )
         ) set
       )
     );
@@ -84,7 +86,9 @@ rec {
               lib.head path
             else
               "${lib.head path} \"${lib.concatStringsSep "." (lib.tail path)}\"";
-          line = key: value: "\t${key} = ${if lib.isString value then lib.toJSON value else mkValueStringDefault { } value}\n";
+          line =
+            key: value:
+            "\t${key} = ${if lib.isString value then lib.toJSON value else mkValueStringDefault { } value}\n";
           lines = lib.concatStrings (
             lib.concatLists (lib.mapAttrsToList (key: value: map (line key) (lib.toList value)) plain)
           );
@@ -107,10 +111,13 @@ rec {
       };
       line = if multiline then "\n${indent}  " else " ";
       end = if multiline then "\n${indent}" else " ";
-      table = items: if items == [ ] then "{}" else "{${line}${lib.concatStringsSep ",${line}" items}${end}}";
+      table =
+        items: if items == [ ] then "{}" else "{${line}${lib.concatStringsSep ",${line}" items}${end}}";
     in
     if asBindings then
-      lib.concatMapAttrsStringSep "" (key: v: "${indent}${key} = ${toLua (options // { asBindings = false; }) v}\n") value
+      lib.concatMapAttrsStringSep "" (
+        key: v: "${indent}${key} = ${toLua (options // { asBindings = false; }) v}\n"
+      ) value
     else if value == null then
       "nil"
     else if value._type or null == "lua-inline" then
@@ -135,7 +142,12 @@ rec {
       cut =
         depth: v:
         if depth > depthLimit then
-          (if throwOnDepthLimit then throw "Exceeded maximum eval-depth limit of ${toString depthLimit} while trying to evaluate with `generators.withRecursion'!" else "<unevaluated>")
+          (
+            if throwOnDepthLimit then
+              throw "Exceeded maximum eval-depth limit of ${toString depthLimit} while trying to evaluate with `generators.withRecursion'!"
+            else
+              "<unevaluated>"
+          )
         else if lib.isAttrs v && !lib.isDerivation v then
           lib.mapAttrs (_: cut (depth + 1)) v
         else if lib.isList v then
@@ -161,24 +173,24 @@ rec {
       string =
         text:
         let
-          lines = lib.splitString "\n" (
-            lib.replaceStrings
-              [ "\${" "''" ]
-              [ "''\${" "'''" ]
-              text
-          );
+          lines = lib.splitString "\n" (lib.replaceStrings [ "\${" "''" ] [ "''\${" "'''" ] text);
         in
         if multiline && lib.length lines > 1 then
           "''${open}${lib.concatStringsSep open (lib.init lines)}${
             if lib.last lines == "" then close else open + lib.last lines
           }''"
         else
-          "\"${lib.replaceStrings [ "\\" "\"" "\${" "\n" "\t" "\r" ] [ "\\\\" "\\\"" "\\\${" "\\n" "\\t" "\\r" ] text}\"";
+          "\"${
+            lib.replaceStrings [ "\\" "\"" "\${" "\n" "\t" "\r" ] [ "\\\\" "\\\"" "\\\${" "\\n" "\\t" "\\r" ]
+              text
+          }\"";
       functionText =
         f:
         let
           args = lib.functionArgs f;
-          shown = lib.concatMapAttrsStringSep ", " (name: optional: if optional then name + "?" else name) args;
+          shown = lib.concatMapAttrsStringSep ", " (
+            name: optional: if optional then name + "?" else name
+          ) args;
         in
         if args == { } then "<function>" else "<function, args: {${shown}}>";
       set =
@@ -187,7 +199,8 @@ rec {
         else
           "{${open}${
             lib.concatMapAttrsStringSep open (
-              name: v: "${lib.escapeNixIdentifier name} = ${lib.addErrorContext "while evaluating an attribute `${name}'" (toPretty deeper v)};"
+              name: v:
+              "${lib.escapeNixIdentifier name} = ${lib.addErrorContext "while evaluating an attribute `${name}'" (toPretty deeper v)};"
             ) value
           }${close}}";
     in

@@ -41,12 +41,16 @@ rec {
       upTo = index: if index < 0 then start else f (upTo (index - 1)) (elemAt values index);
     in
     upTo (length values - 1);
-  range = first: last: if first > last then [ ] else genList (offset: first + offset) (last - first + 1);
+  range =
+    first: last: if first > last then [ ] else genList (offset: first + offset) (last - first + 1);
   replicate = count: value: genList (_: value) count;
   imap0 = f: values: genList (index: f index (elemAt values index)) (length values);
   imap1 = f: imap0 (index: f (index + 1));
   ifilter0 =
-    keep: values: map (index: elemAt values index) (filter (index: keep index (elemAt values index)) (range 0 (length values - 1)));
+    keep: values:
+    map (index: elemAt values index) (
+      filter (index: keep index (elemAt values index)) (range 0 (length values - 1))
+    );
   forEach = values: f: map f values;
   flatten = value: if isList value then concatMap flatten value else [ value ];
   remove = unwanted: filter (value: value != unwanted);
@@ -82,8 +86,14 @@ rec {
     in
     if index == null then fallback else elemAt values index;
   count = wanted: values: length (filter wanted values);
-  last = values: assert values != [ ] || throw "lib.last: the list is empty"; elemAt values (length values - 1);
-  init = values: assert values != [ ] || throw "lib.init: the list is empty"; take (length values - 1) values;
+  last =
+    values:
+    assert values != [ ] || throw "lib.last: the list is empty";
+    elemAt values (length values - 1);
+  init =
+    values:
+    assert values != [ ] || throw "lib.init: the list is empty";
+    take (length values - 1) values;
   sublist =
     start: size: values:
     let
@@ -111,7 +121,8 @@ rec {
     a: b:
     let
       shorter = lib.min (length a) (length b);
-      from = index: if index < shorter && elemAt a index == elemAt b index then from (index + 1) else index;
+      from =
+        index: if index < shorter && elemAt a index == elemAt b index then from (index + 1) else index;
     in
     take (from 0) a;
   zipListsWith =

@@ -52,7 +52,14 @@ rec {
       ];
     in
     !(
-      type == "directory" && lib.elem name [ ".git" ".svn" "CVS" ".hg" ".jj" ]
+      type == "directory"
+      && lib.elem name [
+        ".git"
+        ".svn"
+        "CVS"
+        ".hg"
+        ".jj"
+      ]
       || type == "symlink" && lib.hasPrefix "result" name
       || type == "unknown"
       || ends
@@ -81,33 +88,49 @@ rec {
     src: suffixes:
     cleanSourceWith {
       inherit src;
-      filter = path: type: type == "directory" || lib.any (suffix: lib.hasSuffix suffix (baseNameOf path)) suffixes;
+      filter =
+        path: type:
+        type == "directory" || lib.any (suffix: lib.hasSuffix suffix (baseNameOf path)) suffixes;
     };
   pathType = path: (builtins.readDir (dirOf path)).${baseNameOf path};
   pathIsDirectory = path: builtins.pathExists path && pathType path == "directory";
   pathIsRegularFile = path: builtins.pathExists path && pathType path == "regular";
   packagesFromDirectoryRecursive =
     { callPackage, directory, ... }:
-    lib.mapAttrs' (
-      name: type:
-      if type == "directory" && builtins.pathExists (directory + "/${name}/package.nix") then
-        lib.nameValuePair name (callPackage (directory + "/${name}/package.nix") { })
-      else if type == "directory" then
-        lib.nameValuePair name (packagesFromDirectoryRecursive {
-          inherit callPackage;
-          directory = directory + "/${name}";
-        })
-      else
-        lib.nameValuePair (lib.removeSuffix ".nix" name) (callPackage (directory + "/${name}") { })
-    ) (lib.filterAttrs (name: type: type == "directory" || lib.hasSuffix ".nix" name) (builtins.readDir directory));
+    lib.mapAttrs'
+      (
+        name: type:
+        if type == "directory" && builtins.pathExists (directory + "/${name}/package.nix") then
+          lib.nameValuePair name (callPackage (directory + "/${name}/package.nix") { })
+        else if type == "directory" then
+          lib.nameValuePair name (packagesFromDirectoryRecursive {
+            inherit callPackage;
+            directory = directory + "/${name}";
+          })
+        else
+          lib.nameValuePair (lib.removeSuffix ".nix" name) (callPackage (directory + "/${name}") { })
+      )
+      (
+        lib.filterAttrs (name: type: type == "directory" || lib.hasSuffix ".nix" name) (
+          builtins.readDir directory
+        )
+      );
   filesystem = {
-    inherit pathType pathIsDirectory pathIsRegularFile packagesFromDirectoryRecursive;
+    inherit
+      pathType
+      pathIsDirectory
+      pathIsRegularFile
+      packagesFromDirectoryRecursive
+      ;
     listFilesRecursive =
       folder:
       lib.concatLists (
         lib.mapAttrsToList (
           name: type:
-          if type == "directory" then filesystem.listFilesRecursive (folder + "/${name}") else [ (folder + "/${name}") ]
+          if type == "directory" then
+            filesystem.listFilesRecursive (folder + "/${name}")
+          else
+            [ (folder + "/${name}") ]
         ) (builtins.readDir folder)
       );
   };

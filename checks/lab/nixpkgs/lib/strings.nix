@@ -111,10 +111,7 @@ rec {
     in
     replaceStrings characters (map (c: "\\x${hex c}") characters);
   escapeRegex = escape (stringToCharacters "\\[{()^$?*+|.");
-  escapeXML =
-    replaceStrings
-      [ "\"" "'" "<" ">" "&" ]
-      [ "&quot;" "&apos;" "&lt;" "&gt;" "&amp;" ];
+  escapeXML = replaceStrings [ "\"" "'" "<" ">" "&" ] [ "&quot;" "&apos;" "&lt;" "&gt;" "&amp;" ];
   escapeURL =
     let
       plain = stringToCharacters "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
@@ -150,7 +147,18 @@ rec {
     text:
     if
       match "[a-zA-Z_][a-zA-Z0-9_'-]*" text != null
-      && !lib.elem text [ "assert" "else" "if" "in" "inherit" "let" "or" "rec" "then" "with" ]
+      && !lib.elem text [
+        "assert"
+        "else"
+        "if"
+        "in"
+        "inherit"
+        "let"
+        "or"
+        "rec"
+        "then"
+        "with"
+      ]
     then
       text
     else
@@ -158,14 +166,15 @@ rec {
 
   toLower = replaceStrings upperChars lowerChars;
   toUpper = replaceStrings lowerChars upperChars;
-  toSentenceCase =
-    text: toUpper (substring 0 1 text) + toLower (substring 1 (-1) text);
+  toSentenceCase = text: toUpper (substring 0 1 text) + toLower (substring 1 (-1) text);
   # Only the printable characters: others have no literal in Nix.
   asciiTable =
     let
       printable = " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
     in
-    lib.listToAttrs (lib.imap0 (index: c: lib.nameValuePair c (32 + index)) (stringToCharacters printable))
+    lib.listToAttrs (
+      lib.imap0 (index: c: lib.nameValuePair c (32 + index)) (stringToCharacters printable)
+    )
     // {
       "\t" = 9;
       "\n" = 10;
@@ -206,13 +215,23 @@ rec {
     let
       missing = width - stringLength text;
     in
-    lib.throwIf (missing < 0) "fixedWidthString: requested string length (${toString width}) must not be shorter than actual length (${toString (stringLength text)})" (
-      substring 0 missing (replicate missing filler) + text
-    );
+    lib.throwIf (missing < 0)
+      "fixedWidthString: requested string length (${toString width}) must not be shorter than actual length (${toString (stringLength text)})"
+      (substring 0 missing (replicate missing filler) + text);
   fixedWidthNumber = width: number: fixedWidthString width "0" (toString number);
 
-  isStringLike = value: builtins.isString value || builtins.isPath value || value ? outPath || value ? __toString;
-  isCoercibleToString = value: lib.isList value || lib.elem (builtins.typeOf value) [ "null" "int" "float" "bool" ] || isStringLike value;
+  isStringLike =
+    value: builtins.isString value || builtins.isPath value || value ? outPath || value ? __toString;
+  isCoercibleToString =
+    value:
+    lib.isList value
+    || lib.elem (builtins.typeOf value) [
+      "null"
+      "int"
+      "float"
+      "bool"
+    ]
+    || isStringLike value;
   isConvertibleWithToString = isCoercibleToString;
   isStorePath =
     value:
@@ -245,8 +264,7 @@ rec {
     else
       lib.fromJSON (concatStrings found);
   fileContents = path: removeSuffix "\n" (builtins.readFile path);
-  commonPrefixLength =
-    a: b: length (lib.commonPrefix (stringToCharacters a) (stringToCharacters b));
+  commonPrefixLength = a: b: length (lib.commonPrefix (stringToCharacters a) (stringToCharacters b));
   levenshtein =
     a: b:
     let
@@ -254,34 +272,47 @@ rec {
       bs = stringToCharacters b;
       nextRow =
         row: c:
-        lib.foldl' (
-          new: pair:
-          new
-          ++ [
-            (lib.foldl' lib.min (lib.last new + 1) [
-              (pair.above + 1)
-              (pair.diagonal + (if pair.c == c then 0 else 1))
-            ])
-          ]
-        ) [ (lib.head row + 1) ] (
-          lib.imap0 (index: c: {
-            inherit c;
-            diagonal = lib.elemAt row index;
-            above = lib.elemAt row (index + 1);
-          }) bs
-        );
+        lib.foldl'
+          (
+            new: pair:
+            new
+            ++ [
+              (lib.foldl' lib.min (lib.last new + 1) [
+                (pair.above + 1)
+                (pair.diagonal + (if pair.c == c then 0 else 1))
+              ])
+            ]
+          )
+          [ (lib.head row + 1) ]
+          (
+            lib.imap0 (index: c: {
+              inherit c;
+              diagonal = lib.elemAt row index;
+              above = lib.elemAt row (index + 1);
+            }) bs
+          );
     in
     lib.last (lib.foldl' nextRow (lib.range 0 (length bs)) as);
-  levenshteinAtMost = bound: a: b: levenshtein a b <= bound;
+  levenshteinAtMost =
+    bound: a: b:
+    levenshtein a b <= bound;
   normalizePath = text: replaceStrings [ "//" ] [ "/" ] text;
 
   versionOlder = wanted: given: builtins.compareVersions given wanted == 1;
   versionAtLeast = given: wanted: !versionOlder given wanted;
-  getName = package: if lib.isString package then (parseDrvName package).name else package.pname or (parseDrvName package.name).name;
-  getVersion = package: if lib.isString package then (parseDrvName package).version else package.version or (parseDrvName package.name).version;
-  nameFromURL =
-    url: separator:
-    lib.head (splitString separator (lib.last (splitString "/" url)));
+  getName =
+    package:
+    if lib.isString package then
+      (parseDrvName package).name
+    else
+      package.pname or (parseDrvName package.name).name;
+  getVersion =
+    package:
+    if lib.isString package then
+      (parseDrvName package).version
+    else
+      package.version or (parseDrvName package.name).version;
+  nameFromURL = url: separator: lib.head (splitString separator (lib.last (splitString "/" url)));
   sanitizeDerivationName =
     name:
     let
@@ -290,7 +321,10 @@ rec {
       );
       undotted = lib.head (match "\\.*(.*)" clean);
     in
-    if undotted == "" then "unknown" else substring (lib.max 0 (stringLength undotted - 207)) (-1) undotted;
+    if undotted == "" then
+      "unknown"
+    else
+      substring (lib.max 0 (stringLength undotted - 207)) (-1) undotted;
   enableFeature = enable: feature: "--${if enable then "enable" else "disable"}-${feature}";
   withFeature = with': feature: "--${if with' then "with" else "without"}-${feature}";
   cmakeBool = name: value: "-D${name}:BOOL=${if value then "TRUE" else "FALSE"}";

@@ -32,7 +32,8 @@ rec {
     else
       rec {
         inherit system;
-        config = if kernel == "linux" then "${processor}-unknown-linux-gnu" else "${processor}-apple-darwin";
+        config =
+          if kernel == "linux" then "${processor}-unknown-linux-gnu" else "${processor}-apple-darwin";
         isLinux = kernel == "linux";
         isDarwin = kernel == "darwin";
         isUnix = true;

@@ -65,10 +65,15 @@ rec {
   importTOML = path: builtins.fromTOML (builtins.readFile path);
 
   # A callable is a lambda or a set with `__functor`; its arguments may be written beside it.
-  isFunction = value: builtins.isFunction value || (value ? __functor && isFunction (value.__functor value));
+  isFunction =
+    value: builtins.isFunction value || (value ? __functor && isFunction (value.__functor value));
   toFunction = value: if isFunction value then value else _: value;
   functionArgs =
-    f: if f ? __functor then f.__functionArgs or (functionArgs (f.__functor f)) else builtins.functionArgs f;
+    f:
+    if f ? __functor then
+      f.__functionArgs or (functionArgs (f.__functor f))
+    else
+      builtins.functionArgs f;
   setFunctionArgs = f: args: {
     __functor = _: f;
     __functionArgs = args;
@@ -109,8 +114,9 @@ rec {
   assertMsg = condition: message: if condition then true else throw message;
   assertOneOf =
     name: value: allowed:
-    assertMsg (builtins.elem value allowed)
-      "${name} must be one of ${lib.generators.toPretty { } allowed}, but is: ${lib.generators.toPretty { } value}";
+    assertMsg (builtins.elem value allowed) "${name} must be one of ${
+      lib.generators.toPretty { } allowed
+    }, but is: ${lib.generators.toPretty { } value}";
   checkListOfEnum =
     name: allowed: values:
     let

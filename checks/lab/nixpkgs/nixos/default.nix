@@ -12,7 +12,10 @@
 }:
 let
   located =
-    if modulesLocation == null then modules else map (lib.setDefaultModuleLocation modulesLocation) modules;
+    if modulesLocation == null then
+      modules
+    else
+      map (lib.setDefaultModuleLocation modulesLocation) modules;
   evaluated = lib.evalModules {
     inherit prefix;
     class = "nixos";

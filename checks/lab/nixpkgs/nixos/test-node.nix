@@ -2,18 +2,53 @@
 { lib, ... }:
 {
   options.virtualisation = {
-    memorySize = lib.mkOption { type = lib.types.ints.positive; default = 1024; description = "Memory of the virtual machine, in MiB."; };
-    cores = lib.mkOption { type = lib.types.ints.positive; default = 1; description = "Processors of the virtual machine."; };
-    diskSize = lib.mkOption { type = lib.types.ints.positive; default = 1024; description = "Disk of the virtual machine, in MiB."; };
-    vlans = lib.mkOption { type = lib.types.listOf lib.types.ints.unsigned; default = [ 1 ]; description = "Virtual networks that the machine is on."; };
-    writableStore = lib.mkOption { type = lib.types.bool; default = true; description = "Whether the store can be written."; };
-    additionalPaths = lib.mkOption { type = lib.types.listOf lib.types.path; default = [ ]; description = "Store paths that the machine has from the start."; };
-    graphics = lib.mkOption { type = lib.types.bool; default = false; description = "Whether the machine has a screen."; };
-    useNixStoreImage = lib.mkOption { type = lib.types.bool; default = false; description = "Whether the store is an image."; };
+    memorySize = lib.mkOption {
+      type = lib.types.ints.positive;
+      default = 1024;
+      description = "Memory of the virtual machine, in MiB.";
+    };
+    cores = lib.mkOption {
+      type = lib.types.ints.positive;
+      default = 1;
+      description = "Processors of the virtual machine.";
+    };
+    diskSize = lib.mkOption {
+      type = lib.types.ints.positive;
+      default = 1024;
+      description = "Disk of the virtual machine, in MiB.";
+    };
+    vlans = lib.mkOption {
+      type = lib.types.listOf lib.types.ints.unsigned;
+      default = [ 1 ];
+      description = "Virtual networks that the machine is on.";
+    };
+    writableStore = lib.mkOption {
+      type = lib.types.bool;
+      default = true;
+      description = "Whether the store can be written.";
+    };
+    additionalPaths = lib.mkOption {
+      type = lib.types.listOf lib.types.path;
+      default = [ ];
+      description = "Store paths that the machine has from the start.";
+    };
+    graphics = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = "Whether the machine has a screen.";
+    };
+    useNixStoreImage = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = "Whether the store is an image.";
+    };
   };
   config = {
     boot.loader.grub.enable = lib.mkDefault false;
-    fileSystems."/" = lib.mkDefault { device = "/dev/vda"; fsType = "ext4"; };
+    fileSystems."/" = lib.mkDefault {
+      device = "/dev/vda";
+      fsType = "ext4";
+    };
     networking.useDHCP = lib.mkDefault false;
   };
 }

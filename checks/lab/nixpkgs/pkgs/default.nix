@@ -8,8 +8,7 @@
 let
   settings = if lib.isFunction config then config { inherit pkgs lib; } else config;
   allowed =
-    package:
-    settings.allowUnfree or false || (settings.allowUnfreePredicate or (_: false)) package;
+    package: settings.allowUnfree or false || (settings.allowUnfreePredicate or (_: false)) package;
 
   # Unfree packages are refused when used, as nixpkgs refuses them, unless the configuration allows them.
   checked =
@@ -44,14 +43,18 @@ let
     callPackage = lib.callPackageWith final;
     callPackages = lib.callPackageWith final;
     newScope = extra: lib.callPackageWith (final // extra);
-    extend = overlay: import ./. {
-      inherit lib system config;
-      overlays = overlays ++ [ overlay ];
-    };
-    appendOverlays = more: import ./. {
-      inherit lib system config;
-      overlays = overlays ++ more;
-    };
+    extend =
+      overlay:
+      import ./. {
+        inherit lib system config;
+        overlays = overlays ++ [ overlay ];
+      };
+    appendOverlays =
+      more:
+      import ./. {
+        inherit lib system config;
+        overlays = overlays ++ more;
+      };
     nixos =
       configuration:
       import ../nixos {

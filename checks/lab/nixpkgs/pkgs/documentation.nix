@@ -22,12 +22,23 @@
       sound =
         value:
         if warningsAreErrors && undocumented != [ ] then
-          throw "options without a description: ${lib.concatMapStringsSep ", " (option: option.name) undocumented}"
+          throw "options without a description: ${
+            lib.concatMapStringsSep ", " (option: option.name) undocumented
+          }"
         else
           value;
       optionsNix = sound (
         lib.listToAttrs (
-          map (option: lib.nameValuePair option.name (removeAttrs option [ "name" "visible" "internal" ])) listed
+          map (
+            option:
+            lib.nameValuePair option.name (
+              removeAttrs option [
+                "name"
+                "visible"
+                "internal"
+              ]
+            )
+          ) listed
         )
       );
       code =

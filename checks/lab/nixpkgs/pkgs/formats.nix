@@ -1,14 +1,31 @@
 # pkgs.formats: `type` for the option, `generate name value` for the file.
 { lib, final }:
 let
-  scalars = with lib.types; [ bool int float str path ];
+  scalars = with lib.types; [
+    bool
+    int
+    float
+    str
+    path
+  ];
   # A value of the format, which may contain itself.
   recursive =
     description: extra:
     let
-      value = lib.types.nullOr (lib.types.oneOf (extra ++ scalars ++ [ (lib.types.attrsOf value) (lib.types.listOf value) ])) // {
-        inherit description;
-      };
+      value =
+        lib.types.nullOr (
+          lib.types.oneOf (
+            extra
+            ++ scalars
+            ++ [
+              (lib.types.attrsOf value)
+              (lib.types.listOf value)
+            ]
+          )
+        )
+        // {
+          inherit description;
+        };
     in
     value;
   write = name: text: final.writeText name text;
@@ -20,7 +37,11 @@ let
   tomlValue =
     value:
     if isTable value then
-      "{ ${lib.concatStringsSep ", " (lib.mapAttrsToList (key: v: "${tomlKey key} = ${tomlValue v}") (present value))} }"
+      "{ ${
+        lib.concatStringsSep ", " (
+          lib.mapAttrsToList (key: v: "${tomlKey key} = ${tomlValue v}") (present value)
+        )
+      } }"
     else if lib.isList value then
       "[${lib.concatMapStringsSep ", " tomlValue value}]"
     else if value == null then
@@ -33,7 +54,9 @@ let
     let
       table = present given;
       plain = lib.filterAttrs (_: value: !isTable value && !isTables value) table;
-      lines = lib.concatStrings (lib.mapAttrsToList (key: value: "${tomlKey key} = ${tomlValue value}\n") plain);
+      lines = lib.concatStrings (
+        lib.mapAttrsToList (key: value: "${tomlKey key} = ${tomlValue value}\n") plain
+      );
       name = key: lib.concatMapStringsSep "." tomlKey (path ++ [ key ]);
       nested =
         key: value:
@@ -45,7 +68,17 @@ let
     lines + lib.concatStrings (lib.mapAttrsToList nested (removeAttrs table (lib.attrNames plain)));
 
   lineFormat = args: {
-    atom = lib.types.nullOr (lib.types.oneOf (with lib.types; [ bool int float str ]));
+    atom = lib.types.nullOr (
+      lib.types.oneOf (
+        with lib.types;
+        [
+          bool
+          int
+          float
+          str
+        ]
+      )
+    );
     list = args.listsAsDuplicateKeys or false;
   };
 in
@@ -72,7 +105,11 @@ in
       }@args:
       let
         format = lineFormat args;
-        atom = if listsAsDuplicateKeys || listToValue != null then lib.types.either format.atom (lib.types.listOf format.atom) else format.atom;
+        atom =
+          if listsAsDuplicateKeys || listToValue != null then
+            lib.types.either format.atom (lib.types.listOf format.atom)
+          else
+            format.atom;
       in
       {
         type = lib.types.attrsOf atom;
@@ -80,7 +117,10 @@ in
           name: value:
           write name (
             lib.generators.toKeyValue (removeAttrs args [ "listToValue" ]) (
-              if listToValue == null then value else lib.mapAttrs (_: v: if lib.isList v then listToValue v else v) value
+              if listToValue == null then
+                value
+              else
+                lib.mapAttrs (_: v: if lib.isList v then listToValue v else v) value
             )
           );
       };
@@ -92,12 +132,20 @@ in
       }@args:
       let
         format = lineFormat args;
-        atom = if listsAsDuplicateKeys || listToValue != null then lib.types.either format.atom (lib.types.listOf format.atom) else format.atom;
-        flattened = lib.mapAttrs (_: lib.mapAttrs (_: v: if lib.isList v && listToValue != null then listToValue v else v));
+        atom =
+          if listsAsDuplicateKeys || listToValue != null then
+            lib.types.either format.atom (lib.types.listOf format.atom)
+          else
+            format.atom;
+        flattened = lib.mapAttrs (
+          _: lib.mapAttrs (_: v: if lib.isList v && listToValue != null then listToValue v else v)
+        );
       in
       {
         type = lib.types.attrsOf (lib.types.attrsOf atom);
-        generate = name: value: write name (lib.generators.toINI (removeAttrs args [ "listToValue" ]) (flattened value));
+        generate =
+          name: value:
+          write name (lib.generators.toINI (removeAttrs args [ "listToValue" ]) (flattened value));
       };
     systemd = ini { listsAsDuplicateKeys = true; };
   };

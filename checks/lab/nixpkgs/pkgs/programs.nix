@@ -233,7 +233,14 @@ lib.mapAttrs package {
   zstd = { };
 }
 // {
-  rustPackages = { inherit (final) cargo rustc rustfmt clippy; };
+  rustPackages = {
+    inherit (final)
+      cargo
+      rustc
+      rustfmt
+      clippy
+      ;
+  };
   runtimeShellPackage = final.bash;
   cacert = final.runCommand "machine-certificates" { } ''
     mkdir -p $out/etc/ssl/certs

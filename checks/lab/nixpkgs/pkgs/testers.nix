@@ -95,11 +95,15 @@ let
       inherit (evaluated.config) name nodes testScript;
       script = if lib.isFunction testScript then testScript { inherit nodes; } else testScript;
     in
-    final.runCommand "${kind}-${name}" {
-      passAsFile = [ "testScript" ];
-      testScript = script;
-      systems = lib.mapAttrsToList (_: node: builtins.unsafeDiscardStringContext node.system.build.toplevel.drvPath) nodes;
-    } ''echo "not run: the VM test ${name} needs real nixpkgs (the stand-in has no kernel and no QEMU image)" >&2; exit 1'';
+    final.runCommand "${kind}-${name}"
+      {
+        passAsFile = [ "testScript" ];
+        testScript = script;
+        systems = lib.mapAttrsToList (
+          _: node: builtins.unsafeDiscardStringContext node.system.build.toplevel.drvPath
+        ) nodes;
+      }
+      ''echo "not run: the VM test ${name} needs real nixpkgs (the stand-in has no kernel and no QEMU image)" >&2; exit 1'';
 
   runNixOSTest =
     test:

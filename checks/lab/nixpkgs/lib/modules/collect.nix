@@ -60,7 +60,9 @@ let
       wrong = removeAttrs module fullKeys;
     in
     if !lib.isAttrs written then
-      throw "Module `${key}' must be a set, a function or a path, but is ${lib.generators.toPretty { } written}."
+      throw "Module `${key}' must be a set, a function or a path, but is ${
+        lib.generators.toPretty { } written
+      }."
     else if module ? config || module ? options then
       if wrong != { } then
         throw "Module `${key}' has an unsupported attribute `${lib.head (lib.attrNames wrong)}': beside `config' or `options' settings must be inside `config' (${toString (lib.attrNames wrong)})."
@@ -103,7 +105,9 @@ let
       if lib.elem (module._type or "") wrapped then
         structure class file fallback { config = module; }
       else if module ? _type && module._type != "module" then
-        throw "Expected a module, but found a value of type ${lib.strings.escapeNixString module._type}, while trying to load a module into ${if file == unknownFile then "the evaluation" else file}."
+        throw "Expected a module, but found a value of type ${lib.strings.escapeNixString module._type}, while trying to load a module into ${
+          if file == unknownFile then "the evaluation" else file
+        }."
       else
         structure class file fallback module
     else if lib.isList module then
@@ -150,7 +154,9 @@ in
         else
           toString entry;
       disabled = lib.listToAttrs (
-        map (entry: lib.nameValuePair (lib.unsafeDiscardStringContext (keyOf entry)) null) (lib.concatMap (module: module.disabled) all)
+        map (entry: lib.nameValuePair (lib.unsafeDiscardStringContext (keyOf entry)) null) (
+          lib.concatMap (module: module.disabled) all
+        )
       );
       kept = lib.genericClosure {
         startSet = lib.filter enabled (map node (loadAll unknownFile "" modules));

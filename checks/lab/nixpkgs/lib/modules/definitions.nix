@@ -12,14 +12,15 @@ rec {
       opened = lib.concatMap (
         definition:
         let
-          values =
-            lib.addErrorContext "while evaluating definitions from `${definition.file}':"
-              (lib.modules.discharge definition.value);
+          values = lib.addErrorContext "while evaluating definitions from `${definition.file}':" (
+            lib.modules.discharge definition.value
+          );
         in
         # An alias brings the files of what it stands for.
         map (
           value:
-          definition // (if value._type or "" == "definition" then removeAttrs value [ "_type" ] else { inherit value; })
+          definition
+          // (if value._type or "" == "definition" then removeAttrs value [ "_type" ] else { inherit value; })
         ) values
       ) definitions;
       strongest = lib.modules.strongest opened;
@@ -64,9 +65,12 @@ rec {
           throw "The option `${named}' is read-only, but it's set multiple times. Definition values:${showDefs (map unwrapped all)}"
         else
           mergeDefinitions loc option.type all;
-      unwrapped = definition: definition // {
-        value = definition.value.content or definition.value;
-      };
+      unwrapped =
+        definition:
+        definition
+        // {
+          value = definition.value.content or definition.value;
+        };
       applied = if option ? apply then option.apply merged.mergedValue else merged.mergedValue;
       value =
         if option.type.deprecationMessage or null != null && merged.isDefined then
@@ -98,7 +102,8 @@ rec {
         "example"
       ];
       join =
-        merged: { file, option }:
+        merged:
+        { file, option }:
         let
           twice = lib.filter (field: merged ? ${field} && option ? ${field}) once;
           haveTypes = merged ? type && option ? type;

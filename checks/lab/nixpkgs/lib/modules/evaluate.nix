@@ -15,7 +15,13 @@ let
     path: declared: defined:
     let
       declarations = lib.zipAttrsWith (_: all: all) (
-        map (one: lib.mapAttrs (_: option: { inherit (one) file; inherit option; }) one.options) declared
+        map (
+          one:
+          lib.mapAttrs (_: option: {
+            inherit (one) file;
+            inherit option;
+          }) one.options
+        ) declared
       );
       definitions = lib.zipAttrsWith (_: all: all) (
         lib.concatMap (
@@ -28,7 +34,9 @@ let
                 value = inner;
               }) value
             else
-              throw "`${one.file}' sets ${if path == [ ] then "the configuration" else "the option `${showOption path}'"} to a value of type `${lib.typeOf value}' rather than an attribute set: there are options below it, and it is not itself one."
+              throw "`${one.file}' sets ${
+                if path == [ ] then "the configuration" else "the option `${showOption path}'"
+              } to a value of type `${lib.typeOf value}' rather than an attribute set: there are options below it, and it is not itself one."
           ) (spread one.value)
         ) defined
       );
@@ -82,7 +90,9 @@ let
     else
       throw "The option `${showOption loc}' in `${(lib.head blocked).file}' would be a parent of options declared in ${
         lib.showFiles (map (declaration: declaration.file) (lib.filter (d: !isLeaf d) declarations))
-      }, but its type `${(lib.head blocked).option.type.description or "unspecified"}' does not support nested options.";
+      }, but its type `${
+        (lib.head blocked).option.type.description or "unspecified"
+      }' does not support nested options.";
 
   # Options that every evaluation has, `_module.*`.
   internal = {
@@ -146,7 +156,11 @@ let
       };
       settled = internal // {
         config._module = {
-          args = { inherit extendModules; moduleType = type; } // args;
+          args = {
+            inherit extendModules;
+            moduleType = type;
+          }
+          // args;
           inherit specialArgs;
         }
         // lib.optionalAttrs (!check) { check = false; };
@@ -160,15 +174,18 @@ let
           value._module.freeformType = module.freeform;
         }
       ) ordered;
-      root = level prefix (map (module: {
-        inherit (module) file options;
-      }) ordered) (
-        map (module: {
-          inherit (module) file;
-          value = module.config;
-        }) ordered
-        ++ freeforms
-      );
+      root =
+        level prefix
+          (map (module: {
+            inherit (module) file options;
+          }) ordered)
+          (
+            map (module: {
+              inherit (module) file;
+              value = module.config;
+            }) ordered
+            ++ freeforms
+          );
       inherit (root) options;
       freeformType = root.config._module.freeformType;
       free = lib.modules.mergeDefinitions prefix freeformType (
@@ -218,7 +235,12 @@ let
     in
     {
       _type = "configuration";
-      inherit options extendModules type class;
+      inherit
+        options
+        extendModules
+        type
+        class
+        ;
       config = lib.seq checked (removeAttrs whole [ "_module" ]);
       _module = lib.seq checked whole._module;
     };

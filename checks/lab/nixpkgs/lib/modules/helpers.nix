@@ -16,9 +16,13 @@ rec {
     }:
     { config, options, ... }:
     let
-      target = lib.attrByPath to (abort "mkAliasOptionModule: option `${showOption to}' does not exist.") options;
+      target =
+        lib.attrByPath to (abort "mkAliasOptionModule: option `${showOption to}' does not exist.")
+          options;
       source = lib.getAttrFromPath from options;
-      valueOf = lib.attrByPath to (abort "mkAliasOptionModule: option `${showOption to}' does not exist.") config;
+      valueOf =
+        lib.attrByPath to (abort "mkAliasOptionModule: option `${showOption to}' does not exist.")
+          config;
     in
     {
       options = lib.setAttrByPath from (
@@ -27,7 +31,10 @@ rec {
             inherit visible;
             description = "Alias of {option}`${showOption to}`.";
             apply =
-              _: (if warn then lib.warn "`${showOption from}' has been renamed to `${showOption to}'" else lib.id) (use valueOf);
+              _:
+              (if warn then lib.warn "`${showOption from}' has been renamed to `${showOption to}'" else lib.id) (
+                use valueOf
+              );
           }
           // lib.optionalAttrs (target ? type) { inherit (target) type; }
         )
@@ -35,8 +42,9 @@ rec {
       config = lib.mkIf condition (
         lib.mkMerge [
           (lib.optionalAttrs (options ? warnings) {
-            warnings = lib.optional (warn && source.isDefined)
-              "The option `${showOption from}' defined in ${lib.showFiles source.files} has been renamed to `${showOption to}'.";
+            warnings =
+              lib.optional (warn && source.isDefined)
+                "The option `${showOption from}' defined in ${lib.showFiles source.files} has been renamed to `${showOption to}'.";
           })
           (lib.setAttrByPath to (
             if withPriority then
@@ -82,7 +90,9 @@ rec {
       options = lib.setAttrByPath path (
         lib.mkOption {
           visible = false;
-          apply = _: throw "The option `${showOption path}' can no longer be used since it's been removed. ${instead}";
+          apply =
+            _:
+            throw "The option `${showOption path}' can no longer be used since it's been removed. ${instead}";
         }
       );
       config.assertions =
@@ -128,7 +138,9 @@ rec {
           ) froms;
         })
         (lib.setAttrByPath to (
-          lib.mkIf (lib.any (path: lib.getAttrFromPath path config != "_mkMergedOptionModule") froms) (convert config)
+          lib.mkIf (lib.any (path: lib.getAttrFromPath path config != "_mkMergedOptionModule") froms) (
+            convert config
+          )
         ))
       ];
     };

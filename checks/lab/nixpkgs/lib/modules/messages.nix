@@ -6,7 +6,10 @@ rec {
     let
       part =
         name:
-        if lib.elem name [ "*" ] || lib.match "<.*>" name != null then name else lib.strings.escapeNixIdentifier name;
+        if lib.elem name [ "*" ] || lib.match "<.*>" name != null then
+          name
+        else
+          lib.strings.escapeNixIdentifier name;
     in
     lib.concatMapStringsSep "." part path;
   showFiles = lib.concatMapStringsSep " and " (file: "`${file}'");
@@ -52,5 +55,7 @@ rec {
     if best == [ ] then
       ""
     else
-      " Did you mean ${lib.concatStringsSep ", " (lib.init best)}${lib.optionalString (lib.length best > 1) " or "}${lib.last best}?";
+      " Did you mean ${lib.concatStringsSep ", " (lib.init best)}${
+         lib.optionalString (lib.length best > 1) " or "
+       }${lib.last best}?";
 }

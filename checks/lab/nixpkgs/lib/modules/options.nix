@@ -49,7 +49,8 @@ rec {
       {
         type = if nullable then lib.types.nullOr lib.types.package else lib.types.package;
         description =
-          "The ${lib.concatStringsSep "." names} package to use." + lib.optionalString (extraDescription != "") " ${extraDescription}";
+          "The ${lib.concatStringsSep "." names} package to use."
+          + lib.optionalString (extraDescription != "") " ${extraDescription}";
       }
       // (
         if default == null then
@@ -62,7 +63,10 @@ rec {
       )
       // lib.optionalAttrs (example != null) {
         example =
-          if lib.isList example then literalExpression "${pkgsText}.${lib.concatStringsSep "." example}" else example;
+          if lib.isList example then
+            literalExpression "${pkgsText}.${lib.concatStringsSep "." example}"
+          else
+            example;
       }
     );
 
@@ -154,7 +158,11 @@ rec {
   scrubOptionValue =
     value:
     if lib.isDerivation value then
-      value // { outPath = value.name; drvPath = value.name; }
+      value
+      // {
+        outPath = value.name;
+        drvPath = value.name;
+      }
     else if lib.isList value then
       map scrubOptionValue value
     else if lib.isAttrs value then
@@ -193,7 +201,9 @@ rec {
           type = option.type.description or "unspecified";
         }
         // lib.optionalAttrs (option ? example) {
-          example = lib.addErrorContext "while evaluating the example of option `${name}'" (renderOptionValue option.example);
+          example = lib.addErrorContext "while evaluating the example of option `${name}'" (
+            renderOptionValue option.example
+          );
         }
         // lib.optionalAttrs (option ? defaultText || option ? default) {
           default = lib.addErrorContext "while evaluating the default value of option `${name}'" (

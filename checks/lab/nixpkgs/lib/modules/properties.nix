@@ -42,9 +42,7 @@ rec {
     mkIf (lib.isOption option && option.isDefined) (
       mkOverride (option.highestPrio or 100) (wrap (mkMerge option.definitions))
     );
-  mkDerivedConfig =
-    option: f:
-    mkIf option.isDefined (mkOverride option.highestPrio (f option.value));
+  mkDerivedConfig = option: f: mkIf option.isDefined (mkOverride option.highestPrio (f option.value));
 
   # The plain sets in a definition of a set of options; what wrapped the set wraps each member instead,
   # so that the names are known without any condition being evaluated.
@@ -84,7 +82,8 @@ rec {
   strongest =
     definitions:
     let
-      priorityOf = d: if d.value._type or "" == "override" then d.value.priority else defaultOverridePriority;
+      priorityOf =
+        d: if d.value._type or "" == "override" then d.value.priority else defaultOverridePriority;
       priority = lib.foldl' (low: d: lib.min low (priorityOf d)) 9999 definitions;
       unwrap = d: if d.value._type or "" == "override" then d // { value = d.value.content; } else d;
       kept = map unwrap (lib.filter (d: priorityOf d == priority) definitions);
@@ -104,7 +103,6 @@ rec {
     in
     {
       inherit priority;
-      definitions =
-        if lib.any isOrdered kept then lib.sort (a: b: rank a < rank b) ranked else kept;
+      definitions = if lib.any isOrdered kept then lib.sort (a: b: rank a < rank b) ranked else kept;
     };
 }

@@ -76,8 +76,18 @@ rec {
 
   # A description that needs brackets where it stands inside another.
   inner =
-    type: if lib.elem (type.descriptionClass or null) [ "conjunction" "composite" ] then "(${type.description})" else type.description;
-  noun = type: if type.descriptionClass or null == "noun" then type.description else "(${type.description})";
+    type:
+    if
+      lib.elem (type.descriptionClass or null) [
+        "conjunction"
+        "composite"
+      ]
+    then
+      "(${type.description})"
+    else
+      type.description;
+  noun =
+    type: if type.descriptionClass or null == "noun" then type.description else "(${type.description})";
 
   optionType = mkOptionType {
     name = "optionType";
@@ -94,7 +104,9 @@ rec {
             joined = type.typeMerge next.value.functor;
           in
           if joined == null then
-            throw "The option `${lib.showOption loc}' has conflicting option types in ${lib.showFiles (map (d: d.file) definitions)}."
+            throw "The option `${lib.showOption loc}' has conflicting option types in ${
+              lib.showFiles (map (d: d.file) definitions)
+            }."
           else
             joined;
       in

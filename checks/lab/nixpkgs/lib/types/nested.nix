@@ -58,7 +58,9 @@ rec {
     lazy: placeholder: element:
     mkOptionType rec {
       name = if lazy then "lazyAttrsOf" else "attrsOf";
-      description = (if lazy then "lazy attribute set of ${inner element}" else "attribute set of ${inner element}");
+      description = (
+        if lazy then "lazy attribute set of ${inner element}" else "attribute set of ${inner element}"
+      );
       descriptionClass = "composite";
       check = lib.isAttrs;
       merge =
@@ -102,7 +104,15 @@ rec {
     mkOptionType rec {
       name = "nullOr";
       description = "null or ${
-        if lib.elem (element.descriptionClass or null) [ "noun" "conjunction" ] then element.description else inner element
+        if
+          lib.elem (element.descriptionClass or null) [
+            "noun"
+            "conjunction"
+          ]
+        then
+          element.description
+        else
+          inner element
       }";
       descriptionClass = "conjunction";
       check = value: value == null || element.check value;
@@ -166,8 +176,16 @@ rec {
     mkOptionType rec {
       name = "either";
       description = "${
-        if left.descriptionClass or null == "nonRestrictiveClause" then "(${left.description})" else left.description
-      } or ${if right.descriptionClass or null == "composite" then "(${right.description})" else right.description}";
+        if left.descriptionClass or null == "nonRestrictiveClause" then
+          "(${left.description})"
+        else
+          left.description
+      } or ${
+        if right.descriptionClass or null == "composite" then
+          "(${right.description})"
+        else
+          right.description
+      }";
       descriptionClass = "conjunction";
       check = value: left.check value || right.check value;
       merge =
@@ -211,8 +229,9 @@ rec {
 
   coercedTo =
     from: convert: to:
-    assert lib.assertMsg (from.getSubModules == null)
-      "coercedTo: coercedType must not have submodules (it’s a ${from.description})";
+    assert lib.assertMsg (
+      from.getSubModules == null
+    ) "coercedTo: coercedType must not have submodules (it’s a ${from.description})";
     mkOptionType {
       name = "coercedTo";
       description = "${noun to} or ${noun from} convertible to it";
@@ -295,7 +314,11 @@ rec {
       name = "attrTag";
       description = "attribute-tagged union with choices: ${lib.concatStringsSep ", " names}";
       descriptionClass = "noun";
-      check = value: lib.isAttrs value && lib.length (lib.attrNames value) == 1 && tags ? ${lib.head (lib.attrNames value)};
+      check =
+        value:
+        lib.isAttrs value
+        && lib.length (lib.attrNames value) == 1
+        && tags ? ${lib.head (lib.attrNames value)};
       merge =
         loc: definitions:
         let

@@ -34,20 +34,16 @@ let
       lowest: highest:
       bounded kind "numberBetween" lowest highest
         "${kind.description} between ${toString lowest} and ${toString highest} (both inclusive)";
-    nonnegative =
-      addCheck kind (value: value >= 0)
-      // {
-        name = "numberNonnegative";
-        description = "nonnegative ${kind.description}, meaning >=0";
-        descriptionClass = "nonRestrictiveClause";
-      };
-    positive =
-      addCheck kind (value: value > 0)
-      // {
-        name = "numberPositive";
-        description = "positive ${kind.description}, meaning >0";
-        descriptionClass = "nonRestrictiveClause";
-      };
+    nonnegative = addCheck kind (value: value >= 0) // {
+      name = "numberNonnegative";
+      description = "nonnegative ${kind.description}, meaning >=0";
+      descriptionClass = "nonRestrictiveClause";
+    };
+    positive = addCheck kind (value: value > 0) // {
+      name = "numberPositive";
+      description = "positive ${kind.description}, meaning >0";
+      descriptionClass = "nonRestrictiveClause";
+    };
   };
   isNumber = value: lib.isInt value || lib.isFloat value;
 in
@@ -97,7 +93,9 @@ rec {
   port = ints.u16;
 
   str = equal "str" "string" lib.isString;
-  nonEmptyStr = equal "nonEmptyStr" "non-empty string" (value: lib.isString value && lib.match "[ \t\n]*" value == null);
+  nonEmptyStr = equal "nonEmptyStr" "non-empty string" (
+    value: lib.isString value && lib.match "[ \t\n]*" value == null
+  );
   strMatching =
     pattern:
     mkOptionType {
@@ -128,10 +126,15 @@ rec {
     separator:
     mkOptionType rec {
       name = "separatedString";
-      description = if separator == "" then "Concatenated string" else "strings concatenated with ${lib.strings.escapeNixString separator}";
+      description =
+        if separator == "" then
+          "Concatenated string"
+        else
+          "strings concatenated with ${lib.strings.escapeNixString separator}";
       descriptionClass = "noun";
       check = lib.isString;
-      merge = _: definitions: lib.concatMapStringsSep separator (definition: definition.value) definitions;
+      merge =
+        _: definitions: lib.concatMapStringsSep separator (definition: definition.value) definitions;
       functor = {
         inherit name;
         type = { sep }: separatedString sep;
@@ -180,7 +183,9 @@ rec {
         value:
         let
           text = toString value;
-          stored = lib.hasPrefix builtins.storeDir text && lib.match "/[^/.][^/]*.*" (lib.removePrefix builtins.storeDir text) != null;
+          stored =
+            lib.hasPrefix builtins.storeDir text
+            && lib.match "/[^/.][^/]*.*" (lib.removePrefix builtins.storeDir text) != null;
         in
         lib.strings.isStringLike value
         && (absolute == null || absolute == lib.hasPrefix "/" text)
@@ -203,7 +208,10 @@ rec {
       let
         value = lib.options.mergeOneOption loc definitions;
       in
-      if lib.isString value && builtins.hasContext value == false || lib.isPath value then lib.toDerivation value else value;
+      if lib.isString value && builtins.hasContext value == false || lib.isPath value then
+        lib.toDerivation value
+      else
+        value;
   };
   shellPackage = package // {
     check = value: lib.isDerivation value && value ? shellPath;
@@ -243,18 +251,16 @@ rec {
         first = lib.head definitions;
         byKind = {
           set = (lib.types.lazyAttrsOf anything).merge;
-          list =
-            if lib.length definitions == 1 then
-              (_: _: first.value)
-            else
-              lib.options.mergeOneOption;
+          list = if lib.length definitions == 1 then (_: _: first.value) else lib.options.mergeOneOption;
           lambda =
             loc': defs: argument:
             anything.merge (loc' ++ [ "<function body>" ]) (map (d: d // { value = d.value argument; }) defs);
         };
       in
       if lib.length kinds != 1 then
-        throw "The option `${lib.showOption loc}' has conflicting option types in ${lib.showFiles (map (d: d.file) definitions)}"
+        throw "The option `${lib.showOption loc}' has conflicting option types in ${
+          lib.showFiles (map (d: d.file) definitions)
+        }"
       else
         (byKind.${lib.head kinds} or lib.options.mergeEqualOption) loc definitions;
   };

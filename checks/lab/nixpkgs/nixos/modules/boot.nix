@@ -7,24 +7,32 @@
 }:
 let
   inherit (lib) mkOption types;
-  flag = default: description: mkOption {
-    type = types.bool;
-    inherit default description;
-  };
-  strings = default: description: mkOption {
-    type = types.listOf types.str;
-    inherit default description;
-  };
-  lines = description: mkOption {
-    type = types.lines;
-    default = "";
-    inherit description;
-  };
-  open = description: mkOption {
-    type = types.submodule { freeformType = types.attrsOf types.anything; };
-    default = { };
-    inherit description;
-  };
+  flag =
+    default: description:
+    mkOption {
+      type = types.bool;
+      inherit default description;
+    };
+  strings =
+    default: description:
+    mkOption {
+      type = types.listOf types.str;
+      inherit default description;
+    };
+  lines =
+    description:
+    mkOption {
+      type = types.lines;
+      default = "";
+      inherit description;
+    };
+  open =
+    description:
+    mkOption {
+      type = types.submodule { freeformType = types.attrsOf types.anything; };
+      default = { };
+      inherit description;
+    };
   modules = strings [ ];
 in
 {
@@ -55,13 +63,24 @@ in
       };
       growPartition = flag false "Whether the root partition grows at boot.";
       supportedFilesystems = mkOption {
-        type = types.coercedTo (types.listOf types.str) (names: lib.genAttrs names (_: true)) (types.attrsOf types.bool);
+        type = types.coercedTo (types.listOf types.str) (names: lib.genAttrs names (_: true)) (
+          types.attrsOf types.bool
+        );
         default = { };
         description = "File systems that can be mounted.";
       };
       kernel.sysctl = mkOption {
         type = types.submodule {
-          freeformType = types.attrsOf (types.nullOr (types.oneOf [ types.bool types.str types.int types.package ]));
+          freeformType = types.attrsOf (
+            types.nullOr (
+              types.oneOf [
+                types.bool
+                types.str
+                types.int
+                types.package
+              ]
+            )
+          );
         };
         default = { };
         example = {
@@ -72,7 +91,14 @@ in
       tmp = {
         useTmpfs = flag false "Whether /tmp is in memory.";
         cleanOnBoot = flag false "Whether /tmp is emptied at boot.";
-        tmpfsSize = mkOption { type = types.oneOf [ types.str types.ints.positive ]; default = "50%"; description = "The size of /tmp in memory."; };
+        tmpfsSize = mkOption {
+          type = types.oneOf [
+            types.str
+            types.ints.positive
+          ];
+          default = "50%";
+          description = "The size of /tmp in memory.";
+        };
       };
       loader = {
         timeout = mkOption {
@@ -82,27 +108,62 @@ in
         };
         efi = {
           canTouchEfiVariables = flag false "Whether boot entries may be written to the firmware.";
-          efiSysMountPoint = mkOption { type = types.str; default = "/boot"; description = "Where the EFI partition is mounted."; };
+          efiSysMountPoint = mkOption {
+            type = types.str;
+            default = "/boot";
+            description = "Where the EFI partition is mounted.";
+          };
         };
         systemd-boot = {
           enable = flag false "Whether systemd-boot is the bootloader.";
-          configurationLimit = mkOption { type = types.nullOr types.int; default = null; description = "How many generations the menu has."; };
+          configurationLimit = mkOption {
+            type = types.nullOr types.int;
+            default = null;
+            description = "How many generations the menu has.";
+          };
           editor = flag true "Whether the menu has an editor.";
-          consoleMode = mkOption { type = types.enum [ "0" "1" "2" "5" "auto" "max" "keep" ]; default = "keep"; description = "The resolution of the menu."; };
+          consoleMode = mkOption {
+            type = types.enum [
+              "0"
+              "1"
+              "2"
+              "5"
+              "auto"
+              "max"
+              "keep"
+            ];
+            default = "keep";
+            description = "The resolution of the menu.";
+          };
         };
         grub = {
-          enable = flag (!config.boot.isContainer && !config.boot.loader.systemd-boot.enable) "Whether GRUB is the bootloader.";
-          device = mkOption { type = types.str; default = ""; description = "The disk that GRUB is on."; };
+          enable = flag (
+            !config.boot.isContainer && !config.boot.loader.systemd-boot.enable
+          ) "Whether GRUB is the bootloader.";
+          device = mkOption {
+            type = types.str;
+            default = "";
+            description = "The disk that GRUB is on.";
+          };
           devices = strings [ ] "The disks that GRUB is on.";
           efiSupport = flag false "Whether GRUB is made for EFI.";
           efiInstallAsRemovable = flag false "Whether GRUB is put where firmware looks without an entry.";
-          configurationLimit = mkOption { type = types.int; default = 100; description = "How many generations the menu has."; };
+          configurationLimit = mkOption {
+            type = types.int;
+            default = 100;
+            description = "How many generations the menu has.";
+          };
           useOSProber = flag false "Whether other systems are looked for.";
           extraConfig = lines "Further lines of grub.cfg.";
         };
         generic-extlinux-compatible.enable = flag false "Whether extlinux.conf is written.";
         external = open "A bootloader of the user's own.";
-        supportsInitrdSecrets = mkOption { type = types.bool; internal = true; default = false; description = "Whether the bootloader can add secrets."; };
+        supportsInitrdSecrets = mkOption {
+          type = types.bool;
+          internal = true;
+          default = false;
+          description = "Whether the bootloader can add secrets.";
+        };
       };
       initrd = {
         enable = flag true "Whether there is an initrd.";
@@ -110,21 +171,50 @@ in
         kernelModules = modules "Kernel modules that the initrd loads.";
         includeDefaultModules = flag true "Whether usual modules are in the initrd.";
         supportedFilesystems = mkOption {
-          type = types.coercedTo (types.listOf types.str) (names: lib.genAttrs names (_: true)) (types.attrsOf types.bool);
+          type = types.coercedTo (types.listOf types.str) (names: lib.genAttrs names (_: true)) (
+            types.attrsOf types.bool
+          );
           default = { };
           description = "File systems that the initrd can mount.";
         };
-        secrets = mkOption { type = types.attrsOf (types.nullOr types.path); default = { }; description = "Files put into the initrd at the bootloader's step."; };
-        luks.devices = mkOption { type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; }); default = { }; description = "Encrypted disks."; };
+        secrets = mkOption {
+          type = types.attrsOf (types.nullOr types.path);
+          default = { };
+          description = "Files put into the initrd at the bootloader's step.";
+        };
+        luks.devices = mkOption {
+          type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; });
+          default = { };
+          description = "Encrypted disks.";
+        };
         luks.forceLuksSupportInInitrd = flag false "Whether the initrd can open encrypted disks in any case.";
         systemd = {
           enable = flag true "Whether the initrd runs systemd.";
           users = open "Users in the initrd.";
           network = open "The network in the initrd.";
-          services = mkOption { type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; }); default = { }; description = "Units in the initrd."; };
-          storePaths = mkOption { type = types.listOf types.raw; default = [ ]; description = "Store paths in the initrd."; };
-          initrdBin = mkOption { type = types.listOf types.package; default = [ ]; description = "Programs in the initrd."; };
-          emergencyAccess = mkOption { type = types.oneOf [ types.bool types.str ]; default = false; description = "Whether the emergency shell can be entered."; };
+          services = mkOption {
+            type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; });
+            default = { };
+            description = "Units in the initrd.";
+          };
+          storePaths = mkOption {
+            type = types.listOf types.raw;
+            default = [ ];
+            description = "Store paths in the initrd.";
+          };
+          initrdBin = mkOption {
+            type = types.listOf types.package;
+            default = [ ];
+            description = "Programs in the initrd.";
+          };
+          emergencyAccess = mkOption {
+            type = types.oneOf [
+              types.bool
+              types.str
+            ];
+            default = false;
+            description = "Whether the emergency shell can be entered.";
+          };
         };
         network = {
           enable = flag false "Whether the initrd has a network.";
@@ -134,12 +224,34 @@ in
           postCommands = lines "Shell code after the network is up.";
           ssh = {
             enable = flag false "Whether sshd runs in the initrd.";
-            port = mkOption { type = types.port; default = 22; description = "The port of sshd in the initrd."; };
-            shell = mkOption { type = types.nullOr types.str; default = null; description = "The login shell in the initrd."; };
-            hostKeys = mkOption { type = types.listOf (types.either types.str types.path); default = [ ]; example = [ "/etc/secrets/initrd/ssh_host_ed25519_key" ]; description = "Host keys of the initrd."; };
+            port = mkOption {
+              type = types.port;
+              default = 22;
+              description = "The port of sshd in the initrd.";
+            };
+            shell = mkOption {
+              type = types.nullOr types.str;
+              default = null;
+              description = "The login shell in the initrd.";
+            };
+            hostKeys = mkOption {
+              type = types.listOf (types.either types.str types.path);
+              default = [ ];
+              example = [ "/etc/secrets/initrd/ssh_host_ed25519_key" ];
+              description = "Host keys of the initrd.";
+            };
             ignoreEmptyHostKeys = flag false "Whether no host key is allowed.";
-            authorizedKeys = mkOption { type = types.listOf types.str; default = config.users.users.root.openssh.authorizedKeys.keys; defaultText = lib.literalExpression "config.users.users.root.openssh.authorizedKeys.keys"; description = "Keys that may log in to the initrd."; };
-            authorizedKeyFiles = mkOption { type = types.listOf types.path; default = [ ]; description = "Files of such keys."; };
+            authorizedKeys = mkOption {
+              type = types.listOf types.str;
+              default = config.users.users.root.openssh.authorizedKeys.keys;
+              defaultText = lib.literalExpression "config.users.users.root.openssh.authorizedKeys.keys";
+              description = "Keys that may log in to the initrd.";
+            };
+            authorizedKeyFiles = mkOption {
+              type = types.listOf types.path;
+              default = [ ];
+              description = "Files of such keys.";
+            };
             extraConfig = lines "Further lines of the initrd's sshd_config.";
           };
         };
@@ -151,40 +263,90 @@ in
       default = { };
       example = lib.literalExpression ''{ "/".device = "/dev/disk/by-label/nixos"; }'';
       description = "File systems.";
-      type = types.attrsOf (types.submodule ({ name, ... }: {
-        options = {
-          enable = flag true "Whether the file system is mounted.";
-          mountPoint = mkOption { type = types.str; default = name; description = "Where it is mounted."; };
-          device = mkOption { type = types.nullOr types.nonEmptyStr; default = null; description = "The device."; };
-          label = mkOption { type = types.nullOr types.nonEmptyStr; default = null; description = "The label of the device."; };
-          fsType = mkOption { type = types.nonEmptyStr; default = "auto"; description = "The type."; };
-          options = mkOption { type = types.nonEmptyListOf types.nonEmptyStr; default = [ "defaults" ]; description = "Options of the mount."; };
-          depends = strings [ ] "Paths that must be mounted before.";
-          neededForBoot = flag false "Whether the initrd mounts it.";
-          autoFormat = flag false "Whether an empty device is formatted.";
-          autoResize = flag false "Whether it grows to the device at boot.";
-          noCheck = flag false "Whether it is not checked.";
-        };
-      }));
+      type = types.attrsOf (
+        types.submodule (
+          { name, ... }: {
+            options = {
+              enable = flag true "Whether the file system is mounted.";
+              mountPoint = mkOption {
+                type = types.str;
+                default = name;
+                description = "Where it is mounted.";
+              };
+              device = mkOption {
+                type = types.nullOr types.nonEmptyStr;
+                default = null;
+                description = "The device.";
+              };
+              label = mkOption {
+                type = types.nullOr types.nonEmptyStr;
+                default = null;
+                description = "The label of the device.";
+              };
+              fsType = mkOption {
+                type = types.nonEmptyStr;
+                default = "auto";
+                description = "The type.";
+              };
+              options = mkOption {
+                type = types.nonEmptyListOf types.nonEmptyStr;
+                default = [ "defaults" ];
+                description = "Options of the mount.";
+              };
+              depends = strings [ ] "Paths that must be mounted before.";
+              neededForBoot = flag false "Whether the initrd mounts it.";
+              autoFormat = flag false "Whether an empty device is formatted.";
+              autoResize = flag false "Whether it grows to the device at boot.";
+              noCheck = flag false "Whether it is not checked.";
+            };
+          }
+        )
+      );
     };
     swapDevices = mkOption {
       default = [ ];
       description = "Swap.";
-      type = types.listOf (types.submodule { freeformType = types.attrsOf types.anything; options.device = mkOption { type = types.str; description = "The device or file."; }; });
+      type = types.listOf (
+        types.submodule {
+          freeformType = types.attrsOf types.anything;
+          options.device = mkOption {
+            type = types.str;
+            description = "The device or file.";
+          };
+        }
+      );
     };
     zramSwap.enable = flag false "Whether there is compressed swap in memory.";
-    zramSwap.memoryPercent = mkOption { type = types.int; default = 50; description = "How much memory it may have."; };
+    zramSwap.memoryPercent = mkOption {
+      type = types.int;
+      default = 50;
+      description = "How much memory it may have.";
+    };
     hardware = {
       enableRedistributableFirmware = flag false "Whether firmware that may be given on is there.";
       enableAllFirmware = flag false "Whether all firmware is there.";
       cpu.intel.updateMicrocode = flag false "Whether Intel's microcode is updated.";
       cpu.amd.updateMicrocode = flag false "Whether AMD's microcode is updated.";
-      firmware = mkOption { type = types.listOf types.package; default = [ ]; description = "Packages of firmware."; };
+      firmware = mkOption {
+        type = types.listOf types.package;
+        default = [ ];
+        description = "Packages of firmware.";
+      };
       facter = open "Hardware reports.";
     };
     system.boot.loader = {
-      kernelFile = mkOption { type = types.str; internal = true; default = "bzImage"; description = "The file name of the kernel."; };
-      id = mkOption { type = types.str; internal = true; default = ""; description = "The bootloader's name."; };
+      kernelFile = mkOption {
+        type = types.str;
+        internal = true;
+        default = "bzImage";
+        description = "The file name of the kernel.";
+      };
+      id = mkOption {
+        type = types.str;
+        internal = true;
+        default = "";
+        description = "The bootloader's name.";
+      };
     };
   };
   config = {

@@ -9,7 +9,13 @@ let
   inherit (lib) mkOption types;
   cfg = config.environment;
   variable = types.oneOf [
-    (types.listOf (types.oneOf [ types.int types.str types.path ]))
+    (types.listOf (
+      types.oneOf [
+        types.int
+        types.str
+        types.path
+      ]
+    ))
     types.int
     types.str
     types.path
@@ -23,7 +29,9 @@ let
         EDITOR = "nano";
       };
       inherit description;
-      apply = lib.mapAttrs (_: value: if lib.isList value then lib.concatMapStringsSep ":" toString value else value);
+      apply = lib.mapAttrs (
+        _: value: if lib.isList value then lib.concatMapStringsSep ":" toString value else value
+      );
     };
   exports = lib.concatStrings (
     lib.mapAttrsToList (name: value: "export ${name}=${lib.escapeShellArg value}\n") (

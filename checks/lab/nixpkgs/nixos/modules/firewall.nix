@@ -7,57 +7,132 @@
 let
   inherit (lib) mkOption types;
   cfg = config.networking.firewall;
-  flag = default: description: mkOption {
-    type = types.bool;
-    inherit default description;
-  };
-  lines = description: mkOption {
-    type = types.lines;
-    default = "";
-    inherit description;
-  };
+  flag =
+    default: description:
+    mkOption {
+      type = types.bool;
+      inherit default description;
+    };
+  lines =
+    description:
+    mkOption {
+      type = types.lines;
+      default = "";
+      inherit description;
+    };
   range = types.submodule {
     options = {
-      from = mkOption { type = types.port; description = "The first port."; };
-      to = mkOption { type = types.port; description = "The last port."; };
+      from = mkOption {
+        type = types.port;
+        description = "The first port.";
+      };
+      to = mkOption {
+        type = types.port;
+        description = "The last port.";
+      };
     };
   };
   ports = {
-    allowedTCPPorts = mkOption { type = types.listOf types.port; default = [ ]; apply = values: lib.naturalSort (lib.unique values); example = [ 22 ]; description = "TCP ports that are open."; };
-    allowedUDPPorts = mkOption { type = types.listOf types.port; default = [ ]; apply = values: lib.naturalSort (lib.unique values); example = [ 53 ]; description = "UDP ports that are open."; };
-    allowedTCPPortRanges = mkOption { type = types.listOf range; default = [ ]; description = "Ranges of TCP ports that are open."; };
-    allowedUDPPortRanges = mkOption { type = types.listOf range; default = [ ]; description = "Ranges of UDP ports that are open."; };
+    allowedTCPPorts = mkOption {
+      type = types.listOf types.port;
+      default = [ ];
+      apply = values: lib.naturalSort (lib.unique values);
+      example = [ 22 ];
+      description = "TCP ports that are open.";
+    };
+    allowedUDPPorts = mkOption {
+      type = types.listOf types.port;
+      default = [ ];
+      apply = values: lib.naturalSort (lib.unique values);
+      example = [ 53 ];
+      description = "UDP ports that are open.";
+    };
+    allowedTCPPortRanges = mkOption {
+      type = types.listOf range;
+      default = [ ];
+      description = "Ranges of TCP ports that are open.";
+    };
+    allowedUDPPortRanges = mkOption {
+      type = types.listOf range;
+      default = [ ];
+      description = "Ranges of UDP ports that are open.";
+    };
   };
 in
 {
   options.networking.firewall = ports // {
     enable = flag true "Whether there is a firewall.";
-    package = mkOption { type = types.nullOr types.package; default = null; description = "The package of the firewall's program."; };
+    package = mkOption {
+      type = types.nullOr types.package;
+      default = null;
+      description = "The package of the firewall's program.";
+    };
     allowPing = flag true "Whether echo requests are answered.";
-    pingLimit = mkOption { type = types.nullOr (types.separatedString " "); default = null; description = "How often."; };
+    pingLimit = mkOption {
+      type = types.nullOr (types.separatedString " ");
+      default = null;
+      description = "How often.";
+    };
     logRefusedConnections = flag true "Whether refused connections are logged.";
     logRefusedPackets = flag false "Whether refused packets are logged.";
     logReversePathDrops = flag false "Whether packets of wrong paths are logged.";
     rejectPackets = flag false "Whether refused packets are answered.";
-    checkReversePath = mkOption { type = types.either types.bool (types.enum [ "strict" "loose" ]); default = true; description = "Whether packets must come from where their answers go."; };
-    trustedInterfaces = mkOption { type = types.listOf types.str; default = [ ]; example = [ "wg0" ]; description = "Interfaces from which everything is let in."; };
-    interfaces = mkOption { type = types.attrsOf (types.submodule { options = ports; }); default = { }; description = "What is open on one interface."; };
+    checkReversePath = mkOption {
+      type = types.either types.bool (
+        types.enum [
+          "strict"
+          "loose"
+        ]
+      );
+      default = true;
+      description = "Whether packets must come from where their answers go.";
+    };
+    trustedInterfaces = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      example = [ "wg0" ];
+      description = "Interfaces from which everything is let in.";
+    };
+    interfaces = mkOption {
+      type = types.attrsOf (types.submodule { options = ports; });
+      default = { };
+      description = "What is open on one interface.";
+    };
     extraCommands = lines "Further commands of iptables.";
     extraStopCommands = lines "Commands at the firewall's end.";
     extraInputRules = lines "Further rules of nftables for what comes in.";
     extraForwardRules = lines "Further rules of nftables for what is passed on.";
     filterForward = flag false "Whether what is passed on is filtered.";
     autoLoadConntrackHelpers = flag false "Whether helpers of connection tracking are loaded.";
-    extraPackages = mkOption { type = types.listOf types.package; default = [ ]; description = "Packages for the commands."; };
-    backend = mkOption { type = types.enum [ "iptables" "nftables" "firewalld" ]; default = if config.networking.nftables.enable then "nftables" else "iptables"; defaultText = lib.literalExpression ''if config.networking.nftables.enable then "nftables" else "iptables"''; description = "What the firewall is made of."; };
+    extraPackages = mkOption {
+      type = types.listOf types.package;
+      default = [ ];
+      description = "Packages for the commands.";
+    };
+    backend = mkOption {
+      type = types.enum [
+        "iptables"
+        "nftables"
+        "firewalld"
+      ];
+      default = if config.networking.nftables.enable then "nftables" else "iptables";
+      defaultText = lib.literalExpression ''if config.networking.nftables.enable then "nftables" else "iptables"'';
+      description = "What the firewall is made of.";
+    };
   };
   options.networking.nftables = {
     ruleset = lines "Further rules of nftables.";
-    tables = mkOption { type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; }); default = { }; description = "Tables of nftables."; };
+    tables = mkOption {
+      type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; });
+      default = { };
+      description = "Tables of nftables.";
+    };
   };
   config = {
     networking.firewall.trustedInterfaces = [ "lo" ];
-    environment.etc = lib.mkIf cfg.enable { "nftables/nixos.nft".text = import ./firewall-rules.nix { inherit lib config; }; };
+    environment.etc = lib.mkIf cfg.enable {
+      "nftables/nixos.nft".text = import ./firewall-rules.nix { inherit lib config; };
+    };
     systemd.services.firewall = lib.mkIf cfg.enable {
       description = "Firewall";
       wantedBy = [ "multi-user.target" ];
@@ -75,7 +150,11 @@ in
       };
     };
     standin.notApplied =
-      lib.optional (cfg.enable && cfg.extraCommands != "") "networking.firewall.extraCommands (rules are nftables')"
-      ++ lib.optional (config.networking.nftables.ruleset != "" || config.networking.nftables.tables != { }) "networking.nftables.ruleset, networking.nftables.tables";
+      lib.optional (
+        cfg.enable && cfg.extraCommands != ""
+      ) "networking.firewall.extraCommands (rules are nftables')"
+      ++ lib.optional (
+        config.networking.nftables.ruleset != "" || config.networking.nftables.tables != { }
+      ) "networking.nftables.ruleset, networking.nftables.tables";
   };
 }

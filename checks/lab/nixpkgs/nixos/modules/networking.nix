@@ -8,47 +8,108 @@
 let
   inherit (lib) mkOption types;
   cfg = config.networking;
-  flag = default: description: mkOption {
-    type = types.bool;
-    inherit default description;
-  };
-  strings = description: mkOption {
-    type = types.listOf types.str;
-    default = [ ];
-    inherit description;
-  };
-  address = version: types.submodule {
-    options = {
-      address = mkOption { type = types.str; description = "The IPv${toString version} address."; };
-      prefixLength = mkOption { type = types.ints.between 0 (if version == 4 then 32 else 128); description = "The length of the network's prefix."; };
+  flag =
+    default: description:
+    mkOption {
+      type = types.bool;
+      inherit default description;
     };
-  };
-  route = version: types.submodule {
-    options = {
-      address = mkOption { type = types.str; description = "The IPv${toString version} network."; };
-      prefixLength = mkOption { type = types.ints.between 0 (if version == 4 then 32 else 128); description = "The length of the network's prefix."; };
-      type = mkOption { type = types.nullOr types.str; default = null; description = "The type of the route."; };
-      via = mkOption { type = types.nullOr types.str; default = null; description = "The next hop."; };
-      options = mkOption { type = types.attrsOf types.str; default = { }; description = "Further options."; };
+  strings =
+    description:
+    mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      inherit description;
     };
-  };
+  address =
+    version:
+    types.submodule {
+      options = {
+        address = mkOption {
+          type = types.str;
+          description = "The IPv${toString version} address.";
+        };
+        prefixLength = mkOption {
+          type = types.ints.between 0 (if version == 4 then 32 else 128);
+          description = "The length of the network's prefix.";
+        };
+      };
+    };
+  route =
+    version:
+    types.submodule {
+      options = {
+        address = mkOption {
+          type = types.str;
+          description = "The IPv${toString version} network.";
+        };
+        prefixLength = mkOption {
+          type = types.ints.between 0 (if version == 4 then 32 else 128);
+          description = "The length of the network's prefix.";
+        };
+        type = mkOption {
+          type = types.nullOr types.str;
+          default = null;
+          description = "The type of the route.";
+        };
+        via = mkOption {
+          type = types.nullOr types.str;
+          default = null;
+          description = "The next hop.";
+        };
+        options = mkOption {
+          type = types.attrsOf types.str;
+          default = { };
+          description = "Further options.";
+        };
+      };
+    };
   family = version: {
-    addresses = mkOption { type = types.listOf (address version); default = [ ]; description = "IPv${toString version} addresses."; };
-    routes = mkOption { type = types.listOf (route version); default = [ ]; description = "IPv${toString version} routes."; };
-  };
-  gateway = types.nullOr (types.coercedTo types.str (address: { inherit address; }) (types.submodule {
-    options = {
-      address = mkOption { type = types.str; description = "The gateway's address."; };
-      interface = mkOption { type = types.nullOr types.str; default = null; description = "The interface to it."; };
-      metric = mkOption { type = types.nullOr types.int; default = null; description = "The metric of the route."; };
-      source = mkOption { type = types.nullOr types.str; default = null; description = "The source address."; };
+    addresses = mkOption {
+      type = types.listOf (address version);
+      default = [ ];
+      description = "IPv${toString version} addresses.";
     };
-  }));
-  gatewayOption = description: mkOption {
-    type = gateway;
-    default = null;
-    inherit description;
+    routes = mkOption {
+      type = types.listOf (route version);
+      default = [ ];
+      description = "IPv${toString version} routes.";
+    };
   };
+  gateway = types.nullOr (
+    types.coercedTo types.str (address: { inherit address; }) (
+      types.submodule {
+        options = {
+          address = mkOption {
+            type = types.str;
+            description = "The gateway's address.";
+          };
+          interface = mkOption {
+            type = types.nullOr types.str;
+            default = null;
+            description = "The interface to it.";
+          };
+          metric = mkOption {
+            type = types.nullOr types.int;
+            default = null;
+            description = "The metric of the route.";
+          };
+          source = mkOption {
+            type = types.nullOr types.str;
+            default = null;
+            description = "The source address.";
+          };
+        };
+      }
+    )
+  );
+  gatewayOption =
+    description:
+    mkOption {
+      type = gateway;
+      default = null;
+      inherit description;
+    };
 in
 {
   options.networking = {
@@ -59,7 +120,11 @@ in
     };
     fqdn = mkOption {
       type = types.str;
-      default = if cfg.hostName != "" && cfg.domain != null then "${cfg.hostName}.${cfg.domain}" else throw "networking.fqdn needs networking.hostName and networking.domain.";
+      default =
+        if cfg.hostName != "" && cfg.domain != null then
+          "${cfg.hostName}.${cfg.domain}"
+        else
+          throw "networking.fqdn needs networking.hostName and networking.domain.";
       defaultText = lib.literalExpression "networking.hostName and networking.domain with a dot between them";
       description = "The full name of the machine.";
     };
@@ -70,18 +135,52 @@ in
       defaultText = lib.literalExpression "the full name where there is a domain, else the host's name";
       description = "The full name, or the host's name.";
     };
-    hostId = mkOption { type = types.nullOr types.str; default = null; description = "A number of the machine, in hexadecimal."; };
-    domain = mkOption { type = types.nullOr types.str; default = null; example = "example.org"; description = "The machine's domain."; };
+    hostId = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      description = "A number of the machine, in hexadecimal.";
+    };
+    domain = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "example.org";
+      description = "The machine's domain.";
+    };
     search = strings "Domains in which short names are looked up.";
     nameservers = strings "Resolvers.";
-    hosts = mkOption { type = types.attrsOf (types.listOf types.str); default = { }; description = "Names by address, in /etc/hosts."; };
-    extraHosts = mkOption { type = types.lines; default = ""; description = "Further lines of /etc/hosts."; };
+    hosts = mkOption {
+      type = types.attrsOf (types.listOf types.str);
+      default = { };
+      description = "Names by address, in /etc/hosts.";
+    };
+    extraHosts = mkOption {
+      type = types.lines;
+      default = "";
+      description = "Further lines of /etc/hosts.";
+    };
     enableIPv6 = flag true "Whether IPv6 is used.";
-    useDHCP = mkOption { type = types.either types.bool (types.enum [ "ipv4" "ipv6" ]); default = true; description = "Whether interfaces ask for addresses."; };
+    useDHCP = mkOption {
+      type = types.either types.bool (
+        types.enum [
+          "ipv4"
+          "ipv6"
+        ]
+      );
+      default = true;
+      description = "Whether interfaces ask for addresses.";
+    };
     useNetworkd = flag false "Whether systemd-networkd configures the network.";
     useHostResolvConf = flag false "Whether a container takes the host's resolvers.";
     usePredictableInterfaceNames = flag true "Whether interfaces are named by where they are.";
-    tempAddresses = mkOption { type = types.enum [ "default" "enabled" "disabled" ]; default = "default"; description = "Whether temporary IPv6 addresses are used."; };
+    tempAddresses = mkOption {
+      type = types.enum [
+        "default"
+        "enabled"
+        "disabled"
+      ];
+      default = "default";
+      description = "Whether temporary IPv6 addresses are used.";
+    };
     defaultGateway = gatewayOption "The IPv4 gateway.";
     defaultGateway6 = gatewayOption "The IPv6 gateway.";
     dhcpcd.enable = flag true "Whether dhcpcd may run.";
@@ -92,24 +191,74 @@ in
     interfaces = mkOption {
       default = { };
       description = "Interfaces.";
-      type = types.attrsOf (types.submodule ({ name, ... }: {
-        options = {
-          name = mkOption { type = types.str; default = name; description = "The interface's name."; };
-          useDHCP = mkOption { type = types.nullOr types.bool; default = null; description = "Whether it asks for an address."; };
-          ipv4 = family 4;
-          ipv6 = family 6;
-          macAddress = mkOption { type = types.nullOr types.str; default = null; description = "Its hardware address."; };
-          mtu = mkOption { type = types.nullOr types.int; default = null; description = "Its largest packet."; };
-          virtual = flag false "Whether it is made.";
-          wakeOnLan.enable = flag false "Whether a packet wakes the machine.";
-        };
-      }));
+      type = types.attrsOf (
+        types.submodule (
+          { name, ... }: {
+            options = {
+              name = mkOption {
+                type = types.str;
+                default = name;
+                description = "The interface's name.";
+              };
+              useDHCP = mkOption {
+                type = types.nullOr types.bool;
+                default = null;
+                description = "Whether it asks for an address.";
+              };
+              ipv4 = family 4;
+              ipv6 = family 6;
+              macAddress = mkOption {
+                type = types.nullOr types.str;
+                default = null;
+                description = "Its hardware address.";
+              };
+              mtu = mkOption {
+                type = types.nullOr types.int;
+                default = null;
+                description = "Its largest packet.";
+              };
+              virtual = flag false "Whether it is made.";
+              wakeOnLan.enable = flag false "Whether a packet wakes the machine.";
+            };
+          }
+        )
+      );
     };
-    bridges = mkOption { type = types.attrsOf (types.submodule { options.interfaces = strings "Interfaces of the bridge."; options.rstp = flag false "Whether RSTP is used."; }); default = { }; description = "Bridges."; };
-    vlans = mkOption { type = types.attrsOf (types.submodule { options = { id = mkOption { type = types.int; description = "The number."; }; interface = mkOption { type = types.str; description = "The interface."; }; }; }); default = { }; description = "VLANs."; };
+    bridges = mkOption {
+      type = types.attrsOf (
+        types.submodule {
+          options.interfaces = strings "Interfaces of the bridge.";
+          options.rstp = flag false "Whether RSTP is used.";
+        }
+      );
+      default = { };
+      description = "Bridges.";
+    };
+    vlans = mkOption {
+      type = types.attrsOf (
+        types.submodule {
+          options = {
+            id = mkOption {
+              type = types.int;
+              description = "The number.";
+            };
+            interface = mkOption {
+              type = types.str;
+              description = "The interface.";
+            };
+          };
+        }
+      );
+      default = { };
+      description = "VLANs.";
+    };
     nat = {
       enable = flag false "Whether addresses are translated.";
-      externalInterface = mkOption { type = types.nullOr types.str; default = null; description = "The outer interface."; };
+      externalInterface = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        description = "The outer interface.";
+      };
       internalInterfaces = strings "Inner interfaces.";
       internalIPs = strings "Inner networks.";
     };
@@ -131,17 +280,28 @@ in
     environment.etc = {
       hosts.text =
         lib.concatStrings (
-          lib.mapAttrsToList (ip: names: lib.optionalString (names != [ ]) "${ip} ${toString names}\n") cfg.hosts
+          lib.mapAttrsToList (
+            ip: names: lib.optionalString (names != [ ]) "${ip} ${toString names}\n"
+          ) cfg.hosts
         )
         + cfg.extraHosts;
       hostname = lib.mkIf (cfg.hostName != "") { text = cfg.hostName + "\n"; };
       "resolv.conf" = lib.mkIf (cfg.nameservers != [ ] && !config.services.resolved.enable) {
-        text = lib.optionalString (cfg.search != [ ] || cfg.domain != null) "search ${toString (lib.unique (cfg.search ++ lib.optional (cfg.domain != null) cfg.domain))}\n"
+        text =
+          lib.optionalString (cfg.search != [ ] || cfg.domain != null)
+            "search ${toString (lib.unique (cfg.search ++ lib.optional (cfg.domain != null) cfg.domain))}\n"
           + lib.concatMapStrings (server: "nameserver ${server}\n") (lib.take 3 cfg.nameservers);
       };
     };
     standin.notApplied =
-      lib.optional (lib.any (i: i.ipv4.addresses != [ ] || i.ipv6.addresses != [ ] || i.ipv4.routes != [ ] || i.ipv6.routes != [ ]) (lib.attrValues cfg.interfaces) || cfg.defaultGateway != null || cfg.defaultGateway6 != null) "networking.interfaces and gateways (a node's addresses are the lab's)"
+      lib.optional (
+        lib.any (
+          i:
+          i.ipv4.addresses != [ ] || i.ipv6.addresses != [ ] || i.ipv4.routes != [ ] || i.ipv6.routes != [ ]
+        ) (lib.attrValues cfg.interfaces)
+        || cfg.defaultGateway != null
+        || cfg.defaultGateway6 != null
+      ) "networking.interfaces and gateways (a node's addresses are the lab's)"
       ++ lib.optional cfg.nat.enable "networking.nat"
       ++ lib.optional (cfg.bridges != { } || cfg.vlans != { }) "networking.bridges, networking.vlans";
   };

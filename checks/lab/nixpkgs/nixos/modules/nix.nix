@@ -8,11 +8,22 @@
 let
   inherit (lib) mkOption types;
   cfg = config.nix;
-  flag = default: description: mkOption {
-    type = types.bool;
-    inherit default description;
-  };
-  atom = types.nullOr (types.oneOf [ types.bool types.int types.float types.str types.path types.package ]);
+  flag =
+    default: description:
+    mkOption {
+      type = types.bool;
+      inherit default description;
+    };
+  atom = types.nullOr (
+    types.oneOf [
+      types.bool
+      types.int
+      types.float
+      types.str
+      types.path
+      types.package
+    ]
+  );
   value =
     v:
     if v == null then
@@ -23,10 +34,12 @@ let
       lib.concatMapStringsSep " " value v
     else
       toString v;
-  list = default: description: mkOption {
-    type = types.listOf types.str;
-    inherit default description;
-  };
+  list =
+    default: description:
+    mkOption {
+      type = types.listOf types.str;
+      inherit default description;
+    };
 in
 {
   options.nix = {
@@ -52,12 +65,19 @@ in
       description = "The registry of flakes.";
     };
     daemonCPUSchedPolicy = mkOption {
-      type = types.enum [ "other" "batch" "idle" ];
+      type = types.enum [
+        "other"
+        "batch"
+        "idle"
+      ];
       default = "other";
       description = "How builds are scheduled.";
     };
     daemonIOSchedClass = mkOption {
-      type = types.enum [ "best-effort" "idle" ];
+      type = types.enum [
+        "best-effort"
+        "idle"
+      ];
       default = "best-effort";
       description = "How builds' disk access is scheduled.";
     };
@@ -101,7 +121,11 @@ in
         default = [ "03:45" ];
         description = "When the store is optimised.";
       };
-      randomizedDelaySec = mkOption { type = types.singleLineStr; default = "1800"; description = "The most that it is put off."; };
+      randomizedDelaySec = mkOption {
+        type = types.singleLineStr;
+        default = "1800";
+        description = "The most that it is put off.";
+      };
       persistent = flag true "Whether one that was missed is made up for.";
     };
     settings = mkOption {
@@ -113,10 +137,22 @@ in
       type = types.submodule {
         freeformType = types.attrsOf (types.either atom (types.listOf atom));
         options = {
-          max-jobs = mkOption { type = types.either types.int (types.enum [ "auto" ]); default = "auto"; description = "How many builds run at once."; };
-          cores = mkOption { type = types.int; default = 0; description = "Processors for one build."; };
+          max-jobs = mkOption {
+            type = types.either types.int (types.enum [ "auto" ]);
+            default = "auto";
+            description = "How many builds run at once.";
+          };
+          cores = mkOption {
+            type = types.int;
+            default = 0;
+            description = "Processors for one build.";
+          };
           auto-optimise-store = flag false "Whether equal files are linked.";
-          sandbox = mkOption { type = types.either types.bool (types.enum [ "relaxed" ]); default = true; description = "Whether builds are sandboxed."; };
+          sandbox = mkOption {
+            type = types.either types.bool (types.enum [ "relaxed" ]);
+            default = true;
+            description = "Whether builds are sandboxed.";
+          };
           require-sigs = flag true "Whether paths must be signed.";
           trusted-users = list [ ] "Users that the daemon trusts.";
           allowed-users = list [ "*" ] "Users that may use the daemon.";
@@ -131,19 +167,20 @@ in
   };
   config = lib.mkIf cfg.enable {
     nix.settings.trusted-users = [ "root" ];
-    environment.etc."nix/nix.conf".text =
-      ''
-        # Written by the system's configuration.
-        build-users-group = nixbld
-      ''
-      + lib.concatStrings (
-        lib.mapAttrsToList (key: v: "${key} = ${value v}\n") (
-          lib.filterAttrs (key: v: v != null && !(v == [ ] && key == "system-features") && key != "sandbox") cfg.settings
-        )
+    environment.etc."nix/nix.conf".text = ''
+      # Written by the system's configuration.
+      build-users-group = nixbld
+    ''
+    + lib.concatStrings (
+      lib.mapAttrsToList (key: v: "${key} = ${value v}\n") (
+        lib.filterAttrs (
+          key: v: v != null && !(v == [ ] && key == "system-features") && key != "sandbox"
+        ) cfg.settings
       )
-      # A container cannot sandbox; what the configuration says is applied where it says so itself.
-      + "sandbox = ${value cfg.settings.sandbox}\nsandbox-fallback = true\n"
-      + cfg.extraOptions;
+    )
+    # A container cannot sandbox; what the configuration says is applied where it says so itself.
+    + "sandbox = ${value cfg.settings.sandbox}\nsandbox-fallback = true\n"
+    + cfg.extraOptions;
     systemd.services.nix-gc = lib.mkIf cfg.gc.automatic {
       description = "Nix Garbage Collector";
       script = "exec nix-collect-garbage ${cfg.gc.options}";

@@ -7,14 +7,18 @@
 let
   inherit (lib) mkOption types;
   cfg = config.services.openssh;
-  flag = default: description: mkOption {
-    type = types.bool;
-    inherit default description;
-  };
-  nullable = type: default: description: mkOption {
-    type = types.nullOr type;
-    inherit default description;
-  };
+  flag =
+    default: description:
+    mkOption {
+      type = types.bool;
+      inherit default description;
+    };
+  nullable =
+    type: default: description:
+    mkOption {
+      type = types.nullOr type;
+      inherit default description;
+    };
   value =
     v:
     if v == true then
@@ -23,18 +27,42 @@ let
       "no"
     else
       toString v;
-  atom = types.nullOr (types.oneOf [ types.bool types.int types.str ]);
+  atom = types.nullOr (
+    types.oneOf [
+      types.bool
+      types.int
+      types.str
+    ]
+  );
   settings = lib.types.submodule {
     freeformType = types.attrsOf (types.either atom (types.listOf atom));
     options = {
       AuthorizedPrincipalsFile = nullable types.str "none" "The file of principals.";
-      LogLevel = nullable (types.enum [ "QUIET" "FATAL" "ERROR" "INFO" "VERBOSE" "DEBUG" "DEBUG1" "DEBUG2" "DEBUG3" ]) "INFO" "How much is logged.";
+      LogLevel = nullable (types.enum [
+        "QUIET"
+        "FATAL"
+        "ERROR"
+        "INFO"
+        "VERBOSE"
+        "DEBUG"
+        "DEBUG1"
+        "DEBUG2"
+        "DEBUG3"
+      ]) "INFO" "How much is logged.";
       UsePAM = nullable types.bool true "Whether PAM is used.";
       UseDns = nullable types.bool false "Whether names of clients are looked up.";
       X11Forwarding = nullable types.bool false "Whether X11 is forwarded.";
       PasswordAuthentication = nullable types.bool true "Whether passwords are accepted.";
-      PermitRootLogin = nullable (types.enum [ "yes" "without-password" "prohibit-password" "forced-commands-only" "no" ]) "prohibit-password" "Whether root may log in.";
-      KbdInteractiveAuthentication = nullable types.bool true "Whether keyboard-interactive authentication is accepted.";
+      PermitRootLogin = nullable (types.enum [
+        "yes"
+        "without-password"
+        "prohibit-password"
+        "forced-commands-only"
+        "no"
+      ]) "prohibit-password" "Whether root may log in.";
+      KbdInteractiveAuthentication =
+        nullable types.bool true
+          "Whether keyboard-interactive authentication is accepted.";
       GatewayPorts = nullable types.str "no" "Whether forwarded ports are open to others.";
       KexAlgorithms = nullable (types.listOf types.str) null "Key exchanges.";
       Macs = nullable (types.listOf types.str) null "Message authentication codes.";
@@ -47,23 +75,38 @@ let
       PrintMotd = nullable types.bool false "Whether sshd prints the message of the day.";
     };
   };
-  commaLists = [ "KexAlgorithms" "Macs" "Ciphers" ];
+  commaLists = [
+    "KexAlgorithms"
+    "Macs"
+    "Ciphers"
+  ];
   # sshd takes the first value that it meets; Debian reads this folder before its own settings.
   line =
     key: v:
     if lib.isList v then
-      lib.optional (v != [ ]) "${key} ${lib.concatMapStringsSep (if lib.elem key commaLists then "," else " ") value v}"
+      lib.optional (v != [ ])
+        "${key} ${lib.concatMapStringsSep (if lib.elem key commaLists then "," else " ") value v}"
     else
       [ "${key} ${value v}" ];
   lines =
     lib.concatLists (lib.mapAttrsToList line (lib.filterAttrs (_: v: v != null) cfg.settings))
     ++ map (port: "Port ${toString port}") cfg.ports
-    ++ map (listen: "ListenAddress ${if lib.hasInfix ":" listen.addr then "[${listen.addr}]" else listen.addr}${lib.optionalString (listen.port != null) ":${toString listen.port}"}") cfg.listenAddresses
+    ++ map (
+      listen:
+      "ListenAddress ${if lib.hasInfix ":" listen.addr then "[${listen.addr}]" else listen.addr}${
+        lib.optionalString (listen.port != null) ":${toString listen.port}"
+      }"
+    ) cfg.listenAddresses
     ++ [ "AuthorizedKeysFile ${lib.concatStringsSep " " cfg.authorizedKeysFiles}" ]
-    ++ lib.optional (cfg.authorizedKeysCommand != "none") "AuthorizedKeysCommand ${cfg.authorizedKeysCommand}\nAuthorizedKeysCommandUser ${cfg.authorizedKeysCommandUser}"
+    ++
+      lib.optional (cfg.authorizedKeysCommand != "none")
+        "AuthorizedKeysCommand ${cfg.authorizedKeysCommand}\nAuthorizedKeysCommandUser ${cfg.authorizedKeysCommandUser}"
     ++ lib.optional (cfg.banner != null) "Banner /etc/ssh/banner"
-    ++ lib.optional (config.standin.openssh.hostKeys) (lib.concatMapStringsSep "\n" (key: "HostKey ${key.path}") cfg.hostKeys);
-  keysOf = user: user.openssh.authorizedKeys.keys ++ map lib.fileContents user.openssh.authorizedKeys.keyFiles;
+    ++ lib.optional (config.standin.openssh.hostKeys) (
+      lib.concatMapStringsSep "\n" (key: "HostKey ${key.path}") cfg.hostKeys
+    );
+  keysOf =
+    user: user.openssh.authorizedKeys.keys ++ map lib.fileContents user.openssh.authorizedKeys.keyFiles;
 in
 {
   options = {
@@ -97,12 +140,21 @@ in
       listenAddresses = mkOption {
         default = [ ];
         description = "Addresses that sshd listens on; all where empty.";
-        type = types.listOf (types.submodule {
-          options = {
-            addr = mkOption { type = types.str; description = "The address."; };
-            port = mkOption { type = types.nullOr types.port; default = null; description = "The port."; };
-          };
-        });
+        type = types.listOf (
+          types.submodule {
+            options = {
+              addr = mkOption {
+                type = types.str;
+                description = "The address.";
+              };
+              port = mkOption {
+                type = types.nullOr types.port;
+                default = null;
+                description = "The port.";
+              };
+            };
+          }
+        );
       };
       hostKeys = mkOption {
         type = types.listOf types.attrs;
@@ -165,71 +217,99 @@ in
       description = "Whether HostKey lines are written.";
     };
     users.users = mkOption {
-      type = types.attrsOf (types.submodule {
-        options.openssh.authorizedKeys = {
-          keys = mkOption {
+      type = types.attrsOf (
+        types.submodule {
+          options.openssh.authorizedKeys = {
+            keys = mkOption {
+              type = types.listOf types.singleLineStr;
+              default = [ ];
+              description = "Public keys that may log in as the user.";
+            };
+            keyFiles = mkOption {
+              type = types.listOf types.path;
+              default = [ ];
+              description = "Files of such keys.";
+            };
+          };
+          options.openssh.authorizedPrincipals = mkOption {
             type = types.listOf types.singleLineStr;
             default = [ ];
-            description = "Public keys that may log in as the user.";
+            description = "Principals that may log in as the user.";
           };
-          keyFiles = mkOption {
-            type = types.listOf types.path;
-            default = [ ];
-            description = "Files of such keys.";
-          };
-        };
-        options.openssh.authorizedPrincipals = mkOption {
-          type = types.listOf types.singleLineStr;
-          default = [ ];
-          description = "Principals that may log in as the user.";
-        };
-      });
+        }
+      );
     };
     programs.ssh = {
-      extraConfig = mkOption { type = types.lines; default = ""; description = "Further lines of ssh_config."; };
+      extraConfig = mkOption {
+        type = types.lines;
+        default = "";
+        description = "Further lines of ssh_config.";
+      };
       startAgent = flag false "Whether an agent runs for each user.";
       knownHosts = mkOption {
         default = { };
         description = "Host keys that everybody knows.";
-        type = types.attrsOf (types.submodule ({ name, config, ... }: {
-          options = {
-            certAuthority = flag false "Whether the key is one of a certificate authority.";
-            hostNames = mkOption { type = types.listOf types.str; default = [ name ] ++ config.extraHostNames; description = "Names of the host."; };
-            extraHostNames = mkOption { type = types.listOf types.str; default = [ ]; description = "Further names."; };
-            publicKey = mkOption { type = types.nullOr types.str; default = null; description = "The key."; };
-            publicKeyFile = mkOption { type = types.nullOr types.path; default = null; description = "The file of the key."; };
-          };
-        }));
+        type = types.attrsOf (
+          types.submodule (
+            { name, config, ... }: {
+              options = {
+                certAuthority = flag false "Whether the key is one of a certificate authority.";
+                hostNames = mkOption {
+                  type = types.listOf types.str;
+                  default = [ name ] ++ config.extraHostNames;
+                  description = "Names of the host.";
+                };
+                extraHostNames = mkOption {
+                  type = types.listOf types.str;
+                  default = [ ];
+                  description = "Further names.";
+                };
+                publicKey = mkOption {
+                  type = types.nullOr types.str;
+                  default = null;
+                  description = "The key.";
+                };
+                publicKeyFile = mkOption {
+                  type = types.nullOr types.path;
+                  default = null;
+                  description = "The file of the key.";
+                };
+              };
+            }
+          )
+        );
       };
     };
   };
   config = lib.mkMerge [
     {
-      environment.etc = lib.mapAttrs' (
-        _: user:
-        # A copy: sshd refuses files below a folder that others than root can write, as the store's is.
-        lib.nameValuePair "ssh/authorized_keys.d/${user.name}" {
-          mode = "0444";
-          text = lib.concatLines (keysOf user);
+      environment.etc =
+        lib.mapAttrs' (
+          _: user:
+          # A copy: sshd refuses files below a folder that others than root can write, as the store's is.
+          lib.nameValuePair "ssh/authorized_keys.d/${user.name}" {
+            mode = "0444";
+            text = lib.concatLines (keysOf user);
+          }
+        ) (lib.filterAttrs (_: user: user.enable && keysOf user != [ ]) config.users.users)
+        // lib.optionalAttrs (config.programs.ssh.knownHosts != { }) {
+          "ssh/ssh_known_hosts".text = lib.concatLines (
+            lib.mapAttrsToList (
+              _: host:
+              "${lib.optionalString host.certAuthority "@cert-authority "}${lib.concatStringsSep "," host.hostNames} ${
+                if host.publicKey != null then host.publicKey else lib.fileContents host.publicKeyFile
+              }"
+            ) config.programs.ssh.knownHosts
+          );
         }
-      ) (lib.filterAttrs (_: user: user.enable && keysOf user != [ ]) config.users.users)
-      // lib.optionalAttrs (config.programs.ssh.knownHosts != { }) {
-        "ssh/ssh_known_hosts".text = lib.concatLines (
-          lib.mapAttrsToList (
-            _: host:
-            "${lib.optionalString host.certAuthority "@cert-authority "}${lib.concatStringsSep "," host.hostNames} ${
-              if host.publicKey != null then host.publicKey else lib.fileContents host.publicKeyFile
-            }"
-          ) config.programs.ssh.knownHosts
-        );
-      }
-      // lib.optionalAttrs (config.programs.ssh.extraConfig != "") {
-        "ssh/ssh_config.d/10-nixos.conf".text = config.programs.ssh.extraConfig;
-      };
+        // lib.optionalAttrs (config.programs.ssh.extraConfig != "") {
+          "ssh/ssh_config.d/10-nixos.conf".text = config.programs.ssh.extraConfig;
+        };
     }
     (lib.mkIf cfg.enable {
       services.openssh.authorizedKeysFiles =
-        lib.optional cfg.authorizedKeysInHomedir "%h/.ssh/authorized_keys" ++ [ "/etc/ssh/authorized_keys.d/%u" ];
+        lib.optional cfg.authorizedKeysInHomedir "%h/.ssh/authorized_keys"
+        ++ [ "/etc/ssh/authorized_keys.d/%u" ];
       networking.firewall.allowedTCPPorts = lib.optionals cfg.openFirewall cfg.ports;
       environment.etc."ssh/sshd_config.d/10-nixos.conf".text = lib.concatLines lines + cfg.extraConfig;
       environment.etc."ssh/banner" = lib.mkIf (cfg.banner != null) { text = cfg.banner; };

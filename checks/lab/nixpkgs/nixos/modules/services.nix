@@ -6,28 +6,38 @@
 }:
 let
   inherit (lib) mkOption types;
-  flag = default: description: mkOption {
-    type = types.bool;
-    inherit default description;
-  };
-  text = default: description: mkOption {
-    type = types.str;
-    inherit default description;
-  };
-  nullable = type: description: mkOption {
-    type = types.nullOr type;
-    default = null;
-    inherit description;
-  };
-  lines = description: mkOption {
-    type = types.lines;
-    default = "";
-    inherit description;
-  };
-  strings = default: description: mkOption {
-    type = types.listOf types.str;
-    inherit default description;
-  };
+  flag =
+    default: description:
+    mkOption {
+      type = types.bool;
+      inherit default description;
+    };
+  text =
+    default: description:
+    mkOption {
+      type = types.str;
+      inherit default description;
+    };
+  nullable =
+    type: description:
+    mkOption {
+      type = types.nullOr type;
+      default = null;
+      inherit description;
+    };
+  lines =
+    description:
+    mkOption {
+      type = types.lines;
+      default = "";
+      inherit description;
+    };
+  strings =
+    default: description:
+    mkOption {
+      type = types.listOf types.str;
+      inherit default description;
+    };
   cfg = config.services;
 in
 {
@@ -36,16 +46,35 @@ in
       example = "Europe/Paris";
     };
     time.hardwareClockInLocalTime = flag false "Whether the hardware clock has local time.";
-    location.provider = mkOption { type = types.enum [ "manual" "geoclue2" ]; default = "manual"; description = "How the place is known."; };
+    location.provider = mkOption {
+      type = types.enum [
+        "manual"
+        "geoclue2"
+      ];
+      default = "manual";
+      description = "How the place is known.";
+    };
     i18n = {
       defaultLocale = text "en_US.UTF-8" "The language.";
       supportedLocales = strings [ "C.UTF-8/UTF-8" "en_US.UTF-8/UTF-8" ] "Languages that are there.";
-      extraLocaleSettings = mkOption { type = types.attrsOf types.str; default = { }; description = "Further settings of the language."; };
-      extraLocales = mkOption { type = types.either (types.listOf types.str) (types.enum [ "all" ]); default = [ ]; description = "Further languages."; };
+      extraLocaleSettings = mkOption {
+        type = types.attrsOf types.str;
+        default = { };
+        description = "Further settings of the language.";
+      };
+      extraLocales = mkOption {
+        type = types.either (types.listOf types.str) (types.enum [ "all" ]);
+        default = [ ];
+        description = "Further languages.";
+      };
     };
     console = {
       enable = flag true "Whether there is a console.";
-      keyMap = mkOption { type = types.either types.str types.path; default = "us"; description = "The keyboard."; };
+      keyMap = mkOption {
+        type = types.either types.str types.path;
+        default = "us";
+        description = "The keyboard.";
+      };
       font = nullable (types.either types.str types.path) "The font.";
       earlySetup = flag false "Whether the initrd sets the console up.";
       useXkbConfig = flag false "Whether the keyboard is X's.";
@@ -55,28 +84,68 @@ in
         extraConfig = lines "Further lines of journald.conf.";
         console = text "" "Where messages are also shown.";
         rateLimitInterval = text "30s" "The interval of the limit.";
-        rateLimitBurst = mkOption { type = types.int; default = 10000; description = "How many messages in the interval."; };
-        storage = mkOption { type = types.enum [ "persistent" "volatile" "auto" "none" ]; default = "persistent"; description = "Where the journal is kept."; };
+        rateLimitBurst = mkOption {
+          type = types.int;
+          default = 10000;
+          description = "How many messages in the interval.";
+        };
+        storage = mkOption {
+          type = types.enum [
+            "persistent"
+            "volatile"
+            "auto"
+            "none"
+          ];
+          default = "persistent";
+          description = "Where the journal is kept.";
+        };
         forwardToSyslog = flag false "Whether messages go to syslog.";
       };
       resolved = {
         enable = flag false "Whether systemd-resolved is the resolver.";
         domains = strings [ ] "Domains in which short names are looked up.";
-        dnssec = mkOption { type = types.either types.str types.bool; default = "false"; description = "Whether answers must be signed."; };
-        dnsovertls = mkOption { type = types.either types.str types.bool; default = "false"; description = "Whether questions are encrypted."; };
-        llmnr = mkOption { type = types.either types.str types.bool; default = "true"; description = "Whether LLMNR is used."; };
+        dnssec = mkOption {
+          type = types.either types.str types.bool;
+          default = "false";
+          description = "Whether answers must be signed.";
+        };
+        dnsovertls = mkOption {
+          type = types.either types.str types.bool;
+          default = "false";
+          description = "Whether questions are encrypted.";
+        };
+        llmnr = mkOption {
+          type = types.either types.str types.bool;
+          default = "true";
+          description = "Whether LLMNR is used.";
+        };
         fallbackDns = nullable (types.listOf types.str) "Resolvers where there are none.";
         extraConfig = lines "Further lines of resolved.conf.";
-        settings = mkOption { type = types.attrsOf (types.attrsOf types.unspecified); default = { }; description = "Settings of resolved.conf."; };
+        settings = mkOption {
+          type = types.attrsOf (types.attrsOf types.unspecified);
+          default = { };
+          description = "Settings of resolved.conf.";
+        };
       };
       timesyncd.enable = flag true "Whether systemd-timesyncd keeps the time.";
-      timesyncd.servers = mkOption { type = types.nullOr (types.listOf types.str); default = null; description = "Time servers."; };
+      timesyncd.servers = mkOption {
+        type = types.nullOr (types.listOf types.str);
+        default = null;
+        description = "Time servers.";
+      };
       timesyncd.extraConfig = lines "Further lines of timesyncd.conf.";
       chrony.enable = flag false "Whether chrony keeps the time.";
       chrony.servers = strings [ ] "Time servers.";
       chrony.extraConfig = lines "Further lines of chrony.conf.";
       dbus.enable = flag true "Whether there is D-Bus.";
-      dbus.implementation = mkOption { type = types.enum [ "dbus" "broker" ]; default = "dbus"; description = "Which D-Bus."; };
+      dbus.implementation = mkOption {
+        type = types.enum [
+          "dbus"
+          "broker"
+        ];
+        default = "dbus";
+        description = "Which D-Bus.";
+      };
       fstrim.enable = flag true "Whether disks are trimmed.";
       fwupd.enable = flag false "Whether firmware is updated.";
       nscd.enable = flag true "Whether names are cached.";
@@ -89,12 +158,20 @@ in
       getty.autologinUser = nullable types.str "Who is logged in at the console.";
       getty.helpLine = lines "The text at the console.";
       fail2ban.enable = flag false "Whether hosts that fail to log in are shut out.";
-      logind.settings.Login = mkOption { type = types.attrsOf types.unspecified; default = { }; description = "Settings of logind.conf."; };
+      logind.settings.Login = mkOption {
+        type = types.attrsOf types.unspecified;
+        default = { };
+        description = "Settings of logind.conf.";
+      };
     };
     programs = {
       bash.completion.enable = flag true "Whether bash completes commands.";
       bash.interactiveShellInit = lines "Shell code of interactive bash.";
-      bash.shellAliases = mkOption { type = types.attrsOf (types.nullOr types.str); default = { }; description = "Aliases of bash."; };
+      bash.shellAliases = mkOption {
+        type = types.attrsOf (types.nullOr types.str);
+        default = { };
+        description = "Aliases of bash.";
+      };
       command-not-found.enable = flag false "Whether packages of unknown commands are named.";
       fuse.enable = flag false "Whether there is FUSE.";
       git.enable = flag false "Whether there is git.";
@@ -118,12 +195,39 @@ in
         autoPrune.enable = flag false "Whether what is unused is removed regularly.";
         autoPrune.dates = text "weekly" "When.";
         autoPrune.flags = strings [ ] "Flags of the removal.";
-        daemon.settings = mkOption { type = types.submodule { freeformType = types.attrsOf types.anything; }; default = { }; description = "Settings of daemon.json."; };
+        daemon.settings = mkOption {
+          type = types.submodule { freeformType = types.attrsOf types.anything; };
+          default = { };
+          description = "Settings of daemon.json.";
+        };
         extraOptions = text "" "Further arguments of the daemon.";
         listenOptions = strings [ "/run/docker.sock" ] "Where the daemon listens.";
         liveRestore = flag true "Whether containers go on without the daemon.";
-        logDriver = mkOption { type = types.enum [ "none" "json-file" "syslog" "journald" "gelf" "fluentd" "awslogs" "splunk" "etwlogs" "gcplogs" "local" ]; default = "journald"; description = "Where logs of containers go."; };
-        storageDriver = nullable (types.enum [ "aufs" "btrfs" "devicemapper" "overlay" "overlay2" "zfs" ]) "How images are kept.";
+        logDriver = mkOption {
+          type = types.enum [
+            "none"
+            "json-file"
+            "syslog"
+            "journald"
+            "gelf"
+            "fluentd"
+            "awslogs"
+            "splunk"
+            "etwlogs"
+            "gcplogs"
+            "local"
+          ];
+          default = "journald";
+          description = "Where logs of containers go.";
+        };
+        storageDriver = nullable (types.enum [
+          "aufs"
+          "btrfs"
+          "devicemapper"
+          "overlay"
+          "overlay2"
+          "zfs"
+        ]) "How images are kept.";
       };
       podman.enable = flag false "Whether there is Podman.";
       libvirtd.enable = flag false "Whether libvirt runs.";
@@ -139,7 +243,9 @@ in
       nixos.includeAllModules = flag false "Whether it has the options of all modules.";
     };
     fonts.fontconfig.enable = flag false "Whether there are fonts.";
-    xdg = lib.genAttrs [ "autostart" "icons" "menus" "mime" "sounds" ] (name: { enable = flag false "Whether xdg's ${name} are there."; });
+    xdg = lib.genAttrs [ "autostart" "icons" "menus" "mime" "sounds" ] (name: {
+      enable = flag false "Whether xdg's ${name} are there.";
+    });
     powerManagement.cpuFreqGovernor = nullable types.str "How fast processors run.";
     powerManagement.enable = flag true "Whether power is managed.";
     system.autoUpgrade.enable = flag false "Whether the system upgrades itself.";
@@ -151,10 +257,14 @@ in
   };
   config = {
     environment.etc = {
-      "systemd/journald.conf.d/nixos.conf" = lib.mkIf (cfg.journald.extraConfig != "" || cfg.journald.storage != "persistent") {
-        text = "[Journal]\nStorage=${cfg.journald.storage}\nRateLimitInterval=${cfg.journald.rateLimitInterval}\nRateLimitBurst=${toString cfg.journald.rateLimitBurst}\n${cfg.journald.extraConfig}";
+      "systemd/journald.conf.d/nixos.conf" =
+        lib.mkIf (cfg.journald.extraConfig != "" || cfg.journald.storage != "persistent")
+          {
+            text = "[Journal]\nStorage=${cfg.journald.storage}\nRateLimitInterval=${cfg.journald.rateLimitInterval}\nRateLimitBurst=${toString cfg.journald.rateLimitBurst}\n${cfg.journald.extraConfig}";
+          };
+      localtime = lib.mkIf (config.time.timeZone != null) {
+        source = "/usr/share/zoneinfo/${config.time.timeZone}";
       };
-      localtime = lib.mkIf (config.time.timeZone != null) { source = "/usr/share/zoneinfo/${config.time.timeZone}"; };
       motd = lib.mkIf (config.users.motd != "") { text = config.users.motd; };
     };
     standin.notApplied =

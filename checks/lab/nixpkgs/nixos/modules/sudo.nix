@@ -10,13 +10,22 @@ let
   rule =
     rule:
     let
-      who = rule.users ++ map (group: if lib.isInt group then "%#${toString group}" else "%${group}") rule.groups;
+      who =
+        rule.users
+        ++ map (group: if lib.isInt group then "%#${toString group}" else "%${group}") rule.groups;
       name = user: if lib.isInt user then "#${toString user}" else user;
-      command = one: if lib.isString one then one else lib.optionalString (one.options != [ ]) "${lib.concatMapStringsSep ":" lib.id one.options}:" + one.command;
+      command =
+        one:
+        if lib.isString one then
+          one
+        else
+          lib.optionalString (one.options != [ ]) "${lib.concatMapStringsSep ":" lib.id one.options}:"
+          + one.command;
     in
     lib.optionalString (rule.commands != [ ]) (
       lib.concatMapStrings (
-        one: "${name one} ${rule.host}=(${rule.runAs}) ${lib.concatMapStringsSep ", " command rule.commands}\n"
+        one:
+        "${name one} ${rule.host}=(${rule.runAs}) ${lib.concatMapStringsSep ", " command rule.commands}\n"
       ) who
     );
   command = types.either types.str (
@@ -27,7 +36,26 @@ let
           description = "The command, or `ALL`.";
         };
         options = mkOption {
-          type = types.listOf (types.enum [ "NOPASSWD" "PASSWD" "NOEXEC" "EXEC" "SETENV" "NOSETENV" "LOG_INPUT" "NOLOG_INPUT" "LOG_OUTPUT" "NOLOG_OUTPUT" "MAIL" "NOMAIL" "FOLLOW" "NOFLLOW" "INTERCEPT" "NOINTERCEPT" ]);
+          type = types.listOf (
+            types.enum [
+              "NOPASSWD"
+              "PASSWD"
+              "NOEXEC"
+              "EXEC"
+              "SETENV"
+              "NOSETENV"
+              "LOG_INPUT"
+              "NOLOG_INPUT"
+              "LOG_OUTPUT"
+              "NOLOG_OUTPUT"
+              "MAIL"
+              "NOMAIL"
+              "FOLLOW"
+              "NOFLLOW"
+              "INTERCEPT"
+              "NOINTERCEPT"
+            ]
+          );
           default = [ ];
           description = "Tags of the command.";
         };
@@ -157,11 +185,24 @@ in
         description = "PAM services.";
       };
       loginLimits = mkOption {
-        type = types.listOf (types.submodule {
-          options = lib.genAttrs [ "domain" "type" "item" ] (name: mkOption { type = types.str; description = "The ${name} of the limit."; }) // {
-            value = mkOption { type = types.either types.str types.int; description = "The limit."; };
-          };
-        });
+        type = types.listOf (
+          types.submodule {
+            options =
+              lib.genAttrs [ "domain" "type" "item" ] (
+                name:
+                mkOption {
+                  type = types.str;
+                  description = "The ${name} of the limit.";
+                }
+              )
+              // {
+                value = mkOption {
+                  type = types.either types.str types.int;
+                  description = "The limit.";
+                };
+              };
+          }
+        );
         default = [ ];
         description = "Limits of logins.";
       };
@@ -172,25 +213,34 @@ in
       standin.notApplied =
         lib.optional (!cfg.enable) "security.sudo.enable = false (the machine's sudo stays)"
         ++ lib.optional config.security.sudo-rs.enable "security.sudo-rs"
-        ++ lib.optional (config.security.pki.certificates != [ ] || config.security.pki.certificateFiles != [ ]) "security.pki (the machine's certificates stay)"
-        ++ lib.optional (config.security.pam.services != { } || config.security.pam.loginLimits != [ ]) "security.pam";
+        ++ lib.optional (
+          config.security.pki.certificates != [ ] || config.security.pki.certificateFiles != [ ]
+        ) "security.pki (the machine's certificates stay)"
+        ++ lib.optional (
+          config.security.pam.services != { } || config.security.pam.loginLimits != [ ]
+        ) "security.pam";
     }
     (lib.mkIf cfg.enable {
       security.sudo.extraRules =
         let
-          all = who: options: who // {
-            commands = [
-              {
-                command = "ALL";
-                inherit options;
-              }
-            ];
-          };
+          all =
+            who: options:
+            who
+            // {
+              commands = [
+                {
+                  command = "ALL";
+                  inherit options;
+                }
+              ];
+            };
         in
         lib.mkMerge [
           (lib.mkBefore [ (all { users = [ "root" ]; } cfg.defaultOptions) ])
           (lib.mkOrder 600 [
-            (all { groups = [ "wheel" ]; } (cfg.defaultOptions ++ lib.optional (!cfg.wheelNeedsPassword) "NOPASSWD"))
+            (all { groups = [ "wheel" ]; } (
+              cfg.defaultOptions ++ lib.optional (!cfg.wheelNeedsPassword) "NOPASSWD"
+            ))
           ])
         ];
       security.sudo.configFile = lib.mkMerge [

@@ -2,23 +2,35 @@
 { lib }:
 let
   inherit (lib) mkOption types;
-  list = description: mkOption {
-    type = types.listOf types.str;
-    default = [ ];
-    inherit description;
-  };
-  flag = default: description: mkOption {
-    type = types.bool;
-    inherit default description;
-  };
-  lines = default: description: mkOption {
-    type = types.lines;
-    inherit default description;
-  };
+  list =
+    description:
+    mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      inherit description;
+    };
+  flag =
+    default: description:
+    mkOption {
+      type = types.bool;
+      inherit default description;
+    };
+  lines =
+    default: description:
+    mkOption {
+      type = types.lines;
+      inherit default description;
+    };
   # A setting: one value or several; several definitions of lists are put together.
   setting =
     let
-      isOne = value: value == null || lib.isBool value || lib.isInt value || lib.isFloat value || lib.strings.isStringLike value;
+      isOne =
+        value:
+        value == null
+        || lib.isBool value
+        || lib.isInt value
+        || lib.isFloat value
+        || lib.strings.isStringLike value;
     in
     lib.mkOptionType {
       name = "systemd option";
@@ -32,22 +44,31 @@ let
         else
           lib.mergeEqualOption loc definitions;
     };
-  section = example: description: mkOption {
-    type = types.attrsOf setting;
-    default = { };
-    inherit example description;
-  };
+  section =
+    example: description:
+    mkOption {
+      type = types.attrsOf setting;
+      default = { };
+      inherit example description;
+    };
 in
 rec {
   inherit setting section;
   common = {
     enable = flag true "Whether the unit is there; a unit that is not is masked.";
     overrideStrategy = mkOption {
-      type = types.enum [ "asDropinIfExists" "asDropin" ];
+      type = types.enum [
+        "asDropinIfExists"
+        "asDropin"
+      ];
       default = "asDropinIfExists";
       description = "Whether the settings are put beside a unit of a package.";
     };
-    description = mkOption { type = types.singleLineStr; default = ""; description = "What the unit is."; };
+    description = mkOption {
+      type = types.singleLineStr;
+      default = "";
+      description = "What the unit is.";
+    };
     documentation = list "Where it is documented.";
     requires = list "Units that must be started with this one.";
     wants = list "Units that are started with this one.";
@@ -65,24 +86,56 @@ rec {
     upheldBy = list "Units that uphold this one.";
     aliases = list "Further names.";
     unitConfig = section { RequiresMountsFor = "/data"; } "Settings of the section [Unit].";
-    startLimitBurst = mkOption { type = types.nullOr types.int; default = null; description = "How often the unit may start in the interval."; };
-    startLimitIntervalSec = mkOption { type = types.nullOr types.int; default = null; description = "That interval, in seconds."; };
-    restartTriggers = mkOption { type = types.listOf types.unspecified; default = [ ]; description = "Values with which the unit is restarted when they change."; };
-    reloadTriggers = mkOption { type = types.listOf types.unspecified; default = [ ]; description = "Values with which the unit is reloaded when they change."; };
+    startLimitBurst = mkOption {
+      type = types.nullOr types.int;
+      default = null;
+      description = "How often the unit may start in the interval.";
+    };
+    startLimitIntervalSec = mkOption {
+      type = types.nullOr types.int;
+      default = null;
+      description = "That interval, in seconds.";
+    };
+    restartTriggers = mkOption {
+      type = types.listOf types.unspecified;
+      default = [ ];
+      description = "Values with which the unit is restarted when they change.";
+    };
+    reloadTriggers = mkOption {
+      type = types.listOf types.unspecified;
+      default = [ ];
+      description = "Values with which the unit is reloaded when they change.";
+    };
     stopIfChanged = flag true "Whether a changed unit is stopped before the activation and started after it, in place of a restart.";
     restartIfChanged = flag true "Whether a changed unit is restarted.";
     reloadIfChanged = flag false "Whether a changed unit is reloaded in place of a restart.";
     notSocketActivated = flag false "Whether a changed unit is restarted although a socket starts it.";
-    name = mkOption { type = types.str; description = "The unit's file name."; };
+    name = mkOption {
+      type = types.str;
+      description = "The unit's file name.";
+    };
   };
   service = {
     environment = mkOption {
-      type = types.attrsOf (types.nullOr (types.oneOf [ types.str types.path types.package ]));
+      type = types.attrsOf (
+        types.nullOr (
+          types.oneOf [
+            types.str
+            types.path
+            types.package
+          ]
+        )
+      );
       default = { };
       description = "The environment of the processes.";
     };
     path = mkOption {
-      type = types.listOf (types.oneOf [ types.package types.str ]);
+      type = types.listOf (
+        types.oneOf [
+          types.package
+          types.str
+        ]
+      );
       default = [ ];
       description = "Packages in PATH.";
     };
@@ -91,13 +144,22 @@ rec {
     confinement.enable = flag false "Whether the service is confined to its closure.";
     enableStrictShellChecks = flag false "Whether scripts are checked by shellcheck.";
     script = lines "" "The main program, as shell code.";
-    scriptArgs = mkOption { type = types.str; default = ""; description = "Arguments of the script."; };
+    scriptArgs = mkOption {
+      type = types.str;
+      default = "";
+      description = "Arguments of the script.";
+    };
     preStart = lines "" "Shell code before the start.";
     postStart = lines "" "Shell code after the start.";
     reload = lines "" "Shell code that reloads the service.";
     preStop = lines "" "Shell code that stops the service.";
     postStop = lines "" "Shell code after the stop.";
-    jobScripts = mkOption { type = types.listOf types.path; internal = true; default = [ ]; description = "The scripts' files."; };
+    jobScripts = mkOption {
+      type = types.listOf types.path;
+      internal = true;
+      default = [ ];
+      description = "The scripts' files.";
+    };
     startAt = mkOption {
       type = types.either types.str (types.listOf types.str);
       apply = lib.toList;
@@ -116,10 +178,24 @@ rec {
   slice.sliceConfig = section { MemoryMax = "2G"; } "Settings of the section [Slice].";
   target = { };
   mount = {
-    what = mkOption { type = types.str; description = "What is mounted."; };
-    where = mkOption { type = types.str; description = "Where."; };
-    type = mkOption { type = types.str; default = ""; description = "The file system's type."; };
-    options = mkOption { type = types.commas; default = ""; description = "Options of the mount."; };
+    what = mkOption {
+      type = types.str;
+      description = "What is mounted.";
+    };
+    where = mkOption {
+      type = types.str;
+      description = "Where.";
+    };
+    type = mkOption {
+      type = types.str;
+      default = "";
+      description = "The file system's type.";
+    };
+    options = mkOption {
+      type = types.commas;
+      default = "";
+      description = "Options of the mount.";
+    };
     mountConfig = section { DirectoryMode = "0775"; } "Settings of the section [Mount].";
   };
 }

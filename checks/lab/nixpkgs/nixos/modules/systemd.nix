@@ -33,11 +33,19 @@ let
   triggers =
     name: values:
     lib.optionalAttrs (values != [ ]) {
-      ${name} = "X-${builtins.hashString "sha256" (
-        lib.concatMapStringsSep "\n" (
-          value: builtins.unsafeDiscardStringContext (if lib.isAttrs value || lib.isList value || lib.isPath value then lib.toJSON value else toString value)
-        ) values
-      )}";
+      ${name} = "X-${
+        builtins.hashString "sha256" (
+          lib.concatMapStringsSep "\n" (
+            value:
+            builtins.unsafeDiscardStringContext (
+              if lib.isAttrs value || lib.isList value || lib.isPath value then
+                lib.toJSON value
+              else
+                toString value
+            )
+          ) values
+        )
+      }";
     };
   unitSection =
     unit:
@@ -60,7 +68,9 @@ let
       }
       // triggers "X-Restart-Triggers" unit.restartTriggers
       // triggers "X-Reload-Triggers" unit.reloadTriggers
-      // lib.optionalAttrs (unit.startLimitIntervalSec != null) { StartLimitIntervalSec = unit.startLimitIntervalSec; }
+      // lib.optionalAttrs (unit.startLimitIntervalSec != null) {
+        StartLimitIntervalSec = unit.startLimitIntervalSec;
+      }
       // lib.optionalAttrs (unit.startLimitBurst != null) { StartLimitBurst = unit.startLimitBurst; }
       // unit.unitConfig
     );
@@ -77,47 +87,80 @@ let
     + lib.optionalString (!unit.stopIfChanged) "X-StopIfChanged=false\n"
     + lib.optionalString unit.notSocketActivated "X-NotSocketActivated=true\n";
 
-  scriptOf = name: kind: text: pkgs.writeShellScript "unit-script-${lib.strings.sanitizeDerivationName name}-${kind}" "set -e\n${text}";
+  scriptOf =
+    name: kind: text:
+    pkgs.writeShellScript "unit-script-${lib.strings.sanitizeDerivationName name}-${kind}" "set -e\n${text}";
   serviceConfigOf =
     name: unit:
     let
       script = kind: text: scriptOf name kind text;
-      when = setting: kind: text: lib.optionalAttrs (text != "") { ${setting} = "${script kind text}"; };
+      when =
+        setting: kind: text:
+        lib.optionalAttrs (text != "") { ${setting} = "${script kind text}"; };
     in
     # What the unit says itself comes before what its scripts add.
-    lib.foldl' (
-      set: extra: lib.zipAttrsWith (_: values: if lib.length values == 1 then lib.head values else lib.concatMap lib.toList values) [ set extra ]
-    ) unit.serviceConfig [
-      (lib.optionalAttrs (unit.script != "") { ExecStart = "${script "start" unit.script} ${unit.scriptArgs}"; })
-      (when "ExecStartPre" "pre-start" unit.preStart)
-      (when "ExecStartPost" "post-start" unit.postStart)
-      (when "ExecReload" "reload" unit.reload)
-      (when "ExecStop" "pre-stop" unit.preStop)
-      (when "ExecStopPost" "post-stop" unit.postStop)
-    ];
+    lib.foldl'
+      (
+        set: extra:
+        lib.zipAttrsWith
+          (_: values: if lib.length values == 1 then lib.head values else lib.concatMap lib.toList values)
+          [
+            set
+            extra
+          ]
+      )
+      unit.serviceConfig
+      [
+        (lib.optionalAttrs (unit.script != "") {
+          ExecStart = "${script "start" unit.script} ${unit.scriptArgs}";
+        })
+        (when "ExecStartPre" "pre-start" unit.preStart)
+        (when "ExecStartPost" "post-start" unit.postStart)
+        (when "ExecReload" "reload" unit.reload)
+        (when "ExecStop" "pre-stop" unit.preStop)
+        (when "ExecStopPost" "post-stop" unit.postStop)
+      ];
   machinePath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   environmentOf =
     unit:
     lib.optionalAttrs (unit.path != [ ] || unit.enableDefaultPath) {
       PATH = lib.concatStringsSep ":" (
         lib.optional (unit.path != [ ]) (
-          lib.concatMapStringsSep ":" (one: if lib.isString one then "${one}/bin" else "${lib.getBin one}/bin") unit.path
+          lib.concatMapStringsSep ":" (
+            one: if lib.isString one then "${one}/bin" else "${lib.getBin one}/bin"
+          ) unit.path
         )
         ++ [ machinePath ]
       );
     }
     // cfg.globalEnvironment
     // unit.environment;
-  environmentLines = unit: lib.concatStrings (
-    lib.mapAttrsToList (
-      key: value: lib.optionalString (value != null) "Environment=${lib.toJSON "${key}=${toString value}"}\n"
-    ) (environmentOf unit)
-  );
+  environmentLines =
+    unit:
+    lib.concatStrings (
+      lib.mapAttrsToList (
+        key: value:
+        lib.optionalString (value != null) "Environment=${lib.toJSON "${key}=${toString value}"}\n"
+      ) (environmentOf unit)
+    );
 
-  isAddition = unit: !(unit.serviceConfig ? ExecStart) && unit.script == "" && !(unit.serviceConfig.Type or "" == "oneshot");
+  isAddition =
+    unit:
+    !(unit.serviceConfig ? ExecStart)
+    && unit.script == ""
+    && !(unit.serviceConfig.Type or "" == "oneshot");
   render = {
-    service = name: unit: unitSection unit + "\n[Service]\n" + changeMarks unit
-      + (if isAddition unit then lib.optionalString (unit.environment != { } || unit.path != [ ]) (environmentLines unit) else environmentLines unit)
+    service =
+      name: unit:
+      unitSection unit
+      + "\n[Service]\n"
+      + changeMarks unit
+      + (
+        if isAddition unit then
+          lib.optionalString (unit.environment != { } || unit.path != [ ]) (environmentLines unit)
+        else
+          environmentLines unit
+      )
       + lines (serviceConfigOf name unit);
     timer = _: unit: unitSection unit + "\n[Timer]\n" + lines unit.timerConfig;
     path = _: unit: unitSection unit + "\n[Path]\n" + lines unit.pathConfig;
@@ -160,7 +203,9 @@ let
             config = {
               name = lib.mkDefault "${name}.${kind}";
             }
-            // lib.optionalAttrs (kind == "service") { stopIfChanged = lib.mkIf config.reloadIfChanged (lib.mkDefault true); };
+            // lib.optionalAttrs (kind == "service") {
+              stopIfChanged = lib.mkIf config.reloadIfChanged (lib.mkDefault true);
+            };
           }
         )
       );
@@ -226,22 +271,27 @@ let
             lib.mapAttrsToList (
               path: entries:
               lib.mapAttrsToList (
-                type: entry: "${type} '${path}' ${entry.mode} ${entry.user} ${entry.group} ${entry.age} ${entry.argument}\n"
+                type: entry:
+                "${type} '${path}' ${entry.mode} ${entry.user} ${entry.group} ${entry.age} ${entry.argument}\n"
               ) entries
             ) paths
           )
         ) cfg.tmpfiles.settings
       )
     );
-  open = description: mkOption {
-    type = types.submodule { freeformType = types.attrsOf types.anything; };
-    default = { };
-    inherit description;
-  };
-  field = default: description: mkOption {
-    type = types.str;
-    inherit default description;
-  };
+  open =
+    description:
+    mkOption {
+      type = types.submodule { freeformType = types.attrsOf types.anything; };
+      default = { };
+      inherit description;
+    };
+  field =
+    default: description:
+    mkOption {
+      type = types.str;
+      inherit default description;
+    };
 in
 {
   options.systemd = {
@@ -252,53 +302,157 @@ in
     slices = unitsOption "slice" "Slices.";
     targets = unitsOption "target" "Targets.";
     mounts = mkOption {
-      type = types.listOf (types.submodule { options = kinds.common // kinds.mount // { name = mkOption { type = types.str; default = ""; description = "Of no meaning: a mount is named by its place."; }; }; });
+      type = types.listOf (
+        types.submodule {
+          options =
+            kinds.common
+            // kinds.mount
+            // {
+              name = mkOption {
+                type = types.str;
+                default = "";
+                description = "Of no meaning: a mount is named by its place.";
+              };
+            };
+        }
+      );
       default = [ ];
       description = "Mounts.";
     };
     units = mkOption {
       default = { };
       description = "Units as text.";
-      type = types.attrsOf (types.submodule { options = {
-        inherit (kinds.common) enable aliases wantedBy requiredBy upheldBy overrideStrategy;
-        text = mkOption { type = types.nullOr types.str; default = null; description = "The unit."; };
-      }; });
+      type = types.attrsOf (
+        types.submodule {
+          options = {
+            inherit (kinds.common)
+              enable
+              aliases
+              wantedBy
+              requiredBy
+              upheldBy
+              overrideStrategy
+              ;
+            text = mkOption {
+              type = types.nullOr types.str;
+              default = null;
+              description = "The unit.";
+            };
+          };
+        }
+      );
     };
-    package = mkOption { type = types.package; default = pkgs.systemd; defaultText = lib.literalExpression "pkgs.systemd"; description = "The systemd package; the stand-in uses the machine's."; };
-    packages = mkOption { type = types.listOf types.package; default = [ ]; description = "Packages with units."; };
+    package = mkOption {
+      type = types.package;
+      default = pkgs.systemd;
+      defaultText = lib.literalExpression "pkgs.systemd";
+      description = "The systemd package; the stand-in uses the machine's.";
+    };
+    packages = mkOption {
+      type = types.listOf types.package;
+      default = [ ];
+      description = "Packages with units.";
+    };
     defaultUnit = field "multi-user.target" "The unit that is booted to.";
-    globalEnvironment = mkOption { type = types.attrsOf (types.nullOr (types.oneOf [ types.str types.path types.package ])); default = { }; description = "The environment of all services."; };
-    enableEmergencyMode = mkOption { type = types.bool; default = true; description = "Whether a failed boot ends in a shell."; };
-    extraConfig = mkOption { type = types.lines; default = ""; description = "Further lines of system.conf."; };
+    globalEnvironment = mkOption {
+      type = types.attrsOf (
+        types.nullOr (
+          types.oneOf [
+            types.str
+            types.path
+            types.package
+          ]
+        )
+      );
+      default = { };
+      description = "The environment of all services.";
+    };
+    enableEmergencyMode = mkOption {
+      type = types.bool;
+      default = true;
+      description = "Whether a failed boot ends in a shell.";
+    };
+    extraConfig = mkOption {
+      type = types.lines;
+      default = "";
+      description = "Further lines of system.conf.";
+    };
     settings.Manager = kinds.section { DefaultTimeoutStartSec = "60"; } "Settings of the manager.";
-    oomd.enable = mkOption { type = types.bool; default = true; description = "Whether systemd-oomd runs."; };
-    coredump.enable = mkOption { type = types.bool; default = true; description = "Whether core dumps are kept."; };
-    watchdog.runtimeTime = mkOption { type = types.nullOr types.str; default = null; description = "How long the machine may hang."; };
+    oomd.enable = mkOption {
+      type = types.bool;
+      default = true;
+      description = "Whether systemd-oomd runs.";
+    };
+    coredump.enable = mkOption {
+      type = types.bool;
+      default = true;
+      description = "Whether core dumps are kept.";
+    };
+    watchdog.runtimeTime = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      description = "How long the machine may hang.";
+    };
     network = {
-      enable = mkOption { type = types.bool; default = false; description = "Whether systemd-networkd runs."; };
-      networks = mkOption { type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; }); default = { }; description = "Networks."; };
-      netdevs = mkOption { type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; }); default = { }; description = "Virtual devices."; };
-      links = mkOption { type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; }); default = { }; description = "Links."; };
+      enable = mkOption {
+        type = types.bool;
+        default = false;
+        description = "Whether systemd-networkd runs.";
+      };
+      networks = mkOption {
+        type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; });
+        default = { };
+        description = "Networks.";
+      };
+      netdevs = mkOption {
+        type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; });
+        default = { };
+        description = "Virtual devices.";
+      };
+      links = mkOption {
+        type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; });
+        default = { };
+        description = "Links.";
+      };
       wait-online = open "How long the boot waits for the network.";
       config = open "Settings of systemd-networkd.";
     };
     tmpfiles = {
-      rules = mkOption { type = types.listOf types.str; default = [ ]; example = [ "d /tmp 1777 root root 10d" ]; description = "Rules of systemd-tmpfiles."; };
-      packages = mkOption { type = types.listOf types.package; default = [ ]; description = "Packages with rules."; };
+      rules = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        example = [ "d /tmp 1777 root root 10d" ];
+        description = "Rules of systemd-tmpfiles.";
+      };
+      packages = mkOption {
+        type = types.listOf types.package;
+        default = [ ];
+        description = "Packages with rules.";
+      };
       settings = mkOption {
         default = { };
-        example = { "10-mypackage"."/var/lib/my-service/statefolder".d.mode = "0755"; };
+        example = {
+          "10-mypackage"."/var/lib/my-service/statefolder".d.mode = "0755";
+        };
         description = "Rules of systemd-tmpfiles, by file, path and kind.";
-        type = types.attrsOf (types.attrsOf (types.attrsOf (types.submodule ({ name, ... }: {
-          options = {
-            type = field name "The kind of the rule.";
-            mode = field "-" "The mode.";
-            user = field "-" "The owner.";
-            group = field "-" "The group.";
-            age = field "-" "After what time content is removed.";
-            argument = field "" "The argument.";
-          };
-        }))));
+        type = types.attrsOf (
+          types.attrsOf (
+            types.attrsOf (
+              types.submodule (
+                { name, ... }: {
+                  options = {
+                    type = field name "The kind of the rule.";
+                    mode = field "-" "The mode.";
+                    user = field "-" "The owner.";
+                    group = field "-" "The group.";
+                    age = field "-" "After what time content is removed.";
+                    argument = field "" "The argument.";
+                  };
+                }
+              )
+            )
+          )
+        );
       };
     };
   };
@@ -310,12 +464,15 @@ in
     environment.etc = lib.mkMerge [
       (lib.mkIf (tmpfiles != "") { "tmpfiles.d/00-nixos.conf".text = tmpfiles; })
       (lib.mkIf (cfg.settings.Manager != { } || cfg.extraConfig != "") {
-        "systemd/system.conf.d/nixos.conf".text = "[Manager]\n" + lines cfg.settings.Manager + cfg.extraConfig;
+        "systemd/system.conf.d/nixos.conf".text =
+          "[Manager]\n" + lines cfg.settings.Manager + cfg.extraConfig;
       })
     ];
     system.build.standinUnits = units;
     standin.notApplied =
-      lib.optional (cfg.network.enable || cfg.network.networks != { } || cfg.network.netdevs != { }) "systemd.network (a node's addresses are the lab's)"
+      lib.optional (
+        cfg.network.enable || cfg.network.networks != { } || cfg.network.netdevs != { }
+      ) "systemd.network (a node's addresses are the lab's)"
       ++ lib.optional (cfg.packages != [ ]) "systemd.packages";
   };
 }

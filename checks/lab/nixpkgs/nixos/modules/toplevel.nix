@@ -149,7 +149,9 @@ in
           extraDependencies = config.system.extraDependencies;
           passthru = { inherit config; };
         }
-        // lib.listToAttrs (lib.imap0 (index: text: lib.nameValuePair "text${toString index}" text.text) texts)
+        // lib.listToAttrs (
+          lib.imap0 (index: text: lib.nameValuePair "text${toString index}" text.text) texts
+        )
       )
       ''
         source ${../switch/build.sh}

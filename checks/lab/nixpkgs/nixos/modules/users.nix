@@ -9,10 +9,12 @@ let
   inherit (lib) mkOption types;
   cfg = config.users;
   passwordHash = types.nullOr passwdEntry;
-  passwdEntry = types.addCheck types.str (value: !(lib.hasInfix ":" value || lib.hasInfix "\n" value)) // {
-    name = "passwdEntry string";
-    description = "string, not containing newlines or colons";
-  };
+  passwdEntry =
+    types.addCheck types.str (value: !(lib.hasInfix ":" value || lib.hasInfix "\n" value))
+    // {
+      name = "passwdEntry string";
+      description = "string, not containing newlines or colons";
+    };
   flag =
     description:
     mkOption {
@@ -50,7 +52,12 @@ let
         group = mkOption {
           type = types.str;
           default = "";
-          apply = value: assert lib.assertMsg (lib.stringLength value < 32) "The group name '${value}' is longer than 31 characters which is not allowed!"; value;
+          apply =
+            value:
+            assert lib.assertMsg (
+              lib.stringLength value < 32
+            ) "The group name '${value}' is longer than 31 characters which is not allowed!";
+            value;
           description = "The primary group.";
         };
         extraGroups = mkOption {
@@ -90,22 +97,40 @@ let
         };
         ignoreShellProgramCheck = flag "Whether the shell may be one that is not enabled.";
         subUidRanges = mkOption {
-          type = types.listOf (types.submodule {
-            options = {
-              startUid = mkOption { type = types.int; description = "The first id."; };
-              count = mkOption { type = types.int; default = 1; description = "How many ids."; };
-            };
-          });
+          type = types.listOf (
+            types.submodule {
+              options = {
+                startUid = mkOption {
+                  type = types.int;
+                  description = "The first id.";
+                };
+                count = mkOption {
+                  type = types.int;
+                  default = 1;
+                  description = "How many ids.";
+                };
+              };
+            }
+          );
           default = [ ];
           description = "Subordinate user ids.";
         };
         subGidRanges = mkOption {
-          type = types.listOf (types.submodule {
-            options = {
-              startGid = mkOption { type = types.int; description = "The first id."; };
-              count = mkOption { type = types.int; default = 1; description = "How many ids."; };
-            };
-          });
+          type = types.listOf (
+            types.submodule {
+              options = {
+                startGid = mkOption {
+                  type = types.int;
+                  description = "The first id.";
+                };
+                count = mkOption {
+                  type = types.int;
+                  default = 1;
+                  description = "How many ids.";
+                };
+              };
+            }
+          );
           default = [ ];
           description = "Subordinate group ids.";
         };
@@ -196,48 +221,60 @@ let
 
   users = lib.filter (user: user.enable) (lib.attrValues cfg.users);
   # One line a user or group, fields separated by a character that none of them can have.
-  record = lib.concatMapStringsSep "\t" (value: if value == null || value == "" then "-" else toString value);
-  shellOf = user: if user.shell == null then null else if user.shell ? shellPath then user.shell.shellPath else toString user.shell;
-  data = pkgs.runCommand "users" {
-    passAsFile = [
-      "accounts"
-      "groups"
-    ];
-    accounts = lib.concatMapStrings (
-      user:
-      record [
-        user.name
-        user.uid
-        user.group
-        user.home
-        (shellOf user)
-        user.description
-        (if user.isSystemUser then "system" else "normal")
-        (if user.createHome then user.homeMode else null)
-        user.hashedPasswordFile
-        user.hashedPassword
-        user.password
-        user.initialHashedPassword
-        user.initialPassword
-        user.expires
-      ]
-      + "\n"
-    ) users;
-    groups = lib.concatMapStrings (
-      group:
-      record [
-        group.name
-        group.gid
-        (lib.concatStringsSep "," (lib.unique group.members))
-      ]
-      + "\n"
-    ) (lib.attrValues cfg.groups);
-  } ''
-    mkdir $out
-    cp "$accountsPath" $out/accounts
-    cp "$groupsPath" $out/groups
-    echo ${if cfg.mutableUsers then "mutable" else "immutable"} >$out/mode
-  '';
+  record = lib.concatMapStringsSep "\t" (
+    value: if value == null || value == "" then "-" else toString value
+  );
+  shellOf =
+    user:
+    if user.shell == null then
+      null
+    else if user.shell ? shellPath then
+      user.shell.shellPath
+    else
+      toString user.shell;
+  data =
+    pkgs.runCommand "users"
+      {
+        passAsFile = [
+          "accounts"
+          "groups"
+        ];
+        accounts = lib.concatMapStrings (
+          user:
+          record [
+            user.name
+            user.uid
+            user.group
+            user.home
+            (shellOf user)
+            user.description
+            (if user.isSystemUser then "system" else "normal")
+            (if user.createHome then user.homeMode else null)
+            user.hashedPasswordFile
+            user.hashedPassword
+            user.password
+            user.initialHashedPassword
+            user.initialPassword
+            user.expires
+          ]
+          + "\n"
+        ) users;
+        groups = lib.concatMapStrings (
+          group:
+          record [
+            group.name
+            group.gid
+            (lib.concatStringsSep "," (lib.unique group.members))
+          ]
+          + "\n"
+        ) (lib.attrValues cfg.groups);
+      }
+      ''
+        mkdir $out
+        cp "$accountsPath" $out/accounts
+        cp "$groupsPath" $out/groups
+        echo ${if cfg.mutableUsers then "mutable" else "immutable"} >$out/mode
+      '';
   canLogIn =
     user:
     user.hashedPassword != null && user.hashedPassword != "!"
@@ -315,13 +352,24 @@ in
         assertion =
           cfg.mutableUsers
           || cfg.allowNoPasswordLogin
-          || lib.any (user: (user.name == "root" || lib.elem "wheel" user.extraGroups || lib.elem user.name cfg.groups.wheel.members) && canLogIn user) users;
+          || lib.any (
+            user:
+            (
+              user.name == "root"
+              || lib.elem "wheel" user.extraGroups
+              || lib.elem user.name cfg.groups.wheel.members
+            )
+            && canLogIn user
+          ) users;
         message = "Neither the root account nor any wheel user has a password or SSH authorized key; with users.mutableUsers = false nobody could log in. Set users.allowNoPasswordLogin if that is meant.";
       }
     ]
     ++ lib.concatMap (user: [
       {
-        assertion = user.name == "root" || user.isNormalUser != user.isSystemUser || (user.uid != null && user.uid < 1000 && !user.isNormalUser);
+        assertion =
+          user.name == "root"
+          || user.isNormalUser != user.isSystemUser
+          || (user.uid != null && user.uid < 1000 && !user.isNormalUser);
         message = "Exactly one of users.users.${user.name}.isSystemUser and users.users.${user.name}.isNormalUser must be set.";
       }
       {
@@ -347,13 +395,15 @@ in
     );
     warnings = lib.concatMap (
       user:
-      lib.optional (
-        lib.count (value: value != null) [
-          user.hashedPassword
-          user.password
-          user.hashedPasswordFile
-        ] > 1
-      ) "The user '${user.name}' has several of hashedPassword, password and hashedPasswordFile; the file wins."
+      lib.optional
+        (
+          lib.count (value: value != null) [
+            user.hashedPassword
+            user.password
+            user.hashedPasswordFile
+          ] > 1
+        )
+        "The user '${user.name}' has several of hashedPassword, password and hashedPasswordFile; the file wins."
     ) users;
   };
 }

@@ -25,7 +25,8 @@ let
             "-c"
             "source ${./setup.sh}; ${if attrs ? buildCommand then "eval \"$buildCommand\"" else "genericBuild"}"
           ];
-          nativeBuildInputs = inputs "nativeBuildInputs" ++ lib.optionals (attrs.doCheck or false) (inputs "nativeCheckInputs");
+          nativeBuildInputs =
+            inputs "nativeBuildInputs" ++ lib.optionals (attrs.doCheck or false) (inputs "nativeCheckInputs");
           buildInputs = inputs "buildInputs";
         }
       );
@@ -49,7 +50,8 @@ let
               function = if lib.isFunction change then change else _: change;
               once = function before;
               # One argument (previous), or two (final, previous).
-              changed = if lib.isFunction once then function (attrs // { finalPackage = decorated; }) before else once;
+              changed =
+                if lib.isFunction once then function (attrs // { finalPackage = decorated; }) before else once;
             in
             derivationOf (before // changed);
         }
@@ -121,11 +123,14 @@ in
     );
   runCommand =
     name: env: buildCommand:
-    stdenv.mkDerivation ({ inherit name buildCommand; } // env // { passAsFile = env.passAsFile or [ ]; });
+    stdenv.mkDerivation (
+      { inherit name buildCommand; } // env // { passAsFile = env.passAsFile or [ ]; }
+    );
   runCommandLocal = final.runCommand;
   runCommandCC = final.runCommand;
   emptyFile = final.runCommand "empty-file" { } "touch $out";
   emptyDirectory = final.runCommand "empty-directory" { } "mkdir $out";
   fetchurl = args: throw "the stand-in for nixpkgs fetches nothing: ${args.url or "fetchurl"}";
-  fetchFromGitHub = args: throw "the stand-in for nixpkgs fetches nothing: ${args.owner}/${args.repo}";
+  fetchFromGitHub =
+    args: throw "the stand-in for nixpkgs fetches nothing: ${args.owner}/${args.repo}";
 }

@@ -29,11 +29,15 @@ let
         inherit lockFile;
         cargoFlags =
           lib.optional (args.buildNoDefaultFeatures or false) "--no-default-features"
-          ++ lib.optional (args.buildFeatures or [ ] != [ ]) "--features=${lib.concatStringsSep "," args.buildFeatures}"
+          ++ lib.optional (
+            args.buildFeatures or [ ] != [ ]
+          ) "--features=${lib.concatStringsSep "," args.buildFeatures}"
           ++ lib.toList (args.cargoBuildFlags or [ ]);
         cargoTestFlags = lib.toList (args.cargoTestFlags or [ ]);
         checkFlags = lib.toList (args.checkFlags or [ ]);
-        configurePhase = args.configurePhase or "source ${./cargo.sh}; runHook preConfigure; cargoConfigure; runHook postConfigure";
+        configurePhase =
+          args.configurePhase
+            or "source ${./cargo.sh}; runHook preConfigure; cargoConfigure; runHook postConfigure";
         buildPhase = args.buildPhase or "runHook preBuild; cargoBuild; runHook postBuild";
         checkPhase = args.checkPhase or "runHook preCheck; cargoCheck; runHook postCheck";
         installPhase = args.installPhase or "runHook preInstall; cargoInstall; runHook postInstall";

@@ -106,9 +106,13 @@ rec {
         "#!${final.runtimeShell}\n"
         + lib.concatMapStrings (option: "set -o ${option}\n") bashOptions
         + lib.optionalString (runtimeEnv != null) (
-          lib.concatStrings (lib.mapAttrsToList (key: value: "${lib.toShellVar key value}\nexport ${key}\n") runtimeEnv)
+          lib.concatStrings (
+            lib.mapAttrsToList (key: value: "${lib.toShellVar key value}\nexport ${key}\n") runtimeEnv
+          )
         )
-        + lib.optionalString (runtimeInputs != [ ]) "\nexport PATH=\"${lib.makeBinPath runtimeInputs}${lib.optionalString inheritPath ":$PATH"}\"\n"
+        + lib.optionalString (
+          runtimeInputs != [ ]
+        ) "\nexport PATH=\"${lib.makeBinPath runtimeInputs}${lib.optionalString inheritPath ":$PATH"}\"\n"
         + "\n${text}\n";
       checkPhase =
         if checkPhase != null then
@@ -117,9 +121,12 @@ rec {
           ''
             ${checkShell}
             if command -v shellcheck >/dev/null; then
-              shellcheck ${lib.escapeShellArgs (
-                lib.optional (excludeShellChecks != [ ]) "--exclude=${lib.concatStringsSep "," excludeShellChecks}" ++ extraShellCheckFlags
-              )} "$target"
+              shellcheck ${
+                lib.escapeShellArgs (
+                  lib.optional (excludeShellChecks != [ ]) "--exclude=${lib.concatStringsSep "," excludeShellChecks}"
+                  ++ extraShellCheckFlags
+                )
+              } "$target"
             fi
           '';
     };

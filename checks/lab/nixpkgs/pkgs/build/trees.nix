@@ -13,14 +13,23 @@ rec {
         else
           entries;
     in
-    final.runCommand name { passthru.entries = lib.listToAttrs (map (e: lib.nameValuePair e.name e.path) list); } (
-      "mkdir -p $out\ncd $out\n"
-      + lib.concatMapStrings (entry: ''
-        mkdir -p "$(dirname -- ${lib.escapeShellArg entry.name})"
-        ln -s ${lib.escapeShellArg "${entry.path}"} ${lib.escapeShellArg entry.name}
-      '') list
+    final.runCommand name
+      { passthru.entries = lib.listToAttrs (map (e: lib.nameValuePair e.name e.path) list); }
+      (
+        "mkdir -p $out\ncd $out\n"
+        + lib.concatMapStrings (entry: ''
+          mkdir -p "$(dirname -- ${lib.escapeShellArg entry.name})"
+          ln -s ${lib.escapeShellArg "${entry.path}"} ${lib.escapeShellArg entry.name}
+        '') list
+      );
+  linkFarmFromDrvs =
+    name: packages:
+    linkFarm name (
+      map (p: {
+        inherit (p) name;
+        path = p;
+      }) packages
     );
-  linkFarmFromDrvs = name: packages: linkFarm name (map (p: { inherit (p) name; path = p; }) packages);
   symlinkJoin =
     {
       name ? "${pname}-${version}",

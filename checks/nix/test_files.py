@@ -1,0 +1,351 @@
+"""What the worked example's nodes get as files: read as text, not as options."""
+
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from fixture import BASE, GENUINE, Fixture, flake_value, nix, with_more
+
+NODE = "nixosConfigurations.prod-alder.config"
+
+ETC = ["consul.json", "nomad.json", "ssh/sshd_config", "sudoers", "unbound/unbound.conf", "systemd/journald.conf"]
+
+# A file of /etc is either made of a text or of something that is built.
+SOURCES = (
+    "etc: builtins.listToAttrs (map (name: { inherit name; value ="
+    " if (etc.${name}.text or null) != null then { inherit (etc.${name}) text; }"
+    " else { drv = etc.${name}.source.drvPath; }; }) ["
+    + " ".join(f'"{name}"' for name in ETC)
+    + " ])"
+)
+
+
+def derivation(path):
+    """One derivation, as nix of any version shows it."""
+    for command in (["derivation", "show"], ["show-derivation"]):
+        done = nix(*command, path)
+        if done.returncode == 0:
+            shown = json.loads(done.stdout)
+            return next(iter(shown.get("derivations", shown).values()))
+    raise AssertionError(done.stderr)
+
+
+def ingredients(path, depth=1):
+    """The texts that a derivation is made of. Genuine nixpkgs cannot be built without its cache, but what goes into a file
+    is in its derivation and, where the file is checked first, in the one before it."""
+    shown = derivation(path)
+    texts = [shown["env"].get(name, "") for name in ("text", "value", "buildCommand")]
+    if depth:
+        inputs = shown.get("inputDrvs") or shown["inputs"]["drvs"]
+        stem = re.sub(r"^.*/[a-z0-9]{32}-|\.drv$|-final\.drv$", "", path)
+        for other in inputs:
+            if stem in other:
+                texts += ingredients(other if other.startswith("/") else f"/nix/store/{other}", depth - 1)
+    return texts
+
+
+def built(path):
+    """A file, built."""
+    for installable in (f"{path}^out", path):
+        done = nix("build", "--no-link", "--print-out-paths", installable)
+        if done.returncode == 0 and done.stdout.strip():
+            return open(done.stdout.split()[0], encoding="utf-8").read()
+    done = nix("build", "--json", "--no-link", path)
+    if done.returncode != 0:
+        raise AssertionError(done.stderr)
+    return open(json.loads(done.stdout)[0]["outputs"]["out"], encoding="utf-8").read()
+
+
+def content(source):
+    """The text of a file of /etc."""
+    if "text" in source:
+        return source["text"]
+    if GENUINE:
+        return "\n".join(ingredients(source["drv"]))
+    return built(source["drv"])
+
+
+class Files(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        sources = flake_value(f"{NODE}.environment.etc", "--apply", SOURCES)
+        cls.files = {name: content(source) for name, source in sources.items()}
+
+    def has(self, name, *lines):
+        for line in lines:
+            self.assertRegex(self.files[name], re.compile(rf"^\s*{line}\s*$", re.MULTILINE))
+
+    def has_not(self, name, *lines):
+        for line in lines:
+            self.assertNotRegex(self.files[name], re.compile(rf"^\s*{line}", re.MULTILINE))
+
+    def test_consul(self):
+        consul = json.loads(self.files["consul.json"])
+        self.assertEqual(consul["datacenter"], "prod")
+        self.assertEqual(consul["node_name"], "alder")
+        self.assertEqual(consul["node_meta"]["site"], "lyon")
+        self.assertTrue(consul["server"])
+        self.assertEqual(consul["bootstrap_expect"], 3)
+        self.assertEqual(consul["bind_addr"], "10.83.1.1")
+        self.assertEqual(consul["retry_join"], ["10.83.1.1", "10.83.1.2", "10.83.2.1"])
+        self.assertEqual(consul["ports"]["http"], -1)
+        self.assertEqual(consul["ports"]["https"], 8501)
+        self.assertNotIn("0.0.0.0", self.files["consul.json"])
+        tls = consul["tls"]
+        self.assertTrue(tls["defaults"]["verify_incoming"])
+        self.assertTrue(tls["defaults"]["verify_outgoing"])
+        self.assertTrue(tls["internal_rpc"]["verify_server_hostname"])
+        self.assertEqual(tls["defaults"]["key_file"], "/var/lib/consul/pki/consul.key")
+        self.assertNotIn("encrypt", consul)
+
+    def test_nomad(self):
+        text = self.files["nomad.json"]
+        nomad = json.loads(text[text.index("{") : text.rindex("}") + 1])
+        self.assertEqual((nomad["region"], nomad["datacenter"], nomad["name"]), ("prod", "lyon", "alder"))
+        self.assertEqual(nomad["server"]["bootstrap_expect"], 3)
+        self.assertTrue(nomad["client"]["enabled"])
+        self.assertEqual(nomad["client"]["network_interface"], "wg0")
+        self.assertEqual(nomad["client"]["meta"]["site"], "lyon")
+        self.assertEqual(nomad["client"]["host_volume"]["media"]["path"], "/var/lib/media")
+        for name in ["http", "rpc", "verify_server_hostname", "verify_https_client"]:
+            self.assertTrue(nomad["tls"][name])
+        self.assertEqual(nomad["consul"]["address"], "127.0.0.1:8501")
+        self.assertTrue(nomad["consul"]["verify_ssl"])
+        self.assertEqual(nomad["consul"]["cert_file"], "/var/lib/nomad/pki/consul-client.crt")
+        self.assertNotIn("encrypt", text)
+
+    def test_ssh_server(self):
+        name = "ssh/sshd_config"
+        self.has(name, "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin no", "Port 22")
+        self.has_not(name, "PasswordAuthentication yes", "PermitRootLogin yes", "PermitEmptyPasswords yes")
+
+    def test_sudo_asks_for_a_password(self):
+        self.assertRegex(self.files["sudoers"], r"(?m)^%wheel\s+ALL=\(ALL:ALL\)")
+        self.assertNotIn("NOPASSWD", self.files["sudoers"])
+
+    def test_resolver(self):
+        name = "unbound/unbound.conf"
+        self.has(name, "name: consul[.]", "forward-addr: 127.0.0.1@8600", "do-not-query-localhost: no", "forward-addr: 192.0.2.1")
+        self.has_not(name, "interface: 0.0.0.0", "interface: ::0")
+
+    @unittest.skipUnless(shutil.which("unbound-checkconf"), "unbound-checkconf is not installed")
+    def test_resolver_by_its_own_checker(self):
+        with tempfile.TemporaryDirectory() as folder:
+            text = self.files["unbound/unbound.conf"]
+            text = text[text.index("server:") : text.rindex("remote-control:")].replace("/var/lib/unbound", folder)
+            path = f"{folder}/unbound.conf"
+            open(path, "w", encoding="utf-8").write(text)
+            done = subprocess.run(["unbound-checkconf", path], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_journal_is_limited(self):
+        self.has("systemd/journald.conf", "SystemMaxUse=1G", "MaxRetentionSec=3month")
+
+
+class Units(unittest.TestCase):
+    """Services wait for their files instead of failing."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.units = flake_value(
+            f"{NODE}.systemd",
+            "--apply",
+            "systemd: { services = builtins.mapAttrs (_: unit: {"
+            " conditions = unit.unitConfig.ConditionPathExists or [ ]; script = unit.preStart or \"\"; })"
+            " { inherit (systemd.services) consul nomad wgautomesh wireguard-wg0; };"
+            " paths = builtins.mapAttrs (_: unit: unit.pathConfig.PathChanged) { inherit (systemd.paths) consul nomad; };"
+            " rules = systemd.tmpfiles.settings.\"10-nixcfg\"; }",
+        )
+
+    def test_conditions(self):
+        services = self.units["services"]
+        self.assertEqual(
+            services["consul"]["conditions"],
+            [
+                "/var/lib/consul/pki/consul-ca.crt",
+                "/var/lib/consul/pki/consul.crt",
+                "/var/lib/consul/pki/consul.key",
+                "/var/lib/nixcfg/secrets/consul-gossip",
+            ],
+        )
+        self.assertIn("/var/lib/nomad/pki/consul-client.key", services["nomad"]["conditions"])
+        self.assertIn("/var/lib/nixcfg/secrets/nomad-gossip", services["nomad"]["conditions"])
+        self.assertEqual(services["wgautomesh"]["conditions"], ["/var/lib/nixcfg/secrets/wgautomesh-gossip"])
+        self.assertEqual(services["wireguard-wg0"]["conditions"], ["/var/lib/nixcfg/wireguard/private.key"])
+
+    def test_whatever_comes_last_starts_the_service(self):
+        for name, folders in self.units["paths"].items():
+            waits_in = {path.rsplit("/", 1)[0] for path in self.units["services"][name]["conditions"]}
+            self.assertEqual(set(folders), waits_in)
+
+    def test_gossip_keys_pass_no_argument_list(self):
+        for name in ["consul", "nomad"]:
+            script = self.units["services"][name]["script"]
+            self.assertIn("umask 077", script)
+            self.assertIn('printf \'{"', script)
+            self.assertNotIn("cat ", script)
+
+    def test_folders_of_secrets_are_closed(self):
+        rules = self.units["rules"]
+        self.assertEqual(rules["/var/lib/nixcfg/passwords"]["d"]["mode"], "0700")
+        self.assertEqual(rules["/var/lib/consul/pki"]["d"]["mode"], "0700")
+        self.assertEqual(rules["/var/lib/nomad/pki"]["d"]["mode"], "0700")
+
+
+class Firewall(unittest.TestCase):
+    APPLY = (
+        "firewall: { inherit (firewall) enable allowedTCPPorts allowedUDPPorts allowedTCPPortRanges trustedInterfaces"
+        " extraCommands; inner = builtins.mapAttrs (_: i: i.allowedTCPPorts) firewall.interfaces; }"
+    )
+
+    def test_only_ssh_and_the_overlay_are_open_to_all(self):
+        firewall = flake_value(f"{NODE}.networking.firewall", "--apply", self.APPLY)
+        self.assertTrue(firewall["enable"])
+        self.assertEqual(firewall["allowedTCPPorts"], [22])
+        self.assertEqual(sorted(firewall["allowedUDPPorts"]), [1666, 51820])
+        self.assertEqual(firewall["allowedTCPPortRanges"], [])
+        self.assertNotIn("wg0", firewall["trustedInterfaces"])
+        self.assertEqual(sorted(firewall["inner"]["wg0"]), [4646, 4647, 4648, 8300, 8301, 8501])
+
+    def test_without_an_overlay_the_other_nodes_alone_get_in(self):
+        files = {
+            "node/birch.nix": with_more(
+                "node/birch.nix", '{ cluster.nodes.birch.address.ipv6 = "2001:db8::12"; }'
+            )
+        }
+        with Fixture(files) as fixture:
+            firewall = fixture.value("nixosConfigurations.c-alder.config.networking.firewall", self.APPLY)
+        self.assertEqual(firewall["allowedTCPPorts"], [22])
+        self.assertEqual(firewall["allowedUDPPorts"], [])
+        ours = re.findall(r"(?m)^(ip6?tables) -w -A nixos-fw -s (\S+) -p (\w+) .*$", firewall["extraCommands"])
+        self.assertEqual(
+            sorted(ours),
+            sorted(
+                (command, address, protocol)
+                for command, address in [
+                    ("iptables", "192.0.2.12"),
+                    ("iptables", "192.0.2.13"),
+                    ("ip6tables", "2001:db8::12"),
+                ]
+                for protocol in ["tcp", "udp"]
+            ),
+        )
+        self.assertNotIn("192.0.2.11", firewall["extraCommands"])
+
+
+class Overlay(unittest.TestCase):
+    def test_wgautomesh_knows_every_other_node(self):
+        settings = flake_value(f"{NODE}.services.wgautomesh.settings")
+        self.assertEqual(settings["interface"], "wg0")
+        self.assertEqual(
+            [(peer["address"], peer["endpoint"]) for peer in settings["peers"]],
+            [("10.83.1.2", "192.0.2.12:51820"), ("10.83.2.1", "198.51.100.11:51820")],
+        )
+
+    def test_keys_are_files_on_the_node(self):
+        interface = flake_value(
+            f"{NODE}.networking.wireguard.interfaces.wg0",
+            "--apply",
+            "wg: { inherit (wg) ips listenPort privateKeyFile generatePrivateKeyFile; }",
+        )
+        self.assertEqual(
+            interface,
+            {
+                "ips": ["10.83.1.1/16"],
+                "listenPort": 51820,
+                "privateKeyFile": "/var/lib/nixcfg/wireguard/private.key",
+                "generatePrivateKeyFile": False,
+            },
+        )
+
+    def test_static_peers(self):
+        files = {
+            "cluster.nix": with_more(
+                "cluster.nix",
+                '{ cluster.wireguard = { enable = true; peers = "static"; keys = "node"; }; }',
+            )
+        }
+        key = "n8/vLJcAjTJduA1i++TOAu1P0KyXw1cD5BQWMydJo2U="
+        for number, node in enumerate(["alder", "birch", "cedar"], 1):
+            public = f'publicKey = "{key}"; endpoint = "203.0.113.9:51820";' if node == "birch" else ""
+            files[f"node/{node}.nix"] = with_more(
+                f"node/{node}.nix",
+                '{ cluster.nodes.%s.wireguard = { address = "10.83.0.%d"; %s }; }' % (node, number, public),
+            )
+        with Fixture(files) as fixture:
+            self.assertNotIn("wgautomesh-gossip", fixture.value()["secrets"])
+            self.assertNotIn("wireguard", fixture.value()["secrets"])
+            interface = fixture.value(
+                "nixosConfigurations.c-alder.config.networking.wireguard.interfaces.wg0",
+                "wg: { inherit (wg) generatePrivateKeyFile; peers ="
+                " map (peer: { inherit (peer) publicKey endpoint allowedIPs; }) wg.peers; }",
+            )
+        self.assertTrue(interface["generatePrivateKeyFile"])
+        self.assertEqual(
+            interface["peers"],
+            [{"publicKey": key, "endpoint": "203.0.113.9:51820", "allowedIPs": ["10.83.0.2/32"]}],
+        )
+
+
+class Roles(unittest.TestCase):
+    def test_client_is_no_server(self):
+        files = {
+            f"node/{node}.nix": BASE[f"node/{node}.nix"].replace('"server"', '"client"')
+            for node in ["birch", "cedar"]
+        }
+        with Fixture(files) as fixture:
+            consul = json.loads(
+                fixture.value('nixosConfigurations.c-birch.config.environment.etc."consul.json".text')
+            )
+            nomad = fixture.value("nixosConfigurations.c-birch.config.services.nomad.settings")
+            secrets = fixture.value()["secrets"]
+        self.assertFalse(consul["server"])
+        self.assertNotIn("bootstrap_expect", consul)
+        self.assertEqual(consul["retry_join"], ["192.0.2.11"])
+        self.assertFalse(nomad.get("server", {}).get("enabled", False))
+        self.assertEqual(nomad["client"]["server_join"]["retry_join"], ["192.0.2.11"])
+        self.assertEqual(secrets["nomad-gossip"]["nodes"], ["alder"])
+
+
+class Accounts(unittest.TestCase):
+    def test_administrators(self):
+        users = flake_value(
+            f"{NODE}.users",
+            "--apply",
+            "users: { inherit (users) mutableUsers; admins = builtins.mapAttrs (_: user:"
+            " { inherit (user) isNormalUser extraGroups hashedPasswordFile; keys = user.openssh.authorizedKeys.keys; })"
+            " { inherit (users.users) alice bob; }; root = users.users.root.openssh.authorizedKeys.keys; }",
+        )
+        self.assertTrue(users["mutableUsers"])
+        self.assertEqual(users["root"], [])
+        for name, admin in users["admins"].items():
+            self.assertEqual(admin["extraGroups"], ["wheel"])
+            self.assertEqual(admin["hashedPasswordFile"], f"/var/lib/nixcfg/passwords/{name}")
+            self.assertEqual(len(admin["keys"]), 1)
+
+    def test_nobody_but_root_is_trusted_by_nix(self):
+        self.assertEqual(set(flake_value(f"{NODE}.nix.settings.trusted-users")), {"root"})
+
+    def test_remote_unlock(self):
+        files = {"cluster.nix": with_more("cluster.nix", "{ cluster.remoteUnlock.enable = true; }")}
+        with Fixture(files) as fixture:
+            ssh = fixture.value(
+                "nixosConfigurations.c-alder.config.boot.initrd.network.ssh",
+                "ssh: { inherit (ssh) enable port hostKeys; keys = builtins.length ssh.authorizedKeys; }",
+            )
+        self.assertEqual(
+            ssh,
+            {
+                "enable": True,
+                "port": 2222,
+                "hostKeys": ["/var/lib/nixcfg/initrd/ssh_host_ed25519_key"],
+                "keys": 1,
+            },
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()
