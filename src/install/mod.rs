@@ -1,0 +1,400 @@
+//! Writes files on nodes: the one way in which passwords, certificates and
+//! secrets get there.
+//!
+//! A [`Manifest`] says what is wanted. [`install`] brings a node to it in one
+//! round trip as root: what is as wanted is left alone, everything else is made
+//! ready beside its place, flushed to the disk and renamed. Up to the renames
+//! any failure leaves all files as they were; a run that was cut off is completed
+//! by the next one. Content is on standard input only.
+
+mod path;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use base64ct::{Base64, Encoding};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Exit, Result};
+use crate::ssh::elevate::Elevation;
+use crate::ssh::{Connection, Script};
+
+pub use path::NodePath;
+
+/// Reads a manifest and brings the node to it.
+pub const INSTALL: Script = Script {
+    name: "nixcfg-install",
+    text: concat!(include_str!("install.sh"), include_str!("run.sh")),
+};
+
+/// What is wanted on a node, in the order in which it is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// Folders come before what is in them. Missing ones that are not named are made as root's, with mode 0755.
+    pub entries: Vec<Entry>,
+}
+
+/// One thing that is wanted on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A folder. What is in it stays.
+    Folder {
+        /// Where.
+        path: NodePath,
+        /// Whose.
+        ownership: Ownership,
+    },
+    /// A regular file.
+    File {
+        /// Where.
+        path: NodePath,
+        /// Whose.
+        ownership: Ownership,
+        /// All of it.
+        content: Content,
+    },
+    /// A symbolic link.
+    Link {
+        /// Where.
+        path: NodePath,
+        /// What it points at, relative to its folder or absolute.
+        target: String,
+        /// The user, besides root, to whom its folder may belong.
+        user: Account,
+    },
+}
+
+/// Whose a file is, and who may do what with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ownership {
+    /// The owner.
+    pub user: Account,
+    /// The group.
+    pub group: Account,
+    /// The permissions.
+    pub mode: Mode,
+}
+
+impl Ownership {
+    /// Root's, with the permissions given.
+    pub fn root(mode: Mode) -> Self {
+        Self {
+            user: Account::root(),
+            group: Account::root(),
+            mode,
+        }
+    }
+}
+
+/// The name of a user or a group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Account(String);
+
+impl Account {
+    /// Root.
+    pub fn root() -> Self {
+        Self("root".to_owned())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Account {
+    type Err = Error;
+
+    /// Lower-case letters, digits, `-` and `_`, beginning with a letter or `_`,
+    /// at most 31 characters: what `useradd` takes everywhere.
+    fn from_str(text: &str) -> Result<Self> {
+        let first = |c: char| c.is_ascii_lowercase() || c == '_';
+        let inner = |c: char| first(c) || c.is_ascii_digit() || c == '-';
+        if text.starts_with(first) && text.len() <= 31 && text.chars().all(inner) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::usage(format!("‘{text}’ is not the name of a user or group"))
+                .help("a name has lower-case letters, digits, ‘-’ and ‘_’ only, at most 31, and begins with a letter or ‘_’"))
+        }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Permissions of a file or folder: the lowest nine bits of its mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mode(u16);
+
+impl Mode {
+    /// For the owner alone, to read: 0400.
+    pub const SECRET: Self = Self(0o400);
+    /// For the owner alone, to read and write: 0600.
+    pub const PRIVATE: Self = Self(0o600);
+    /// For all to read: 0644.
+    pub const PUBLIC: Self = Self(0o644);
+    /// A folder for the owner alone: 0700.
+    pub const PRIVATE_FOLDER: Self = Self(0o700);
+    /// A folder that others pass through to files they know of: 0711.
+    pub const PASSAGE: Self = Self(0o711);
+}
+
+impl FromStr for Mode {
+    type Err = Error;
+
+    /// Four octal digits, the first of which is 0, as in `0440`.
+    fn from_str(text: &str) -> Result<Self> {
+        match u16::from_str_radix(text, 8) {
+            Ok(mode) if text.len() == 4 && text.starts_with('0') => Ok(Self(mode)),
+            _ => Err(Error::usage(format!(
+                "‘{text}’ is not a mode of four octal digits, such as 0440"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    /// As `stat -c %a` shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:o}", self.0)
+    }
+}
+
+/// The content of a file: wiped when dropped, never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content(Zeroizing<Vec<u8>>);
+
+impl Content {
+    /// Takes over bytes as a file's content.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Content(…)")
+    }
+}
+
+impl Manifest {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a folder.
+    pub fn folder(&mut self, path: NodePath, ownership: Ownership) {
+        self.entries.push(Entry::Folder { path, ownership });
+    }
+
+    /// Adds a file.
+    pub fn file(&mut self, path: NodePath, ownership: Ownership, content: Content) {
+        self.entries.push(Entry::File {
+            path,
+            ownership,
+            content,
+        });
+    }
+
+    /// Adds a symbolic link, in a folder that may be `user`'s.
+    pub fn link(&mut self, path: NodePath, target: impl Into<String>, user: Account) {
+        self.entries.push(Entry::Link {
+            path,
+            target: target.into(),
+            user,
+        });
+    }
+
+    /// The manifest as `install.sh` reads it: a line a folder, two a file (the
+    /// second is the content in base64, RFC 4648 §4) and a link (the second is
+    /// its target), and a last one that tells a whole manifest from one cut short.
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>> {
+        let mut text = Zeroizing::new(Vec::new());
+        for entry in &self.entries {
+            match entry {
+                Entry::Folder { path, ownership } => {
+                    text.extend_from_slice(
+                        format!("folder {} {path}\n", words(ownership)).as_bytes(),
+                    );
+                }
+                Entry::File {
+                    path,
+                    ownership,
+                    content,
+                } => {
+                    let content = Zeroizing::new(Base64::encode_string(&content.0));
+                    text.extend_from_slice(
+                        format!("file {} {path}\n", words(ownership)).as_bytes(),
+                    );
+                    text.extend_from_slice(content.as_bytes());
+                    text.push(b'\n');
+                }
+                Entry::Link { path, target, user } => {
+                    if target.is_empty() || target.contains(char::is_control) {
+                        return Err(Error::usage(format!(
+                            "the link {path} cannot point at ‘{}’",
+                            target.escape_debug()
+                        )));
+                    }
+                    text.extend_from_slice(format!("link {user} {path}\n{target}\n").as_bytes());
+                }
+            }
+        }
+        text.extend_from_slice(b"end\n");
+        Ok(text)
+    }
+}
+
+fn words(ownership: &Ownership) -> String {
+    format!("{} {} {}", ownership.mode, ownership.user, ownership.group)
+}
+
+/// What became of something that was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was not there.
+    Created,
+    /// It was there, with another content, owner or mode.
+    Changed,
+    /// It was there as wanted, and was not touched.
+    Unchanged,
+}
+
+/// What became of everything that was wanted, by path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    changes: BTreeMap<String, Change>,
+}
+
+impl Report {
+    /// Reads what `install.sh` printed.
+    fn parse(told: &str) -> Self {
+        let change = |word| match word {
+            "created" => Some(Change::Created),
+            "changed" => Some(Change::Changed),
+            "unchanged" => Some(Change::Unchanged),
+            _ => None,
+        };
+        let changes = told
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter_map(|(word, path)| Some((path.to_owned(), change(word)?)))
+            .collect();
+        Self { changes }
+    }
+
+    /// What became of `path`; nothing if it was not among what is wanted.
+    pub fn of(&self, path: &NodePath) -> Option<Change> {
+        self.changes.get(path.as_str()).copied()
+    }
+
+    /// The paths of everything that was created or changed.
+    pub fn touched(&self) -> impl Iterator<Item = &str> {
+        self.changes
+            .iter()
+            .filter(|(_, change)| **change != Change::Unchanged)
+            .map(|(path, _)| path.as_str())
+    }
+}
+
+/// Brings a node to a manifest. An error says what was changed before it came to that.
+pub async fn install(
+    connection: &Connection,
+    how: &Elevation,
+    manifest: &Manifest,
+) -> Result<Report> {
+    let input = manifest.encode()?;
+    let output = connection.run_root(how, INSTALL, &[], &input).await?;
+    let report = Report::parse(&output.stdout);
+    if output.status.success() {
+        return Ok(report);
+    }
+    let touched: Vec<&str> = report.touched().collect();
+    let what = match touched.is_empty() {
+        true => "files could not be written; nothing was changed".to_owned(),
+        false => format!(
+            "files could not be written; before that were: {}",
+            touched.join(", ")
+        ),
+    };
+    Err(Error::new(Exit::Partial, what)
+        .on(connection.node())
+        .saying(output.stderr)
+        .help("run again once this is put right: what is done is not done twice"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> NodePath {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_manifest_is_lines_with_the_content_in_base64() {
+        let mut manifest = Manifest::new();
+        manifest.folder(path("/var/lib/x"), Ownership::root(Mode::PRIVATE_FOLDER));
+        let ownership = Ownership {
+            user: "garage".parse().unwrap(),
+            group: "web".parse().unwrap(),
+            mode: Mode::SECRET,
+        };
+        manifest.file(path("/var/lib/x/a key"), ownership, Content::new("a\0\nb"));
+        manifest.link(path("/var/lib/x/key"), "a key", Account::root());
+        assert_eq!(
+            String::from_utf8_lossy(&manifest.encode().unwrap()),
+            "folder 700 root root /var/lib/x\nfile 400 garage web /var/lib/x/a key\nYQAKYg==\nlink root /var/lib/x/key\na key\nend\n"
+        );
+    }
+
+    #[test]
+    fn content_is_not_shown_by_debug() {
+        let mut manifest = Manifest::new();
+        manifest.file(
+            path("/a"),
+            Ownership::root(Mode::SECRET),
+            Content::new("hunter2"),
+        );
+        let shown = format!("{manifest:?}");
+        assert!(
+            shown.contains("/a") && !shown.contains("104") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_link_to_two_lines_is_refused() {
+        for target in ["", "a\nend"] {
+            let mut manifest = Manifest::new();
+            manifest.link(path("/a"), target, Account::root());
+            assert!(manifest.encode().is_err(), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn names_and_modes_that_would_be_read_otherwise_are_refused() {
+        for name in ["", "-R", "a b", "a:b", "a\nb", "Root", "0", &"a".repeat(32)] {
+            assert!(name.parse::<Account>().is_err(), "{name:?}");
+        }
+        assert!("consul".parse::<Account>().is_ok());
+        for mode in ["400", "04000", "4755", "u=rw", "+400", ""] {
+            assert!(mode.parse::<Mode>().is_err(), "{mode:?}");
+        }
+        assert_eq!("0440".parse::<Mode>().unwrap().to_string(), "440");
+    }
+
+    #[test]
+    fn a_report_tells_what_became_of_each_path() {
+        let report = Report::parse("unchanged /a\ncreated /b c\nchanged /d\nnoise\n");
+        assert_eq!(report.of(&path("/a")), Some(Change::Unchanged));
+        assert_eq!(report.of(&path("/b c")), Some(Change::Created));
+        assert_eq!(report.of(&path("/e")), None);
+        assert_eq!(report.touched().collect::<Vec<_>>(), ["/b c", "/d"]);
+    }
+}

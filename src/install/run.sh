@@ -1,0 +1,3 @@
+lock
+stage
+commit
