@@ -1,12 +1,16 @@
 //! The `nixcfg` command.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use nixcfg::cli::Cli;
 use nixcfg::error::{Error, Exit};
 use nixcfg::secret::{self, TerminalGuard};
 use tracing_subscriber::EnvFilter;
+
+/// How long work that was stopped has to let go.
+const SHUTDOWN: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let password = match secret::shed_environment() {
@@ -31,8 +35,9 @@ fn main() -> ExitCode {
                 .help("a switch that was under way on a node goes on there; run again to see")),
         }
     });
-    // A prompt for a password may still wait in a thread of its own.
-    runtime.shutdown_background();
+    // What still runs lets go of its connections and folders; a prompt for a
+    // password may wait in a thread of its own for ever.
+    runtime.shutdown_timeout(SHUTDOWN);
     drop(terminal);
     match result {
         Ok(()) => ExitCode::SUCCESS,

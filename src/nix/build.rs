@@ -69,8 +69,7 @@ pub async fn realise(
     let mut errors = BTreeMap::new();
     for (name, system) in systems {
         if unbuilt.contains(&system.out) {
-            let error =
-                Error::new(Exit::Build, "its system does not build").running(command.display());
+            let error = Error::new(Exit::Build, "its system does not build");
             errors.insert(
                 name.clone(),
                 explain(settings, error, system, &broken, &finished.stderr_tail).await,

@@ -205,8 +205,8 @@ impl Facts {
             Sudo::Wrong(said) => {
                 return Some(
                     error(format!("the sudo password of {} is wrong", self.user))
-                        .saying(said)
-                        .help("it was tried once on each node; nothing was changed"),
+                        .saying(refusal(said))
+                        .help("it was tried once; more tries may lock the account"),
                 );
             }
             Sudo::Absent => {
@@ -234,6 +234,15 @@ impl Facts {
         }
         None
     }
+}
+
+/// What sudo said of the one password it was given, without its complaint
+/// that no second one came.
+fn refusal(said: &str) -> String {
+    said.lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with("sudo: "))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
