@@ -36,14 +36,14 @@ let
     allowedTCPPorts = mkOption {
       type = types.listOf types.port;
       default = [ ];
-      apply = values: lib.naturalSort (lib.unique values);
+      apply = values: lib.sort (a: b: a < b) (lib.unique values);
       example = [ 22 ];
       description = "TCP ports that are open.";
     };
     allowedUDPPorts = mkOption {
       type = types.listOf types.port;
       default = [ ];
-      apply = values: lib.naturalSort (lib.unique values);
+      apply = values: lib.sort (a: b: a < b) (lib.unique values);
       example = [ 53 ];
       description = "UDP ports that are open.";
     };

@@ -2,6 +2,7 @@
 [
   ./activation.nix
   ./boot.nix
+  ./consul.nix
   ./core.nix
   ./environment.nix
   ./etc.nix
@@ -9,10 +10,14 @@
   ./networking.nix
   ./nix.nix
   ./nixpkgs.nix
+  ./nomad.nix
   ./openssh.nix
+  ./programs-on-node.nix
   ./services.nix
   ./sudo.nix
   ./systemd.nix
   ./toplevel.nix
+  ./unbound.nix
   ./users.nix
+  ./wireguard.nix
 ]

@@ -113,6 +113,7 @@ in
             "copies"
             "dryRun"
             "notApplied"
+            "programs"
           ]
           ++ lib.imap0 (index: _: "text${toString index}") texts;
           textPaths = lib.concatMapStrings (text: text.path + "\n") texts;
@@ -134,6 +135,12 @@ in
             lib.filter (snippet: snippet.supportsDryActivation) snippets
           );
           notApplied = lib.concatLines config.standin.notApplied;
+          programs = table (
+            lib.mapAttrsToList (_: one: [
+              one.program
+              one.option
+            ]) config.standin.programs
+          );
           version = config.system.nixos.label;
           platform = pkgs.hostPlatform.system;
           scripts = ../switch;

@@ -16,6 +16,7 @@ chmod -R u+w "$out/etc"
 cp "$copiesPath" "$out/standin/copies"
 cp "$dryRunPath" "$out/standin/dry-run"
 cp "$notAppliedPath" "$out/standin/not-applied"
+cp "$programsPath" "$out/standin/programs"
 ln -s "$users" "$out/standin/users"
 ln -s "$scripts" "$out/standin/scripts"
 [ -z "$execWheelOnly" ] || touch "$out/standin/exec-wheel-only"
@@ -36,5 +37,5 @@ entry() { # FILE SCRIPT: a program of the toplevel, which runs that script of th
   chmod 555 "$out/$1"
 }
 entry activate activate.sh
-entry init boot.sh
+entry init activate.sh
 entry bin/switch-to-configuration switch.sh

@@ -172,22 +172,11 @@ report_failed() {
   return 1
 }
 
-# After a start of the machine, the system in /boot/default is made the running one.
-install_boot_unit() {
-  local unit=/etc/systemd/system/standin-boot.service
-  write_file 644 root:root "$unit" <<'UNIT' || return
-[Unit]
-Description=Activate the system that the bootloader points at
-DefaultDependencies=no
-After=local-fs.target systemd-remount-fs.service
-Before=sysinit.target
-ConditionPathExists=/boot/default
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/bash -c 'exec "$(cat /boot/default)/init"'
-UNIT
-  mkdir -p /etc/systemd/system/sysinit.target.wants
-  write_link ../standin-boot.service /etc/systemd/system/sysinit.target.wants/standin-boot.service
+# Activated while the machine starts: the first transaction of this start was made of the units that were there before.
+follow_at_boot() { # NEW-TREE
+  systemctl daemon-reload
+  [ ${#to_stop[@]} -eq 0 ] || systemctl stop --no-block -- "${to_stop[@]}"
+  local -a all
+  mapfile -t all < <(for file in "$1"/systemd/system/*.target.wants/*; do printf '%s\n' "${file##*/}"; done | sort -u)
+  [ ${#all[@]} -eq 0 ] || systemctl start --no-block -- "${all[@]}"
 }

@@ -27,6 +27,10 @@ let
       ]
       // {
         inherit lockFile;
+        nativeBuildInputs = lib.toList (args.nativeBuildInputs or [ ]) ++ [
+          final.cargo
+          final.rustc
+        ];
         cargoFlags =
           lib.optional (args.buildNoDefaultFeatures or false) "--no-default-features"
           ++ lib.optional (
