@@ -74,20 +74,18 @@ rec {
       if joined == null then null else { elemType = joined; };
   };
 
-  # A description that needs brackets where it stands inside another.
-  inner =
-    type:
-    if
-      lib.elem (type.descriptionClass or null) [
-        "conjunction"
-        "composite"
-      ]
-    then
-      "(${type.description})"
+  # A type's description inside another one's: in brackets unless it is of one of the kinds that read well there.
+  phrase =
+    plain: type:
+    if lib.elem (type.descriptionClass or null) plain then
+      type.description
     else
-      type.description;
-  noun =
-    type: if type.descriptionClass or null == "noun" then type.description else "(${type.description})";
+      "(${type.description})";
+  inner = phrase [
+    "noun"
+    "composite"
+  ];
+  noun = phrase [ "noun" ];
 
   optionType = mkOptionType {
     name = "optionType";

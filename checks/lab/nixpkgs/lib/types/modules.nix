@@ -43,16 +43,15 @@ rec {
         };
       freeform = (evaluate [ ] [ ] "‹name›")._module.freeformType;
     in
-    mkOptionType rec {
+    mkOptionType {
       name = "submodule";
       description =
         if description != null then
           description
         else if freeform == null then
-          name
+          "submodule"
         else
-          "open ${name} of ${lib.types.inner freeform}";
-      descriptionClass = "noun";
+          "open submodule of ${lib.types.inner freeform}";
       check = value: lib.isAttrs value || lib.isFunction value || lib.isPath value;
       merge = loc: definitions: (evaluate loc (map asModule definitions) (lib.last loc)).config;
       emptyValue.value = { };
@@ -71,7 +70,7 @@ rec {
       substSubModules = replaced: submoduleWith (made // { modules = replaced; });
       nestedTypes = lib.optionalAttrs (freeform != null) { freeformType = freeform; };
       functor = {
-        inherit name;
+        name = "submodule";
         type = submoduleWith;
         wrapped = null;
         payload = {

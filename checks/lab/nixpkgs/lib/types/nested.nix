@@ -6,6 +6,7 @@ let
     elementFunctor
     inner
     noun
+    phrase
     ;
   inherit (lib.modules) mergeDefinitions;
 in
@@ -104,15 +105,10 @@ rec {
     mkOptionType rec {
       name = "nullOr";
       description = "null or ${
-        if
-          lib.elem (element.descriptionClass or null) [
-            "noun"
-            "conjunction"
-          ]
-        then
-          element.description
-        else
-          inner element
+        phrase [
+          "noun"
+          "conjunction"
+        ] element
       }";
       descriptionClass = "conjunction";
       check = value: value == null || element.check value;
@@ -176,15 +172,16 @@ rec {
     mkOptionType rec {
       name = "either";
       description = "${
-        if left.descriptionClass or null == "nonRestrictiveClause" then
-          "(${left.description})"
-        else
-          left.description
+        phrase [
+          "noun"
+          "conjunction"
+        ] left
       } or ${
-        if right.descriptionClass or null == "composite" then
-          "(${right.description})"
-        else
-          right.description
+        phrase [
+          "noun"
+          "conjunction"
+          "composite"
+        ] right
       }";
       descriptionClass = "conjunction";
       check = value: left.check value || right.check value;
