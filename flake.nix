@@ -28,14 +28,19 @@
       inherit (ours) clusters nixosConfigurations;
 
       nixosModules = rec {
-        nixcfg = {
+        # Without a package set of its own: for nodes of tests, which are given theirs.
+        node = {
           imports = [
             ./nix/model
             ./nix/modules
+          ];
+        };
+        default = {
+          imports = [
+            node
             ./nix/modules/nixpkgs.nix
           ];
         };
-        default = nixcfg;
       };
 
       templates.default = {

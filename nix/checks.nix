@@ -23,9 +23,24 @@ let
       pkgs.writeText "cluster-${name}.json" (builtins.toJSON cluster)
     )
   ) self.clusters;
+  # Tests in virtual machines, which only Linux can start: each file is a function of what is below to a test.
+  machines = lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux (
+    lib.mapAttrs' (
+      file: _:
+      lib.nameValuePair (lib.removeSuffix ".nix" file) (
+        pkgs.testers.runNixOSTest (
+          import (../checks + "/${file}") {
+            inherit lib self;
+            inherit (packages) nixcfg;
+          }
+        )
+      )
+    ) (lib.filterAttrs (file: _: lib.hasSuffix ".nix" file) (builtins.readDir ../checks))
+  );
 in
 evaluation
 // metadata
+// machines
 // {
   # Its build runs the unit tests.
   package = packages.nixcfg;

@@ -169,6 +169,7 @@ class Units(unittest.TestCase):
                 "/var/lib/consul/pki/consul.crt",
                 "/var/lib/consul/pki/consul.key",
                 "/var/lib/nixcfg/secrets/consul-gossip",
+                "/var/lib/nixcfg/wireguard/private.key",
             ],
         )
         self.assertIn("/var/lib/nomad/pki/consul-client.key", services["nomad"]["conditions"])
@@ -331,6 +332,16 @@ class Accounts(unittest.TestCase):
 
     def test_remote_unlock(self):
         files = {"cluster.nix": with_more("cluster.nix", "{ cluster.remoteUnlock.enable = true; }")}
+        for length, mask in [(24, "255.255.255.0"), (22, "255.255.252.0"), (25, "255.255.255.128")]:
+            files["node/alder.nix"] = with_more(
+                "node/alder.nix", '{ cluster.nodes.alder.interface = "eno1"; }'
+            )
+            files["site/lyon.nix"] = with_more(
+                "site/lyon.nix", "{ cluster.sites.lyon.prefixLength.ipv4 = %d; }" % length
+            )
+            with self.subTest(length=length), Fixture(files) as fixture:
+                parameters = fixture.value("nixosConfigurations.c-alder.config.boot.kernelParams")
+                self.assertIn(f"ip=192.0.2.11::192.0.2.1:{mask}:alder:eno1:off", parameters)
         with Fixture(files) as fixture:
             ssh = fixture.value(
                 "nixosConfigurations.c-alder.config.boot.initrd.network.ssh",

@@ -4,6 +4,7 @@ let
   inherit (config) cluster;
   node = cluster.nodes.${cluster.nodeName};
   address = import ../lib/address.nix { inherit lib cluster; };
+  overlay = import ../lib/overlay.nix { inherit lib cluster; };
 
   pki = cluster.pki.consul.directory;
   gossip = cluster.secrets.consul-gossip.path;
@@ -13,7 +14,8 @@ let
     "${pki}/consul.crt"
     "${pki}/consul.key"
     gossip
-  ];
+  ]
+  ++ overlay.needed;
 
   # Consul takes the key from its configuration alone, so a part of that is written when it starts, in memory.
   gossipConfig = "/run/consul/gossip.json";
@@ -69,8 +71,8 @@ in
 
     systemd.services.consul = {
       unitConfig.ConditionPathExists = needed;
-      after = lib.optional cluster.wireguard.enable "wireguard-${cluster.wireguard.interface}.service";
-      wants = lib.optional cluster.wireguard.enable "wireguard-${cluster.wireguard.interface}.service";
+      after = overlay.units;
+      wants = overlay.units;
       serviceConfig = {
         RuntimeDirectory = "consul";
         RuntimeDirectoryMode = "0700";

@@ -4,6 +4,7 @@ let
   inherit (config) cluster;
   node = cluster.nodes.${cluster.nodeName};
   address = import ../lib/address.nix { inherit lib cluster; };
+  overlay = import ../lib/overlay.nix { inherit lib cluster; };
 
   pki = cluster.pki.nomad.directory;
   gossip = cluster.secrets.nomad-gossip.path;
@@ -20,7 +21,8 @@ let
     "${pki}/consul-client.crt"
     "${pki}/consul-client.key"
   ]
-  ++ lib.optional isServer gossip;
+  ++ lib.optional isServer gossip
+  ++ overlay.needed;
 
   # As for Consul: the key is taken from the configuration alone.
   gossipConfig = "/run/nomad/gossip.json";
@@ -130,8 +132,8 @@ in
 
     systemd.services.nomad = {
       unitConfig.ConditionPathExists = needed;
-      after = lib.optional cluster.consul.enable "consul.service";
-      wants = lib.optional cluster.consul.enable "consul.service";
+      after = overlay.units ++ lib.optional cluster.consul.enable "consul.service";
+      wants = overlay.units ++ lib.optional cluster.consul.enable "consul.service";
       serviceConfig = lib.mkIf isServer {
         RuntimeDirectory = "nomad";
         RuntimeDirectoryMode = "0700";

@@ -1,5 +1,10 @@
 # The overlay between all nodes.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  options,
+  ...
+}:
 let
   inherit (config) cluster;
   cfg = cluster.wireguard;
@@ -29,21 +34,27 @@ in
       }
     ];
 
-    networking.wireguard.interfaces.${cfg.interface} = {
-      ips = [ "${node.wireguard.address}/${toString cfg.prefixLength}" ];
-      listenPort = cfg.port;
-      inherit (cfg) privateKeyFile;
-      generatePrivateKeyFile = cfg.keys == "node";
-      # Of 1500 bytes, WireGuard takes 80 over IPv6; a tunnelled uplink takes 8 or 20 more.
-      mtu = 1400;
-      peers = lib.optionals byHand (
-        lib.mapAttrsToList (name: peer: {
-          inherit (peer.wireguard) publicKey endpoint;
-          allowedIPs = [ "${peer.wireguard.address}/32" ];
-          persistentKeepalive = keepalive;
-        }) peers
-      );
-    };
+    # The conditions below are on the unit that the scripted interface has; systemd-networkd, which newer versions of NixOS
+    # may use, would make the interface without waiting for the key, and lose the peers that wgautomesh adds.
+    networking.wireguard =
+      lib.optionalAttrs (options.networking.wireguard ? useNetworkd) { useNetworkd = false; }
+      // {
+        interfaces.${cfg.interface} = {
+          ips = [ "${node.wireguard.address}/${toString cfg.prefixLength}" ];
+          listenPort = cfg.port;
+          inherit (cfg) privateKeyFile;
+          generatePrivateKeyFile = cfg.keys == "node";
+          # Of 1500 bytes, WireGuard takes 80 over IPv6; a tunnelled uplink takes 8 or 20 more.
+          mtu = 1400;
+          peers = lib.optionals byHand (
+            lib.mapAttrsToList (name: peer: {
+              inherit (peer.wireguard) publicKey endpoint;
+              allowedIPs = [ "${peer.wireguard.address}/32" ];
+              persistentKeepalive = keepalive;
+            }) peers
+          );
+        };
+      };
 
     networking.firewall.allowedUDPPorts = [ cfg.port ];
 
