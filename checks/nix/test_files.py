@@ -11,15 +11,22 @@ from fixture import BASE, GENUINE, Fixture, flake_value, nix, with_more
 
 NODE = "nixosConfigurations.prod-alder.config"
 
-ETC = ["consul.json", "nomad.json", "ssh/sshd_config", "sudoers", "unbound/unbound.conf", "systemd/journald.conf"]
+# The files looked at, each with the name it has where a node is Debian's and takes ours beside its own.
+ETC = {
+    "consul.json": "consul.json",
+    "nomad.json": "nomad.json",
+    "ssh/sshd_config": "ssh/sshd_config.d/10-nixos.conf",
+    "sudoers": "sudoers.d/nixos",
+    "unbound/unbound.conf": "unbound/unbound.conf",
+    "systemd/journald.conf": "systemd/journald.conf.d/nixos.conf",
+}
 
 # A file of /etc is either made of a text or of something that is built.
 SOURCES = (
-    "etc: builtins.listToAttrs (map (name: { inherit name; value ="
-    " if (etc.${name}.text or null) != null then { inherit (etc.${name}) text; }"
-    " else { drv = etc.${name}.source.drvPath; }; }) ["
-    + " ".join(f'"{name}"' for name in ETC)
-    + " ])"
+    "etc: builtins.mapAttrs (name: other: let file = etc.${name} or etc.${other}; in"
+    " if (file.text or null) != null then { inherit (file) text; } else { drv = file.source.drvPath; }) {"
+    + " ".join(f'"{name}" = "{other}";' for name, other in ETC.items())
+    + " }"
 )
 
 
@@ -154,7 +161,7 @@ class Units(unittest.TestCase):
             f"{NODE}.systemd",
             "--apply",
             "systemd: { services = builtins.mapAttrs (_: unit: {"
-            " conditions = unit.unitConfig.ConditionPathExists or [ ]; script = unit.preStart or \"\"; })"
+            " conditions = builtins.filter (path: builtins.substring 0 1 path == \"/\") (unit.unitConfig.ConditionPathExists or [ ]); script = unit.preStart or \"\"; })"
             " { inherit (systemd.services) consul nomad wgautomesh wireguard-wg0; };"
             " paths = builtins.mapAttrs (_: unit: unit.pathConfig.PathChanged) { inherit (systemd.paths) consul nomad; };"
             " rules = systemd.tmpfiles.settings.\"10-nixcfg\"; }",

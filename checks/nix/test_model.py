@@ -288,7 +288,7 @@ class Refused(unittest.TestCase):
         self.refused(
             {"node/birch.nix": BASE["node/birch.nix"].replace("192.0.2.12", "192.0.2.11")},
             "the IPv4 address 192.0.2.11 belongs to more than one node",
-            attribute="nixosConfigurations.c-cedar.config.networking.hostName",
+            attribute="nixosConfigurations.c-cedar.config.system.build.toplevel.drvPath",
         )
 
 
