@@ -18,3 +18,4 @@ pub mod operation;
 pub mod process;
 pub mod secret;
 pub mod ssh;
+pub mod store;

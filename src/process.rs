@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Exit, Result};
 
@@ -13,12 +14,19 @@ const TAIL_LINES: usize = 40;
 /// A command to run: program, arguments, what to write to its standard input.
 ///
 /// None of it may hold a secret but `stdin`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     program: OsString,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
-    stdin: Vec<u8>,
+    not_env: Vec<OsString>,
+    stdin: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Command({})", self.display())
+    }
 }
 
 /// What a child left behind.
@@ -41,7 +49,8 @@ impl Command {
             program: program.as_ref().to_owned(),
             args: Vec::new(),
             env: Vec::new(),
-            stdin: Vec::new(),
+            not_env: Vec::new(),
+            stdin: Zeroizing::default(),
         }
     }
 
@@ -65,9 +74,15 @@ impl Command {
         self
     }
 
-    /// What the child reads on its standard input.
+    /// Keeps variables of the tool's own environment from the child.
+    pub fn without_env(mut self, names: &[&str]) -> Self {
+        self.not_env.extend(names.iter().map(OsString::from));
+        self
+    }
+
+    /// What the child reads on its standard input: wiped afterwards, never shown.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = bytes.into();
+        self.stdin = Zeroizing::new(bytes.into());
         self
     }
 
@@ -84,7 +99,11 @@ impl Command {
     /// to `line` as it comes. The child is killed when the future is dropped.
     pub async fn run(&self, mut line: impl FnMut(&str)) -> Result<Finished> {
         tracing::debug!(command = %self.display(), "run");
-        let mut child = tokio::process::Command::new(&self.program)
+        let mut command = tokio::process::Command::new(&self.program);
+        for name in &self.not_env {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(&self.args)
             .envs(self.env.iter().map(|(k, v)| (k, v)))
             .stdin(if self.stdin.is_empty() {
@@ -240,6 +259,12 @@ mod tests {
             .unwrap_err();
         assert!(error.what.contains("exit code 7"), "{error}");
         assert_eq!(error.output.as_deref(), Some("wrong"));
+    }
+
+    #[test]
+    fn what_a_command_reads_is_not_shown() {
+        let command = Command::new("cat").arg("-").stdin("hunter2");
+        assert_eq!(format!("{command:?}"), "Command(cat -)");
     }
 
     #[test]

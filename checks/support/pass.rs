@@ -1,0 +1,210 @@
+//! A password store of its own for a test, with GPG keys of its own.
+//!
+//! GnuPG finds its keys by environment variables, so a test that calls the
+//! library in-process runs in a second process of the same test binary
+//! ([`PassStore::rerun`]).
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// Says, in that second process, that this is it.
+const INSIDE: &str = "NIXCFG_TEST_INSIDE";
+
+/// A store, and the folder with its keys; both are removed at the end.
+pub struct PassStore {
+    dir: tempfile::TempDir,
+}
+
+/// Whether this is the second process.
+pub fn inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// Runs a program to its end and takes any exit code but 0 as a failed test.
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", said(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// All that a program printed.
+pub fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+impl PassStore {
+    /// A store for a key without a passphrase, in no repository.
+    pub fn plain() -> Self {
+        let store = Self::empty();
+        store.key("tester", "");
+        store.pass(&["init", "tester"]);
+        store
+    }
+
+    /// The same in a Git repository.
+    pub fn git() -> Self {
+        let store = Self::plain();
+        store.begin_history(&store.root());
+        store
+    }
+
+    /// A folder for a store that is not initialised.
+    pub fn empty() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("nixcfg-store-")
+            .tempdir_in("/tmp")
+            .unwrap();
+        for folder in ["gnupg", "store", "home"] {
+            std::fs::DirBuilder::new()
+                .create(dir.path().join(folder))
+                .unwrap();
+        }
+        let keys = dir.path().join("gnupg");
+        std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .unwrap();
+        // A passphrase that is not known yet cannot be asked for.
+        std::fs::write(
+            keys.join("gpg-agent.conf"),
+            "pinentry-program /bin/false\nallow-loopback-pinentry\n",
+        )
+        .unwrap();
+        Self { dir }
+    }
+
+    /// Makes `folder` a Git repository with all that is in it.
+    pub fn begin_history(&self, folder: &Path) {
+        for args in [
+            &["init", "-q"][..],
+            &["add", "-A"],
+            &["commit", "-q", "-m", "begin"],
+        ] {
+            run(self.in_env(Command::new("git").arg("-C").arg(folder).args(args)));
+        }
+    }
+
+    /// Makes a key of the operator's.
+    pub fn key(&self, name: &str, passphrase: &str) {
+        run(self.in_env(Command::new("gpg").args([
+            "--batch",
+            "--quiet",
+            "--pinentry-mode",
+            "loopback",
+            "--passphrase",
+            passphrase,
+            "--quick-generate-key",
+            name,
+            "future-default",
+            "default",
+            "never",
+        ])));
+    }
+
+    /// Runs `pass` on the store.
+    pub fn pass(&self, args: &[&str]) -> String {
+        run(self.in_env(Command::new("pass").args(args)))
+    }
+
+    /// Puts an entry into the store.
+    pub fn insert(&self, entry: &str, text: &str) {
+        use std::io::Write;
+        let mut command = Command::new("pass");
+        command
+            .args(["insert", "-m", "-f", entry])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        let mut child = self.in_env(&mut command).spawn().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// The commits of the repository that `folder` is in, newest first.
+    pub fn history(&self, folder: &Path) -> Vec<String> {
+        let log = run(self.in_env(
+            Command::new("git")
+                .arg("-C")
+                .arg(folder)
+                .args(["log", "--format=%s"]),
+        ));
+        log.lines().map(str::to_owned).collect()
+    }
+
+    /// What Git has to say about files that are not as committed.
+    pub fn uncommitted(&self, folder: &Path) -> String {
+        run(self.in_env(
+            Command::new("git")
+                .arg("-C")
+                .arg(folder)
+                .args(["status", "--porcelain"]),
+        ))
+    }
+
+    /// The store's root.
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    /// A folder for other files of the test.
+    pub fn scratch(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Lets a command use this store and these keys, and nothing of the machine's own.
+    pub fn in_env<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .env("PASSWORD_STORE_DIR", self.root())
+            .env("GNUPGHOME", self.dir.path().join("gnupg"))
+            .env("HOME", self.dir.path().join("home"))
+            .envs([
+                ("GIT_AUTHOR_NAME", "tester"),
+                ("GIT_AUTHOR_EMAIL", "tester@example.org"),
+            ])
+            .envs([
+                ("GIT_COMMITTER_NAME", "tester"),
+                ("GIT_COMMITTER_EMAIL", "tester@example.org"),
+            ])
+            .env_remove("GPG_TTY")
+            .env_remove("PASSWORD_STORE_KEY")
+    }
+
+    /// This same test, in a process that uses this store.
+    pub fn rerun(&self, test: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args([test, "--exact", "--nocapture", "--test-threads=1"])
+            .env(INSIDE, "1")
+            .stdin(Stdio::null());
+        self.in_env(&mut command);
+        command
+    }
+
+    /// Runs this same test in a process that uses this store.
+    pub fn inside(&self, test: &str) {
+        let output = self.rerun(test).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        assert!(
+            said(&output).contains("1 passed"),
+            "no test is called {test}: {}",
+            said(&output)
+        );
+    }
+}
+
+impl Drop for PassStore {
+    fn drop(&mut self) {
+        // The agent of these keys alone.
+        let _ = Command::new("gpgconf")
+            .arg("--homedir")
+            .arg(self.dir.path().join("gnupg"))
+            .args(["--kill", "all"])
+            .status();
+    }
+}

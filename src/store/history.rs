@@ -1,0 +1,113 @@
+//! The Git repository that a password store may be in.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::EntryName;
+use crate::error::{Error, Result};
+use crate::process::Command;
+
+/// What would make Git look elsewhere than at the store.
+const GIT_ENVIRONMENT: [&str; 7] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_NAMESPACE",
+    "GIT_INDEX_FILE",
+    "GIT_INDEX_VERSION",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_COMMON_DIR",
+];
+
+/// The repository of a folder of the store.
+#[derive(Debug)]
+pub struct History {
+    git: Command,
+}
+
+impl History {
+    /// The repository that `folder` is in, looked for as `pass` does: from the
+    /// folder up to the store's root.
+    pub async fn find(root: &Path, folder: &Path) -> Result<Option<Self>> {
+        let git = Command::new("git")
+            .without_env(&GIT_ENVIRONMENT)
+            .env("GIT_CEILING_DIRECTORIES", root.join(".."))
+            .env("LC_ALL", "C.UTF-8")
+            .arg("-C")
+            .arg(folder);
+        let ask = git.clone().args(["rev-parse", "--is-inside-work-tree"]);
+        match ask.run(|_| {}).await {
+            Ok(told) if told.success && told.stdout.trim_ascii() == b"true" => {
+                Ok(Some(Self { git }))
+            }
+            Ok(_) => Ok(None),
+            Err(_) if !root.join(".git").exists() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Commits whatever of these entries is not as committed, and nothing else.
+    pub async fn commit(&self, names: &BTreeSet<EntryName>, message: &str) -> Result<()> {
+        let entries: Vec<String> = names
+            .iter()
+            .map(|name| format!(":(literal){name}.gpg"))
+            .collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let status = [
+            "status",
+            "--porcelain",
+            "--no-renames",
+            "--untracked-files=all",
+            "-z",
+            "--",
+        ];
+        let status = self.run(&status, &entries).await?;
+        // Git takes a path that is neither there nor tracked as an error: name those that changed.
+        let changed: Vec<String> = paths(&status)
+            .iter()
+            .map(|path| format!(":(top,literal){path}"))
+            .collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.run(&["add", "--all", "--"], &changed).await?;
+        let signs = self
+            .git
+            .clone()
+            .args(["config", "--bool", "--get", "pass.signcommits"]);
+        let mut commit = vec!["commit", "--quiet", "-m", message];
+        if signs.run(|_| {}).await?.stdout.trim_ascii() == b"true" {
+            commit.push("--gpg-sign");
+        }
+        commit.push("--");
+        self.run(&commit, &changed).await?;
+        Ok(())
+    }
+
+    async fn run(&self, args: &[&str], paths: &[String]) -> Result<Vec<u8>> {
+        let command = self.git.clone().args(args).args(paths);
+        command.output().await.map_err(|e: Error| {
+            e.help("the entries are written; mend the repository and run again, which commits them")
+        })
+    }
+}
+
+/// The paths that `git status --porcelain -z` names, from the repository's root.
+fn paths(status: &[u8]) -> Vec<String> {
+    status
+        .split(|byte| *byte == 0)
+        .filter_map(|record| record.get(3..))
+        .map(|path| String::from_utf8_lossy(path).into_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paths_of_a_status_are_told_from_their_marks() {
+        assert_eq!(paths(b"?? a/b c.gpg\0 M d.gpg\0"), ["a/b c.gpg", "d.gpg"]);
+    }
+}

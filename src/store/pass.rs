@@ -1,0 +1,444 @@
+//! The operator's own `pass`, the program itself.
+//!
+//! Reading goes through `pass show`. Writing goes through `pass insert` into a
+//! small store of its own beside the entry, from which the file is renamed to
+//! its place: an interruption then never leaves half an entry, an entry never
+//! replaces another unasked (`pass insert` does when it has no terminal), and
+//! `pass` commits nothing, so that a run ends with one commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, RenameFlags};
+use tokio::task::JoinSet;
+
+use super::history::History;
+use super::trouble::{self, explain, may_pass};
+use super::{EntryName, Existing, Store, Writer};
+use crate::error::{Context, Error, Exit, Result};
+use crate::process::Command;
+use crate::secret::Secret;
+
+/// How many entries are decrypted at once: GnuPG's agent fails under many more.
+const AT_ONCE: usize = 8;
+/// How often an entry is tried.
+const TRIES: u32 = 4;
+/// How long to wait before the second try; doubled for each further one.
+const PAUSE: Duration = Duration::from_millis(50);
+/// What stages are called, beside the entries they are for.
+const STAGE_PREFIX: &str = ".nixcfg-stage-";
+/// Files that say for whom a folder is encrypted.
+const RECIPIENTS: [&str; 2] = [".gpg-id", ".gpg-id.sig"];
+/// A folder of the operator's password store.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    /// The store's root.
+    root: PathBuf,
+    /// The folder, below the root.
+    folder: EntryName,
+}
+
+impl Pass {
+    /// The folder `folder` of the store that `pass` itself would use.
+    pub fn open(folder: EntryName) -> Result<Self> {
+        let root = match std::env::var_os("PASSWORD_STORE_DIR") {
+            Some(root) if !root.is_empty() => PathBuf::from(root),
+            _ => match std::env::home_dir() {
+                Some(home) => home.join(".password-store"),
+                None => {
+                    return Err(Error::usage("there is no home folder for a password store")
+                        .help("set PASSWORD_STORE_DIR"));
+                }
+            },
+        };
+        Self::at(&root, folder)
+    }
+
+    /// The folder `folder` of the store at `root`.
+    pub fn at(root: &Path, folder: EntryName) -> Result<Self> {
+        let root = root.canonicalize().map_err(|e| {
+            Error::usage(format!("there is no password store at {}: {e}", root.display()))
+                .help("make one with ‘pass init KEY’, clone your team’s, or point PASSWORD_STORE_DIR at it")
+        })?;
+        Ok(Self { root, folder })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.root.join(self.folder.as_str())
+    }
+
+    fn file(&self, name: &EntryName) -> PathBuf {
+        self.path().join(format!("{name}.gpg"))
+    }
+
+    fn pass(&self, store: &Path) -> Command {
+        let command = Command::new("pass")
+            .env("PASSWORD_STORE_DIR", store)
+            .env("LC_ALL", "C.UTF-8");
+        match (
+            std::env::var_os("GPG_TTY"),
+            rustix::termios::ttyname(rustix::stdio::stdin(), Vec::new()),
+        ) {
+            (None, Ok(terminal)) => command.env("GPG_TTY", terminal.to_string_lossy().as_ref()),
+            _ => command,
+        }
+    }
+
+    async fn show_one(&self, name: &EntryName) -> Result<Secret> {
+        let place = self.place(name);
+        let options = std::env::var("PASSWORD_STORE_GPG_OPTS").unwrap_or_default();
+        let command = self
+            .pass(&self.root)
+            .env(
+                "PASSWORD_STORE_GPG_OPTS",
+                format!("{options} --status-fd=2"),
+            )
+            .args(["show", "--", &place]);
+        for tried in 1.. {
+            let error = match command.output().await {
+                Ok(bytes) => return text(bytes, &place),
+                Err(error) => error,
+            };
+            let said = error.output.clone().unwrap_or_default();
+            if !may_pass(&said) {
+                return Err(explain(error, &place));
+            }
+            if tried == TRIES {
+                return Err(
+                    match have_key(&options, &trouble::recipients(&said)).await {
+                        true => trouble::locked(error, &place),
+                        false => explain(error, &place),
+                    },
+                );
+            }
+            tokio::time::sleep(PAUSE * 2_u32.pow(tried - 1)).await;
+        }
+        Err(command.failed("it was not tried"))
+    }
+}
+
+/// Whether GnuPG, called with the operator's options, has one of these keys.
+async fn have_key(options: &str, keys: &[&str]) -> bool {
+    let command = Command::new("gpg").args(options.split_whitespace()).args([
+        "--batch",
+        "--list-secret-keys",
+        "--",
+    ]);
+    for key in keys {
+        if let Ok(finished) = command.clone().arg(key).run(|_| {}).await
+            && finished.success
+        {
+            return true;
+        }
+    }
+    false
+}
+
+/// Takes over what `pass` printed, without a copy that would stay in memory.
+fn text(bytes: Vec<u8>, place: &str) -> Result<Secret> {
+    String::from_utf8(bytes).map(Secret::new).map_err(|e| {
+        drop(zeroize::Zeroizing::new(e.into_bytes()));
+        Error::usage(format!("{place} is not text"))
+    })
+}
+
+impl Store for Pass {
+    type Writer = PassWriter;
+
+    async fn list(&self) -> Result<BTreeSet<EntryName>> {
+        let mut names = BTreeSet::new();
+        walk(&self.path(), "", &mut names)?;
+        Ok(names)
+    }
+
+    async fn show(&self, names: &BTreeSet<EntryName>) -> Result<BTreeMap<EntryName, Secret>> {
+        let mut values = BTreeMap::new();
+        let mut names = names.iter().cloned();
+        // The first one alone: if the key is locked, the operator is asked once.
+        if let Some(first) = names.next() {
+            let value = self.show_one(&first).await?;
+            values.insert(first, value);
+        }
+        let mut tasks = JoinSet::new();
+        loop {
+            while tasks.len() < AT_ONCE
+                && let Some(name) = names.next()
+            {
+                let store = self.clone();
+                tasks.spawn(async move { store.show_one(&name).await.map(|value| (name, value)) });
+            }
+            match tasks.join_next().await {
+                Some(joined) => {
+                    let (name, value) =
+                        joined.context(|| "reading the store was cut short".into())??;
+                    values.insert(name, value);
+                }
+                None => return Ok(values),
+            }
+        }
+    }
+
+    async fn writer(&self) -> Result<PassWriter> {
+        let lock = lock(&self.root)?;
+        let recipients = recipients(&self.root, &self.path())?;
+        let writer = PassWriter {
+            pass: self.clone(),
+            recipients,
+            _lock: lock,
+        };
+        writer.make_folder(&self.path())?;
+        remove_stages(&self.path())?;
+        Ok(writer)
+    }
+
+    fn place(&self, name: &EntryName) -> String {
+        format!("{}/{name}", self.folder)
+    }
+}
+
+/// The right to write to a folder of a password store.
+#[derive(Debug)]
+pub struct PassWriter {
+    pass: Pass,
+    /// The files that say for whom the folder is encrypted.
+    recipients: Vec<PathBuf>,
+    /// The store's root, locked until it is closed.
+    _lock: File,
+}
+
+impl PassWriter {
+    /// Encrypts a value to a file of its own, and gives the folder it is in.
+    async fn stage(&self, value: &Secret, place: &str) -> Result<(tempfile::TempDir, PathBuf)> {
+        let folder = self.pass.path();
+        let stage = tempfile::Builder::new()
+            .prefix(STAGE_PREFIX)
+            .tempdir_in(&folder)
+            .context(|| format!("cannot write to {}", folder.display()))?;
+        for file in &self.recipients {
+            if let Some(name) = file.file_name() {
+                fs::copy(file, stage.path().join(name))
+                    .context(|| format!("cannot read {}", file.display()))?;
+            }
+        }
+        self.pass
+            .pass(stage.path())
+            .args(["insert", "--multiline", "--force", "--", "entry"])
+            .stdin(value.expose())
+            .output()
+            .await
+            .map_err(|e| explain(e, place))?;
+        let file = stage.path().join("entry.gpg");
+        let written = File::open(&file).and_then(|file| {
+            file.sync_all()?;
+            file.metadata()
+        });
+        match written {
+            Ok(data) if data.len() > 0 => Ok((stage, file)),
+            Ok(_) => Err(Error::unexpected(format!("pass wrote nothing for {place}"))),
+            Err(e) => Err(Error::unexpected(format!(
+                "pass did not write {place}: {e}"
+            ))),
+        }
+    }
+
+    /// Makes a folder of the store, open to whom `pass` would open it.
+    fn make_folder(&self, folder: &Path) -> Result<()> {
+        let umask = std::env::var("PASSWORD_STORE_UMASK")
+            .ok()
+            .and_then(|text| u32::from_str_radix(&text, 8).ok())
+            .unwrap_or(0o077);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o777 & !umask)
+            .create(folder)
+            .context(|| format!("cannot make {}", folder.display()))
+    }
+}
+
+impl Writer for PassWriter {
+    async fn insert(&mut self, name: &EntryName, value: &Secret, existing: Existing) -> Result<()> {
+        let place = self.pass.place(name);
+        let target = self.pass.file(name);
+        let exists = || {
+            Error::unexpected(format!("{place} exists already, and is not replaced"))
+                .help("did someone make it at the same time? run again to go on from what is there")
+        };
+        if existing == Existing::Keep && fs::symlink_metadata(&target).is_ok() {
+            return Err(exists());
+        }
+        let (stage, staged) = self.stage(value, &place).await?;
+        let folder = target.parent().unwrap_or(&self.pass.root).to_path_buf();
+        self.make_folder(&folder)?;
+        let flags = match existing {
+            Existing::Keep => RenameFlags::NOREPLACE,
+            Existing::Replace => RenameFlags::empty(),
+        };
+        match rustix::fs::renameat_with(rustix::fs::CWD, &staged, rustix::fs::CWD, &target, flags) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::EXIST) => return Err(exists()),
+            Err(e) => {
+                return Err(Error::unexpected(format!(
+                    "cannot write {}: {e}",
+                    target.display()
+                )));
+            }
+        }
+        sync(&folder)?;
+        stage
+            .close()
+            .context(|| "cannot remove what was staged".into())
+    }
+
+    async fn remove(&mut self, name: &EntryName) -> Result<()> {
+        let file = self.pass.file(name);
+        match fs::remove_file(&file) {
+            Ok(()) => sync(file.parent().unwrap_or(&self.pass.root)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Error::unexpected(format!(
+                "cannot remove {}: {e}",
+                file.display()
+            ))),
+        }
+    }
+
+    async fn finish(self, names: &BTreeSet<EntryName>, message: &str) -> Result<()> {
+        match History::find(&self.pass.root, &self.pass.path()).await? {
+            Some(history) => history.commit(names, message).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Locks the store against other processes of this tool. The kernel lifts the
+/// lock when the process ends, however it ends.
+fn lock(root: &Path) -> Result<File> {
+    let file = File::open(root).context(|| format!("cannot open {}", root.display()))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(
+            Exit::Unexpected,
+            format!(
+                "another nixcfg writes to the store {} at this moment",
+                root.display()
+            ),
+        )
+        .help("nothing was changed; run again when it is done")),
+        Err(e) => Err(Error::unexpected(format!(
+            "cannot lock {}: {e}",
+            root.display()
+        ))),
+    }
+}
+
+/// The files that say for whom `folder` is encrypted: the nearest ones, as `pass` looks for them.
+fn recipients(root: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
+    let nearest = folder
+        .ancestors()
+        .take_while(|folder| folder.starts_with(root))
+        .find(|folder| folder.join(RECIPIENTS[0]).is_file());
+    match nearest {
+        Some(nearest) => Ok(RECIPIENTS
+            .iter()
+            .map(|name| nearest.join(name))
+            .filter(|file| file.is_file())
+            .collect()),
+        None => Err(Error::usage(format!(
+            "the password store {} is not initialised",
+            root.display()
+        ))
+        .help("make it one with ‘pass init KEY’, or point PASSWORD_STORE_DIR at your team’s")),
+    }
+}
+
+/// Removes what an interrupted run left: encrypted files that no one waits for.
+fn remove_stages(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).context(|| format!("cannot read {}", folder.display()))? {
+        let entry = entry.context(|| format!("cannot read {}", folder.display()))?;
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(STAGE_PREFIX)
+        {
+            fs::remove_dir_all(entry.path())
+                .context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes what happened in a folder durable.
+fn sync(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .context(|| format!("cannot write {}", folder.display()))
+}
+
+fn walk(folder: &Path, prefix: &str, names: &mut BTreeSet<EntryName>) -> Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => {
+            return Err(Error::unexpected(format!(
+                "cannot read {}: {e}",
+                folder.display()
+            )));
+        }
+    };
+    for entry in entries {
+        let entry = entry.context(|| format!("cannot read {}", folder.display()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
+        let path = entry.path();
+        if path.is_dir() {
+            walk(&path, &format!("{prefix}{name}/"), names)?;
+        } else if let Some(name) = name.strip_suffix(".gpg")
+            && let Ok(name) = format!("{prefix}{name}").parse()
+        {
+            names.insert(name);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_recipients_count_and_none_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("a/b");
+        fs::create_dir_all(&folder).unwrap();
+        assert!(
+            recipients(dir.path(), &folder)
+                .unwrap_err()
+                .what
+                .contains("not initialised")
+        );
+        fs::write(dir.path().join(".gpg-id"), "outer").unwrap();
+        fs::write(dir.path().join("a/.gpg-id"), "inner").unwrap();
+        assert_eq!(
+            recipients(dir.path(), &folder).unwrap(),
+            [dir.path().join("a/.gpg-id")]
+        );
+    }
+
+    #[test]
+    fn a_second_lock_fails_at_once_and_the_first_one_ends_with_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = lock(dir.path()).unwrap();
+        assert!(
+            lock(dir.path())
+                .unwrap_err()
+                .what
+                .contains("another nixcfg")
+        );
+        drop(first);
+        assert!(lock(dir.path()).is_ok());
+    }
+}
