@@ -3,8 +3,10 @@
 
 # Prints one line a node: name, IPv4, IPv6 (- for none), administrators separated by commas.
 cluster_nodes() {
-    lab_nix "" eval --json "$REPOSITORY#clusters.$1" |
-        jq -er '.nodes | to_entries[] | [.key, .value.address.ipv4 // "-", .value.address.ipv6 // "-",
+    local evaluated log=$STATE/evaluation.log
+    # Nix says at length that nixpkgs is not the pinned one: that is of interest only when it fails.
+    evaluated=$(lab_nix "" eval --json "$REPOSITORY#clusters.$1" 2>"$log") || { cat "$log" >&2; return 1; }
+    jq -er <<<"$evaluated" '.nodes | to_entries[] | [.key, .value.address.ipv4 // "-", .value.address.ipv6 // "-",
                 ((.value.admins // []) | if . == [] then "-" else join(",") end)] | join(" ")'
 }
 
@@ -104,12 +106,11 @@ down_locked() {
         cgroup_remove "$node"
     done
     hub_down
-    rm -f "$RUN/$LAB.lab"
 }
 
 cmd_wipe() {
     cmd_down
-    rm -rf "$STATE"
+    rm -rf "$STATE" "$RUN/$LAB.lab"
 }
 
 cmd_reset() {

@@ -60,22 +60,23 @@ init_is_new() {
     [ -n "$init" ] && [ "$init" != "$2" ]
 }
 
-# Takes every free block, root's too, without writing them one by one.
+# Takes every free block, root's too, without writing them one by one; again until nothing more can be written, because what was
+# deleted before comes free a little later.
 fault_fill_disk() {
     # shellcheck disable=SC2016 # expanded in the node
     node_enter "$1" sh -euc '
-        size=$(($(df --output=avail -B1 / | tail -n 1)))
+        mkdir -p /var/lab-full
         n=0
-        while [ "$size" -ge 4096 ] && [ "$n" -lt 200 ]; do
-            n=$((n + 1))
-            mkdir -p /var/lab-full
-            if ! fallocate -l "$size" "/var/lab-full/$n" 2>/dev/null; then
-                rm -f "/var/lab-full/$n"
+        while head -c 4096 /dev/zero 2>/dev/null >"/var/lab-full/probe.$n"; do
+            size=$(($(df --output=avail -B1 / | tail -n 1)))
+            while [ "$size" -ge 4096 ]; do
+                fallocate -l "$size" "/var/lab-full/$n.$size" 2>/dev/null || rm -f "/var/lab-full/$n.$size"
                 size=$((size / 2))
-            fi
-        done
-        sync
-        if head -c 4096 /dev/zero >/var/lab-full/last 2>/dev/null; then echo "the disk is not full" >&2; exit 1; fi'
+            done
+            sync
+            n=$((n + 1))
+            [ "$n" -lt 100 ] || { echo "the disk does not fill up" >&2; exit 1; }
+        done'
 }
 fault_free_disk() { node_enter "$1" sh -euc 'rm -rf /var/lab-full; sync'; }
 

@@ -41,7 +41,7 @@ host_packages() {
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
 }
 
-root_hash() { (cd "$HERE" && sha256sum root.sh node/* bare/nixos-version bare/bin/* | sha256sum | cut -c1-16); }
+root_hash() { (cd "$HERE" && find root.sh node bare -type f -exec sha256sum {} + | sort -k2 | sha256sum | cut -c1-16); }
 root_dir() { echo "$CACHE/root-$(root_hash)"; }
 
 # Roots of earlier recipes, where no disk is laid over them any more.

@@ -7,7 +7,7 @@ node_index() { cat "$STATE/nodes/$1/index"; }
 node_address() { echo "10.77.$(lab_number).$((10 + $(node_index "$1")))"; }
 node_mac() { printf '02:4e:43:%02x:00:%02x' "$(lab_number)" "$(node_index "$1")"; }
 
-# This lab's number on this machine, from the first command until the machine restarts.
+# This lab's number on this machine, until it is wiped or the machine restarts: its ssh_config never leads into another lab.
 lab_number() { cut -d' ' -f1 "$RUN/$LAB.lab"; }
 claim_number() { with_lock numbers claim_number_locked; }
 claim_number_locked() {

@@ -18,8 +18,8 @@ install_packages() {
     printf '#!/bin/sh\nexit 101\n' >"$dir/usr/sbin/policy-rc.d" # no service starts in the chroot
     chmod +x "$dir/usr/sbin/policy-rc.d"
     in_root apt-get install -y --no-install-recommends \
-        systemd systemd-sysv dbus libpam-systemd openssh-server sudo nix-bin nix-setup-systemd \
-        iproute2 iputils-ping procps ca-certificates curl openssl
+        systemd systemd-sysv dbus libpam-systemd libnss-myhostname openssh-server sudo nix-bin nix-setup-systemd \
+        iproute2 iputils-ping nftables procps ca-certificates curl openssl
     rm "$dir/usr/sbin/policy-rc.d" "$dir/etc/apt/apt.conf.d/90lab-proxy" "$dir/etc/resolv.conf"
     in_root apt-get clean
     rm -rf "$dir"/var/lib/apt/lists/* "$dir"/usr/share/{doc,man,locale}
@@ -50,13 +50,6 @@ CONF
 path=/run/wrappers/bin:/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 
 configure_nix() {
-    cat >"$dir/etc/nix/nix.conf" <<'CONF'
-experimental-features = nix-command flakes
-trusted-users = root
-sandbox = false
-substituters =
-flake-registry =
-CONF
     # Debian keeps the daemon to members of a group; NixOS and this lab let everybody ask it, trusting root alone.
     sed 's|^d  */nix/var/nix/daemon-socket .*|d /nix/var/nix/daemon-socket 0755 root root|' \
         "$dir/usr/lib/tmpfiles.d/nix-daemon.conf" >"$dir/etc/tmpfiles.d/nix-daemon.conf"
@@ -69,19 +62,20 @@ CONF
 install_bare_system() {
     local top
     cp -r "$here/bare" "$dir/tmp/nixos-system-bare"
+    printf '%s-linux' "$(uname -m)" >"$dir/tmp/nixos-system-bare/system"
     top=$(in_root nix-store --add /tmp/nixos-system-bare)
     rm -r "$dir/tmp/nixos-system-bare"
     in_root nix-env -p /nix/var/nix/profiles/system --set "$top"
-    ln -s "$top" "$dir/boot/default"
+    echo "$top" >"$dir/boot/default"
     ln -sfn /run/current-system "$dir/nix/var/nix/gcroots/current-system"
     ln -sfn /run/booted-system "$dir/nix/var/nix/gcroots/booted-system"
+    cp -r "$here/bare/etc/." "$dir/etc/"
     : >"$dir/etc/NIXOS"
 }
 
 configure_boot() {
-    install -Dm755 "$here/node/lab-boot" "$dir/usr/local/lib/lab-boot"
-    install -Dm644 "$here/node/lab-boot.service" "$dir/etc/systemd/system/lab-boot.service"
-    in_root systemctl -q enable lab-boot.service
+    install -m644 "$here/node/standin-boot.service" "$dir/etc/systemd/system/"
+    in_root systemctl -q enable standin-boot.service
     mkdir -p "$dir/var/log/journal" # kept over restarts, as on NixOS
     mkdir -p "$dir/etc/systemd/journald.conf.d"
     printf '[Journal]\nSystemMaxUse=50M\n' >"$dir/etc/systemd/journald.conf.d/lab.conf"

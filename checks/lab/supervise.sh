@@ -41,7 +41,6 @@ boot() {
 install_node() {
     local node=$1 dir=$2 root=$3 user password
     echo "$node" >"$root/etc/hostname"
-    printf '127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n' "$node" >"$root/etc/hosts"
     tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
     install -m 600 "$dir/ssh_host_ed25519_key" "$root/etc/ssh/"
     install -m 644 "$dir/ssh_host_ed25519_key.pub" "$root/etc/ssh/"
