@@ -170,14 +170,6 @@ node_memory() {
 cmd_env() {
     local claimed
     claimed=$([ ! -e "$RUN/$LAB.lab" ] || lab_number)
-    cat <<ENV
-LAB=$LAB
-NIXCFG_LAB_DIR=$CACHE
-LAB_NUMBER=${claimed:-}
-LAB_SSH_CONFIG=$STATE/ssh_config
-LAB_KNOWN_HOSTS=$STATE/known_hosts
-LAB_KEY=$KEY
-LAB_STATE=$STATE
-LAB_NIXPKGS=$NIXPKGS_DIR
-ENV
+    printf '%s=%q\n' LAB "$LAB" NIXCFG_LAB_DIR "$CACHE" LAB_NUMBER "$claimed" LAB_STATE "$STATE" LAB_SSH_CONFIG "$STATE/ssh_config" \
+        LAB_KNOWN_HOSTS "$STATE/known_hosts" LAB_KEY "$KEY" LAB_NIXPKGS "$NIXPKGS_DIR"
 }

@@ -41,6 +41,12 @@ host_packages() {
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
 }
 
+# Each node takes some six of root's inotify instances, and the usual limit of 128 is all of this machine's.
+raise_limits() {
+    local limit=/proc/sys/fs/inotify/max_user_instances
+    [ "$(cat "$limit")" -ge 1024 ] || echo 1024 >"$limit" || die "cannot raise $limit, which ends at some 20 nodes"
+}
+
 root_hash() { (cd "$HERE" && find root.sh node bare -type f -exec sha256sum {} + | sort -k2 | sha256sum | cut -c1-16); }
 root_dir() { echo "$CACHE/root-$(root_hash)"; }
 
@@ -88,6 +94,7 @@ cmd_setup() {
 setup_locked() {
     mkdir -p "$CACHE"
     host_packages
+    raise_limits
     make_key
     build_root
 }
