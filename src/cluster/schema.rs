@@ -3,6 +3,7 @@
 //! that the schema can grow.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,6 +27,12 @@ pub struct Cluster {
     /// The administrators of at least one node, by user name.
     #[serde(default)]
     pub admins: BTreeMap<Name, Admin>,
+    /// The certificates of Consul and Nomad.
+    pub pki: Pki,
+    /// Consul.
+    pub consul: Consul,
+    /// Nomad.
+    pub nomad: Nomad,
 }
 
 /// A machine of the cluster.
@@ -46,6 +53,81 @@ pub struct Node {
     pub admins: Vec<Name>,
     /// Its attribute in `nixosConfigurations`.
     pub configuration: String,
+    /// How other nodes reach it.
+    #[serde(default)]
+    pub address: Address,
+    /// The overlay, where there is one.
+    #[serde(default)]
+    pub wireguard: Overlay,
+}
+
+/// The addresses of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct Address {
+    /// Its IPv4 address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Its IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+/// A node in the overlay.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct Overlay {
+    /// Its address there.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
+}
+
+/// The certificates of Consul and Nomad.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pki {
+    /// Whether each node has certificates of its own.
+    pub per_node: bool,
+    /// Consul's.
+    pub consul: PkiFiles,
+    /// Nomad's.
+    pub nomad: PkiFiles,
+}
+
+/// Where a program's certificates are on the nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PkiFiles {
+    /// The folder.
+    pub directory: String,
+    /// The owner of the files in it.
+    pub owner: String,
+    /// Their group.
+    pub group: String,
+    /// The systemd unit that uses them.
+    pub unit: String,
+}
+
+/// Consul on the nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Consul {
+    /// Whether the nodes run it.
+    pub enable: bool,
+    /// Its datacenter.
+    pub datacenter: String,
+    /// The domain of the names in its certificates.
+    pub domain: String,
+    /// The port of its API on every node, by TLS.
+    pub https_port: u16,
+}
+
+/// Nomad on the nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Nomad {
+    /// Whether the nodes run it.
+    pub enable: bool,
+    /// Its region.
+    pub region: String,
+    /// The port of its API on every node, by TLS.
+    pub http_port: u16,
 }
 
 /// What a node is to Consul and Nomad.
@@ -106,10 +188,14 @@ pub(crate) mod tests {
 
     pub(crate) fn example() -> Cluster {
         let node = |site: &str, role: &str, tags: &[&str]| json!({"site": site, "system": "x86_64-linux", "role": role, "tags": tags, "admins": ["alice"], "configuration": "prod-x", "address": {"ipv4": null}});
+        let files = |app: &str, owner: &str| json!({"directory": format!("/var/lib/{app}/pki"), "owner": owner, "group": owner, "unit": format!("{app}.service")});
         Cluster::parse(&json!({
             "schema": 1, "name": "prod", "domain": "prod.example.org", "secretsPrefix": "example", "new": {"field": 1},
             "nodes": {"alder": node("lyon", "server", &["ssd"]), "birch": node("lyon", "client", &[]), "cedar": node("brest", "server", &["ssd"])},
             "admins": {"alice": {"keys": []}},
+            "pki": {"perNode": false, "consul": files("consul", "consul"), "nomad": files("nomad", "root")},
+            "consul": {"enable": true, "datacenter": "prod", "domain": "consul", "httpsPort": 8501},
+            "nomad": {"enable": true, "region": "prod", "httpPort": 4646},
         }))
         .unwrap()
     }
