@@ -18,7 +18,7 @@ let
       buildCommand = ''
         mkdir -p $out/bin
         for program in $programNames; do
-          sed "s/@program@/$program/; s/@package@/$pname/" ${./machine-program.sh} >"$out/bin/$program"
+          sed "s/@program@/$program/g; s/@package@/$pname/g" ${./machine-program.sh} >"$out/bin/$program"
           chmod 555 "$out/bin/$program"
         done
       '';

@@ -42,10 +42,9 @@ rec {
       mergedValue =
         if isDefined then
           value
-        else if type.emptyValue ? value then
-          type.emptyValue.value
         else
           throw "The option `${showOption loc}' was accessed but has no value defined: it is used but not defined. Try setting the option.";
+      valueOrEmpty = optionalValue.value or type.emptyValue.value or mergedValue;
       optionalValue = if isDefined then { value = mergedValue; } else { };
     };
 

@@ -198,7 +198,7 @@ let
         ) root.unmatched
       );
       whole =
-        if freeformType == null then root.config else lib.recursiveUpdate free.mergedValue root.config;
+        if freeformType == null then root.config else lib.recursiveUpdate free.valueOrEmpty root.config;
       checked =
         if whole._module.check && freeformType == null && root.unmatched != [ ] then
           throw (unmatchedMessage (lib.head root.unmatched))

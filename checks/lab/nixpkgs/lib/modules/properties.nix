@@ -40,7 +40,7 @@ rec {
   mkAliasAndWrapDefsWithPriority =
     wrap: option:
     mkIf (lib.isOption option && option.isDefined) (
-      mkOverride (option.highestPrio or 100) (wrap (mkMerge option.definitions))
+      wrap (mkMerge (map (mkOverride option.highestPrio) option.definitions))
     );
   mkDerivedConfig = option: f: mkIf option.isDefined (mkOverride option.highestPrio (f option.value));
 

@@ -15,7 +15,7 @@ rec {
     {
       modules,
       specialArgs ? { },
-      shorthandOnlyDefinesConfig ? false,
+      shorthandOnlyDefinesConfig ? null,
       description ? null,
       class ? null,
     }@made:
@@ -24,7 +24,7 @@ rec {
       # `options` included.
       asModule =
         { file, value, ... }:
-        if lib.isAttrs value && shorthandOnlyDefinesConfig then
+        if lib.isAttrs value && shorthandOnlyDefinesConfig == true then
           {
             _file = file;
             config = value;
@@ -96,7 +96,11 @@ rec {
               modules = a.modules ++ b.modules;
               specialArgs = a.specialArgs // b.specialArgs;
               shorthandOnlyDefinesConfig =
-                if a.shorthandOnlyDefinesConfig == b.shorthandOnlyDefinesConfig then
+                if a.shorthandOnlyDefinesConfig == null then
+                  b.shorthandOnlyDefinesConfig
+                else if b.shorthandOnlyDefinesConfig == null then
+                  a.shorthandOnlyDefinesConfig
+                else if a.shorthandOnlyDefinesConfig == b.shorthandOnlyDefinesConfig then
                   a.shorthandOnlyDefinesConfig
                 else
                   throw "A submodule option is declared multiple times with conflicting shorthandOnlyDefinesConfig values";

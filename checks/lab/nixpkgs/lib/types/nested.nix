@@ -50,7 +50,7 @@ rec {
     in
     list
     // {
-      description = "non-empty ${(listOf element).description}";
+      description = "non-empty (${list.description})";
       emptyValue = { };
       substSubModules = modules: nonEmptyListOf (element.substSubModules modules);
     };
@@ -80,7 +80,7 @@ rec {
         in
         if lazy then
           # Which names exist must not depend on the values: one that turns out empty throws when asked for.
-          lib.mapAttrs (_: one: one.optionalValue.value or element.emptyValue.value or one.mergedValue) merged
+          lib.mapAttrs (_: one: one.valueOrEmpty) merged
         else
           lib.mapAttrs (_: one: one.mergedValue) (lib.filterAttrs (_: one: one.isDefined) merged);
       emptyValue.value = { };
