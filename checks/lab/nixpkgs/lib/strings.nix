@@ -238,13 +238,7 @@ rec {
     isStringLike value
     && lib.hasPrefix builtins.storeDir (toString value)
     && dirOf (toString value) == builtins.storeDir;
-  floatToString =
-    value:
-    let
-      text = toString value;
-      short = match "([0-9]+\\.[0-9]*[1-9]|[0-9]+)\\.?0*" text;
-    in
-    if short == null then text else lib.head short;
+  floatToString = toString;
   toInt =
     text:
     let

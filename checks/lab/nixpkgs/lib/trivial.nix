@@ -61,6 +61,14 @@ rec {
   mapNullable = f: value: if value == null then null else f value;
   defaultTo = fallback: value: if value == null then fallback else value;
 
+  toBaseDigits =
+    base: number:
+    if number < base then [ number ] else toBaseDigits base (number / base) ++ [ (mod number base) ];
+  toHexString =
+    number:
+    lib.concatMapStrings (digit: lib.substring digit 1 "0123456789ABCDEF") (toBaseDigits 16 number);
+  fromHexString = text: (builtins.fromTOML "n=0x${text}").n;
+
   importJSON = path: builtins.fromJSON (builtins.readFile path);
   importTOML = path: builtins.fromTOML (builtins.readFile path);
 
