@@ -1,4 +1,5 @@
 # The operations of the tool that are flake apps: name → what it does, in one line.
 {
   deploy-nixos = "Build and activate the NixOS configuration of a cluster's nodes";
+  passwd = "Set an administrator's password in the password store, as a hash";
 }

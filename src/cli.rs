@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::deploy;
 use crate::error::Result;
 use crate::event::Reporter;
+use crate::password;
 use crate::secret::Secret;
 
 /// Runs a NixOS cluster.
@@ -34,6 +35,8 @@ Exit codes:
 enum Operation {
     /// Bring nodes to the NixOS configuration of the flake
     DeployNixos(deploy::Args),
+    /// Set an administrator's password in the password store, as a hash
+    Passwd(password::Args),
 }
 
 impl Cli {
@@ -41,6 +44,7 @@ impl Cli {
     pub fn reporter(&self) -> Reporter {
         Reporter::new(match &self.operation {
             Operation::DeployNixos(args) => args.json(),
+            Operation::Passwd(args) => args.json(),
         })
     }
 
@@ -48,6 +52,7 @@ impl Cli {
     pub async fn run(self, reporter: Reporter, password: Option<Secret>) -> Result<()> {
         match self.operation {
             Operation::DeployNixos(args) => deploy::run(&args, reporter, password).await,
+            Operation::Passwd(args) => password::run(&args, reporter).await,
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod install;
 pub mod nix;
 pub mod node;
 pub mod operation;
+pub mod password;
 pub mod process;
 pub mod secret;
 pub mod ssh;

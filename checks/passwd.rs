@@ -1,0 +1,284 @@
+//! `passwd` with the real `pass`, and its hashes against the system's own crypt(3).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
+
+#[allow(dead_code)]
+#[path = "support/pass.rs"]
+mod pass;
+mod support;
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use base64ct::{Base64, Encoding};
+use nixcfg::password::hash::{Hash, New, Password};
+use nixcfg::secret::Secret;
+use pass::PassStore;
+use proptest::prelude::*;
+use support::{Ran, Repo, Tool, root};
+
+const STRONG: &str = "looking-glass house of cards";
+
+/// `nixcfg passwd prod …` with a line on standard input.
+fn passwd(repo: &Repo, store: &PassStore, args: &[&str], input: &str) -> Ran {
+    let mut command = Tool::new(repo, "passwd")
+        .args(args)
+        .password(None)
+        .into_command();
+    store.in_env(&mut command);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A run that refuses its arguments reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap().into()
+}
+
+fn entry(store: &PassStore) -> String {
+    store.pass(&["show", "example/cluster/prod/passwd/alice"])
+}
+
+#[test]
+fn only_a_hash_is_kept_and_it_is_listed_without_being_shown() {
+    let (repo, store) = (Repo::new(), PassStore::git());
+    let ran = passwd(&repo, &store, &["alice", "--stdin"], &format!("{STRONG}\n"))
+        .exits(0)
+        .shows("sha512crypt");
+    let kept = entry(&store);
+    let (hash, rest) = kept.split_once('\n').unwrap();
+    assert!(
+        rest.starts_with("set: 20") && rest.lines().count() == 1,
+        "{rest}"
+    );
+    let hash: Hash = hash.parse().unwrap();
+    let password = Password::new(Secret::new(STRONG.into())).unwrap();
+    assert_eq!(hash.fits(&password), Some(true));
+    let listed = passwd(&repo, &store, &["--list"], "")
+        .exits(0)
+        .shows("alice")
+        .shows("sha512crypt since 20");
+    for text in [&ran.out, &ran.err, &listed.out, &listed.err, &kept] {
+        assert!(!text.contains(STRONG));
+    }
+    for text in [&ran.out, &ran.err, &listed.out, &listed.err] {
+        assert!(!text.contains("$6$"), "{text}");
+    }
+    assert_eq!(
+        store.history(&store.root())[0],
+        "Set the password of alice on prod"
+    );
+    assert_eq!(store.uncommitted(&store.root()), "");
+}
+
+#[test]
+fn a_password_is_replaced_by_another_scheme_and_removed() {
+    let (repo, store) = (Repo::new(), PassStore::plain());
+    passwd(&repo, &store, &["alice", "--stdin"], STRONG).exits(0);
+    passwd(
+        &repo,
+        &store,
+        &["alice", "--stdin", "--scheme", "yescrypt"],
+        STRONG,
+    )
+    .exits(0);
+    assert!(entry(&store).starts_with("$y$j9T$"));
+    passwd(&repo, &store, &["alice", "--remove"], "").exits(0);
+    passwd(&repo, &store, &["--list"], "")
+        .exits(0)
+        .shows("alice        no password");
+    passwd(&repo, &store, &["alice", "--remove"], "")
+        .exits(2)
+        .tells("has no password in the store");
+}
+
+#[test]
+fn what_an_operator_may_get_wrong_changes_nothing_and_ends_with_2() {
+    let (repo, store) = (Repo::new(), PassStore::plain());
+    passwd(&repo, &store, &["alice", "--stdin"], STRONG).exits(0);
+    let before = entry(&store);
+    passwd(&repo, &store, &["alcie", "--stdin"], STRONG)
+        .exits(2)
+        .tells("no administrator")
+        .tells("did you mean ‘alice’?");
+    for input in ["", "\n"] {
+        passwd(&repo, &store, &["alice", "--stdin"], input)
+            .exits(2)
+            .tells("the password is empty");
+    }
+    passwd(&repo, &store, &["alice", "--stdin"], "a\nb\n")
+        .exits(2)
+        .tells("control character");
+    passwd(&repo, &store, &["alice", "--stdin"], &"x".repeat(300))
+        .exits(2)
+        .tells("300 bytes");
+    let weak = passwd(&repo, &store, &["alice", "--stdin"], "wonderland")
+        .exits(2)
+        .tells("too weak")
+        .tells("--force");
+    assert!(!weak.err.contains("wonderland"));
+    for name in ["al:ice", "al\nice", "-alice", "../alice", ""] {
+        passwd(&repo, &store, &["--stdin", "--", name], STRONG).exits(2);
+    }
+    passwd(
+        &repo,
+        &store,
+        &["alice", "--stdin", "--scheme", "md5"],
+        STRONG,
+    )
+    .exits(2);
+    passwd(&repo, &store, &["alice", "--remove", "--stdin"], STRONG).exits(2);
+    passwd(&repo, &store, &[], STRONG).exits(2);
+    passwd(&repo, &store, &["alice"], STRONG).exits(2);
+    assert_eq!(entry(&store), before);
+    passwd(
+        &repo,
+        &store,
+        &["alice", "--stdin", "--force"],
+        "wonderland",
+    )
+    .exits(0);
+    assert_ne!(entry(&store), before);
+}
+
+#[test]
+fn a_hash_of_a_refused_scheme_in_the_store_is_told_without_showing_it() {
+    let (repo, store) = (Repo::new(), PassStore::plain());
+    store.insert(
+        "example/cluster/prod/passwd/alice",
+        "$5$saltsalt$digestdigest",
+    );
+    let listed = passwd(&repo, &store, &["--list"], "")
+        .exits(0)
+        .shows("‘$5$’, which NixOS refuses");
+    assert!(!listed.out.contains("digestdigest"));
+}
+
+/// Types each line after the prompt for it, on a terminal; what the terminal showed, and the exit code.
+fn typed(repo: &Repo, store: &PassStore, lines: &[&str]) -> (String, i32) {
+    let tool = Tool::new(repo, "passwd")
+        .arg("alice")
+        .password(None)
+        .into_command();
+    let words: Vec<_> = std::iter::once(tool.get_program())
+        .chain(tool.get_args())
+        .collect();
+    let quoted: Vec<String> = words
+        .iter()
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let mut command = Command::new("script");
+    command.args(["-qefc", &quoted.join(" "), "/dev/null"]);
+    command.current_dir(repo.path());
+    for (name, value) in tool.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    store.in_env(&mut command);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut shown, mut byte, mut lines) = (Vec::new(), [0], lines.iter());
+    while stdout.read(&mut byte).unwrap() == 1 {
+        shown.push(byte[0]);
+        if (shown.ends_with(b"prod: ") || shown.ends_with(b"again: "))
+            && let Some(line) = lines.next()
+        {
+            stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+        }
+    }
+    let code = child.wait().unwrap().code().unwrap();
+    (String::from_utf8_lossy(&shown).into_owned(), code)
+}
+
+#[test]
+fn a_terminal_asks_twice_and_shows_nothing_of_what_is_typed() {
+    let (repo, store) = (Repo::new(), PassStore::plain());
+    let (shown, code) = typed(&repo, &store, &[STRONG, "something else"]);
+    assert_eq!(code, 2, "{shown}");
+    assert!(
+        shown.contains("not the same") && !shown.contains(STRONG),
+        "{shown}"
+    );
+    let (shown, code) = typed(&repo, &store, &[STRONG, STRONG]);
+    assert_eq!(code, 0, "{shown}");
+    assert!(!shown.contains(STRONG), "{shown}");
+    assert!(entry(&store).starts_with("$6$"));
+}
+
+/// What crypt(3) says of passwords and their hashes.
+fn agree(pairs: &[(&str, Hash)]) {
+    let lines: String = pairs
+        .iter()
+        .map(|(password, hash)| {
+            let word = |text: &str| Base64::encode_string(text.as_bytes());
+            format!("{} {}\n", word(password), word(hash.expose()))
+        })
+        .collect();
+    let mut child = Command::new(root().join("checks/hashes.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(lines.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        pairs.len().to_string(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn hashes(text: &str, rounds: u32) -> Vec<(&str, Hash)> {
+    let password = Password::new(Secret::new(text.to_owned())).unwrap();
+    let hashes = [
+        Hash::sha512crypt(&password, rounds).unwrap(),
+        Hash::new(&password, New::Yescrypt).unwrap(),
+    ];
+    for hash in &hashes {
+        assert_eq!(hash.fits(&password), Some(true));
+    }
+    hashes.map(|hash| (text, hash)).into()
+}
+
+#[test]
+fn libxcrypt_python_and_mkpasswd_agree_with_long_and_foreign_passwords() {
+    let password = Password::new(Secret::new(STRONG.into())).unwrap();
+    let mut pairs = vec![(STRONG, Hash::new(&password, New::Sha512crypt).unwrap())];
+    let long = "0123456789".repeat(20);
+    let longest = "ä".repeat(127);
+    for text in [
+        "a",
+        " leading and trailing ",
+        "żółć 密码 🐇",
+        "$6$x:y\\'\"`",
+        &long,
+        &longest,
+    ] {
+        pairs.extend(hashes(text, 5_000));
+    }
+    agree(&pairs);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn libxcrypt_python_and_mkpasswd_agree_with_every_hash(text in "\\PC{1,60}", rounds in 1_000_u32..9_000) {
+        agree(&hashes(&text, rounds));
+    }
+}

@@ -1,0 +1,61 @@
+//! Where passwords come from: the terminal, without echo, or a pipe.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+
+use super::hash::Password;
+use crate::error::{Context, Error, Result};
+use crate::event::Reporter;
+
+/// Room for the longest password and a line break; more is refused anyway.
+const MOST: u64 = 64 * 1024;
+
+/// Reads one line from standard input, which must not be a terminal: that would show it.
+pub fn from_standard_input() -> Result<Password> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return Err(
+            Error::usage("standard input is a terminal, which would show the password")
+                .help("leave --stdin out to be asked without echo"),
+        );
+    }
+    let mut text = String::new();
+    stdin
+        .lock()
+        .take(MOST)
+        .read_to_string(&mut text)
+        .map_err(|e| Error::usage(format!("cannot read the password from standard input: {e}")))?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    super::password(text)
+}
+
+/// Asks twice on the terminal, and gives the password if both times it is the same.
+pub async fn twice(reporter: &Reporter, what: String) -> Result<Password> {
+    let first = once(reporter, format!("{what}: ")).await?;
+    let again = once(reporter, format!("{what}, again: ")).await?;
+    match first == again {
+        true => Ok(first),
+        false => Err(Error::usage(
+            "the two passwords are not the same; nothing was changed",
+        )),
+    }
+}
+
+/// Asks once on the terminal.
+pub async fn once(reporter: &Reporter, prompt: String) -> Result<Password> {
+    if File::open("/dev/tty").is_err() {
+        return Err(Error::usage("there is no terminal to ask for the password")
+            .help("give it on standard input, with --stdin"));
+    }
+    let reporter = reporter.clone();
+    let ask = move || reporter.pause(|| rpassword::prompt_password(prompt));
+    let asked = tokio::task::spawn_blocking(ask)
+        .await
+        .context(|| "the password could not be asked for".into())?;
+    match asked {
+        Some(answer) => super::password(answer.context(|| "cannot read the password".into())?),
+        None => Err(Error::unexpected("the password was not asked for")),
+    }
+}
