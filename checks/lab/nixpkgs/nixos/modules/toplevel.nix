@@ -114,6 +114,7 @@ in
             "dryRun"
             "notApplied"
             "programs"
+            "hostKeys"
           ]
           ++ lib.imap0 (index: _: "text${toString index}") texts;
           textPaths = lib.concatMapStrings (text: text.path + "\n") texts;
@@ -140,6 +141,13 @@ in
               one.program
               one.option
             ]) config.standin.programs
+          );
+          hostKeys = table (
+            map (key: [
+              key.type
+              (toString (key.bits or "-"))
+              key.path
+            ]) (lib.optionals config.services.openssh.generateHostKeys config.services.openssh.hostKeys)
           );
           version = config.system.nixos.label;
           platform = pkgs.hostPlatform.system;

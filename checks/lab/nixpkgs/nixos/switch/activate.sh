@@ -5,20 +5,11 @@ dry=${2-}
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 source "$here/common.sh"
 source "$here/etc.sh"
-source "$here/units.sh"
 source "$here/users.sh"
 systemConfig=$top
 export systemConfig
 [ -z "$dry" ] || export NIXOS_ACTION=dry-activate
 mkdir -p -m 755 /run/nixos
-
-# By hand or by a switch, the machine runs; else it is starting, and units have to follow.
-booting=
-if [ -z "${NIXOS_ACTION-}" ] && ! systemctl is-active --quiet sysinit.target; then
-  booting=1
-  export NIXOS_ACTION=boot
-  plan_units "$(readlink -f /etc/static 2>/dev/null)" "$top/etc"
-fi
 
 _status=0
 _localstatus=0
@@ -41,5 +32,4 @@ if [ -d /nix/var/nix/gcroots ]; then
   write_link /run/current-system /nix/var/nix/gcroots/current-system
   write_link /run/booted-system /nix/var/nix/gcroots/booted-system
 fi
-[ -z "$booting" ] || follow_at_boot "$top/etc" || _status=1
 exit "$_status"

@@ -16,6 +16,7 @@ chmod -R u+w "$out/etc"
 cp "$copiesPath" "$out/standin/copies"
 cp "$dryRunPath" "$out/standin/dry-run"
 cp "$notAppliedPath" "$out/standin/not-applied"
+cp "$hostKeysPath" "$out/standin/host-keys"
 cp "$programsPath" "$out/standin/programs"
 ln -s "$users" "$out/standin/users"
 ln -s "$scripts" "$out/standin/scripts"
@@ -37,5 +38,5 @@ entry() { # FILE SCRIPT: a program of the toplevel, which runs that script of th
   chmod 555 "$out/$1"
 }
 entry activate activate.sh
-entry init activate.sh
+entry init boot.sh
 entry bin/switch-to-configuration switch.sh

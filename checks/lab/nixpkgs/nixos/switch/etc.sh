@@ -22,23 +22,31 @@ standin_etc() {
 
   sshd_before=$(cat /etc/ssh/sshd_config.d/10-nixos.conf 2>/dev/null)
   write_link "$top/etc" /etc/static || return
-  local -A managed=()
+  # The links that are right already; most are, and a process for each would take longest of all.
+  local -A right=() managed=()
+  local target
+  while IFS=$'\t' read -r path target; do
+    [ "$target" != "/etc/static/$path" ] || right[$path]=1
+  done < <(find /etc -type l -lname '/etc/static/*' -printf '%P\t%l\n')
   for path in "${files[@]}"; do
     managed[$path]=1
-    [ -d "/etc/${path%/*}" ] || [ "$path" = "${path%/*}" ] || mkdir -p "/etc/${path%/*}" || result=1
+    [ -z "${right[$path]-}" ] || [ -n "${copy_mode[$path]-}" ] || continue
+    [[ $path != */* ]] || [ -d "/etc/${path%/*}" ] || mkdir -p "/etc/${path%/*}" || result=1
     if [ -d "/etc/$path" ] && [ ! -L "/etc/$path" ]; then
       say "warning: /etc/$path is a folder of the machine's own and stays"
     elif [ -n "${copy_mode[$path]-}" ]; then
       place_copy "$path" "${copy_mode[$path]}" "${copy_owner[$path]}" || result=1
-    elif [ "$(readlink "/etc/$path")" != "/etc/static/$path" ]; then
+    elif [ -e "/etc/$path" ] || [ -L "/etc/$path" ]; then
       write_link "/etc/static/$path" "/etc/$path" || result=1
+    else
+      ln -s "/etc/static/$path" "/etc/$path" || result=1
     fi
   done
   for path in "${before[@]}"; do
     if [ -z "$path" ] || [ -n "${managed[$path]-}" ]; then continue; fi
     say "removing obsolete file ‘/etc/$path’..."
     rm -f -- "/etc/$path"
-    rmdir --ignore-fail-on-non-empty -p -- "$(dirname "/etc/$path")" 2>/dev/null
+    [[ $path != */* ]] || rmdir --ignore-fail-on-non-empty -p -- "/etc/${path%/*}" 2>/dev/null
   done
   printf '%s\n' "${files[@]}" | write_file 644 root:root "$etc_record" || result=1
   apply_sudo || result=1
@@ -70,6 +78,7 @@ apply_sshd() {
   [ -e "$top/standin/sshd" ] || return 0
   command -v sshd >/dev/null || { say "sshd is not on this node"; return 1; }
   mkdir -p /run/sshd
+  make_host_keys || return
   if ! sshd -t; then
     say "sshd rejects its new settings: it goes on with the old ones"
     touch /run/nixos/sshd-rejected
@@ -80,4 +89,25 @@ apply_sshd() {
     say "reloading sshd"
     systemctl reload ssh.service
   fi
+}
+
+# Host keys that the configuration names and that are not there.
+make_host_keys() {
+  local kind bits path result=0
+  local -a size
+  while IFS=$'\t' read -r kind bits path; do
+    [ ! -s "$path" ] || continue
+    say "generating the host key $path"
+    mkdir -p "$(dirname "$path")"
+    size=()
+    [ "$bits" = - ] || size=(-b "$bits")
+    # Under another name first: a key half written must not be taken for one.
+    rm -f "$path.new" "$path.new.pub"
+    if ssh-keygen -q -t "$kind" "${size[@]}" -N '' -C "root@$(uname -n)" -f "$path.new" </dev/null; then
+      mv "$path.new.pub" "$path.pub" && mv "$path.new" "$path" || result=1
+    else
+      result=1
+    fi
+  done < <(cat "$top/standin/host-keys" 2>/dev/null)
+  return "$result"
 }

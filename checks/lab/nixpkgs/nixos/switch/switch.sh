@@ -32,8 +32,9 @@ if [ "$action" = switch ] || [ "$action" = boot ]; then
   if [ -e "$top/standin/bootloader" ]; then
     "$top/standin/bootloader" "$top" {lock}>&- || { say "Failed to install bootloader"; exit 1; }
   fi
-  # The node's bootloader takes the system that this link names.
-  mkdir -p /boot && write_link "$top" /boot/default || { say "Failed to install bootloader"; exit 1; }
+  # The node's bootloader: the system named in this file is the one that starts with the machine.
+  mkdir -p /boot && printf '%s\n' "$top" | write_file 644 root:root /boot/default ||
+    { say "Failed to install bootloader"; exit 1; }
   [ -n "${NIXOS_NO_SYNC-}" ] || sync -f /nix/store
 fi
 [ "$action" != boot ] || exit 0
@@ -41,7 +42,7 @@ fi
 while read -r line; do say "note: not applied on this node by the stand-in for nixpkgs: $line"; done <"$top/standin/not-applied"
 while IFS=$'\t' read -r program option; do
   command -v "$program" >/dev/null || say "note: $program is not on this node: $option is configured and does not run"
-done <"$top/standin/programs"
+done < <(cat "$top/standin/programs" 2>/dev/null)
 
 plan_units "$(readlink -f /etc/static 2>/dev/null)" "$top/etc"
 if [ "$action" = dry-activate ]; then

@@ -171,12 +171,3 @@ report_failed() {
   systemctl status --no-pager --full --lines=10 -- "${failed[@]}" >&2
   return 1
 }
-
-# Activated while the machine starts: the first transaction of this start was made of the units that were there before.
-follow_at_boot() { # NEW-TREE
-  systemctl daemon-reload
-  [ ${#to_stop[@]} -eq 0 ] || systemctl stop --no-block -- "${to_stop[@]}"
-  local -a all
-  mapfile -t all < <(for file in "$1"/systemd/system/*.target.wants/*; do printf '%s\n' "${file##*/}"; done | sort -u)
-  [ ${#all[@]} -eq 0 ] || systemctl start --no-block -- "${all[@]}"
-}
