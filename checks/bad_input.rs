@@ -73,7 +73,7 @@ fn a_syntax_error_is_told_in_nix_own_words_with_file_and_line_and_no_trace() {
     let ran = unchanged(&lab, || Tool::deploy(&repo, &lab).run())
         .exits(2)
         .tells("syntax error")
-        .tells("birch.nix:4");
+        .tells("birch.nix:3:2");
     assert!(ran.err.lines().count() < 20, "{}", ran.err);
     assert!(!ran.err.contains("while calling"), "{}", ran.err);
 }

@@ -97,9 +97,10 @@ fn systems_are_evaluated_once_and_by_no_more_workers_than_cores() {
     let lab = Lab::get();
     let repo = Repo::new();
     let counters = Counters::new(&["nix"]);
-    Tool::deploy(&repo, &lab)
+    let ran = Tool::deploy(&repo, &lab)
         .forgetful()
         .env("PATH", counters.path())
+        .env("NIXCFG_LOG", "nixcfg::nix::eval=debug")
         .arg("--plan")
         .run()
         .exits(0);
@@ -108,7 +109,8 @@ fn systems_are_evaluated_once_and_by_no_more_workers_than_cores() {
     let workers = calls_of(&calls, "#nixosConfigurations").len();
     assert!(
         (1..=cores.min(NODES.len())).contains(&workers),
-        "{calls:#?}"
+        "{calls:#?}\n{}",
+        ran.err
     );
     assert_eq!(calls_of(&calls, "#clusters").len(), 1, "{calls:#?}");
 }
@@ -253,7 +255,7 @@ fn a_switch_outlives_its_connection_and_its_outcome_is_read_over_a_new_one() {
     // Every connection that sshd serves is gone; the switch is not.
     lab.root(
         "alder",
-        "for p in $(pgrep -f 'sshd.*alice'); do kill -9 $p; done; touch /run/go-on",
+        "for p in $(pgrep -f '[s]shd.*alice'); do kill -9 $p; done; touch /run/go-on",
     );
     let ran = support::Ran::from(run.join().unwrap());
     ran.exits(0).shows("alder        switched");

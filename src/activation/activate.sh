@@ -10,13 +10,14 @@ folder=/run/nixcfg/$run
 mkdir -p -m 755 /run/nixcfg "$folder" || exit 65
 # What earlier runs left; a day is more than any run takes.
 find /run/nixcfg -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -rf {} +
-( umask 077 && : >"$folder/log" ) || exit 65
+# The program is a file: in a unit's command line systemd itself expands `${…}`.
+( umask 077 && : >"$folder/log" && printf '%s' "$program" >"$folder/program" ) || exit 65
 set -- --setenv=PATH="$PATH"
 if [ -n "${LOCALE_ARCHIVE-}" ]; then set -- "$@" --setenv=LOCALE_ARCHIVE="$LOCALE_ARCHIVE"; fi
 systemd-run --unit="nixcfg-switch-$run" --description="nixcfg: $action $toplevel" \
   --collect --no-ask-password --quiet --wait --service-type=exec \
   --property=StandardOutput="append:$folder/log" --property=StandardError="append:$folder/log" \
-  "$@" /bin/sh -c "$program" nixcfg-switch "$toplevel" "$action" "$folder" </dev/null >&2
+  "$@" /bin/sh "$folder/program" "$toplevel" "$action" "$folder" </dev/null >&2
 code=$?
 cat "$folder/log"
 [ -f "$folder/result" ] && exit 0

@@ -252,11 +252,9 @@ async fn plan_nodes(
     let roots: Vec<StorePath> = changing.iter().cloned().collect();
     let graph = Graph::of(&operation.settings, &roots).await?;
     let mut asked = JoinSet::new();
-    for (node, system, p) in todo
-        .iter()
-        .filter(|(_, system, _)| changing.contains(&system.out))
-    {
-        if plan::is_as_wanted(&p.facts, &system.out, mode) {
+    for (node, system, p) in &todo {
+        // A daemon without any space cannot even be asked.
+        if plan::is_as_wanted(&p.facts, &system.out, mode) || plan::is_full(&p.facts) {
             continue;
         }
         let (node, connection, closure) = (
@@ -274,7 +272,7 @@ async fn plan_nodes(
             }
             (node, Err(e)) => {
                 operation.reporter.failure(&e);
-                failed.insert(node, e);
+                failed.insert(node, e.exit(Exit::Probe));
             }
         }
     }
@@ -307,7 +305,7 @@ async fn plan_nodes(
     match failed.values().any(|e| e.exit == Exit::Probe) {
         true => Err(Error::new(
             Exit::Probe,
-            "some nodes lack space; nothing was changed",
+            "some nodes cannot be deployed to; nothing was changed",
         )),
         false => Ok(plans),
     }

@@ -56,6 +56,11 @@ pub fn is_as_wanted(facts: &Facts, out: &StorePath, mode: Mode) -> bool {
     }
 }
 
+/// Whether a node has so little space that nothing can be changed on it.
+pub fn is_full(facts: &Facts) -> bool {
+    facts.free.is_some_and(|free| free < RESERVE)
+}
+
 /// Plans one node. `missing` are the paths of the system's closure that the node lacks.
 pub fn plan(
     facts: &Facts,
@@ -90,7 +95,7 @@ impl Plan {
     /// Whether the node's free space, in bytes, is too little.
     pub fn too_large_for(&self, free: Option<u64>) -> Option<(u64, u64)> {
         match (&self.action, free) {
-            (Action::Deploy { bytes, .. }, Some(free)) if *bytes > 0 && bytes + RESERVE > free => {
+            (Action::Deploy { bytes, .. }, Some(free)) if bytes + RESERVE > free => {
                 Some((bytes + RESERVE, free))
             }
             _ => None,
@@ -238,8 +243,8 @@ mod tests {
         assert!(deploy(1 << 30).too_large_for(Some(1 << 30)).is_some());
         assert!(deploy(1 << 20).too_large_for(Some(1 << 30)).is_none());
         assert!(
-            deploy(0).too_large_for(Some(0)).is_none(),
-            "nothing to copy needs no room"
+            deploy(0).too_large_for(Some(0)).is_some(),
+            "a switch itself writes: its profile, units, logs"
         );
         assert!(deploy(1 << 30).too_large_for(None).is_none());
     }

@@ -94,7 +94,8 @@ async fn chunk_of_systems(source: &Source, settings: &Settings, names: Vec<Strin
             .into_iter()
             .map(|name| (name, error.clone()))
             .collect()),
-        Err(_) => {
+        Err(error) => {
+            tracing::debug!("a worker failed, its systems are evaluated one by one: {error}");
             let mut found = BTreeMap::new();
             let mut failed = Vec::new();
             for name in names {
