@@ -38,6 +38,7 @@ fn main() -> ExitCode {
     // What still runs lets go of its connections and folders; a prompt for a
     // password may wait in a thread of its own for ever.
     runtime.shutdown_timeout(SHUTDOWN);
+    reporter.finish();
     drop(terminal);
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use zeroize::Zeroizing;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Exit, Result};
 
 /// The variables in which an operator may give the sudo password, first one first.
 pub const PASSWORD_VARIABLES: [&str; 2] = ["SUDO_PASS", "ROOT_PASS"];
@@ -119,8 +119,12 @@ pub fn ask(prompt: &str) -> Result<Secret> {
         )
         .help("set SUDO_PASS, for example: read -rs SUDO_PASS; export SUDO_PASS"));
     }
-    let password =
-        rpassword::prompt_password(prompt).context(|| "cannot read the password".into())?;
+    let password = rpassword::prompt_password(prompt).map_err(|e| match e.kind() {
+        std::io::ErrorKind::Interrupted => {
+            Error::new(Exit::Interrupted, "stopped; nothing was changed")
+        }
+        _ => Error::unexpected(format!("cannot read the password: {e}")),
+    })?;
     let password = Secret::new(password);
     check(&password)?;
     Ok(password)

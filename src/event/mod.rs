@@ -126,6 +126,9 @@ pub trait Renderer: Send + Sync {
     /// Shows one event.
     fn show(&self, event: &Event);
 
+    /// Takes away what is shown live: the run is over.
+    fn finish(&self) {}
+
     /// Makes room for a prompt while `during` runs.
     fn pause(&self, during: &mut dyn FnMut()) {
         during();
@@ -158,6 +161,11 @@ impl Reporter {
     /// Reports an event.
     pub fn emit(&self, event: Event) {
         self.0.show(&event);
+    }
+
+    /// Takes away what is shown live: the run is over.
+    pub fn finish(&self) {
+        self.0.finish();
     }
 
     /// Reports the beginning of a part of the run.

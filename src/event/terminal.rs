@@ -88,24 +88,22 @@ impl Renderer for Terminal {
                 self.print(event);
             }
             Event::Summary { .. } => {
-                let bars = std::mem::take(&mut *bars);
-                for bar in bars.nodes.into_values().chain(bars.phase) {
-                    bar.finish_and_clear();
-                }
+                drop(bars);
+                self.finish();
                 self.print(event);
             }
             _ => self.print(event),
         }
     }
 
+    fn finish(&self) {
+        let bars = std::mem::take(&mut *self.bars.lock().unwrap_or_else(PoisonError::into_inner));
+        for bar in bars.nodes.into_values().chain(bars.phase) {
+            bar.finish_and_clear();
+        }
+    }
+
     fn pause(&self, during: &mut dyn FnMut()) {
         self.all.suspend(during);
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // Nothing can be done about a terminal that went away.
-        let _ = self.all.clear();
     }
 }
