@@ -66,7 +66,7 @@ install_bare_system() {
     top=$(in_root nix-store --add /tmp/nixos-system-bare)
     rm -r "$dir/tmp/nixos-system-bare"
     in_root nix-env -p /nix/var/nix/profiles/system --set "$top"
-    echo "$top" >"$dir/boot/default"
+    ln -s "$top" "$dir/boot/default"
     ln -sfn /run/current-system "$dir/nix/var/nix/gcroots/current-system"
     ln -sfn /run/booted-system "$dir/nix/var/nix/gcroots/booted-system"
     cp -r "$here/bare/etc/." "$dir/etc/"
@@ -74,8 +74,9 @@ install_bare_system() {
 }
 
 configure_boot() {
-    install -m644 "$here/node/standin-boot.service" "$dir/etc/systemd/system/"
-    in_root systemctl -q enable standin-boot.service
+    install -D -m755 "$here/node/lab-boot" "$dir/usr/local/lib/lab-boot"
+    install -m644 "$here/node/lab-boot.service" "$dir/etc/systemd/system/"
+    in_root systemctl -q enable lab-boot.service
     mkdir -p "$dir/var/log/journal" # kept over restarts, as on NixOS
     mkdir -p "$dir/etc/systemd/journald.conf.d"
     printf '[Journal]\nSystemMaxUse=50M\n' >"$dir/etc/systemd/journald.conf.d/lab.conf"
