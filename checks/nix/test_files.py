@@ -244,6 +244,28 @@ class Firewall(unittest.TestCase):
         self.assertNotIn("192.0.2.11", firewall["extraCommands"])
 
 
+    def test_the_same_with_nftables(self):
+        files = {
+            "cluster.nix": with_more("cluster.nix", "{ networking.nftables.enable = true; }"),
+            "node/birch.nix": with_more(
+                "node/birch.nix", '{ cluster.nodes.birch.address.ipv6 = "2001:db8::12"; }'
+            ),
+        }
+        with Fixture(files) as fixture:
+            rules = fixture.value(
+                "nixosConfigurations.c-alder.config.networking.firewall.extraInputRules"
+            ).splitlines()
+        for start in ["ip saddr 192.0.2.12", "ip saddr 192.0.2.13", "ip6 saddr 2001:db8::12"]:
+            self.assertEqual(
+                [rule for rule in rules if rule.startswith(start)],
+                [
+                    f"{start} tcp dport {{ 8300, 8301, 8501, 4646, 4647, 4648, 20000-32000 }} accept",
+                    f"{start} udp dport {{ 8301, 4648, 20000-32000 }} accept",
+                ],
+            )
+        self.assertNotIn("192.0.2.11", "\n".join(rules))
+
+
 class Overlay(unittest.TestCase):
     def test_wgautomesh_knows_every_other_node(self):
         settings = flake_value(f"{NODE}.services.wgautomesh.settings")

@@ -3,6 +3,11 @@
 { config, lib, ... }:
 let
   inherit (config) cluster;
+  # Versions of NixOS before the option was there knew these two.
+  backend =
+    config.networking.firewall.backend
+      or (if config.networking.nftables.enable then "nftables" else "iptables");
+
   others = removeAttrs cluster.nodes [ cluster.nodeName ];
 
   consul = {
@@ -83,10 +88,10 @@ in
       };
     })
 
-    (lib.mkIf (!cluster.wireguard.enable && !config.networking.nftables.enable) {
+    (lib.mkIf (!cluster.wireguard.enable && backend == "iptables") {
       extraCommands = fromNodes iptables "iptables" "ip6tables";
     })
-    (lib.mkIf (!cluster.wireguard.enable && config.networking.nftables.enable) {
+    (lib.mkIf (!cluster.wireguard.enable && backend == "nftables") {
       extraInputRules = fromNodes nftables "ip" "ip6";
     })
   ];
