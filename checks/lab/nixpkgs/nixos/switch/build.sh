@@ -23,7 +23,7 @@ ln -s "$scripts" "$out/standin/scripts"
 [ -z "$execWheelOnly" ] || touch "$out/standin/exec-wheel-only"
 [ -z "$sshd" ] || touch "$out/standin/sshd"
 [ -z "$bootLoader" ] || ln -s "$bootLoader" "$out/standin/bootloader"
-[ -z "$extraDependencies" ] || printf '%s\n' $extraDependencies >"$out/standin/extra-dependencies"
+[ -z "$extraDependencies" ] || echo "$extraDependencies" >"$out/standin/extra-dependencies"
 
 printf %s "$version" >"$out/nixos-version"
 printf %s "$platform" >"$out/system"

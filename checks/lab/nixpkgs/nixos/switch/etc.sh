@@ -1,4 +1,4 @@
-# /etc: /etc/static is the generation's tree, files are links into it or copies with a mode. Files that the
+# The files of /etc: /etc/static is the generation's tree, files are links into it or copies with a mode. Files that the
 # configuration does not name are the machine's own and stay.
 etc_record=/var/lib/nixos/etc-files
 
@@ -18,7 +18,9 @@ standin_etc() {
   # What is about to be managed is on record before it is there, so that an interruption leaves nothing behind.
   local -a before=()
   [ ! -e "$etc_record" ] || mapfile -t before <"$etc_record"
-  printf '%s\n' "${before[@]}" "${files[@]}" | sed '/^$/d' | sort -u | write_file 644 root:root "$etc_record" || return
+  if [ "${before[*]}" != "${files[*]}" ]; then
+    printf '%s\n' "${before[@]}" "${files[@]}" | sed '/^$/d' | sort -u | write_file 644 root:root "$etc_record" || return
+  fi
 
   sshd_before=$(cat /etc/ssh/sshd_config.d/10-nixos.conf 2>/dev/null)
   write_link "$top/etc" /etc/static || return
@@ -48,7 +50,9 @@ standin_etc() {
     rm -f -- "/etc/$path"
     [[ $path != */* ]] || rmdir --ignore-fail-on-non-empty -p -- "/etc/${path%/*}" 2>/dev/null
   done
-  printf '%s\n' "${files[@]}" | write_file 644 root:root "$etc_record" || result=1
+  if [ "${before[*]}" != "${files[*]}" ]; then
+    printf '%s\n' "${files[@]}" | write_file 644 root:root "$etc_record" || result=1
+  fi
   apply_sudo || result=1
   return "$result"
 }

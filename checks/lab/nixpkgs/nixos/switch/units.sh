@@ -22,11 +22,15 @@ units_of() {
     esac
   done
 }
+# Reads what a tree says of a unit into REPLY, without a process: a switch asks for dozens.
 text_of() { # TREE UNIT
-  local file
+  local file text=
   for file in "$1/systemd/system/$2" "$1/systemd/system/$2.d"/*.conf; do
-    if [ -e "$file" ]; then cat "$file"; fi
+    [ -e "$file" ] || continue
+    IFS= read -r -d '' REPLY <"$file"
+    text+=$REPLY
   done
+  REPLY=${text%$'\n'}
 }
 says() { # TEXT SETTING: whether it is on
   [[ $'\n'$1 =~ $'\n'"$2"=(true|yes|1|on) ]]
@@ -53,24 +57,31 @@ plan_units() { # OLD-TREE NEW-TREE
   local -a olds news
   mapfile -t olds < <([ -z "$old" ] || units_of "$old")
   mapfile -t news < <(units_of "$new")
+  local -a known targets
+  mapfile -t targets < <(for file in "$new"/systemd/system/*.{wants,requires}; do file=${file##*/}; printf '%s\n' "${file%.*}"; done)
   # Templates have no state of their own.
-  mapfile -t known < <(printf '%s\n' "${olds[@]}" "${news[@]}" | grep -v '@\.' | sed '/^$/d' | sort -u)
+  mapfile -t known < <(printf '%s\n' "${olds[@]}" "${news[@]}" "${targets[@]}" | grep -v '@\.' | sed '/^$/d' | sort -u)
   [ ${#known[@]} -eq 0 ] || read_states "${known[@]}"
   local -A is_new=()
   for unit in "${news[@]}"; do is_new[$unit]=1; done
 
   for unit in "${olds[@]}"; do
     [ -z "${is_new[$unit]-}" ] || continue
-    before=$(text_of "$old" "$unit")
+    text_of "$old" "$unit"
+    before=$REPLY
     if ! is_active "$unit" || says_no "$before" X-StopOnRemoval; then continue; fi
     # What only added to a unit of the machine leaves that unit running.
     if [ -e "$old/systemd/system/$unit" ]; then to_stop+=("$unit"); else to_restart+=("$unit"); fi
   done
   for unit in "${news[@]}"; do
     is_active "$unit" || continue
-    after=$(text_of "$new" "$unit")
+    text_of "$new" "$unit"
+    after=$REPLY
     before=
-    [ -z "$old" ] || before=$(text_of "$old" "$unit")
+    if [ -n "$old" ]; then
+      text_of "$old" "$unit"
+      before=$REPLY
+    fi
     [ "$before" != "$after" ] || continue
     if [ "$(readlink "$new/systemd/system/$unit")" = /dev/null ]; then to_stop+=("$unit"); continue; fi
     if [ "$(essence <<<"$before")" = "$(essence <<<"$after")" ]; then
@@ -90,10 +101,11 @@ plan_units() { # OLD-TREE NEW-TREE
     [ -z "${seen[$unit]-}" ] || continue
     case $target in
       multi-user.target | default.target | graphical.target) ;;
-      *) systemctl is-active --quiet -- "$target" || continue ;;
+      *) is_active "$target" || continue ;;
     esac
     seen[$unit]=1
-    if ! is_active "$unit" && ! says "$(text_of "$new" "$unit")" X-OnlyManualStart; then to_start+=("$unit"); fi
+    text_of "$new" "$unit"
+    if ! is_active "$unit" && ! says "$REPLY" X-OnlyManualStart; then to_start+=("$unit"); fi
   done
 }
 
@@ -144,8 +156,10 @@ apply_units() {
     say_units "starting the following units" "${again[@]}"
     systemctl start -- "${to_start[@]}" || result=1
     local -a started=()
+    state=()
+    read_states "${to_start[@]}"
     for unit in "${new[@]}"; do
-      if systemctl is-active --quiet -- "$unit"; then started+=("$unit"); fi
+      if is_active "$unit"; then started+=("$unit"); fi
     done
     say_units "the following new units were started" "${started[@]}"
   fi
@@ -162,9 +176,10 @@ report_failed() {
       failed+=("$unit")
     fi
   done < <(failed_units)
-  for unit in "${to_start[@]}" "${to_restart[@]}"; do
-    if [ "$(systemctl show --value --property=SubState -- "$unit" 2>/dev/null)" = auto-restart ]; then failed+=("$unit"); fi
-  done
+  # What systemd keeps starting again has failed, too.
+  while read -r unit; do
+    if [[ " ${to_start[*]} ${to_restart[*]} " == *" $unit "* ]]; then failed+=("$unit"); fi
+  done < <(systemctl list-units --state=auto-restart --full --all --plain --no-legend 2>/dev/null | awk '{ print $1 }')
   if [ -e /run/nixos/sshd-rejected ]; then failed+=("ssh.service"); fi
   [ ${#failed[@]} -gt 0 ] || return 0
   say "warning: the following units failed: $(joined "${failed[@]}")"

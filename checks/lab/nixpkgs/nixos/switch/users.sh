@@ -15,7 +15,7 @@ standin_users() {
   write_accounts
 }
 
-declare -A group_gid=() group_members=() user_line=() user_shadow=() uid_map=() gid_map=() declared_group=() declared_user=()
+declare -A group_gid=() group_members=() user_line=() user_shadow=() uid_map=() gid_map=() declared_group=() declared_user=() declared_members=()
 declare -a group_order=() user_order=()
 
 read_accounts() {
@@ -30,6 +30,9 @@ read_accounts() {
   while IFS= read -r line; do user_shadow[${line%%:*}]=$line; done </etc/shadow
   # Ids once given are never given to another.
   if [ -e "$state/uid-map" ]; then while IFS=: read -r name rest; do uid_map[$name]=$rest; done <"$state/uid-map"; fi
+  if [ -e "$state/declarative-members" ]; then
+    while IFS=: read -r name rest; do declared_members[$name]=$rest; done <"$state/declarative-members"
+  fi
   if [ -e "$state/gid-map" ]; then while IFS=: read -r name rest; do gid_map[$name]=$rest; done <"$state/gid-map"; fi
 }
 
@@ -50,7 +53,9 @@ free_id() {
 update_groups() {
   local name gid members one
   local -A was_declared=()
-  [ ! -e "$state/declarative-groups" ] || for one in $(cat "$state/declarative-groups"); do was_declared[$one]=1; done
+  if [ -e "$state/declarative-groups" ]; then
+    while read -r one; do was_declared[$one]=1; done <"$state/declarative-groups"
+  fi
   while IFS=$'\t' read -r name gid members; do
     declared_group[$name]=1
     [ "$members" != - ] || members=
@@ -60,7 +65,10 @@ update_groups() {
       fi
       # Members that somebody added on the node stay where accounts can be changed there; those of the old
       # configuration go with it.
-      if [ -n "$mutable" ]; then members=$(merge_members "$name" "$members"); fi
+      if [ -n "$mutable" ]; then
+        merge_members "$name" "$members"
+        members=$REPLY
+      fi
     else
       group_order+=("$name")
       if [ "$gid" = - ]; then gid=${gid_map[$name]-}; fi
@@ -82,14 +90,16 @@ update_groups() {
   group_order=("${kept[@]}")
 }
 
-merge_members() { # GROUP MEMBERS: those of the configuration, and those on the node that it never named
-  local -A before=()
+# The members of the configuration, and those on the node that it never named, into REPLY.
+merge_members() { # GROUP MEMBERS
+  local -A before=() there=()
   local one
-  [ ! -e "$state/declarative-members" ] ||
-    for one in $(sed -n "s/^$1://p" "$state/declarative-members" | tr , ' '); do before[$one]=1; done
-  { printf '%s\n' "${2//,/$'\n'}"
-    for one in ${group_members[$1]//,/ }; do if [ -z "${before[$one]-}" ]; then echo "$one"; fi; done
-  } | sed '/^$/d' | sort -u | paste -sd,
+  for one in ${declared_members[$1]//,/ }; do before[$one]=1; done
+  REPLY=$2
+  for one in ${2//,/ }; do there[$one]=1; done
+  for one in ${group_members[$1]//,/ }; do
+    if [ -z "${before[$one]-}${there[$one]-}" ]; then REPLY+=${REPLY:+,}$one; fi
+  done
 }
 
 update_users() {
@@ -97,7 +107,9 @@ update_users() {
   local old gid one hash fresh
   local -A was_declared=()
   local -a used=()
-  [ ! -e "$state/declarative-users" ] || for one in $(cat "$state/declarative-users"); do was_declared[$one]=1; done
+  if [ -e "$state/declarative-users" ]; then
+    while read -r one; do was_declared[$one]=1; done <"$state/declarative-users"
+  fi
   for one in "${user_line[@]}"; do IFS=: read -r _ _ uid _ <<<"$one"; used+=("$uid"); done
   while IFS=$'\t' read -r name uid group home shell description kind homeMode file hashed password initialHash initial expires; do
     declared_user[$name]=1
@@ -127,7 +139,8 @@ update_users() {
     user_line[$name]=$name:x:$uid:$gid:$description:$home:$shell
     if [ "$homeMode" != - ]; then make_home "$home" "$uid" "$gid" "$homeMode"; fi
 
-    hash=$(wanted_hash "$name" "$file" "$hashed" "$password")
+    wanted_hash "$name" "$file" "$hashed" "$password"
+    hash=$REPLY
     if [ -n "$fresh" ] && [ -z "$hash" ]; then
       if [ "$initial" != - ]; then
         hash=$(hash_of "$initial")
@@ -160,28 +173,27 @@ make_home() { # HOME UID GID MODE
   fi
 }
 
-# The hash that the configuration asks for, or nothing; of several, the file wins.
+# The hash that the configuration asks for into REPLY, or nothing; of several, the file wins.
 wanted_hash() { # NAME FILE HASH PASSWORD
-  local line
+  REPLY=
   if [ "$2" != - ]; then
     if [ -e "$2" ]; then
-      IFS= read -r line <"$2" || true
-      printf %s "$line"
+      IFS= read -r REPLY <"$2" || true
     else
       say "warning: password file ‘$2’ does not exist"
     fi
   elif [ "$4" != - ]; then
-    hash_of "$4"
+    REPLY=$(hash_of "$4")
   elif [ "$3" != - ]; then
-    printf %s "$3"
+    REPLY=$3
   fi
 }
 # A password in clear is only for tests; it goes to the hashing program on stdin.
-hash_of() { printf '%s\n' "$1" | openssl passwd -6 -stdin; }
+hash_of() { openssl passwd -6 -stdin <<<"$1"; }
 
 set_shadow() { # NAME HASH FRESH EXPIRES
   local now hash=$2 old last least most warn inactive end flag expires=
-  now=$(($(date +%s) / 86400))
+  now=$((EPOCHSECONDS / 86400))
   if [ "$4" != - ]; then expires=$(($(date -u -d "$4" +%s) / 86400)); fi
   if [ -n "$3" ] || [ -z "${user_shadow[$1]-}" ]; then
     user_shadow[$1]="$1:${hash:-!}:1:::::$expires:"
@@ -197,22 +209,36 @@ set_shadow() { # NAME HASH FRESH EXPIRES
 }
 
 write_accounts() {
-  local name
-  { for name in "${group_order[@]}"; do echo "$name:x:${group_gid[$name]}:${group_members[$name]}"; done; } | write_if_changed 644 root:root /etc/group
+  local name result=0
+  for name in "${group_order[@]}"; do echo "$name:x:${group_gid[$name]}:${group_members[$name]}"; done |
+    write_if_changed 644 root:root /etc/group || result=1
   if [ -e /etc/gshadow ]; then
-    { for name in "${group_order[@]}"; do echo "$name:!::${group_members[$name]}"; done; } | write_if_changed 640 root:shadow /etc/gshadow
+    for name in "${group_order[@]}"; do echo "$name:!::${group_members[$name]}"; done |
+      write_if_changed 640 root:shadow /etc/gshadow || result=1
   fi
   # The password first: an account is never there without it.
-  { for name in "${user_order[@]}"; do printf '%s\n' "${user_shadow[$name]-$name:!:1::::::}"; done; } | write_if_changed 640 root:shadow /etc/shadow
-  { for name in "${user_order[@]}"; do printf '%s\n' "${user_line[$name]}"; done; } | write_if_changed 644 root:root /etc/passwd
-  printf '%s\n' "${!declared_user[@]}" | sort | write_file 644 root:root "$state/declarative-users"
-  printf '%s\n' "${!declared_group[@]}" | sort | write_file 644 root:root "$state/declarative-groups"
-  awk -F '\t' '$3 != "-" { print $1 ":" $3 }' "$top/standin/users/groups" | write_file 644 root:root "$state/declarative-members"
-  { for name in "${!uid_map[@]}"; do echo "$name:${uid_map[$name]}"; done; } | sort | write_file 644 root:root "$state/uid-map"
-  { for name in "${!gid_map[@]}"; do echo "$name:${gid_map[$name]}"; done; } | sort | write_file 644 root:root "$state/gid-map"
+  for name in "${user_order[@]}"; do printf '%s\n' "${user_shadow[$name]-$name:!:1::::::}"; done |
+    write_if_changed 640 root:shadow /etc/shadow || result=1
+  for name in "${user_order[@]}"; do printf '%s\n' "${user_line[$name]}"; done |
+    write_if_changed 644 root:root /etc/passwd || result=1
+  keep_names declarative-users "${!declared_user[@]}" || result=1
+  keep_names declarative-groups "${!declared_group[@]}" || result=1
+  awk -F '\t' '$3 != "-" { print $1 ":" $3 }' "$top/standin/users/groups" |
+    write_if_changed 644 root:root "$state/declarative-members" || result=1
+  for name in "${!uid_map[@]}"; do echo "$name:${uid_map[$name]}"; done | sort |
+    write_if_changed 644 root:root "$state/uid-map" || result=1
+  for name in "${!gid_map[@]}"; do echo "$name:${gid_map[$name]}"; done | sort |
+    write_if_changed 644 root:root "$state/gid-map" || result=1
+  return "$result"
+}
+keep_names() { # FILE NAME…
+  local file=$1
+  shift
+  printf '%s\n' "$@" | sort | write_if_changed 644 root:root "$state/$file"
 }
 write_if_changed() { # MODE OWNER PATH
-  local text
-  text=$(cat)
-  [ "$text" = "$(cat "$3")" ] || printf '%s\n' "$text" | write_file "$1" "$2" "$3"
+  local text old=
+  IFS= read -r -d '' text
+  [ ! -e "$3" ] || IFS= read -r -d '' old <"$3"
+  [ "$text" = "$old" ] || printf %s "$text" | write_file "$1" "$2" "$3"
 }
