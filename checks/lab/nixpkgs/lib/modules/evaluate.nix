@@ -198,7 +198,10 @@ let
         ) root.unmatched
       );
       whole =
-        if freeformType == null then root.config else lib.recursiveUpdate free.valueOrEmpty root.config;
+        if freeformType == null || root.unmatched == [ ] then
+          root.config
+        else
+          lib.recursiveUpdate free.mergedValue root.config;
       checked =
         if whole._module.check && freeformType == null && root.unmatched != [ ] then
           throw (unmatchedMessage (lib.head root.unmatched))

@@ -196,7 +196,6 @@ rec {
           right.merge loc definitions
         else
           lib.options.mergeOneOption loc definitions;
-      getSubOptions = prefix: left.getSubOptions prefix // right.getSubOptions prefix;
       functor = {
         inherit name;
         type = { elemType }: either (lib.head elemType) (lib.last elemType);

@@ -14,7 +14,6 @@ let
     addCheck kind (value: value >= lowest && value <= highest)
     // {
       inherit name description;
-      descriptionClass = "nonRestrictiveClause";
     };
   between =
     lowest: highest:
@@ -227,7 +226,6 @@ rec {
   attrs = mkOptionType {
     name = "attrs";
     description = "attribute set";
-    descriptionClass = "noun";
     check = lib.isAttrs;
     emptyValue.value = { };
     merge = _: lib.foldl' (merged: definition: merged // definition.value) { };

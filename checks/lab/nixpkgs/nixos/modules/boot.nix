@@ -157,7 +157,6 @@ in
           extraConfig = lines "Further lines of grub.cfg.";
         };
         generic-extlinux-compatible.enable = flag false "Whether extlinux.conf is written.";
-        external = open "A bootloader of the user's own.";
         supportsInitrdSecrets = mkOption {
           type = types.bool;
           internal = true;

@@ -2,6 +2,7 @@
 {
   config,
   lib,
+  pkgs,
   ...
 }:
 let
@@ -20,18 +21,7 @@ let
       default = "";
       inherit description;
     };
-  range = types.submodule {
-    options = {
-      from = mkOption {
-        type = types.port;
-        description = "The first port.";
-      };
-      to = mkOption {
-        type = types.port;
-        description = "The last port.";
-      };
-    };
-  };
+  range = types.attrsOf types.port;
   ports = {
     allowedTCPPorts = mkOption {
       type = types.listOf types.port;
@@ -63,8 +53,9 @@ in
   options.networking.firewall = ports // {
     enable = flag true "Whether there is a firewall.";
     package = mkOption {
-      type = types.nullOr types.package;
-      default = null;
+      type = types.package;
+      default = pkgs.iptables;
+      defaultText = lib.literalExpression "pkgs.iptables";
       description = "The package of the firewall's program.";
     };
     allowPing = flag true "Whether echo requests are answered.";

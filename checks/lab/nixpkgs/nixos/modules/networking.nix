@@ -48,7 +48,14 @@ let
           description = "The length of the network's prefix.";
         };
         type = mkOption {
-          type = types.nullOr types.str;
+          type = types.nullOr (
+            types.enum [
+              "unicast"
+              "local"
+              "broadcast"
+              "multicast"
+            ]
+          );
           default = null;
           description = "The type of the route.";
         };
@@ -114,7 +121,7 @@ in
 {
   options.networking = {
     hostName = mkOption {
-      type = types.strMatching "$|^[[:alnum:]]([[:alnum:]_-]{0,61}[[:alnum:]])?$";
+      type = types.strMatching "^$|^[[:alnum:]]([[:alnum:]_-]{0,61}[[:alnum:]])?$";
       default = "nixos";
       description = "The name of the machine.";
     };
@@ -159,16 +166,7 @@ in
       description = "Further lines of /etc/hosts.";
     };
     enableIPv6 = flag true "Whether IPv6 is used.";
-    useDHCP = mkOption {
-      type = types.either types.bool (
-        types.enum [
-          "ipv4"
-          "ipv6"
-        ]
-      );
-      default = true;
-      description = "Whether interfaces ask for addresses.";
-    };
+    useDHCP = flag true "Whether interfaces ask for addresses.";
     useNetworkd = flag false "Whether systemd-networkd configures the network.";
     useHostResolvConf = flag false "Whether a container takes the host's resolvers.";
     usePredictableInterfaceNames = flag true "Whether interfaces are named by where they are.";

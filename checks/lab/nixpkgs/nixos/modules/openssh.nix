@@ -2,6 +2,7 @@
 {
   config,
   lib,
+  pkgs,
   ...
 }:
 let
@@ -113,8 +114,9 @@ in
     services.openssh = {
       enable = flag false "Whether sshd runs.";
       package = mkOption {
-        type = types.nullOr types.package;
-        default = null;
+        type = types.package;
+        default = pkgs.openssh;
+        defaultText = lib.literalExpression "pkgs.openssh";
         description = "The OpenSSH package; the stand-in uses the machine's.";
       };
       startWhenNeeded = flag false "Whether sshd is started for each connection.";
@@ -144,7 +146,8 @@ in
           types.submodule {
             options = {
               addr = mkOption {
-                type = types.str;
+                type = types.nullOr types.str;
+                default = null;
                 description = "The address.";
               };
               port = mkOption {

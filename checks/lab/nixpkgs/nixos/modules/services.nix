@@ -2,6 +2,7 @@
 {
   config,
   lib,
+  pkgs,
   ...
 }:
 let
@@ -105,17 +106,29 @@ in
         enable = flag false "Whether systemd-resolved is the resolver.";
         domains = strings [ ] "Domains in which short names are looked up.";
         dnssec = mkOption {
-          type = types.either types.str types.bool;
+          type = types.enum [
+            "true"
+            "allow-downgrade"
+            "false"
+          ];
           default = "false";
           description = "Whether answers must be signed.";
         };
         dnsovertls = mkOption {
-          type = types.either types.str types.bool;
+          type = types.enum [
+            "true"
+            "opportunistic"
+            "false"
+          ];
           default = "false";
           description = "Whether questions are encrypted.";
         };
         llmnr = mkOption {
-          type = types.either types.str types.bool;
+          type = types.enum [
+            "true"
+            "resolve"
+            "false"
+          ];
           default = "true";
           description = "Whether LLMNR is used.";
         };
@@ -173,7 +186,6 @@ in
         description = "Aliases of bash.";
       };
       command-not-found.enable = flag false "Whether packages of unknown commands are named.";
-      fuse.enable = flag false "Whether there is FUSE.";
       git.enable = flag false "Whether there is git.";
       htop.enable = flag false "Whether there is htop.";
       less.enable = flag true "Whether there is less.";
@@ -191,7 +203,7 @@ in
       docker = {
         enable = flag false "Whether Docker runs.";
         enableOnBoot = flag true "Whether it is started at boot.";
-        package = nullable types.package "The Docker package; the stand-in uses the machine's.";
+        package = lib.mkPackageOption pkgs "docker" { };
         autoPrune.enable = flag false "Whether what is unused is removed regularly.";
         autoPrune.dates = text "weekly" "When.";
         autoPrune.flags = strings [ ] "Flags of the removal.";
@@ -200,7 +212,11 @@ in
           default = { };
           description = "Settings of daemon.json.";
         };
-        extraOptions = text "" "Further arguments of the daemon.";
+        extraOptions = mkOption {
+          type = types.separatedString " ";
+          default = "";
+          description = "Further arguments of the daemon.";
+        };
         listenOptions = strings [ "/run/docker.sock" ] "Where the daemon listens.";
         liveRestore = flag true "Whether containers go on without the daemon.";
         logDriver = mkOption {

@@ -2,6 +2,7 @@
 {
   config,
   lib,
+  pkgs,
   ...
 }:
 let
@@ -72,8 +73,9 @@ in
         description = "Whether sudo is there.";
       };
       package = mkOption {
-        type = types.nullOr types.package;
-        default = null;
+        type = types.package;
+        default = pkgs.sudo;
+        defaultText = lib.literalExpression "pkgs.sudo";
         description = "The sudo package; the stand-in uses the machine's.";
       };
       wheelNeedsPassword = mkOption {

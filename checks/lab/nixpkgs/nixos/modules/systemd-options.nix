@@ -9,6 +9,15 @@ let
       default = [ ];
       inherit description;
     };
+  # The names of units are checked, so that one without its suffix is an error and not a unit that never is.
+  unitName = types.strMatching "[a-zA-Z0-9@%:_.\\-]+[.](service|socket|device|mount|automount|swap|target|path|timer|scope|slice)";
+  units =
+    description:
+    mkOption {
+      type = types.listOf unitName;
+      default = [ ];
+      inherit description;
+    };
   flag =
     default: description:
     mkOption {
@@ -35,7 +44,6 @@ let
     lib.mkOptionType {
       name = "systemd option";
       description = "systemd option";
-      descriptionClass = "noun";
       check = value: isOne value || lib.isList value && lib.all isOne value;
       merge =
         loc: definitions:
@@ -53,7 +61,7 @@ let
     };
 in
 rec {
-  inherit setting section;
+  inherit setting section unitName;
   common = {
     enable = flag true "Whether the unit is there; a unit that is not is masked.";
     overrideStrategy = mkOption {
@@ -70,30 +78,28 @@ rec {
       description = "What the unit is.";
     };
     documentation = list "Where it is documented.";
-    requires = list "Units that must be started with this one.";
-    wants = list "Units that are started with this one.";
-    upholds = list "Units that are kept up as long as this one is.";
-    after = list "Units that are started before this one.";
-    before = list "Units that are started after this one.";
-    bindsTo = list "Units with which this one stops.";
-    partOf = list "Units with which this one stops and restarts.";
-    conflicts = list "Units that cannot run with this one.";
-    requisite = list "Units that must already run.";
-    onFailure = list "Units that are started when this one fails.";
-    onSuccess = list "Units that are started when this one ends well.";
-    wantedBy = list "Units that want this one.";
-    requiredBy = list "Units that require this one.";
-    upheldBy = list "Units that uphold this one.";
-    aliases = list "Further names.";
+    requires = units "Units that must be started with this one.";
+    wants = units "Units that are started with this one.";
+    upholds = units "Units that are kept up as long as this one is.";
+    after = units "Units that are started before this one.";
+    before = units "Units that are started after this one.";
+    bindsTo = units "Units with which this one stops.";
+    partOf = units "Units with which this one stops and restarts.";
+    conflicts = units "Units that cannot run with this one.";
+    requisite = units "Units that must already run.";
+    onFailure = units "Units that are started when this one fails.";
+    onSuccess = units "Units that are started when this one ends well.";
+    wantedBy = units "Units that want this one.";
+    requiredBy = units "Units that require this one.";
+    upheldBy = units "Units that uphold this one.";
+    aliases = units "Further names.";
     unitConfig = section { RequiresMountsFor = "/data"; } "Settings of the section [Unit].";
     startLimitBurst = mkOption {
-      type = types.nullOr types.int;
-      default = null;
+      type = types.int;
       description = "How often the unit may start in the interval.";
     };
     startLimitIntervalSec = mkOption {
-      type = types.nullOr types.int;
-      default = null;
+      type = types.int;
       description = "That interval, in seconds.";
     };
     restartTriggers = mkOption {
@@ -102,20 +108,20 @@ rec {
       description = "Values with which the unit is restarted when they change.";
     };
     reloadTriggers = mkOption {
-      type = types.listOf types.unspecified;
+      type = types.listOf setting;
       default = [ ];
       description = "Values with which the unit is reloaded when they change.";
     };
-    stopIfChanged = flag true "Whether a changed unit is stopped before the activation and started after it, in place of a restart.";
-    restartIfChanged = flag true "Whether a changed unit is restarted.";
-    reloadIfChanged = flag false "Whether a changed unit is reloaded in place of a restart.";
-    notSocketActivated = flag false "Whether a changed unit is restarted although a socket starts it.";
     name = mkOption {
       type = types.str;
       description = "The unit's file name.";
     };
   };
   service = {
+    stopIfChanged = flag true "Whether a changed unit is stopped before the activation and started after it, in place of a restart.";
+    restartIfChanged = flag true "Whether a changed unit is restarted.";
+    reloadIfChanged = flag false "Whether a changed unit is reloaded in place of a restart.";
+    notSocketActivated = flag false "Whether a changed unit is restarted although a socket starts it.";
     environment = mkOption {
       type = types.attrsOf (
         types.nullOr (

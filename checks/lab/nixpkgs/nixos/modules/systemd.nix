@@ -68,10 +68,6 @@ let
       }
       // triggers "X-Restart-Triggers" unit.restartTriggers
       // triggers "X-Reload-Triggers" unit.reloadTriggers
-      // lib.optionalAttrs (unit.startLimitIntervalSec != null) {
-        StartLimitIntervalSec = unit.startLimitIntervalSec;
-      }
-      // lib.optionalAttrs (unit.startLimitBurst != null) { StartLimitBurst = unit.startLimitBurst; }
       // unit.unitConfig
     );
   changeMarks =
@@ -197,11 +193,22 @@ let
       inherit description;
       type = types.attrsOf (
         types.submodule (
-          { name, config, ... }:
+          {
+            name,
+            config,
+            options,
+            ...
+          }:
           {
             options = kinds.common // kinds.${kind};
             config = {
               name = lib.mkDefault "${name}.${kind}";
+              unitConfig = lib.mkMerge [
+                (lib.mkIf options.startLimitBurst.isDefined { StartLimitBurst = config.startLimitBurst; })
+                (lib.mkIf options.startLimitIntervalSec.isDefined {
+                  StartLimitIntervalSec = config.startLimitIntervalSec;
+                })
+              ];
             }
             // lib.optionalAttrs (kind == "service") {
               stopIfChanged = lib.mkIf config.reloadIfChanged (lib.mkDefault true);

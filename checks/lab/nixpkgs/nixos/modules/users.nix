@@ -9,12 +9,17 @@ let
   inherit (lib) mkOption types;
   cfg = config.users;
   passwordHash = types.nullOr passwdEntry;
-  passwdEntry =
-    types.addCheck types.str (value: !(lib.hasInfix ":" value || lib.hasInfix "\n" value))
+  entryOf =
+    type:
+    types.addCheck type (
+      value: !(lib.hasInfix ":" (toString value) || lib.hasInfix "\n" (toString value))
+    )
     // {
-      name = "passwdEntry string";
-      description = "string, not containing newlines or colons";
+      name = "passwdEntry ${type.name}";
+      description = "${type.description}, not containing newlines or colons";
+      descriptionClass = "nonRestrictiveClause";
     };
+  passwdEntry = entryOf types.str;
   flag =
     description:
     mkOption {
@@ -66,7 +71,7 @@ let
           description = "Further groups.";
         };
         home = mkOption {
-          type = passwdEntry;
+          type = entryOf types.path;
           default = "/var/empty";
           description = "The home folder.";
         };
@@ -91,7 +96,7 @@ let
           description = "Shells for PAM.";
         };
         shell = mkOption {
-          type = types.nullOr (types.either types.shellPackage passwdEntry);
+          type = types.nullOr (types.either types.shellPackage (entryOf types.path));
           default = "/usr/sbin/nologin";
           description = "The login shell.";
         };
