@@ -81,8 +81,9 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     let roots = operation.access.folder().join("roots");
     let mut failed = build_systems(&operation, &systems, &probed, args.mode, &roots).await?;
     let plans = plan_nodes(&operation, &systems, &probed, args.mode, &mut failed).await?;
+    show_plans(&reporter, &plans, args.plan);
     if args.plan {
-        return show_plans(&reporter, &plans, &failed);
+        return planned(&reporter, plans.len(), failed.len());
     }
     let outcomes = execute(args, &operation, probed, plans).await?;
     summarize(&reporter, &nodes, outcomes, &failed)
@@ -320,27 +321,29 @@ async fn missing(
     Ok(build::lines(told.as_bytes())?.into_iter().collect())
 }
 
-fn show_plans(reporter: &Reporter, plans: &BTreeMap<Name, Plan>, failed: &Failures) -> Result<()> {
+/// Shows what is to be done; nodes that stay as they are only where that is all the run tells.
+fn show_plans(reporter: &Reporter, plans: &BTreeMap<Name, Plan>, all: bool) {
     for (node, plan) in plans {
-        reporter.emit(Event::Plan {
-            node: node.clone(),
-            plan: plan.words(),
-            data: plan.data(),
-        });
+        if all || plan.action != Action::Unchanged {
+            reporter.emit(Event::Plan {
+                node: node.clone(),
+                plan: plan.words(),
+                data: plan.data(),
+            });
+        }
     }
+}
+
+fn planned(reporter: &Reporter, planned: usize, failed: usize) -> Result<()> {
     reporter.emit(Event::Summary {
         text: "planned only; nothing was changed".into(),
-        data: json!({"planned": plans.len(), "failed": failed.len()}),
+        data: json!({"planned": planned, "failed": failed}),
     });
-    match failed.is_empty() {
-        true => Ok(()),
-        false => Err(Error::new(
+    match failed {
+        0 => Ok(()),
+        n => Err(Error::new(
             Exit::Build,
-            format!(
-                "{} of {} systems do not build",
-                failed.len(),
-                plans.len() + failed.len()
-            ),
+            format!("{n} of {} systems do not build", planned + n),
         )),
     }
 }
