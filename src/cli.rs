@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::event::Reporter;
 use crate::password;
 use crate::secret::Secret;
+use crate::tlsproxy;
 
 /// Runs a NixOS cluster.
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ enum Operation {
     DeployNixos(deploy::Args),
     /// Set an administrator's password in the password store, as a hash
     Passwd(password::Args),
+    /// Serve the cluster's Nomad and Consul as plain HTTP on this machine
+    Tlsproxy(tlsproxy::Args),
 }
 
 impl Cli {
@@ -45,7 +48,13 @@ impl Cli {
         Reporter::new(match &self.operation {
             Operation::DeployNixos(args) => args.json(),
             Operation::Passwd(args) => args.json(),
+            Operation::Tlsproxy(args) => args.json(),
         })
+    }
+
+    /// Whether the operation itself does what ^C asks for.
+    pub fn minds_interrupts(&self) -> bool {
+        matches!(&self.operation, Operation::Tlsproxy(_))
     }
 
     /// Carries out the operation.
@@ -53,6 +62,7 @@ impl Cli {
         match self.operation {
             Operation::DeployNixos(args) => deploy::run(&args, reporter, password).await,
             Operation::Passwd(args) => password::run(&args, reporter).await,
+            Operation::Tlsproxy(args) => tlsproxy::run(&args, reporter, password).await,
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum Exit {
     Partial,
     /// Stopped by the operator (130, as a shell reports SIGINT).
     Interrupted,
+    /// A command that the operator had run inside ended so.
+    Command(u8),
 }
 
 impl Exit {
@@ -31,6 +33,7 @@ impl Exit {
             Exit::Build => 4,
             Exit::Partial => 5,
             Exit::Interrupted => 130,
+            Exit::Command(code) => code,
         }
     }
 }

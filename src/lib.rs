@@ -18,5 +18,8 @@ pub mod operation;
 pub mod password;
 pub mod process;
 pub mod secret;
+pub mod signal;
 pub mod ssh;
 pub mod store;
+pub mod tlsproxy;
+pub mod uplink;

@@ -28,10 +28,11 @@ fn main() -> ExitCode {
         Err(e) => return fail(&Error::unexpected(format!("cannot start: {e}"))),
     };
     let reporter = cli.reporter();
+    let minds_interrupts = cli.minds_interrupts();
     let result = runtime.block_on(async {
         tokio::select! {
             result = cli.run(reporter.clone(), password) => result,
-            () = interrupted() => Err(Error::new(Exit::Interrupted, "stopped")
+            () = interrupted(), if !minds_interrupts => Err(Error::new(Exit::Interrupted, "stopped")
                 .help("a switch that was under way on a node goes on there; run again to see")),
         }
     });

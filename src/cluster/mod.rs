@@ -3,6 +3,7 @@
 pub mod name;
 pub mod schema;
 pub mod select;
+pub mod services;
 
 pub use name::Name;
 pub use schema::{Cluster, Node, Role};

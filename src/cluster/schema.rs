@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Name;
+use super::services::Forwards;
 use crate::error::{Error, Result};
 
 /// The schema that this tool reads.
@@ -33,6 +34,9 @@ pub struct Cluster {
     pub consul: Consul,
     /// Nomad.
     pub nomad: Nomad,
+    /// What `tlsproxy` carries besides their APIs.
+    #[serde(default)]
+    pub forwards: Forwards,
 }
 
 /// A machine of the cluster.
@@ -59,6 +63,15 @@ pub struct Node {
     /// The overlay, where there is one.
     #[serde(default)]
     pub wireguard: Overlay,
+}
+
+impl Node {
+    /// The address by which other nodes reach its Consul and Nomad: in the overlay where there is one.
+    pub fn inner_address(&self) -> Option<IpAddr> {
+        let Address { ipv4, ipv6 } = self.address;
+        let outer = ipv4.map(IpAddr::V4).or(ipv6.map(IpAddr::V6));
+        self.wireguard.address.or(outer)
+    }
 }
 
 /// The addresses of a node.

@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openssh::{ControlPersist, KnownHosts, SessionBuilder, Stdio};
+use openssh::{ControlPersist, ForwardType, KnownHosts, SessionBuilder, Socket, Stdio};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -182,6 +182,21 @@ impl Connection {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
+            .await
+            .map_err(|e| lost(&self.node, &e))
+    }
+
+    /// Has the master carry connections to the Unix socket `local`, which it
+    /// makes, to `host` and `port` as seen from the node.
+    pub async fn forward(&self, local: &Path, host: &str, port: u16) -> Result<()> {
+        tracing::debug!(node = %self.node, host, port, "forward");
+        let local = Socket::UnixSocket { path: local.into() };
+        let remote = Socket::TcpSocket {
+            host: host.into(),
+            port,
+        };
+        self.session
+            .request_port_forward(ForwardType::Local, local, remote)
             .await
             .map_err(|e| lost(&self.node, &e))
     }

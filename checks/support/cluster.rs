@@ -1,0 +1,155 @@
+//! A cluster without nodes to log in to: a flake that says what it is, and a
+//! password store with its operator certificates.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::certificates::{Authority, Flaw, Pair};
+use crate::pass::PassStore;
+
+/// The two services, as they are called in file names.
+pub const SERVICES: [&str; 2] = ["nomad", "consul"];
+
+/// A cluster called `prod`.
+pub struct Cluster {
+    pub store: PassStore,
+    pub nomad: Authority,
+    pub consul: Authority,
+}
+
+/// The year, in UTC.
+pub fn year() -> i32 {
+    time::OffsetDateTime::now_utc().year()
+}
+
+impl Cluster {
+    /// One with valid certificates in its store.
+    pub fn new() -> Self {
+        let this = Self {
+            store: PassStore::plain(),
+            nomad: Authority::new("Nomad CA"),
+            consul: Authority::new("Consul CA"),
+        };
+        this.flake("");
+        for service in SERVICES {
+            let authority = this.authority(service);
+            this.keep_ca(service, &authority.pem());
+            let name = format!("cli.prod.{service}");
+            this.keep_operator(service, year(), &authority.operator(&name, Flaw::None));
+        }
+        this
+    }
+
+    /// The CA of a service.
+    pub fn authority(&self, service: &str) -> &Authority {
+        match service {
+            "nomad" => &self.nomad,
+            _ => &self.consul,
+        }
+    }
+
+    /// The certificate of a server of a service.
+    pub fn server(&self, service: &str) -> Pair {
+        let name = format!("server.prod.{service}");
+        self.authority(service).server(&name, Flaw::None)
+    }
+
+    /// Puts a CA into the store.
+    pub fn keep_ca(&self, service: &str, pem: &str) {
+        self.store
+            .insert(&format!("example/cluster/prod/{service}-ca.crt"), pem);
+    }
+
+    /// Puts an operator's certificate into the store.
+    pub fn keep_operator(&self, service: &str, year: i32, pair: &Pair) {
+        let entry = format!("example/cluster/prod/{service}{year}-client");
+        self.store
+            .insert(&format!("{entry}.crt"), &pair.certificate);
+        self.store.insert(&format!("{entry}.key"), &pair.key);
+    }
+
+    /// The folder of the flake.
+    pub fn folder(&self) -> PathBuf {
+        self.store.scratch().join("repo")
+    }
+
+    /// Writes the flake: one server, alder, and what `more` adds to the cluster.
+    pub fn flake(&self, more: &str) {
+        let folder = self.folder();
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = include_str!("cluster.nix").replace("# more", more);
+        std::fs::write(folder.join("flake.nix"), text).unwrap();
+    }
+
+    /// The tool, in this cluster's surroundings.
+    pub fn nixcfg(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nixcfg"));
+        command
+            .args(args)
+            .current_dir(self.folder())
+            .env("NIX_CONFIG", NIX_CONFIG)
+            .env("XDG_CACHE_HOME", self.store.scratch().join("cache"))
+            .stdin(Stdio::null());
+        for name in [
+            "SUDO_PASS",
+            "ROOT_PASS",
+            "SSH_USER",
+            "NOMAD_TOKEN",
+            "CONSUL_HTTP_TOKEN",
+            "NOMAD_ADDR",
+            "CONSUL_HTTP_ADDR",
+        ] {
+            command.env_remove(name);
+        }
+        self.store.in_env(&mut command);
+        command
+    }
+}
+
+/// Nix's settings for a machine without a cache.
+const NIX_CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nsandbox = false\nbuild-users-group =\nflake-registry =\n";
+
+/// A program that runs until it is told to end.
+pub struct Running(pub Child);
+
+impl Running {
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whether a file below `folder` holds `text`.
+pub fn found_in(folder: &Path, text: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return found;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let kind = entry.file_type();
+        match kind {
+            Ok(kind) if kind.is_dir() => found.extend(found_in(&path, text)),
+            Ok(kind) if kind.is_file() => {
+                let bytes = std::fs::read(&path).unwrap_or_default();
+                if bytes
+                    .windows(text.len())
+                    .any(|part| part == text.as_bytes())
+                {
+                    found.push(path);
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}

@@ -1,0 +1,67 @@
+//! Plain HTTP, written and read by hand: what goes over the wire is what the test says.
+#![allow(dead_code)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+/// Sends `request` to `address`, a whole request with its head, and reads the answer.
+pub fn ask(address: &str, request: &str) -> Reply {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    reply(&mut BufReader::new(stream))
+}
+
+/// Gets `path` from a port of loopback, with further header lines.
+pub fn get(port: u16, path: &str, headers: &str) -> Reply {
+    ask(
+        &format!("127.0.0.1:{port}"),
+        &format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n{headers}\r\n"),
+    )
+}
+
+/// Reads one answer.
+pub fn reply(reader: &mut impl BufRead) -> Reply {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let n = reader.read_line(&mut head).unwrap();
+        assert!(n > 0, "the connection was closed after {head:?}");
+    }
+    let status = head[9..12].parse().unwrap();
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.trim().parse::<usize>().unwrap())
+    });
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).unwrap();
+    Reply {
+        status,
+        head,
+        body: String::from_utf8(body).unwrap(),
+    }
+}
+
+/// An offset at which nothing listens on the proxy's local ports.
+pub fn free_offset() -> u16 {
+    let seed = std::process::id() as u16
+        ^ std::thread::current().name().map_or(0, |n| {
+            n.bytes()
+                .fold(7u16, |hash, b| hash.wrapping_mul(31).wrapping_add(b.into()))
+        });
+    (0..)
+        .map(|step: u16| 20000 + seed.wrapping_add(step * 7) % 30000)
+        .find(|offset| {
+            [4646, 8500, 1389]
+                .iter()
+                .all(|port| TcpListener::bind(("127.0.0.1", port + offset)).is_ok())
+        })
+        .unwrap()
+}

@@ -1,0 +1,592 @@
+//! `tlsproxy` against servers that ask for client certificates: what it lets
+//! through, what it keeps out, and how it begins and ends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/certificates.rs"]
+mod certificates;
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/endpoint.rs"]
+mod endpoint;
+#[allow(dead_code)]
+#[path = "support/pass.rs"]
+mod pass;
+#[path = "support/plain.rs"]
+mod plain;
+
+use std::convert::Infallible;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::pin::Pin;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use certificates::{Authority, Flaw};
+use cluster::{Cluster, Running, year};
+use endpoint::{Endpoint, Handler, answer};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame};
+use hyper::header;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use plain::{Reply, ask, free_offset, get, reply};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// A service that is neither Nomad nor Consul: it shows what reaches a server.
+fn mirror() -> Handler {
+    Arc::new(|mut request: Request<hyper::body::Incoming>| {
+        Box::pin(async move {
+            let path = request.uri().path().to_owned();
+            match path.as_str() {
+                "/v1/status/leader" => answer(200, r#""127.0.0.1:4647""#),
+                "/host" => {
+                    let host = request.headers()[header::HOST].to_str().unwrap();
+                    answer(200, host.to_owned())
+                }
+                "/token" => match request.headers().get("x-nomad-token") {
+                    Some(token) => answer(200, token.to_str().unwrap().to_owned()),
+                    None => answer(403, "Permission denied"),
+                },
+                "/echo" => {
+                    let body = request.into_body().collect().await.unwrap();
+                    answer(200, body.to_bytes())
+                }
+                "/wait" => {
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    answer(200, "waited")
+                }
+                "/stream" => stream(),
+                "/exec" => {
+                    let upgrade = hyper::upgrade::on(&mut request);
+                    tokio::spawn(async move {
+                        let mut io = TokioIo::new(upgrade.await.unwrap());
+                        let mut buffer = [0; 1024];
+                        while let Ok(n @ 1..) = io.read(&mut buffer).await {
+                            let loud = buffer[..n].to_ascii_uppercase();
+                            io.write_all(&loud).await.unwrap();
+                        }
+                    });
+                    let mut answer = answer(101, "");
+                    let headers = answer.headers_mut();
+                    headers.insert(header::UPGRADE, "websocket".parse().unwrap());
+                    headers.insert(header::CONNECTION, "upgrade".parse().unwrap());
+                    answer
+                }
+                _ => answer(200, path),
+            }
+        })
+    })
+}
+
+/// Two lines, one second apart.
+fn stream() -> endpoint::Answer {
+    let (send, receive) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        for line in ["one\n", "two\n"] {
+            send.send(line).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    Response::new(Lines(receive).boxed())
+}
+
+struct Lines(tokio::sync::mpsc::Receiver<&'static str>);
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let line = self.0.poll_recv(context);
+        line.map(|line| line.map(|line| Ok(Frame::data(Bytes::from(line)))))
+    }
+}
+
+/// A cluster, its Nomad, and what is needed to run the proxy between them.
+struct Stage {
+    cluster: Cluster,
+    nomad: Endpoint,
+    consul: Endpoint,
+    offset: u16,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::of(Cluster::new())
+    }
+
+    fn of(cluster: Cluster) -> Self {
+        let start = |service: &str| {
+            let ca = cluster.authority(service).pem();
+            Endpoint::start(&cluster.server(service), &ca, mirror())
+        };
+        Self {
+            nomad: start("nomad"),
+            consul: start("consul"),
+            offset: free_offset(),
+            cluster,
+        }
+    }
+
+    /// `nixcfg tlsproxy prod` to these servers.
+    fn command(&self) -> Command {
+        let ports = format!("--no-ssh={}:{}", self.nomad.port, self.consul.port);
+        let offset = self.offset.to_string();
+        self.cluster
+            .nixcfg(&["tlsproxy", "prod", &ports, "--port-offset", &offset])
+    }
+
+    fn port(&self) -> u16 {
+        4646 + self.offset
+    }
+
+    /// The proxy, serving.
+    fn serve(&self) -> Running {
+        let mut command = self.command();
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let running = Running(child);
+        let first = lines.next().expect("it serves").unwrap();
+        assert_eq!(
+            first,
+            format!("export NOMAD_ADDR=http://localhost:{}", self.port())
+        );
+        running
+    }
+
+    /// The proxy, which does not come to serve.
+    fn fails(&self) -> Output {
+        self.command().output().unwrap()
+    }
+
+    fn get(&self, path: &str) -> Reply {
+        get(self.port(), path, "")
+    }
+
+    /// No request has reached a server.
+    fn untouched(&self) {
+        assert_eq!(self.nomad.requests(), 0);
+    }
+}
+
+#[track_caller]
+fn ended(output: &Output, code: i32, told: &[&str]) {
+    let said = pass::said(output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for text in told {
+        assert!(said.contains(text), "nothing tells {text:?}:\n{said}");
+    }
+}
+
+#[test]
+fn plain_requests_reach_both_services_by_both_families() {
+    let stage = Stage::new();
+    let _proxy = stage.serve();
+    assert_eq!(stage.get("/v1/x").body, "/v1/x");
+    assert_eq!(get(8500 + stage.offset, "/v1/y", "").body, "/v1/y");
+    let port = stage.port();
+    let request = format!("GET /host HTTP/1.1\r\nHost: [::1]:{port}\r\n\r\n");
+    let reply = ask(&format!("[::1]:{port}"), &request);
+    assert_eq!(reply.body, format!("[::1]:{port}"));
+}
+
+#[test]
+fn a_browser_on_another_page_gets_nothing_through() {
+    let stage = Stage::new();
+    let _proxy = stage.serve();
+    let before = stage.nomad.requests();
+    let port = stage.port();
+    for headers in [
+        format!("Host: evil.example:{port}"),
+        format!("Host: localhost:{port}\r\nOrigin: http://evil.example"),
+        format!("Host: localhost:{port}\r\nOrigin: null"),
+        format!("Host: localhost:{port}\r\nSec-Fetch-Site: cross-site"),
+        format!("Host: localhost:{port}\r\nHost: evil.example"),
+    ] {
+        let request = format!("POST /v1/jobs HTTP/1.1\r\n{headers}\r\nContent-Length: 0\r\n\r\n");
+        let reply = ask(&format!("127.0.0.1:{port}"), &request);
+        assert_eq!(reply.status, 403, "{headers}");
+    }
+    // A second request on a connection is looked at as the first one was.
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let good = format!("GET / HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
+    stream.write_all(good.as_bytes()).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    assert_eq!(reply(&mut reader).status, 200);
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+        .unwrap();
+    assert_eq!(reply(&mut reader).status, 403);
+    assert_eq!(stage.nomad.requests(), before + 1);
+}
+
+#[test]
+fn tokens_and_refusals_pass_through() {
+    let stage = Stage::new();
+    let _proxy = stage.serve();
+    let reply = get(stage.port(), "/token", "X-Nomad-Token: abc\r\n");
+    assert_eq!((reply.status, reply.body.as_str()), (200, "abc"));
+    assert_eq!(stage.get("/token").status, 403);
+}
+
+#[test]
+fn a_long_poll_is_kept_open_and_a_stream_flows_as_it_comes() {
+    let stage = Stage::new();
+    let _proxy = stage.serve();
+    let waiting = std::thread::spawn({
+        let port = stage.port();
+        move || get(port, "/wait", "").body
+    });
+    let mut stream = TcpStream::connect(("127.0.0.1", stage.port())).unwrap();
+    let request = format!(
+        "GET /stream HTTP/1.1\r\nHost: localhost:{}\r\n\r\n",
+        stage.port()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    let mut buffer = [0; 1024];
+    let mut first = None;
+    while !text.contains("0\r\n\r\n") {
+        let n = stream.read(&mut buffer).unwrap();
+        assert!(n > 0, "{text}");
+        text += std::str::from_utf8(&buffer[..n]).unwrap();
+        if text.contains("one") {
+            first.get_or_insert(text.contains("two"));
+        }
+    }
+    assert_eq!(first, Some(false), "the first line waited for the second");
+    assert!(text.contains("two"));
+    assert_eq!(waiting.join().unwrap(), "waited");
+}
+
+#[test]
+fn an_upgraded_connection_carries_bytes_both_ways() {
+    let stage = Stage::new();
+    let _proxy = stage.serve();
+    let port = stage.port();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let request = format!(
+        "GET /exec HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: http://localhost:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let reply = reply(&mut reader);
+    assert_eq!(reply.status, 101);
+    assert!(reply.head.to_lowercase().contains("upgrade: websocket"));
+    for word in ["hello", "again"] {
+        stream.write_all(word.as_bytes()).unwrap();
+        let mut heard = vec![0; word.len()];
+        reader.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, word.to_uppercase().as_bytes());
+    }
+}
+
+#[test]
+fn a_large_body_arrives_byte_for_byte() {
+    let stage = Stage::new();
+    let _proxy = stage.serve();
+    let port = stage.port();
+    let body: String = (0..2_000_000)
+        .map(|n| char::from(b'a' + (n % 26) as u8))
+        .collect();
+    let request = format!(
+        "PUT /echo HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    assert!(ask(&format!("127.0.0.1:{port}"), &request).body == body);
+}
+
+#[test]
+fn five_hundred_connections_are_served_at_once() {
+    let stage = Stage::new();
+    let _proxy = stage.serve();
+    let port = stage.port();
+    let request = format!("GET /wait HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
+    let streams: Vec<TcpStream> = (0..500)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for stream in streams {
+        assert_eq!(reply(&mut BufReader::new(stream)).body, "waited");
+    }
+}
+
+#[test]
+fn a_server_that_restarts_is_found_again() {
+    let mut stage = Stage::new();
+    let _proxy = stage.serve();
+    assert_eq!(stage.get("/a").status, 200);
+    stage.nomad.stop();
+    let reply = stage.get("/b");
+    assert_eq!(reply.status, 503);
+    assert!(reply.body.contains("nothing answers on port"), "{reply:?}");
+    stage.nomad.resume();
+    assert_eq!(stage.get("/c").body, "/c");
+}
+
+#[test]
+fn a_server_of_another_ca_gets_no_byte_of_a_request() {
+    let stage = Stage::new();
+    let other = Authority::new("another CA");
+    let pair = other.server("server.prod.nomad", Flaw::None);
+    stage.nomad.present(&pair, &stage.cluster.nomad.pem());
+    ended(
+        &stage.fails(),
+        3,
+        &["Nomad at port", "not by the CA in the password store"],
+    );
+    stage.untouched();
+    assert!(stage.nomad.connections() > 0);
+    assert_eq!(stage.nomad.handshakes(), 0);
+}
+
+#[test]
+fn an_expired_server_and_one_of_another_name_get_no_byte_of_a_request() {
+    let stage = Stage::new();
+    let ca = &stage.cluster.nomad;
+    let cases = [
+        (
+            ca.server("server.prod.nomad", Flaw::Expired),
+            "its certificate has expired",
+        ),
+        (
+            ca.server("client.prod.nomad", Flaw::None),
+            "its certificate is not for ‘server.prod.nomad’",
+        ),
+        (
+            ca.server("server.staging.nomad", Flaw::None),
+            "its certificate is not for ‘server.prod.nomad’",
+        ),
+        (
+            ca.operator("server.prod.nomad", Flaw::None),
+            "its certificate is not one for a server",
+        ),
+    ];
+    for (pair, told) in cases {
+        stage.nomad.present(&pair, &ca.pem());
+        ended(&stage.fails(), 3, &[told]);
+    }
+    stage.untouched();
+    assert_eq!(stage.nomad.handshakes(), 0);
+}
+
+#[test]
+fn a_server_that_turns_bad_while_the_proxy_runs_is_refused_from_then_on() {
+    let mut stage = Stage::new();
+    let _proxy = stage.serve();
+    let before = stage.nomad.requests();
+    let pair = stage
+        .cluster
+        .nomad
+        .server("server.prod.nomad", Flaw::Expired);
+    stage.nomad.present(&pair, &stage.cluster.nomad.pem());
+    stage.nomad.stop();
+    stage.nomad.resume();
+    let reply = stage.get("/v1/jobs");
+    assert_eq!(reply.status, 502);
+    assert!(reply.body.contains("has expired"), "{reply:?}");
+    assert_eq!(stage.nomad.requests(), before);
+}
+
+#[test]
+fn a_ca_that_is_replaced_while_the_proxy_runs_is_taken_from_the_store() {
+    let mut stage = Stage::new();
+    let _proxy = stage.serve();
+    let new = Authority::new("next CA");
+    stage.cluster.keep_ca("nomad", &new.pem());
+    let operator = new.operator("cli.prod.nomad", Flaw::None);
+    stage.cluster.keep_operator("nomad", year(), &operator);
+    let pair = new.server("server.prod.nomad", Flaw::None);
+    stage.nomad.present(&pair, &new.pem());
+    stage.nomad.stop();
+    stage.nomad.resume();
+    // The store is read again only some seconds after it was read last.
+    let found = (0..60).any(|_| {
+        std::thread::sleep(Duration::from_millis(500));
+        stage.get("/v1/x").status == 200
+    });
+    assert!(found, "{:?}", stage.get("/v1/x"));
+}
+
+#[test]
+fn a_store_without_this_years_certificate_says_which_years_it_has() {
+    let cluster = Cluster::new();
+    for file in ["crt", "key"] {
+        let of = |year: i32| format!("example/cluster/prod/nomad{year}-client.{file}");
+        cluster.store.pass(&["mv", &of(year()), &of(year() - 1)]);
+    }
+    let stage = Stage::of(cluster);
+    let there = format!("there is one for {}", year() - 1);
+    let missing = format!("nomad{}-client.crt", year());
+    ended(
+        &stage.fails(),
+        2,
+        &["no operator certificate", &there, &missing, "gen-pki"],
+    );
+    assert_eq!(stage.nomad.connections(), 0);
+}
+
+#[test]
+fn an_operator_certificate_that_cannot_serve_is_refused_before_anything_is_sent() {
+    let stage = Stage::new();
+    let ca = &stage.cluster.nomad;
+    let cases = [
+        (ca.operator("cli.prod.nomad", Flaw::Expired), "has expired"),
+        (
+            ca.operator("cli.prod.nomad", Flaw::NotYetValid),
+            "is not valid yet",
+        ),
+        (
+            stage.cluster.consul.operator("cli.prod.nomad", Flaw::None),
+            "is not by the CA that the store holds",
+        ),
+    ];
+    for (pair, told) in cases {
+        stage.cluster.keep_operator("nomad", year(), &pair);
+        ended(&stage.fails(), 2, &["operator certificate of Nomad", told]);
+    }
+    assert_eq!(stage.nomad.connections(), 0);
+}
+
+#[test]
+fn a_server_that_does_not_take_the_operators_certificate_is_told_so() {
+    let stage = Stage::new();
+    let other = Authority::new("another CA");
+    stage
+        .nomad
+        .present(&stage.cluster.server("nomad"), &other.pem());
+    ended(
+        &stage.fails(),
+        3,
+        &["Nomad does not take the operator's certificate"],
+    );
+    stage.untouched();
+}
+
+#[test]
+fn one_silent_service_is_a_warning_and_two_are_an_error() {
+    let mut stage = Stage::new();
+    stage.consul.stop();
+    let proxy = stage.serve();
+    assert_eq!(stage.get("/a").status, 200);
+    drop(proxy);
+    stage.nomad.stop();
+    ended(
+        &stage.fails(),
+        3,
+        &["Nomad cannot be reached", "Consul cannot be reached"],
+    );
+}
+
+#[test]
+fn a_taken_port_names_its_holder_and_the_way_out() {
+    let stage = Stage::new();
+    let _held = std::net::TcpListener::bind(("127.0.0.1", stage.port())).unwrap();
+    let holder = format!("(process {})", std::process::id());
+    ended(
+        &stage.fails(),
+        2,
+        &["for Nomad, is taken by", &holder, "--port-offset"],
+    );
+    assert_eq!(stage.nomad.connections(), 0);
+}
+
+#[test]
+fn a_command_runs_inside_and_the_proxy_ends_with_it() {
+    let stage = Stage::new();
+    let inside = |script: &str| {
+        let mut command = stage.command();
+        command
+            .args(["--", "sh", "-c", script])
+            .env("CONSUL_HTTP_SSL", "true");
+        command.output().unwrap()
+    };
+    let done = inside(r#"echo "$NOMAD_ADDR $CONSUL_HTTP_ADDR ${CONSUL_HTTP_SSL-unset}""#);
+    ended(&done, 0, &[]);
+    let (nomad, consul) = (stage.port(), 8500 + stage.offset);
+    let expected = format!("http://localhost:{nomad} http://localhost:{consul} unset\n");
+    assert_eq!(String::from_utf8_lossy(&done.stdout), expected);
+    ended(&inside("exit 9"), 9, &["sh ended with exit code 9"]);
+    assert!(TcpStream::connect(("127.0.0.1", nomad)).is_err());
+}
+
+#[test]
+fn an_interrupt_ends_the_proxy_cleanly() {
+    let stage = Stage::new();
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        let mut proxy = stage.serve();
+        let open = TcpStream::connect(("127.0.0.1", stage.port())).unwrap();
+        proxy.signal(signal);
+        assert_eq!(proxy.0.wait().unwrap().code(), Some(0));
+        drop(open);
+        assert!(TcpStream::connect(("127.0.0.1", stage.port())).is_err());
+    }
+}
+
+#[test]
+fn an_interrupt_reaches_the_command_inside() {
+    let stage = Stage::new();
+    let mut command = stage.command();
+    let script = "trap 'exit 5' INT; echo ready; while :; do sleep 0.1; done";
+    let mut child = command
+        .args(["--", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let mut running = Running(child);
+    running.signal(rustix::process::Signal::INT);
+    assert_eq!(running.0.wait().unwrap().code(), Some(5));
+}
+
+#[test]
+fn the_operators_keys_are_in_memory_only() {
+    let stage = Stage::new();
+    let pair = stage.cluster.nomad.operator("cli.prod.nomad", Flaw::None);
+    stage.cluster.keep_operator("nomad", year(), &pair);
+    let secret = pair.key.lines().nth(1).unwrap();
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let mut command = stage.command();
+    command.env("TMPDIR", folder.path()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    let proxy = Running(child);
+    let of_process = format!("/proc/{}", proxy.0.id());
+    for file in ["environ", "cmdline"] {
+        let text = std::fs::read(format!("{of_process}/{file}")).unwrap();
+        assert!(!String::from_utf8_lossy(&text).contains(secret), "{file}");
+    }
+    for place in [
+        folder.path(),
+        &stage.cluster.store.scratch().join("cache"),
+        &stage.cluster.folder(),
+    ] {
+        assert_eq!(
+            cluster::found_in(place, secret),
+            [] as [std::path::PathBuf; 0]
+        );
+    }
+}
+
+#[test]
+fn forwards_need_ssh() {
+    let stage = Stage::new();
+    let mut command = stage.command();
+    command.args(["--forward", "ldap=1389:bottin:389"]);
+    ended(&command.output().unwrap(), 2, &["--no-ssh"]);
+}

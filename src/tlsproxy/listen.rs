@@ -1,0 +1,138 @@
+//! Listeners on loopback, of both families.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::holder;
+use crate::error::{Error, Result};
+
+/// How long accepting rests after a failure, such as too many open files.
+const REST: Duration = Duration::from_millis(200);
+
+/// A port of loopback, by IPv4 and, where the machine has it, IPv6.
+pub struct Loopback {
+    port: u16,
+    v4: TcpListener,
+    v6: Option<TcpListener>,
+}
+
+impl Loopback {
+    /// Listens on `port` for `purpose`, such as `Nomad`.
+    pub async fn bind(port: u16, purpose: &str) -> Result<Self> {
+        let taken = |e: std::io::Error| cannot_listen(port, purpose, &e);
+        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .await
+            .map_err(taken)?;
+        let port = v4.local_addr().map_err(taken)?.port();
+        let v6 = match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
+            Ok(listener) => Some(listener),
+            // A machine without IPv6 has no ::1, and `localhost` is 127.0.0.1 there.
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    ErrorKind::AddrNotAvailable | ErrorKind::Unsupported
+                ) =>
+            {
+                None
+            }
+            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => {
+                None
+            }
+            Err(e) => return Err(taken(e)),
+        };
+        Ok(Self { port, v4, v6 })
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The next connection. Passing troubles are waited out.
+    pub async fn accept(&self) -> TcpStream {
+        loop {
+            let accepted = match &self.v6 {
+                Some(v6) => tokio::select! {
+                    accepted = self.v4.accept() => accepted,
+                    accepted = v6.accept() => accepted,
+                },
+                None => self.v4.accept().await,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    // Small messages both ways: nothing is gained by holding them back.
+                    let _ = stream.set_nodelay(true);
+                    return stream;
+                }
+                Err(e) => {
+                    tracing::warn!(port = self.port, "accept: {e}");
+                    tokio::time::sleep(REST).await;
+                }
+            }
+        }
+    }
+
+    /// The addresses listened on.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let both = [Some(&self.v4), self.v6.as_ref()];
+        both.into_iter()
+            .flatten()
+            .filter_map(|l| l.local_addr().ok())
+            .collect()
+    }
+}
+
+fn cannot_listen(port: u16, purpose: &str, error: &std::io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            let by = holder::of_port(port).unwrap_or_else(|| "another program".into());
+            Error::usage(format!("port {port}, for {purpose}, is taken by {by}")).help(
+                "end that program, or move all local ports by a number, for example: --port-offset 10000",
+            )
+        }
+        ErrorKind::PermissionDenied => {
+            Error::usage(format!("port {port}, for {purpose}, is not yours to use"))
+                .help("ports below 1024 are the system's: choose another")
+        }
+        _ => Error::unexpected(format!(
+            "cannot listen on port {port} for {purpose}: {error}"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_loopback_is_listened_on() {
+        let loopback = Loopback::bind(0, "tests").await.unwrap();
+        for address in loopback.addresses() {
+            assert!(address.ip().is_loopback(), "{address}");
+            assert_eq!(address.port(), loopback.port());
+            TcpStream::connect(address).await.unwrap();
+            loopback.accept().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_reported_with_its_holder_and_a_way_out() {
+        let first = Loopback::bind(0, "tests").await.unwrap();
+        let Err(error) = Loopback::bind(first.port(), "Nomad").await else {
+            panic!("bound twice");
+        };
+        assert_eq!(error.exit, crate::error::Exit::Usage);
+        assert!(error.what.contains("for Nomad, is taken by"), "{error}");
+        #[cfg(target_os = "linux")]
+        assert!(
+            error
+                .what
+                .contains(&format!("process {}", std::process::id())),
+            "{error}"
+        );
+        assert!(error.help.unwrap().contains("--port-offset"));
+    }
+}

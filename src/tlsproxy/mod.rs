@@ -1,0 +1,309 @@
+//! `tlsproxy`: Nomad and Consul of a cluster as plain HTTP on this machine.
+
+pub mod forward;
+pub mod guard;
+mod holder;
+mod inside;
+pub mod listen;
+pub mod proxy;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::cluster::Name;
+use crate::cluster::services::{Forward, Forwards};
+use crate::error::{Error, Exit, Result};
+use crate::event::{Event, Reporter};
+use crate::operation::{ClusterArgs, Operation};
+use crate::secret::Secret;
+use crate::signal::Signals;
+use crate::uplink::api::{self, Api};
+use crate::uplink::client::Client;
+use crate::uplink::reach::{self, Reach};
+use crate::uplink::route::Remote;
+use crate::uplink::{Failure, Service, Uplink};
+use forward::{Named, moved};
+use listen::Loopback;
+
+/// Open files that 500 connections and their other ends need.
+const OPEN_FILES: u64 = 4096;
+/// How much of a forwarded connection is taken at once, in bytes.
+const CHUNK: usize = 64 * 1024;
+
+/// The arguments of `tlsproxy`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    #[command(flatten)]
+    reach: Reach,
+
+    /// Carry another TCP port as well, beside those of cluster.nix
+    #[arg(long = "forward", value_name = "NAME=LOCAL:HOST:PORT")]
+    forwards: Vec<Named>,
+
+    /// Add this number to all local ports
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    port_offset: u16,
+
+    /// A command to run inside, which the proxy ends with
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// The port that programs expect an API on.
+const fn usual_port(service: Service) -> u16 {
+    match service {
+        Service::Nomad => 4646,
+        Service::Consul => 8500,
+    }
+}
+
+/// The variable that tells programs where an API is.
+const fn variable(service: Service) -> &'static str {
+    match service {
+        Service::Nomad => "NOMAD_ADDR",
+        Service::Consul => "CONSUL_HTTP_ADDR",
+    }
+}
+
+/// Runs `tlsproxy` until it is told to end, or its command has ended.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    let prepared = tokio::select! {
+        prepared = prepare(args, reporter.clone(), password) => prepared?,
+        _ = signals.next() => return Err(Error::new(Exit::Interrupted, "stopped")),
+    };
+    prepared.serve(args, &mut signals).await
+}
+
+/// All that is needed to serve, checked.
+struct Prepared {
+    operation: Operation,
+    uplink: Arc<Uplink>,
+    apis: BTreeMap<Service, Loopback>,
+    forwards: BTreeMap<Name, (Forward, Loopback)>,
+}
+
+async fn prepare(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<Prepared> {
+    if !args.reach.by_ssh() && !args.forwards.is_empty() {
+        return Err(
+            Error::usage("--forward goes through ssh, which --no-ssh leaves out")
+                .help("open the forward in your ssh_config too (LocalForward)"),
+        );
+    }
+    let operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let uplink = args.reach.uplink(&operation)?;
+    let services = reach::services(&operation)?;
+    let mut apis = BTreeMap::new();
+    for service in services {
+        let port = moved(usual_port(service), args.port_offset)?;
+        apis.insert(service, Loopback::bind(port, &service.to_string()).await?);
+    }
+    // With --no-ssh whatever carries the ports of the APIs carries these too.
+    let of_cluster = match args.reach.by_ssh() {
+        true => operation.cluster.forwards.clone(),
+        false => Forwards::new(),
+    };
+    let mut forwards = BTreeMap::new();
+    for (name, forward) in forward::all(&of_cluster, &args.forwards, args.port_offset)? {
+        let listener = Loopback::bind(forward.local_port, &format!("‘{name}’")).await?;
+        forwards.insert(name, (forward, listener));
+    }
+    raise_limit();
+    reporter.phase("connecting");
+    check(&uplink, apis.keys().copied(), &reporter).await?;
+    Ok(Prepared {
+        operation,
+        uplink,
+        apis,
+        forwards,
+    })
+}
+
+/// Makes a first connection to each service. One that does not answer is only
+/// warned about while another does: it may be what the operator is here to mend.
+async fn check(
+    uplink: &Arc<Uplink>,
+    services: impl Iterator<Item = Service>,
+    reporter: &Reporter,
+) -> Result<()> {
+    let mut tasks = JoinSet::new();
+    for service in services {
+        let uplink = uplink.clone();
+        tasks.spawn(async move {
+            let api = Api::new(Client::new(uplink, service));
+            (service, api.leader().await)
+        });
+    }
+    let mut silent: Vec<Error> = Vec::new();
+    let mut answering = 0;
+    while let Some(joined) = tasks.join_next().await {
+        let (service, leader) =
+            joined.map_err(|e| Error::unexpected(format!("a check was lost: {e}")))?;
+        match leader {
+            Ok(Some(_)) => answering += 1,
+            Ok(None) => {
+                answering += 1;
+                reporter.warning(None, format!("{service} has no leader"));
+            }
+            Err(api::Trouble::Uplink(Failure::Unreachable(e) | Failure::Broken(e))) => {
+                silent.push(e);
+            }
+            Err(api::Trouble::Uplink(other)) => return Err(other.into()),
+            Err(api::Trouble::Said(e)) => {
+                answering += 1;
+                reporter.warning(None, e.what);
+            }
+        }
+    }
+    match (answering, silent.pop()) {
+        (0, Some(last)) => {
+            silent.iter().for_each(|e| reporter.failure(e));
+            Err(last)
+        }
+        (_, last) => {
+            for e in silent.iter().chain(&last) {
+                reporter.warning(None, e.what.clone());
+            }
+            Ok(())
+        }
+    }
+}
+
+impl Prepared {
+    async fn serve(self, args: &Args, signals: &mut Signals) -> Result<()> {
+        let Self {
+            operation,
+            uplink,
+            apis,
+            forwards,
+        } = self;
+        let reporter = &operation.reporter;
+        let address = |port: u16| format!("http://localhost:{port}");
+        let addresses: Vec<(&str, String)> = apis
+            .iter()
+            .map(|(service, listener)| (variable(*service), address(listener.port())))
+            .collect();
+        if args.command.is_empty() {
+            announce(reporter, &addresses, &forwards);
+        }
+        // Everything in here ends with it: connections, then the logins under them.
+        let mut serving = JoinSet::new();
+        for (service, listener) in apis {
+            let client = Client::new(uplink.clone(), service);
+            serving.spawn(proxy::serve(listener, client, reporter.clone()));
+        }
+        for (name, (forward, listener)) in forwards {
+            serving.spawn(carry(
+                name,
+                forward,
+                listener,
+                uplink.clone(),
+                reporter.clone(),
+            ));
+        }
+        let result = match args.command.is_empty() {
+            true => {
+                signals.next().await;
+                Ok(())
+            }
+            false => inside::run(&args.command, &addresses, signals).await,
+        };
+        serving.shutdown().await;
+        result
+    }
+}
+
+fn announce(
+    reporter: &Reporter,
+    addresses: &[(&str, String)],
+    forwards: &BTreeMap<Name, (Forward, Loopback)>,
+) {
+    let apis = addresses
+        .iter()
+        .map(|(variable, address)| format!("export {variable}={address}"));
+    let others = forwards.iter().map(|(name, (forward, listener))| {
+        let (port, Forward { host, port: to, .. }) = (listener.port(), forward);
+        format!("# {name}: localhost:{port} is {host}:{to}")
+    });
+    let data: serde_json::Map<_, _> = addresses
+        .iter()
+        .map(|(variable, address)| ((*variable).to_owned(), json!(address)))
+        .chain(forwards.iter().map(|(name, (_, listener))| {
+            (
+                name.to_string(),
+                json!(format!("localhost:{}", listener.port())),
+            )
+        }))
+        .collect();
+    reporter.emit(Event::Summary {
+        text: apis.chain(others).collect::<Vec<_>>().join("\n"),
+        data: json!({ "addresses": data }),
+    });
+}
+
+/// Carries the connections of a forward, until dropped.
+async fn carry(
+    name: Name,
+    forward: Forward,
+    listener: Loopback,
+    uplink: Arc<Uplink>,
+    reporter: Reporter,
+) -> std::convert::Infallible {
+    let remote = Remote {
+        host: forward.host,
+        port: forward.port,
+    };
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            mut stream = listener.accept() => {
+                let (uplink, remote) = (uplink.clone(), remote.clone());
+                let (name, reporter) = (name.clone(), reporter.clone());
+                connections.spawn(async move {
+                    let mut channel = match uplink.route().open_remote(&remote).await {
+                        Ok(channel) => channel,
+                        Err(e) => return reporter.warning(None, format!("{name}: {e}")),
+                    };
+                    let carried = tokio::io::copy_bidirectional_with_sizes(
+                        &mut stream, &mut channel, CHUNK, CHUNK,
+                    );
+                    if let Err(e) = carried.await {
+                        tracing::debug!(%name, "connection: {e}");
+                    }
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Lets this process, and the ssh that it starts, open enough files.
+fn raise_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit
+        .maximum
+        .map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            maximum: limit.maximum,
+        };
+        if let Err(e) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!("open files are not raised to {wanted}: {e}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The proxy of one API: plain HTTP from loopback, checked request by request,
+//! and answered by the cluster.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::guard;
+use super::listen::Loopback;
+use crate::event::{Event, Reporter};
+use crate::uplink::Failure;
+use crate::uplink::client::{Body, Client};
+
+/// How much is taken at once from either side of an upgraded connection, in bytes.
+const CHUNK: usize = 64 * 1024;
+
+/// Headers that are about one connection and end with it (RFC 9110, section 7.6.1).
+const OF_CONNECTION: [HeaderName; 5] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::PROXY_AUTHORIZATION,
+];
+
+/// The proxy of one API.
+pub struct Proxy {
+    client: Client,
+    reporter: Reporter,
+    /// What was said last about trouble, so that it is said once.
+    trouble: Mutex<Option<String>>,
+    /// Upgraded connections, which end with the proxy.
+    upgraded: Arc<Mutex<JoinSet<()>>>,
+    port: u16,
+}
+
+type Answer = Response<Either<Incoming, Full<Bytes>>>;
+
+/// Serves the API of `client` on a port of loopback, until dropped.
+pub async fn serve(listener: Loopback, client: Client, reporter: Reporter) -> Infallible {
+    let proxy = Arc::new(Proxy {
+        client,
+        reporter,
+        trouble: Mutex::default(),
+        upgraded: Arc::default(),
+        port: listener.port(),
+    });
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = listener.accept() => {
+                connections.spawn(proxy.clone().connection(stream));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+impl Proxy {
+    async fn connection(self: Arc<Self>, stream: TcpStream) {
+        let service = service_fn(|request| {
+            let proxy = self.clone();
+            async move { Ok::<_, Infallible>(proxy.answer(request).await) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+        if let Err(e) = served {
+            tracing::debug!(port = self.port, "connection: {e}");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let admitted = guard::admit(
+            request.method(),
+            request.uri(),
+            request.headers(),
+            self.port,
+        );
+        if let Err(refusal) = admitted {
+            return plain(StatusCode::FORBIDDEN, refusal.reason());
+        }
+        match self.forward(request).await {
+            Ok(answer) => {
+                self.working();
+                answer
+            }
+            Err(failure) => {
+                self.failing(&failure);
+                let status = match failure {
+                    Failure::Unreachable(_) => StatusCode::SERVICE_UNAVAILABLE,
+                    _ => StatusCode::BAD_GATEWAY,
+                };
+                plain(status, &failure.to_string())
+            }
+        }
+    }
+
+    async fn forward(&self, mut request: Request<Incoming>) -> Result<Answer, Failure> {
+        let upgrade = request
+            .headers()
+            .contains_key(header::UPGRADE)
+            .then(|| hyper::upgrade::on(&mut request));
+        let (parts, body) = request.into_parts();
+        let body = match body.is_end_stream() {
+            true => Either::Left(Full::default()),
+            false => Either::Right(body),
+        };
+        let mut outgoing: Request<Body> = Request::new(body);
+        *outgoing.method_mut() = parts.method;
+        *outgoing.uri_mut() = parts.uri;
+        *outgoing.headers_mut() = passed_on(parts.headers);
+        let mut response = self.client.send(outgoing).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let theirs = hyper::upgrade::on(&mut response);
+            if let Some(ours) = upgrade {
+                self.join(ours, theirs);
+            }
+        }
+        let (mut parts, body) = response.into_parts();
+        parts.headers = passed_on(parts.headers);
+        Ok(Response::from_parts(parts, Either::Left(body)))
+    }
+
+    /// Carries bytes between both sides once they have agreed on another protocol.
+    fn join(&self, ours: hyper::upgrade::OnUpgrade, theirs: hyper::upgrade::OnUpgrade) {
+        let carry = async move {
+            let (ours, theirs) = match tokio::try_join!(ours, theirs) {
+                Ok(both) => both,
+                Err(e) => return tracing::debug!("upgrade: {e}"),
+            };
+            let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
+            let carried =
+                tokio::io::copy_bidirectional_with_sizes(&mut ours, &mut theirs, CHUNK, CHUNK);
+            if let Err(e) = carried.await {
+                tracing::debug!("upgraded connection: {e}");
+            }
+        };
+        let mut upgraded = self.upgraded.lock().unwrap_or_else(PoisonError::into_inner);
+        while upgraded.try_join_next().is_some() {}
+        upgraded.spawn(carry);
+    }
+
+    fn failing(&self, failure: &Failure) {
+        let said = failure.to_string();
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.as_deref() != Some(&said) {
+            self.reporter.failure(failure.error());
+            *trouble = Some(said);
+        }
+    }
+
+    fn working(&self) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.take().is_some() {
+            self.reporter.emit(Event::Log {
+                node: None,
+                line: format!("{} answers again", self.client.service()),
+            });
+        }
+    }
+}
+
+/// The headers without those about the connection they came by; an upgrade is passed on.
+fn passed_on(mut headers: HeaderMap) -> HeaderMap {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != header::UPGRADE)
+        .collect();
+    for name in named.iter().chain(&OF_CONNECTION) {
+        headers.remove(name);
+    }
+    if headers.contains_key(header::UPGRADE) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    headers
+}
+
+fn plain(status: StatusCode, text: &str) -> Answer {
+    let mut answer = Response::new(Either::Right(Full::from(format!("nixcfg: {text}\n"))));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            let name: HeaderName = name.parse().unwrap();
+            map.append(name, value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn headers_about_the_connection_stay_behind() {
+        let passed = passed_on(headers(&[
+            ("connection", "keep-alive, X-Private"),
+            ("keep-alive", "timeout=5"),
+            ("x-private", "1"),
+            ("x-nomad-token", "secret"),
+            ("host", "localhost:4646"),
+        ]));
+        let mut names: Vec<_> = passed.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["host", "x-nomad-token"]);
+    }
+
+    #[test]
+    fn an_upgrade_is_passed_on() {
+        let passed = passed_on(headers(&[
+            ("connection", "Upgrade, keep-alive"),
+            ("upgrade", "websocket"),
+        ]));
+        assert_eq!(passed["connection"], "upgrade");
+        assert_eq!(passed["upgrade"], "websocket");
+    }
+}

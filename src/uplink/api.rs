@@ -1,0 +1,250 @@
+//! The HTTP APIs of Nomad and Consul, as far as they are alike.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::client::Client;
+use super::{Failure, Service};
+use crate::error::{Error, Exit};
+
+/// The most that an answer may hold, in bytes: a large job's is some hundred KiB.
+const MOST: usize = 64 * 1024 * 1024;
+
+/// Why a call did not come about.
+#[derive(Debug, Clone)]
+pub enum Trouble {
+    /// There is no connection.
+    Uplink(Failure),
+    /// The service answered with an error.
+    Said(Error),
+}
+
+impl From<Trouble> for Error {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Uplink(failure) => failure.into(),
+            Trouble::Said(error) => error,
+        }
+    }
+}
+
+/// What a service answered, whatever its status.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The index of the answer, for blocking queries (`X-Nomad-Index`, `X-Consul-Index`).
+    pub index: Option<u64>,
+    /// What it holds.
+    pub body: Bytes,
+}
+
+/// An API, with the operator's token for it.
+#[derive(Clone)]
+pub struct Api {
+    client: Client,
+    token: Option<HeaderValue>,
+}
+
+impl Api {
+    /// The API of the client's service, with the token of the environment
+    /// (`NOMAD_TOKEN`, `CONSUL_HTTP_TOKEN`).
+    pub fn new(client: Client) -> Self {
+        let token = std::env::var(token_variable(client.service())).ok();
+        let token = token
+            .filter(|token| !token.is_empty())
+            .and_then(|token| HeaderValue::from_str(&token).ok())
+            .map(|mut value| {
+                value.set_sensitive(true);
+                value
+            });
+        Self { client, token }
+    }
+
+    /// The service.
+    pub fn service(&self) -> Service {
+        self.client.service()
+    }
+
+    /// The address of the leader of the raft; none if there is none.
+    pub async fn leader(&self) -> Result<Option<String>, Trouble> {
+        let leader: String = self.get("/v1/status/leader").await?;
+        Ok(Some(leader).filter(|leader| !leader.is_empty()))
+    }
+
+    /// Reads what `path` holds.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
+        let answer = self.call(Method::GET, path, Vec::new()).await?;
+        self.read(path, &self.ok(path, answer)?)
+    }
+
+    /// Reads what `path` holds; none where there is nothing (404).
+    pub async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Trouble> {
+        let answer = self.call(Method::GET, path, Vec::new()).await?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => self.read(path, &self.ok(path, answer)?).map(Some),
+        }
+    }
+
+    /// Sends a value and reads the answer.
+    pub async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        value: &impl Serialize,
+    ) -> Result<T, Trouble> {
+        let body = serde_json::to_vec(value)
+            .map_err(|e| Trouble::Said(Error::unexpected(format!("not to be sent: {e}"))))?;
+        let answer = self.call(Method::PUT, path, body).await?;
+        self.read(path, &self.ok(path, answer)?)
+    }
+
+    /// Makes a call, whatever comes of it.
+    pub async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, Trouble> {
+        let service = self.service();
+        let mut request = Request::new(Either::Left(Full::new(Bytes::from(body))));
+        *request.method_mut() = method;
+        *request.uri_mut() = path
+            .parse()
+            .map_err(|e| Trouble::Said(Error::usage(format!("‘{path}’ is no path: {e}"))))?;
+        if let Some(token) = &self.token {
+            request
+                .headers_mut()
+                .insert(token_header(service), token.clone());
+        }
+        let response = self.client.send(request).await.map_err(Trouble::Uplink)?;
+        let (parts, body) = response.into_parts();
+        let index = parts.headers.get(index_header(service));
+        let index = index.and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = Limited::new(body, MOST).collect().await.map_err(|e| {
+            Trouble::Uplink(Failure::Broken(Error::new(
+                Exit::Probe,
+                format!("the connection to {service} broke off: {e}"),
+            )))
+        })?;
+        Ok(Answer {
+            status: parts.status,
+            index,
+            body: body.to_bytes(),
+        })
+    }
+
+    /// The body of an answer that is no error.
+    pub fn ok(&self, path: &str, answer: Answer) -> Result<Bytes, Trouble> {
+        if answer.status.is_success() {
+            return Ok(answer.body);
+        }
+        let said = String::from_utf8_lossy(&answer.body);
+        Err(Trouble::Said(refusal(
+            self.service(),
+            self.token.is_some(),
+            path,
+            answer.status,
+            &said,
+        )))
+    }
+
+    /// The value that a body holds.
+    pub fn read<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T, Trouble> {
+        serde_json::from_slice(body).map_err(|e| {
+            Trouble::Said(Error::unexpected(format!(
+                "{} answers {path} with what is not understood: {e}",
+                self.service()
+            )))
+        })
+    }
+}
+
+/// The variable in which an operator gives a token.
+pub const fn token_variable(service: Service) -> &'static str {
+    match service {
+        Service::Nomad => "NOMAD_TOKEN",
+        Service::Consul => "CONSUL_HTTP_TOKEN",
+    }
+}
+
+const fn token_header(service: Service) -> HeaderName {
+    match service {
+        Service::Nomad => HeaderName::from_static("x-nomad-token"),
+        Service::Consul => HeaderName::from_static("x-consul-token"),
+    }
+}
+
+const fn index_header(service: Service) -> HeaderName {
+    match service {
+        Service::Nomad => HeaderName::from_static("x-nomad-index"),
+        Service::Consul => HeaderName::from_static("x-consul-index"),
+    }
+}
+
+/// What a service's refusal means.
+fn refusal(
+    service: Service,
+    with_token: bool,
+    path: &str,
+    status: StatusCode,
+    said: &str,
+) -> Error {
+    let path = path.split('?').next().unwrap_or(path);
+    let new = |what: String| Error::new(Exit::Probe, what).saying(said);
+    if status == StatusCode::FORBIDDEN || status == StatusCode::UNAUTHORIZED {
+        let needs = match (service, path) {
+            (Service::Nomad, path) if path.starts_with("/v1/operator/") => "operator:write",
+            (Service::Nomad, _) => "submit-job, read-job and read-logs in the job's namespace",
+            (Service::Consul, _) => "key:write for the prefix secrets/",
+        };
+        let variable = token_variable(service);
+        let what = match with_token {
+            true => format!("{service} refuses {path}: the token in {variable} may not do this"),
+            false => {
+                format!("{service} refuses {path}: its ACLs are on, and {variable} is not set")
+            }
+        };
+        return new(what).help(format!("set {variable} to a token that allows {needs}"));
+    }
+    if said.contains("No cluster leader") {
+        return new(format!("{service} has no leader")).help(
+            "are enough of its servers up? look at their logs: journalctl -u nomad, -u consul",
+        );
+    }
+    Error::unexpected(format!("{service} answers {path} with {status}")).saying(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_by_acls_names_the_variable_and_the_rights() {
+        let path = "/v1/operator/scheduler/configuration";
+        let said = "Permission denied";
+        let error = refusal(Service::Nomad, false, path, StatusCode::FORBIDDEN, said);
+        assert_eq!(error.exit, Exit::Probe);
+        assert!(error.what.contains("NOMAD_TOKEN is not set"), "{error}");
+        assert!(error.help.unwrap().contains("operator:write"));
+        let path = "/v1/kv/secrets/app/x?cas=0";
+        let error = refusal(Service::Consul, true, path, StatusCode::FORBIDDEN, said);
+        assert!(error.what.contains("the token in CONSUL_HTTP_TOKEN"));
+        assert!(!error.what.contains("cas"));
+    }
+
+    #[test]
+    fn a_raft_without_leader_is_told_from_other_errors() {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let error = refusal(
+            Service::Nomad,
+            false,
+            "/v1/jobs",
+            status,
+            "No cluster leader",
+        );
+        assert_eq!(error.what, "Nomad has no leader");
+        let error = refusal(Service::Nomad, false, "/v1/jobs", status, "disk full");
+        assert_eq!(error.exit, Exit::Unexpected);
+        assert_eq!(error.output.as_deref(), Some("disk full"));
+    }
+}

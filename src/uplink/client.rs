@@ -1,0 +1,202 @@
+//! HTTP over the way to an API.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, Uri};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Failure, Secured, Service, Uplink};
+
+/// How long an unused connection is kept for the next request.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// What a request carries: bytes that can be sent twice, or a stream.
+pub type Body = Either<Full<Bytes>, Incoming>;
+
+/// Sends requests to a service. Connections are kept and used again.
+#[derive(Clone)]
+pub struct Client {
+    inner: legacy::Client<Connector, Body>,
+    uplink: Arc<Uplink>,
+    service: Service,
+}
+
+impl Client {
+    /// A client of `service`.
+    pub fn new(uplink: Arc<Uplink>, service: Service) -> Self {
+        let connector = Connector {
+            uplink: uplink.clone(),
+            service,
+        };
+        let inner = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .build(connector);
+        Self {
+            inner,
+            uplink,
+            service,
+        }
+    }
+
+    /// The service.
+    pub fn service(&self) -> Service {
+        self.service
+    }
+
+    /// Sends a request and waits for the head of the answer. One that changes
+    /// nothing and can be sent twice is, where the connection broke: it may
+    /// have been one to a node that has gone.
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Failure> {
+        let (mut parts, body) = request.into_parts();
+        parts.uri = self.uri(&parts.uri)?;
+        let again = match &body {
+            Either::Left(bytes) if is_safe(&parts.method) => {
+                let mut copy = Request::new(Either::Left(bytes.clone()));
+                *copy.method_mut() = parts.method.clone();
+                *copy.uri_mut() = parts.uri.clone();
+                *copy.headers_mut() = parts.headers.clone();
+                Some(copy)
+            }
+            _ => None,
+        };
+        let used = self.uplink.identities().of(self.service).await?;
+        let failure = match self.once(Request::from_parts(parts, body)).await {
+            Ok(response) => return Ok(response),
+            Err(failure) => failure,
+        };
+        let retry = match &failure {
+            Failure::Broken(_) => true,
+            // The operator's certificate may have been renewed, or the CA replaced.
+            Failure::Refused(_) => {
+                let renewed = self.uplink.identities().renewed(self.service, &used).await;
+                matches!(renewed, Ok(Some(_)))
+            }
+            _ => false,
+        };
+        match again.filter(|_| retry) {
+            Some(again) => {
+                tracing::debug!(service = %self.service, "sent again after: {failure}");
+                self.once(again).await
+            }
+            None => Err(failure),
+        }
+    }
+
+    async fn once(&self, request: Request<Body>) -> Result<Response<Incoming>, Failure> {
+        self.inner
+            .request(request)
+            .await
+            .map_err(|e| Failure::of_request(self.service, &e))
+    }
+
+    /// The request's target with the service in the place of a host: connections are kept by it.
+    fn uri(&self, target: &Uri) -> Result<Uri, Failure> {
+        let path = target.path_and_query().map_or("/", |p| p.as_str());
+        Uri::builder()
+            .scheme("http")
+            .authority(self.service.lower())
+            .path_and_query(path)
+            .build()
+            .map_err(|e| {
+                Failure::Broken(crate::error::Error::usage(format!(
+                    "‘{path}’ cannot be asked for: {e}"
+                )))
+            })
+    }
+}
+
+/// Whether a request changes nothing (RFC 9110, section 9.2.1).
+fn is_safe(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+}
+
+/// Makes connections for the pool.
+#[derive(Clone)]
+struct Connector {
+    uplink: Arc<Uplink>,
+    service: Service,
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = TokioIo<Pooled>;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let (uplink, service) = (self.uplink.clone(), self.service);
+        Box::pin(async move {
+            let secured = uplink.connect(service).await?;
+            Ok(TokioIo::new(Pooled(secured)))
+        })
+    }
+}
+
+/// A connection in the pool.
+struct Pooled(Secured);
+
+impl Connection for Pooled {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Pooled {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Pooled {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,206 @@
+//! Why there is no connection to an API, told apart by what can be done about it.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{self, CertificateError};
+
+use super::Service;
+use super::route::Way;
+use crate::error::{Error, Exit};
+
+/// A failure, with the error to show for it.
+#[derive(Debug, Clone)]
+pub enum Failure {
+    /// No server answers.
+    Unreachable(Error),
+    /// What answers does not prove that it is the cluster's server.
+    Untrusted(Error),
+    /// The server does not take the operator's certificate.
+    Refused(Error),
+    /// The connection broke off, or did not speak HTTP.
+    Broken(Error),
+    /// The operator's own certificates cannot be used.
+    Store(Error),
+}
+
+impl Failure {
+    /// The error to show.
+    pub fn error(&self) -> &Error {
+        match self {
+            Failure::Unreachable(e)
+            | Failure::Untrusted(e)
+            | Failure::Refused(e)
+            | Failure::Broken(e)
+            | Failure::Store(e) => e,
+        }
+    }
+
+    /// None of the ways there are leads to the service.
+    pub(super) fn unreachable(service: Service, failures: &[Error]) -> Self {
+        let each: Vec<String> = failures
+            .iter()
+            .map(|e| {
+                let said = e.output.as_deref().and_then(|said| said.lines().last());
+                let node = e.node.iter().map(|node| format!("{node}: "));
+                let said = said.map(|said| format!(" ({})", said.trim()));
+                node.chain([e.what.clone()]).chain(said).collect::<String>()
+            })
+            .collect();
+        let mut error =
+            Error::new(Exit::Probe, format!("{service} cannot be reached")).saying(each.join("\n"));
+        // One reason for all is worth its own advice.
+        error.help = match failures {
+            [only] => only.help.clone(),
+            _ => failures.iter().find_map(|e| e.help.clone()),
+        };
+        Failure::Unreachable(error)
+    }
+
+    /// A server that says nothing.
+    pub(super) fn silent(service: Service, way: &Way, after: Duration) -> Self {
+        Failure::Unreachable(Error::new(
+            Exit::Probe,
+            format!(
+                "{service} at {way} does not answer within {} seconds",
+                after.as_secs()
+            ),
+        ))
+    }
+
+    /// A handshake that failed.
+    pub(super) fn of_handshake(
+        service: Service,
+        server: &ServerName<'_>,
+        way: &Way,
+        error: &io::Error,
+    ) -> Self {
+        let new = |what: String| Error::new(Exit::Probe, what);
+        match tls_error(error) {
+            Some(rustls::Error::InvalidCertificate(reason)) => {
+                let (what, help) = untrusted(reason, &server.to_str());
+                Failure::Untrusted(
+                    new(format!("{service} at {way} is not trusted: {what}"))
+                        .saying(detail(reason))
+                        .help(help),
+                )
+            }
+            Some(rustls::Error::AlertReceived(alert)) => refused(service, &format!("{alert:?}")),
+            Some(other) => Failure::Broken(new(format!(
+                "{service} at {way} does not speak TLS as expected: {other}"
+            ))),
+            None => Failure::Unreachable(new(format!(
+                "{service} at {way} does not answer: {}",
+                plain(error)
+            ))),
+        }
+    }
+
+    /// A request that failed once the connection stood.
+    pub(super) fn of_request(service: Service, error: &(dyn std::error::Error + 'static)) -> Self {
+        if let Some(failure) = causes(error).find_map(|e| e.downcast_ref::<Failure>()) {
+            return failure.clone();
+        }
+        let alert = causes(error)
+            .filter_map(|e| e.downcast_ref::<io::Error>())
+            .find_map(|e| match tls_error(e) {
+                Some(rustls::Error::AlertReceived(alert)) => Some(format!("{alert:?}")),
+                _ => None,
+            });
+        match alert {
+            Some(alert) => refused(service, &alert),
+            None => {
+                let said: Vec<String> = causes(error).map(ToString::to_string).collect();
+                Failure::Broken(
+                    Error::new(
+                        Exit::Probe,
+                        format!("the connection to {service} broke off"),
+                    )
+                    .saying(said.join(": ")),
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error().fmt(f)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// An error and what caused it, outermost first. An I/O error that wraps
+/// another error hands out only that one's causes, so it is looked into.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |e| {
+        match e.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn std::error::Error + 'static)),
+            None => e.source(),
+        }
+    })
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the connection is closed at once".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// What is wrong with a server's certificate, and what to do.
+fn untrusted(reason: &CertificateError, server: &str) -> (String, String) {
+    use CertificateError as E;
+    let deploy = "put a certificate of this year on the server: deploy-pki".to_owned();
+    match reason {
+        E::Expired | E::ExpiredContext { .. } => {
+            ("its certificate has expired".into(), deploy)
+        }
+        E::NotValidYet | E::NotValidYetContext { .. } => (
+            "its certificate is not valid yet".into(),
+            "compare this machine's clock and the server's".into(),
+        ),
+        E::NotValidForName | E::NotValidForNameContext { .. } => (
+            format!("its certificate is not for ‘{server}’"),
+            "is it a raft server of this cluster? only these may have that name; deploy-pki gives it to them".into(),
+        ),
+        E::UnknownIssuer | E::BadSignature => (
+            "its certificate is not by the CA in the password store".into(),
+            "is the store up to date, and of this cluster? deploy-pki gives the server one by that CA".into(),
+        ),
+        E::InvalidPurpose | E::InvalidPurposeContext { .. } => (
+            "its certificate is not one for a server".into(),
+            deploy,
+        ),
+        other => (format!("{other}"), deploy),
+    }
+}
+
+fn detail(reason: &CertificateError) -> String {
+    use CertificateError as E;
+    match reason {
+        E::ExpiredContext { .. }
+        | E::NotValidYetContext { .. }
+        | E::NotValidForNameContext { .. } => reason.to_string(),
+        _ => String::new(),
+    }
+}
+
+fn refused(service: Service, alert: &str) -> Failure {
+    Failure::Refused(
+        Error::new(
+            Exit::Probe,
+            format!("{service} does not take the operator's certificate ({alert})"),
+        )
+        .help("has it expired, or is it by another CA than the server's? gen-pki makes a new one, deploy-pki brings the servers the CA"),
+    )
+}

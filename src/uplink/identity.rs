@@ -1,0 +1,342 @@
+//! The operator's side of mutual TLS: the year's certificates of the password
+//! store, held in memory only, and what a server is measured by.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
+
+use super::{Failure, Service};
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+use crate::store::pass::Pass;
+use crate::store::{EntryName, Store};
+
+/// How soon after a reading the store is not read again for the sake of a
+/// server that is not trusted: each reading may ask for a passphrase.
+const REST: Duration = Duration::from_secs(10);
+
+/// What the store holds for one service, as PEM.
+#[derive(Debug)]
+pub struct Material {
+    /// The certificates of the CA; two while it is being replaced.
+    pub ca: Secret,
+    /// The operator's certificate.
+    pub certificate: Secret,
+    /// Its key.
+    pub key: Secret,
+}
+
+/// Where the operator's certificates come from.
+pub trait Source: Send + Sync {
+    /// Reads those for one service.
+    fn read(&self, service: Service) -> Reading<'_>;
+}
+
+/// What a [`Source`] reads.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Material>> + Send + 'a>>;
+
+/// The year's certificates in the operator's `pass`.
+pub struct OfYear {
+    store: Pass,
+}
+
+impl OfYear {
+    /// Those of a cluster's folder.
+    pub fn of(store: Pass) -> Self {
+        Self { store }
+    }
+
+    async fn read(&self, service: Service) -> Result<Material> {
+        let wanted = Entries::of(service, year_of(SystemTime::now()))?;
+        let present = self.store.list().await?;
+        wanted.check(&present, |name| self.store.place(name))?;
+        let names =
+            BTreeSet::from([&wanted.ca, &wanted.certificate, &wanted.key].map(Clone::clone));
+        let mut values = self.store.show(&names).await?;
+        let mut take = |name: &EntryName| {
+            values.remove(name).ok_or_else(|| {
+                Error::unexpected(format!("{} was not read", self.store.place(name)))
+            })
+        };
+        Ok(Material {
+            ca: take(&wanted.ca)?,
+            certificate: take(&wanted.certificate)?,
+            key: take(&wanted.key)?,
+        })
+    }
+}
+
+impl Source for OfYear {
+    fn read(&self, service: Service) -> Reading<'_> {
+        Box::pin(self.read(service))
+    }
+}
+
+/// The names of a service's entries in a year.
+struct Entries {
+    service: Service,
+    year: i64,
+    ca: EntryName,
+    certificate: EntryName,
+    key: EntryName,
+}
+
+impl Entries {
+    fn of(service: Service, year: i64) -> Result<Self> {
+        let lower = service.lower();
+        Ok(Self {
+            service,
+            year,
+            ca: format!("{lower}-ca.crt").parse()?,
+            certificate: format!("{lower}{year}-client.crt").parse()?,
+            key: format!("{lower}{year}-client.key").parse()?,
+        })
+    }
+
+    /// Says what is missing, and which years there are instead.
+    fn check(
+        &self,
+        present: &BTreeSet<EntryName>,
+        place: impl Fn(&EntryName) -> String,
+    ) -> Result<()> {
+        let missing: Vec<String> = [&self.ca, &self.certificate, &self.key]
+            .into_iter()
+            .filter(|name| !present.contains(*name))
+            .map(place)
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (service, year) = (self.service, self.year);
+        let what = match !present.contains(&self.ca) {
+            true => format!("the password store has no PKI of {service} for this cluster"),
+            false => {
+                format!("the password store has no operator certificate of {service} for {year}")
+            }
+        };
+        let years: Vec<&str> = present
+            .iter()
+            .filter_map(|name| {
+                let year = name.as_str().strip_prefix(service.lower())?;
+                year.strip_suffix("-client.crt")
+            })
+            .collect();
+        let help = match years.is_empty() {
+            true => "make it with gen-pki, or pull the store if others did".to_owned(),
+            false => format!(
+                "there is one for {}: gen-pki makes this year's, or pull the store if others did",
+                years.join(", ")
+            ),
+        };
+        Err(Error::usage(what)
+            .saying(format!("missing: {}", missing.join(", ")))
+            .help(help))
+    }
+}
+
+/// The year of a moment, in UTC.
+fn year_of(moment: SystemTime) -> i64 {
+    i64::from(time::OffsetDateTime::from(moment).year())
+}
+
+/// What a connection to a service is made with.
+pub struct Identity {
+    /// The operator's certificate and the CA that servers are measured by.
+    pub config: Arc<ClientConfig>,
+    /// The name that a server has to prove.
+    pub server: ServerName<'static>,
+    digest: [u8; 32],
+}
+
+impl Identity {
+    /// Takes the PEM texts apart and checks that they fit each other and are valid now.
+    pub fn new(service: Service, cluster: &str, material: &Material) -> Result<Self> {
+        let provider = Arc::new(ring::default_provider());
+        let unreadable = |what: &str, e: &dyn std::fmt::Display| {
+            Error::usage(format!(
+                "the {what} of {service} in the password store cannot be read: {e}"
+            ))
+        };
+        let ca: Vec<CertificateDer<'static>> =
+            certificates(&material.ca).map_err(|e| unreadable("CA certificate", &e))?;
+        let chain = certificates(&material.certificate)
+            .map_err(|e| unreadable("operator certificate", &e))?;
+        let key = PrivateKeyDer::from_pem_slice(material.key.expose().as_bytes())
+            .map_err(|e| unreadable("operator's key", &e))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in ca {
+            roots
+                .add(certificate)
+                .map_err(|e| unreadable("CA certificate", &e))?;
+        }
+        let roots = Arc::new(roots);
+        check_own(service, &chain, roots.clone(), &provider)?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|e| unreadable("CA certificate", &e))?;
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| Error::unexpected(format!("TLS cannot be used: {e}")))?
+            .with_webpki_verifier(verifier)
+            .with_client_auth_cert(chain, key)
+            .map_err(|e| unreadable("operator's key", &e))?;
+        // A ticket would let a connection be taken up again that a renewed configuration would refuse.
+        config.resumption = rustls::client::Resumption::disabled();
+        let name = service.server_name(cluster);
+        let server = ServerName::try_from(name.clone())
+            .map_err(|e| Error::usage(format!("‘{name}’ is no name for a server: {e}")))?;
+        Ok(Self {
+            config: Arc::new(config),
+            server,
+            digest: digest(material),
+        })
+    }
+}
+
+fn certificates(pem: &Secret) -> std::result::Result<Vec<CertificateDer<'static>>, String> {
+    let all: Vec<_> = CertificateDer::pem_slice_iter(pem.expose().as_bytes())
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|e| e.to_string())?;
+    match all.is_empty() {
+        true => Err("it holds no certificate".into()),
+        false => Ok(all),
+    }
+}
+
+/// Checks the operator's certificate as a server will.
+fn check_own(
+    service: Service,
+    chain: &[CertificateDer<'static>],
+    roots: Arc<RootCertStore>,
+    provider: &Arc<rustls::crypto::CryptoProvider>,
+) -> Result<()> {
+    let Some((own, others)) = chain.split_first() else {
+        return Ok(());
+    };
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        .build()
+        .map_err(|e| Error::unexpected(format!("TLS cannot be used: {e}")))?;
+    let what = match verifier.verify_client_cert(own, others, UnixTime::now()) {
+        Ok(_) => return Ok(()),
+        Err(rustls::Error::InvalidCertificate(reason)) => match reason {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "has expired".to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "is not valid yet: is this machine's clock right?".to_owned()
+            }
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "is not by the CA that the store holds".to_owned()
+            }
+            other => format!("cannot be used: {other}"),
+        },
+        Err(other) => format!("cannot be used: {other}"),
+    };
+    Err(Error::usage(format!(
+        "the operator certificate of {service} in the password store {what}"
+    ))
+    .help("gen-pki makes a new one"))
+}
+
+fn digest(material: &Material) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in [&material.ca, &material.certificate, &material.key] {
+        hash.update(part.expose().len().to_le_bytes());
+        hash.update(part.expose());
+    }
+    hash.finalize().into()
+}
+
+/// The identities of a run, by service, read when they are needed.
+pub struct Identities {
+    cluster: String,
+    source: Arc<dyn Source>,
+    known: Mutex<BTreeMap<Service, Known>>,
+}
+
+struct Known {
+    identity: Arc<Identity>,
+    read: Instant,
+}
+
+impl Identities {
+    /// Those of `cluster`, from `source`.
+    pub fn new(cluster: &str, source: Arc<dyn Source>) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            source,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The identity for a service.
+    pub async fn of(&self, service: Service) -> Result<Arc<Identity>, Failure> {
+        let mut known = self.known.lock().await;
+        if let Some(known) = known.get(&service) {
+            return Ok(known.identity.clone());
+        }
+        let identity = self.read(service).await.map_err(Failure::Store)?;
+        known.insert(
+            service,
+            Known {
+                identity: identity.clone(),
+                read: Instant::now(),
+            },
+        );
+        Ok(identity)
+    }
+
+    /// The identity that has taken the place of `used` meanwhile, here or in
+    /// the store: the CA may have been replaced while this runs.
+    pub async fn renewed(
+        &self,
+        service: Service,
+        used: &Arc<Identity>,
+    ) -> Result<Option<Arc<Identity>>> {
+        let mut known = self.known.lock().await;
+        let Some(entry) = known.get_mut(&service) else {
+            return Ok(None);
+        };
+        if !Arc::ptr_eq(&entry.identity, used) {
+            return Ok(Some(entry.identity.clone()));
+        }
+        if entry.read.elapsed() < REST {
+            return Ok(None);
+        }
+        entry.read = Instant::now();
+        let identity = self.read(service).await?;
+        if identity.digest == used.digest {
+            return Ok(None);
+        }
+        entry.identity = identity.clone();
+        Ok(Some(identity))
+    }
+
+    async fn read(&self, service: Service) -> Result<Arc<Identity>> {
+        let material = self.source.read(service).await?;
+        Identity::new(service, &self.cluster, &material).map(Arc::new)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unreachable(e)
+            | Failure::Untrusted(e)
+            | Failure::Refused(e)
+            | Failure::Broken(e)
+            | Failure::Store(e) => e,
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Logins on nodes that carry TCP connections, and what is carried.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use super::route::Remote;
+use crate::cluster::Name;
+use crate::error::{Error, Exit, Result};
+use crate::ssh::{Access, Child, Connection, Script};
+
+/// Runs for as long as the login does: by it the login is kept, and its end is noticed.
+const HOLD: Script = Script {
+    name: "nixcfg-hold",
+    text: "exec cat",
+};
+
+/// Says that the node is there.
+const PRESENT: Script = Script {
+    name: "nixcfg-present",
+    text: "exit 0",
+};
+
+/// How long a doubted node may take to say that it is there.
+const PRESENCE: Duration = Duration::from_secs(3);
+
+/// The logins of a run, one a node, made when they are needed.
+pub struct Links {
+    access: Access,
+    slots: BTreeMap<Name, Mutex<Slot>>,
+    /// Numbers the sockets.
+    sockets: Arc<AtomicUsize>,
+}
+
+#[derive(Default)]
+struct Slot {
+    link: Option<Arc<Link>>,
+    failure: Option<(Instant, Error)>,
+}
+
+impl Links {
+    /// Logins on `nodes`, of which none is made yet.
+    pub fn new(access: Access, nodes: &[Name]) -> Self {
+        let slot = |node: &Name| (node.clone(), Mutex::default());
+        Self {
+            access,
+            slots: nodes.iter().map(slot).collect(),
+            sockets: Arc::default(),
+        }
+    }
+
+    /// Connects to `remote` from `node`. Where the login failed after `began`,
+    /// that failure is the answer: of many that wait, one tries.
+    pub async fn open(&self, node: &Name, remote: &Remote, began: Instant) -> Result<Channel> {
+        let link = self.link(node, began).await?;
+        match link.open(remote).await {
+            Ok(channel) => Ok(channel),
+            Err(e) => {
+                link.dead.store(true, Ordering::Relaxed);
+                Err(e)
+            }
+        }
+    }
+
+    async fn link(&self, node: &Name, began: Instant) -> Result<Arc<Link>> {
+        let Some(slot) = self.slots.get(node) else {
+            return Err(Error::unexpected("is not a node to go through").on(node));
+        };
+        let mut slot = slot.lock().await;
+        if let Some(link) = &slot.link
+            && !link.dead.load(Ordering::Relaxed)
+        {
+            return Ok(link.clone());
+        }
+        slot.link = None;
+        if let Some((when, error)) = &slot.failure
+            && *when >= began
+        {
+            return Err(error.clone());
+        }
+        match Link::establish(&self.access, node, self.sockets.clone()).await {
+            Ok(link) => {
+                let link = Arc::new(link);
+                slot.failure = None;
+                slot.link = Some(link.clone());
+                Ok(link)
+            }
+            Err(e) => {
+                slot.failure = Some((Instant::now(), e.clone()));
+                Err(e)
+            }
+        }
+    }
+}
+
+/// A login on a node. It ends when the last connection through it has ended.
+pub struct Link {
+    connection: Connection,
+    folder: PathBuf,
+    sockets: Arc<AtomicUsize>,
+    forwards: Mutex<BTreeMap<Remote, PathBuf>>,
+    dead: Arc<AtomicBool>,
+    /// When the node last answered a doubt.
+    present: Mutex<Option<Instant>>,
+    watch: JoinHandle<()>,
+    _hold: (Child, openssh::ChildStdin),
+}
+
+impl Link {
+    async fn establish(access: &Access, node: &Name, sockets: Arc<AtomicUsize>) -> Result<Self> {
+        let connection = access.connect(node).await?;
+        let mut child = connection.spawn(&HOLD.argv(&[])).await?;
+        let (Some(stdin), Some(mut stdout)) = (child.stdin().take(), child.stdout().take()) else {
+            return Err(Error::unexpected("a command without streams").on(node));
+        };
+        let dead = Arc::new(AtomicBool::new(false));
+        let ended = dead.clone();
+        let watch = tokio::spawn(async move {
+            let mut nothing = [0; 64];
+            while matches!(stdout.read(&mut nothing).await, Ok(n) if n > 0) {}
+            ended.store(true, Ordering::Relaxed);
+        });
+        Ok(Self {
+            folder: access.folder().to_owned(),
+            connection,
+            sockets,
+            forwards: Mutex::default(),
+            dead,
+            present: Mutex::default(),
+            watch,
+            _hold: (child, stdin),
+        })
+    }
+
+    async fn open(self: &Arc<Self>, remote: &Remote) -> Result<Channel> {
+        let mut forwards = self.forwards.lock().await;
+        let socket = match forwards.get(remote) {
+            Some(socket) => socket.clone(),
+            None => {
+                let number = self.sockets.fetch_add(1, Ordering::Relaxed);
+                let socket = self.folder.join(format!("forward-{number}"));
+                self.connection
+                    .forward(&socket, &remote.host, remote.port)
+                    .await?;
+                forwards.insert(remote.clone(), socket.clone());
+                socket
+            }
+        };
+        drop(forwards);
+        match UnixStream::connect(&socket).await {
+            Ok(stream) => Ok(Channel {
+                stream: Stream::Unix(stream),
+                link: Some(self.clone()),
+            }),
+            Err(e) => Err(Error::new(Exit::Probe, "the connection was lost")
+                .on(self.connection.node())
+                .saying(e.to_string())),
+        }
+    }
+
+    /// Asks the node whether it is there, and gives the login up if it does not
+    /// say so. An answer that came after `began` is good enough: of many that doubt, one asks.
+    pub async fn doubt(&self, began: Instant) {
+        let mut present = self.present.lock().await;
+        if self.dead.load(Ordering::Relaxed) || *present >= Some(began) {
+            return;
+        }
+        let asked = self.connection.run_ok(PRESENT, &[], &[]);
+        if !matches!(tokio::time::timeout(PRESENCE, asked).await, Ok(Ok(_))) {
+            tracing::info!(node = %self.connection.node(), "login given up");
+            self.dead.store(true, Ordering::Relaxed);
+        } else {
+            *present = Some(Instant::now());
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+/// A connection to a service, not yet secured.
+pub struct Channel {
+    stream: Stream,
+    /// Keeps the login while the connection lives.
+    link: Option<Arc<Link>>,
+}
+
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Channel {
+    /// A connection over TCP.
+    pub fn tcp(stream: TcpStream) -> Self {
+        // Small messages both ways: nothing is gained by holding them back.
+        let _ = stream.set_nodelay(true);
+        Self {
+            stream: Stream::Tcp(stream),
+            link: None,
+        }
+    }
+
+    /// The login that carries it.
+    pub(super) fn link(&self) -> Option<Arc<Link>> {
+        self.link.clone()
+    }
+}
+
+impl AsyncRead for Channel {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Channel {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Unix(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The way to the APIs of Consul and Nomad: through a node's ssh to the port
+//! of a raft server, and from there by mutual TLS, in which the server has to
+//! prove that it is one.
+
+pub mod api;
+pub mod client;
+mod failure;
+pub mod identity;
+mod link;
+pub mod reach;
+pub mod route;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::error::Error;
+pub use failure::Failure;
+use identity::{Identities, Identity};
+pub use link::Channel;
+use route::{Route, Way};
+
+/// How long a server may take to finish a handshake; a dead connection is noticed by this.
+const HANDSHAKE: Duration = Duration::from_secs(6);
+
+/// An API of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// Nomad's.
+    Nomad,
+    /// Consul's.
+    Consul,
+}
+
+impl Service {
+    /// Both.
+    pub const ALL: [Service; 2] = [Service::Nomad, Service::Consul];
+
+    /// Its name in file names and certificates.
+    pub const fn lower(self) -> &'static str {
+        match self {
+            Service::Nomad => "nomad",
+            Service::Consul => "consul",
+        }
+    }
+
+    /// The name that a raft server of `cluster` proves, as its certificate has it.
+    pub fn server_name(self, cluster: &str) -> String {
+        format!("server.{cluster}.{}", self.lower())
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Service::Nomad => "Nomad",
+            Service::Consul => "Consul",
+        })
+    }
+}
+
+/// A verified connection to an API.
+pub type Secured = TlsStream<Channel>;
+
+/// Makes verified connections for as long as one node can be reached.
+pub struct Uplink {
+    route: Route,
+    identities: Identities,
+    /// The way that was good last, by its number.
+    good: Mutex<BTreeMap<Service, usize>>,
+}
+
+impl Uplink {
+    /// Goes by `route`, as the operator of `identities`.
+    pub fn new(route: Route, identities: Identities) -> Arc<Self> {
+        Arc::new(Self {
+            route,
+            identities,
+            good: Mutex::default(),
+        })
+    }
+
+    /// The way itself, for what needs no TLS.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// The operator's side of the TLS connections.
+    pub fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// Connects to a service, by the way that was good last or the next one
+    /// that is. A server that cannot prove itself ends the attempt: another
+    /// way is not taken then.
+    pub async fn connect(&self, service: Service) -> Result<Secured, Failure> {
+        let began = Instant::now();
+        let ways = self.route.ways(service);
+        let first = self.last_good(service).filter(|way| *way < ways.len());
+        let first = first.unwrap_or_default();
+        let mut failures: Vec<Error> = Vec::new();
+        for number in (first..ways.len()).chain(0..first) {
+            let way = &ways[number];
+            let raw = match self.route.open(way, began).await {
+                Ok(raw) => raw,
+                Err(e) => {
+                    // A node that cannot be reached has several ways, and one error.
+                    if !failures.iter().any(|f| f.to_string() == e.to_string()) {
+                        failures.push(e);
+                    }
+                    continue;
+                }
+            };
+            match self.secure(service, raw, way, began).await {
+                Ok(secured) => {
+                    self.remember(service, number, way);
+                    return Ok(secured);
+                }
+                Err(Failure::Unreachable(e)) => failures.push(e),
+                Err(other) => return Err(other),
+            }
+        }
+        Err(Failure::unreachable(service, &failures))
+    }
+
+    /// The handshake, again with what is in the store by now if the server is not trusted.
+    async fn secure(
+        &self,
+        service: Service,
+        raw: Channel,
+        way: &Way,
+        began: Instant,
+    ) -> Result<Secured, Failure> {
+        let identity = self.identities.of(service).await?;
+        let first = match handshake(service, raw, &identity, way, began).await {
+            Err(untrusted @ Failure::Untrusted(_)) => untrusted,
+            done => return done,
+        };
+        match self.identities.renewed(service, &identity).await {
+            Ok(Some(renewed)) => {
+                let again = self.route.open(way, began).await;
+                let raw = again.map_err(Failure::Unreachable)?;
+                handshake(service, raw, &renewed, way, began).await
+            }
+            Ok(None) => Err(first),
+            Err(e) => {
+                tracing::warn!("the store could not be read again: {e}");
+                Err(first)
+            }
+        }
+    }
+
+    fn last_good(&self, service: Service) -> Option<usize> {
+        let good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        good.get(&service).copied()
+    }
+
+    fn remember(&self, service: Service, number: usize, way: &Way) {
+        let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        if good.insert(service, number) != Some(number) {
+            tracing::info!(%service, %way, "connected");
+        }
+    }
+}
+
+async fn handshake(
+    service: Service,
+    raw: Channel,
+    identity: &Identity,
+    way: &Way,
+    began: Instant,
+) -> Result<Secured, Failure> {
+    let link = raw.link();
+    let connector = TlsConnector::from(identity.config.clone());
+    let handshake = connector.connect(identity.server.clone(), raw);
+    match tokio::time::timeout(HANDSHAKE, handshake).await {
+        Ok(Ok(secured)) => Ok(secured),
+        Ok(Err(e)) => Err(Failure::of_handshake(service, &identity.server, way, &e)),
+        Err(_) => {
+            // Is it the server that is silent, or the node?
+            if let Some(link) = link {
+                link.doubt(began).await;
+            }
+            Err(Failure::silent(service, way, HANDSHAKE))
+        }
+    }
+}
