@@ -21,9 +21,13 @@ let
           inherit name;
           inherit (final) system;
           builder = "/bin/bash";
+          stdenv = ./stdenv;
+          outputs = attrs.outputs or [ "out" ];
           args = [
             "-c"
-            "source ${./setup.sh}; ${if attrs ? buildCommand then "eval \"$buildCommand\"" else "genericBuild"}"
+            "set -eu -o pipefail; source $stdenv/setup; cd \"$NIX_BUILD_TOP\"; ${
+              if attrs ? buildCommand then "eval \"$buildCommand\"" else "genericBuild"
+            }"
           ];
           nativeBuildInputs =
             inputs "nativeBuildInputs" ++ lib.optionals (attrs.doCheck or false) (inputs "nativeCheckInputs");
