@@ -40,7 +40,7 @@ with_lock() {
     shift
     mkdir -p "$RUN"
     exec {fd}>"$RUN/$name.lock"
-    flock -w 300 "$fd" || die "another lab command has held $RUN/$name.lock for 5 minutes"
+    flock -w 900 "$fd" || die "another lab command has held $RUN/$name.lock for 15 minutes"
     LOCK_FDS+=("$fd")
     "$@"
     unset 'LOCK_FDS[-1]'

@@ -12,6 +12,8 @@ register_node() {
         [ "$index" -le 200 ] || die "200 nodes are too many"
         echo "$index" | write_file "$dir/index"
     fi
+    [ ! -e "$dir/addresses" ] || [ "$ipv4 $ipv6" = "$(cat "$dir/addresses")" ] || ! node_running "$node" ||
+        say "lab: $node has other addresses in the cluster now, and takes them when it boots ('fault $node reboot')"
     echo "$ipv4 $ipv6" | write_file "$dir/addresses"
     [ ! -e "$dir/disk.img" ] || [ "$(node_users "$admins")" = "$(cat "$dir/users")" ] ||
         say "lab: $node keeps its disk, made for other administrators ('reset $node' for a new one)"

@@ -66,7 +66,7 @@ install_bare_system() {
     top=$(in_root nix-store --add /tmp/nixos-system-bare)
     rm -r "$dir/tmp/nixos-system-bare"
     in_root nix-env -p /nix/var/nix/profiles/system --set "$top"
-    ln -s "$top" "$dir/boot/default"
+    echo "$top" >"$dir/boot/default"
     ln -sfn /run/current-system "$dir/nix/var/nix/gcroots/current-system"
     ln -sfn /run/booted-system "$dir/nix/var/nix/gcroots/booted-system"
     cp -r "$here/bare/etc/." "$dir/etc/"
