@@ -82,60 +82,38 @@ in_client() {
 }
 
 build_client() {
-    local version=$1 dir=$CACHE/client/$1 new log
+    local version=$1 dir=$CACHE/client/$1 suite log=$CACHE/client-$1.log
     [ ! -x "$dir/bin/nix" ] || return 0
-    log=$CACHE/client-$version.log
-    new=$dir.partial
-    say "lab: fetching Nix $version from Debian $(client_suite "$version") (once; log in $log)"
-    rm -rf "$new" "${dir:?}/bin" "${dir:?}/lib"
-    mkdir -p "$new"
-    { fetch_client "$(client_suite "$version")" "$new" && relocate_client "$new" "$dir"; } >"$log" 2>&1 </dev/null ||
+    suite=$(client_suite "$version")
+    unpacked "nix-$suite" "$suite" install --download-only --no-install-recommends nix-bin
+    rm -rf "$dir.partial" "${dir:?}/bin" "${dir:?}/lib"
+    relocate_client "$CACHE/nix-$suite/tree" "$dir.partial" "$dir" >"$log" 2>&1 ||
         { tail -n 20 "$log" >&2; die "Nix $version could not be made: see $log"; }
     mkdir -p "$dir"
-    mv "$new/lib" "$dir/lib"
-    mv "$new/bin" "$dir/bin" # last: it is what is looked for
-    rm -rf "$new"
+    mv "$dir.partial/lib" "$dir/lib"
+    mv "$dir.partial/bin" "$dir/bin" # last: it is what is looked for
+    rm -rf "$dir.partial" "$CACHE/nix-$suite"
     say "lab: $("$dir/bin/nix" --version)"
 }
 
-# Downloads a suite's nix-bin and all it depends on, by an apt of its own that knows nothing of what this machine has installed.
-fetch_client() {
-    local suite=$1 new=$2 package
-    mkdir -p "$new/apt/lists/partial" "$new/apt/cache/archives/partial" "$new/tree"
-    : >"$new/apt/status"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) $suite main" >"$new/apt/sources.list"
-    local apt=(apt-get -q -y -o Dir::State="$new/apt" -o Dir::State::lists="$new/apt/lists" -o Dir::State::status="$new/apt/status"
-        -o Dir::Cache="$new/apt/cache" -o Dir::Etc::SourceList="$new/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
-        -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null -o Acquire::Languages=none
-        -o Debug::NoLocking=true -o APT::Sandbox::User=root)
-    "${apt[@]}" update || return
-    "${apt[@]}" install --download-only --no-install-recommends nix-bin || return
-    for package in "$new"/apt/cache/archives/*.deb; do
-        case ${package##*/} in
-        perl* | *-doc_* | dpkg_* | debconf_* | tar_*) ;;
-        *) dpkg-deb -x "$package" "$new/tree" || return ;;
-        esac
-    done
-}
-
-# The program and its libraries out of the suite's tree, bound to each other; DIR is where they will stand.
+# relocate_client TREE NEW DIR: Nix and its libraries out of a suite's TREE into NEW, bound to each other where they will stand, in DIR.
 relocate_client() {
-    local new=$1 dir=$2 loader path='' found name
+    local tree=$1 new=$2 dir=$3 loader path='' found name
     mkdir -p "$new/bin" "$new/lib"
-    loader=$(basename "$(patchelf --print-interpreter "$new/tree/usr/bin/nix")")
-    for found in "$new"/tree/usr/bin/nix "$new"/tree/usr/lib/nix/*.so; do
+    loader=$(basename "$(patchelf --print-interpreter "$tree/usr/bin/nix")")
+    for found in "$tree"/usr/bin/nix "$tree"/usr/lib/nix/*.so; do
         [ ! -e "$found" ] || patchelf --remove-rpath "$found" || return # 2.8's leads to the machine's own libraries
     done
-    for found in "$new"/tree/{usr/,}lib/*-linux-gnu* "$new/tree/usr/lib/nix"; do [ ! -d "$found" ] || path+=$found: ; done
-    found=$(find "$new/tree" -name "$loader" | head -n 1)
+    for found in "$tree"/{usr/,}lib/*-linux-gnu* "$tree/usr/lib/nix"; do [ ! -d "$found" ] || path+=$found: ; done
+    found=$(find "$tree" -name "$loader" | head -n 1)
     cp -L "$found" "$new/lib/$loader" || return
-    "$new/lib/$loader" --inhibit-cache --library-path "$path" --list "$new/tree/usr/bin/nix" |
+    "$new/lib/$loader" --inhibit-cache --library-path "$path" --list "$tree/usr/bin/nix" |
         awk '$3 ~ /^\// { print $3 }' >"$new/needs" || return
     while read -r found; do
-        [[ $found == "$new"/* ]] || { echo "$found is not of the suite"; return 1; }
-        cp -Ln "$found" "$new/lib/" || return
+        [[ $found == "$tree"/* || $found == "$new/lib/$loader" ]] || { echo "$found is not of the suite"; return 1; }
+        [ -e "$new/lib/${found##*/}" ] || cp -L "$found" "$new/lib/" || return
     done <"$new/needs"
-    cp "$new/tree/usr/bin/nix" "$new/bin/nix" || return
+    cp "$tree/usr/bin/nix" "$new/bin/nix" || return
     patchelf --set-interpreter "$dir/lib/$loader" --force-rpath --set-rpath "$dir/lib" "$new/bin/nix" || return
     for name in nix-build nix-channel nix-collect-garbage nix-copy-closure nix-daemon nix-env nix-hash nix-instantiate nix-prefetch-url \
         nix-shell nix-store; do ln -s nix "$new/bin/$name"; done
