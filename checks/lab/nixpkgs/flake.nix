@@ -6,11 +6,12 @@
 # are real on a Debian machine: a toplevel whose switch-to-configuration applies /etc, users, sudo, sshd and systemd
 # units, and packages whose programs are the building machine's own.
 #
-# What it does not do: it builds no software but the project's own; it has no kernel, bootloader, initrd or disk; it
-# configures no service of its own beside sshd, sudo, users, journald and Nix (an option that it has but does not
-# apply says so, in nixos/unapplied.nix, and a deployment prints it); programs are not pinned; VM tests evaluate but
-# do not run; a name that it does not know is an error, also where genuine nixpkgs has it. Nothing outside checks/
-# knows of it.
+# What it does not do: it builds no software but the project's own; it has no kernel, bootloader, initrd or disk, and
+# leaves a node's addresses alone; services other than sshd, sudo, journald, the firewall (by nft) and Nix run where a
+# node has their program, and every switch names those that do not; what a configuration sets and is not applied is
+# listed by every switch as well (nixos/modules/not-applied.nix); programs are not pinned; VM tests evaluate and do
+# not run; Debian's own accounts stay, and its nix-daemon is not restarted. A name that it does not know is an error,
+# also where genuine nixpkgs has it. Nothing outside checks/ knows of it.
 {
   description = "Stand-in for nixpkgs on machines without network";
 

@@ -23,12 +23,6 @@ in
       default = { };
       description = "Maintainers and documentation of modules.";
     };
-    standin.notApplied = mkOption {
-      type = types.listOf types.str;
-      internal = true;
-      default = [ ];
-      description = "What the configuration asks for and the stand-in does not do on a Debian node; printed at every switch.";
-    };
     system = {
       build = mkOption {
         type = types.submodule { freeformType = types.lazyAttrsOf types.unspecified; };

@@ -140,12 +140,5 @@ in
         ExecStop = "/bin/bash ${../switch/firewall.sh} stop";
       };
     };
-    standin.notApplied =
-      lib.optional (
-        cfg.enable && cfg.extraCommands != ""
-      ) "networking.firewall.extraCommands (rules are nftables')"
-      ++ lib.optional (
-        config.networking.nftables.ruleset != "" || config.networking.nftables.tables != { }
-      ) "networking.nftables.ruleset, networking.nftables.tables";
   };
 }

@@ -11,6 +11,7 @@
   ./nix.nix
   ./nixpkgs.nix
   ./nomad.nix
+  ./not-applied.nix
   ./openssh.nix
   ./programs-on-node.nix
   ./services.nix

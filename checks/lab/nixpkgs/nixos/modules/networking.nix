@@ -291,16 +291,5 @@ in
           + lib.concatMapStrings (server: "nameserver ${server}\n") (lib.take 3 cfg.nameservers);
       };
     };
-    standin.notApplied =
-      lib.optional (
-        lib.any (
-          i:
-          i.ipv4.addresses != [ ] || i.ipv6.addresses != [ ] || i.ipv4.routes != [ ] || i.ipv6.routes != [ ]
-        ) (lib.attrValues cfg.interfaces)
-        || cfg.defaultGateway != null
-        || cfg.defaultGateway6 != null
-      ) "networking.interfaces and gateways (a node's addresses are the lab's)"
-      ++ lib.optional cfg.nat.enable "networking.nat"
-      ++ lib.optional (cfg.bridges != { } || cfg.vlans != { }) "networking.bridges, networking.vlans";
   };
 }

@@ -201,6 +201,5 @@ in
       startAt = cfg.optimise.dates;
       restartIfChanged = false;
     };
-    standin.notApplied = lib.optional cfg.distributedBuilds "nix.buildMachines";
   };
 }

@@ -317,7 +317,6 @@ in
       environment.etc."ssh/sshd_config.d/10-nixos.conf".text = lib.concatLines lines + cfg.extraConfig;
       environment.etc."ssh/banner" = lib.mkIf (cfg.banner != null) { text = cfg.banner; };
       system.build.standinSshd = true;
-      standin.notApplied = lib.optional cfg.startWhenNeeded "services.openssh.startWhenNeeded";
     })
   ];
 }

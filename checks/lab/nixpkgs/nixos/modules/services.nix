@@ -283,16 +283,6 @@ in
       };
       motd = lib.mkIf (config.users.motd != "") { text = config.users.motd; };
     };
-    standin.notApplied =
-      lib.optional cfg.resolved.enable "services.resolved"
-      ++ lib.optional cfg.chrony.enable "services.chrony"
-      ++ lib.optional cfg.fail2ban.enable "services.fail2ban"
-      ++ lib.optional cfg.smartd.enable "services.smartd"
-      ++ lib.optional config.virtualisation.docker.enable "virtualisation.docker"
-      ++ lib.optional config.virtualisation.podman.enable "virtualisation.podman"
-      ++ lib.optional config.virtualisation.libvirtd.enable "virtualisation.libvirtd"
-      ++ lib.optional config.system.autoUpgrade.enable "system.autoUpgrade"
-      ++ lib.optional config.system.etc.overlay.enable "system.etc.overlay";
     users.groups = lib.mkIf config.virtualisation.docker.enable { docker = { }; };
   };
 }

@@ -211,17 +211,6 @@ in
     };
   };
   config = lib.mkMerge [
-    {
-      standin.notApplied =
-        lib.optional (!cfg.enable) "security.sudo.enable = false (the machine's sudo stays)"
-        ++ lib.optional config.security.sudo-rs.enable "security.sudo-rs"
-        ++ lib.optional (
-          config.security.pki.certificates != [ ] || config.security.pki.certificateFiles != [ ]
-        ) "security.pki (the machine's certificates stay)"
-        ++ lib.optional (
-          config.security.pam.services != { } || config.security.pam.loginLimits != [ ]
-        ) "security.pam";
-    }
     (lib.mkIf cfg.enable {
       security.sudo.extraRules =
         let

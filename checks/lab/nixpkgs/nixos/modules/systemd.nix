@@ -476,10 +476,5 @@ in
       })
     ];
     system.build.standinUnits = units;
-    standin.notApplied =
-      lib.optional (
-        cfg.network.enable || cfg.network.networks != { } || cfg.network.netdevs != { }
-      ) "systemd.network (a node's addresses are the lab's)"
-      ++ lib.optional (cfg.packages != [ ]) "systemd.packages";
   };
 }

@@ -349,9 +349,6 @@ in
       users = { };
     };
     system.build.standinUsers = data;
-    standin.notApplied =
-      lib.optional config.services.userborn.enable "services.userborn (accounts are made as without it)"
-      ++ lib.optional (lib.any (user: user.packages != [ ]) users) "users.users.<name>.packages";
     assertions = [
       {
         assertion =
