@@ -3,4 +3,5 @@
   deploy-nixos = "Build and activate the NixOS configuration of a cluster's nodes";
   passwd = "Set an administrator's password in the password store, as a hash";
   tlsproxy = "Serve the cluster's Nomad and Consul as plain HTTP on this machine";
+  gen-pki = "Make the certificates of Consul and Nomad that are missing in the password store";
 }

@@ -6,6 +6,7 @@ use crate::deploy;
 use crate::error::Result;
 use crate::event::Reporter;
 use crate::password;
+use crate::pki::generate;
 use crate::secret::Secret;
 use crate::tlsproxy;
 
@@ -40,6 +41,8 @@ enum Operation {
     Passwd(password::Args),
     /// Serve the cluster's Nomad and Consul as plain HTTP on this machine
     Tlsproxy(tlsproxy::Args),
+    /// Make the certificates of Consul and Nomad that are missing
+    GenPki(generate::Args),
 }
 
 impl Cli {
@@ -49,6 +52,7 @@ impl Cli {
             Operation::DeployNixos(args) => args.json(),
             Operation::Passwd(args) => args.json(),
             Operation::Tlsproxy(args) => args.json(),
+            Operation::GenPki(args) => args.json(),
         })
     }
 
@@ -63,6 +67,7 @@ impl Cli {
             Operation::DeployNixos(args) => deploy::run(&args, reporter, password).await,
             Operation::Passwd(args) => password::run(&args, reporter).await,
             Operation::Tlsproxy(args) => tlsproxy::run(&args, reporter, password).await,
+            Operation::GenPki(args) => generate::run(&args, reporter).await,
         }
     }
 }

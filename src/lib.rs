@@ -16,6 +16,7 @@ pub mod nix;
 pub mod node;
 pub mod operation;
 pub mod password;
+pub mod pki;
 pub mod process;
 pub mod secret;
 pub mod signal;

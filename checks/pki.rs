@@ -1,0 +1,439 @@
+//! `gen-pki`: what it makes from every kind of store, and that nothing that
+//! goes wrong loses a key. Certificates are verified by programs that no one
+//! here wrote (`pki/verifiers`).
+
+#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
+
+#[path = "support/memory.rs"]
+mod memory;
+#[allow(dead_code)] // A part of it is used.
+#[path = "support/pass.rs"]
+mod pass;
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use memory::Memory;
+use nixcfg::cluster::Cluster;
+use nixcfg::error::{Error, Exit};
+use nixcfg::event::{Event, Renderer, Reporter};
+use nixcfg::pki::generate::generate;
+use nixcfg::pki::x509::Certificate;
+use nixcfg::pki::{App, Year};
+use nixcfg::store::pass::Pass;
+use pass::{PassStore, inside, run, said};
+use serde_json::{Value, json};
+use support::{Ran, Repo, Tool};
+use time::{Duration, OffsetDateTime};
+
+/// Shows nothing.
+struct Silent;
+
+impl Renderer for Silent {
+    fn show(&self, _: &Event) {}
+}
+
+fn silent() -> Reporter {
+    Reporter::with(Arc::new(Silent))
+}
+
+fn cluster(per_node: bool) -> Cluster {
+    let node = |role: &str| json!({"site": "lyon", "system": "x86_64-linux", "role": role, "configuration": "x"});
+    let files = |app: &str| json!({"directory": format!("/var/lib/{app}/pki"), "owner": "root", "group": "root", "unit": format!("{app}.service")});
+    Cluster::parse(&json!({
+        "schema": 1, "name": "prod", "secretsPrefix": "example",
+        "nodes": {"alder": node("server"), "birch": node("server"), "cedar": node("server"), "dogwood": node("client")},
+        "pki": {"perNode": per_node, "consul": files("consul"), "nomad": files("nomad")},
+        "consul": {"enable": true, "datacenter": "prod", "domain": "consul", "httpsPort": 8501},
+        "nomad": {"enable": true, "region": "prod", "httpPort": 4646},
+    }))
+    .unwrap()
+}
+
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+async fn make(store: &Memory, per_node: bool, now: OffsetDateTime) -> Result<(), Error> {
+    generate(
+        &cluster(per_node),
+        &App::ALL,
+        Year::of(now),
+        store,
+        &silent(),
+        now,
+    )
+    .await
+}
+
+/// An authority as the original's scripts made them, by OpenSSL, with an RSA key.
+fn rsa_authority(store: &Memory, app: &str, traditional: bool, more: &[&str]) {
+    let dir = tempfile::tempdir().unwrap();
+    let (key, certificate) = (dir.path().join("key"), dir.path().join("crt"));
+    run(Command::new("openssl")
+        .args(["genrsa", "-out"])
+        .arg(&key)
+        .args(traditional.then_some("-traditional"))
+        .arg("4096"));
+    run(Command::new("openssl")
+        .args([
+            "req",
+            "-new",
+            "-x509",
+            "-sha256",
+            "-days",
+            "3650",
+            "-subj",
+            "/C=FR/ST=Paris/O=Example/CN=prod",
+        ])
+        .args(more)
+        .arg("-key")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate));
+    let key = std::fs::read_to_string(key).unwrap();
+    let first = if traditional {
+        "-----BEGIN RSA PRIVATE KEY-----"
+    } else {
+        "-----BEGIN PRIVATE KEY-----"
+    };
+    assert!(
+        key.starts_with(first),
+        "this OpenSSL wrote {}",
+        key.lines().next().unwrap()
+    );
+    store.put(&format!("{app}-ca.key"), &key);
+    store.put(
+        &format!("{app}-ca.crt"),
+        &std::fs::read_to_string(certificate).unwrap(),
+    );
+}
+
+/// Two authorities that `gen-pki` made.
+fn ours() -> Value {
+    json!({"consul-ca.crt": {"ours": true, "strict": true}, "nomad-ca.crt": {"ours": true, "strict": true}})
+}
+
+/// Has every certificate of a store verified by `pki/verifiers`, as its name says it should be.
+fn verify(store: &Memory, authorities: Value) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut leaves = BTreeMap::new();
+    for (name, text) in store.all() {
+        let Some(stem) = name.strip_suffix(".crt") else {
+            continue;
+        };
+        std::fs::write(dir.path().join(&name), text).unwrap();
+        if stem.ends_with("-ca") {
+            continue;
+        }
+        let app = if stem.starts_with("consul") {
+            "consul"
+        } else {
+            "nomad"
+        };
+        let operator = stem.ends_with("-client");
+        let agent = stem.ends_with("-agent") || stem.ends_with("-node-dogwood");
+        let role = if operator {
+            "cli"
+        } else if agent {
+            "client"
+        } else {
+            "server"
+        };
+        let mut names = vec![format!("{role}.prod.{app}")];
+        if !operator {
+            names.push("localhost".into());
+        }
+        if role == "server" && app == "consul" {
+            names.push("consul.service.prod.consul".into());
+            let of_node =
+                |node: &&&str| !stem.contains("-node-") || stem.ends_with(&format!("-node-{node}"));
+            names.extend(
+                ["alder", "birch", "cedar"]
+                    .iter()
+                    .filter(of_node)
+                    .map(|node| format!("{node}.server.prod.consul")),
+            );
+        }
+        let addresses: &[&str] = if operator { &[] } else { &["127.0.0.1", "::1"] };
+        leaves.insert(name, json!({"ca": format!("{app}-ca.crt"), "server": !operator, "names": names, "addresses": addresses}));
+    }
+    std::fs::write(
+        dir.path().join("expect.json"),
+        json!({"authorities": authorities, "leaves": leaves}).to_string(),
+    )
+    .unwrap();
+    let verifiers = Path::new(env!("CARGO_MANIFEST_DIR")).join("checks/pki/verifiers");
+    let output = Command::new(verifiers).arg(dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn certificates_of_a_new_authority_pass_every_verifier_for_what_they_are_and_for_nothing_else()
+ {
+    let store = Memory::default();
+    make(&store, false, now()).await.unwrap();
+    let names: Vec<String> = store
+        .all()
+        .into_keys()
+        .filter(|name| name.ends_with(".crt"))
+        .collect();
+    assert_eq!(names.len(), 8, "{names:?}");
+    verify(&store, ours());
+}
+
+#[tokio::test]
+async fn certificates_of_nodes_of_their_own_pass_every_verifier() {
+    let store = Memory::default();
+    make(&store, true, now()).await.unwrap();
+    assert_eq!(
+        store
+            .all()
+            .keys()
+            .filter(|name| name.contains("-node-"))
+            .count(),
+        16
+    );
+    verify(&store, ours());
+}
+
+#[tokio::test]
+async fn an_rsa_authority_of_openssl_signs_whichever_way_its_key_is_written() {
+    for more in [
+        &["-addext", "keyUsage=critical,keyCertSign,cRLSign"][..],
+        &[],
+    ] {
+        let store = Memory::default();
+        rsa_authority(&store, "consul", true, more);
+        rsa_authority(&store, "nomad", false, more);
+        let before = store.all();
+        make(&store, false, now()).await.unwrap();
+        for (name, text) in before {
+            assert_eq!(store.get(&name), Some(text), "{name} was changed");
+        }
+        let theirs = json!({"ours": false, "strict": !more.is_empty()});
+        verify(
+            &store,
+            json!({"consul-ca.crt": theirs, "nomad-ca.crt": theirs}),
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_second_run_changes_nothing() {
+    let store = Memory::default();
+    make(&store, false, now()).await.unwrap();
+    let before = store.all();
+    *store.writes_left.lock().unwrap() = Some(0);
+    make(&store, false, now()).await.unwrap();
+    assert_eq!(store.all(), before);
+}
+
+#[tokio::test]
+async fn next_years_certificates_are_made_beside_this_years_by_the_same_authority() {
+    let store = Memory::default();
+    make(&store, false, now()).await.unwrap();
+    let before = store.all();
+    let next = Year::new(now().year() + 1);
+    generate(&cluster(false), &App::ALL, next, &store, &silent(), now())
+        .await
+        .unwrap();
+    let after = store.all();
+    assert_eq!(after.len(), before.len() + 12);
+    assert!(before.iter().all(|(name, text)| after[name] == *text));
+    verify(&store, ours());
+}
+
+#[tokio::test]
+async fn a_run_that_is_cut_off_anywhere_is_completed_by_the_next_and_no_key_is_lost() {
+    let whole = 16;
+    for writes in 0..whole {
+        let store = Memory::default();
+        *store.writes_left.lock().unwrap() = Some(writes);
+        assert_eq!(
+            make(&store, false, now()).await.unwrap_err().what,
+            "cut off",
+            "{writes}"
+        );
+        let before = store.all();
+        assert_eq!(before.len(), writes);
+        for name in before.keys().filter(|name| name.ends_with(".crt")) {
+            assert!(
+                before.contains_key(&name.replace(".crt", ".key")),
+                "{name} has no key"
+            );
+        }
+        *store.writes_left.lock().unwrap() = None;
+        make(&store, false, now()).await.unwrap();
+        let after = store.all();
+        assert_eq!(after.len(), whole);
+        assert!(
+            before.iter().all(|(name, text)| after[name] == *text),
+            "{writes}: something was replaced"
+        );
+    }
+}
+
+/// What `gen-pki` says of a store that was whole before `spoil`; it must not touch it.
+async fn refused(spoil: impl FnOnce(&Memory), now: OffsetDateTime) -> String {
+    let store = Memory::default();
+    make(&store, false, self::now()).await.unwrap();
+    spoil(&store);
+    let before = store.all();
+    let year = Year::of(self::now());
+    let error = generate(&cluster(false), &App::ALL, year, &store, &silent(), now)
+        .await
+        .unwrap_err();
+    assert_eq!(error.exit, Exit::Usage, "{error}");
+    assert!(store.all() == before, "the store was changed");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_told_of_and_left_alone() {
+    let cut = |store: &Memory| {
+        let text = store.get("consul-ca.crt").unwrap();
+        store.put("consul-ca.crt", &text[..text.len() / 2]);
+    };
+    assert!(
+        refused(cut, now())
+            .await
+            .contains("consul-ca.crt cannot be read")
+    );
+    let cut = |store: &Memory| {
+        let text = store.get("nomad-ca.key").unwrap();
+        store.put("nomad-ca.key", &text[..text.len() / 2]);
+    };
+    assert!(
+        refused(cut, now())
+            .await
+            .contains("nomad-ca.key cannot be read")
+    );
+    let foreign = |store: &Memory| store.put("consul-ca.key", &store.get("nomad-ca.key").unwrap());
+    assert!(
+        refused(foreign, now())
+            .await
+            .contains("does not fit the key")
+    );
+}
+
+#[tokio::test]
+async fn a_clock_in_the_wrong_year_makes_nothing() {
+    let past = now() - Duration::days(3 * 365);
+    assert!(refused(|_| {}, past).await.contains("things are wrong"));
+    let future = now() + Duration::days(3651);
+    assert!(refused(|_| {}, future).await.contains("things are wrong"));
+}
+
+/// `gen-pki`'s work on the store that `PassStore` has.
+async fn in_pass() -> Result<(), Error> {
+    let store = Pass::open("example/cluster/prod".parse().unwrap()).unwrap();
+    let year = Year::of(now());
+    generate(&cluster(false), &App::ALL, year, &store, &silent(), now()).await
+}
+
+#[tokio::test]
+async fn a_run_on_a_real_store_is_one_commit_and_openssl_reads_what_pass_shows() {
+    if inside() {
+        in_pass().await.unwrap();
+        return in_pass().await.unwrap();
+    }
+    let store = PassStore::git();
+    store.inside("a_run_on_a_real_store_is_one_commit_and_openssl_reads_what_pass_shows");
+    assert_eq!(
+        store.history(&store.root()),
+        [
+            format!("Add certificates of prod for {}", now().year()).as_str(),
+            "begin"
+        ]
+    );
+    assert_eq!(store.uncommitted(&store.root()), "");
+    let shown = store.pass(&["show", "example/cluster/prod/consul-ca.crt"]);
+    let read = Certificate::read_all(&shown, "shown").unwrap();
+    assert!(read[0].authority);
+    let file = store.scratch().join("key");
+    std::fs::write(
+        &file,
+        store.pass(&["show", "example/cluster/prod/nomad-ca.key"]),
+    )
+    .unwrap();
+    run(Command::new("openssl")
+        .args(["pkey", "-noout", "-check", "-in"])
+        .arg(file));
+}
+
+#[tokio::test]
+async fn the_second_of_two_operators_changes_nothing() {
+    if inside() {
+        return match std::env::var_os("SECOND") {
+            None => in_pass().await.unwrap(),
+            Some(_) => {
+                let error = in_pass().await.unwrap_err();
+                assert!(error.what.contains("another nixcfg writes"), "{error}");
+            }
+        };
+    }
+    let this = "the_second_of_two_operators_changes_nothing";
+    let store = PassStore::git();
+    let mut first = store
+        .rerun(this)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let folder = store.root().join("example/cluster/prod");
+    while std::fs::read_dir(&folder).map_or(0, Iterator::count) < 2 {
+        assert!(
+            first.try_wait().unwrap().is_none(),
+            "the first one was too fast"
+        );
+    }
+    let second = store.rerun(this).env("SECOND", "1").output().unwrap();
+    assert!(second.status.success(), "{}", said(&second));
+    assert!(first.wait().unwrap().success());
+    assert_eq!(store.history(&store.root()).len(), 2);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 16);
+}
+
+/// `nixcfg gen-pki prod` on this repository's cluster.
+fn gen_pki(repo: &Repo, store: &PassStore, args: &[&str]) -> Ran {
+    let mut command = Tool::new(repo, "gen-pki").args(args).into_command();
+    Ran::from(store.in_env(&mut command).output().unwrap())
+}
+
+#[test]
+fn the_command_makes_what_is_missing_once() {
+    let (repo, store) = (Repo::new(), PassStore::git());
+    gen_pki(&repo, &store, &["--app", "consul"])
+        .exits(0)
+        .shows("3 made");
+    gen_pki(&repo, &store, &[])
+        .exits(0)
+        .tells("consul-ca.crt")
+        .tells("nomad-ca.crt made");
+    let again = gen_pki(&repo, &store, &["--json"]).exits(0);
+    let summary: Value = serde_json::from_str(again.out.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["made"], json!([]));
+    assert!(
+        summary["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("nothing to do"),
+        "{summary}"
+    );
+    assert_eq!(store.history(&store.root()).len(), 3);
+}
+
+#[test]
+fn the_command_refuses_a_store_that_cannot_be_used_and_a_year_that_is_not_about_now() {
+    let (repo, store) = (Repo::new(), PassStore::empty());
+    gen_pki(&repo, &store, &[])
+        .exits(2)
+        .tells("is not initialised");
+    gen_pki(&repo, &store, &["--year", "2016"])
+        .exits(2)
+        .tells("2016 is too far from it");
+    assert_eq!(std::fs::read_dir(store.root()).unwrap().count(), 0);
+}

@@ -1,0 +1,208 @@
+//! `gen-pki`: makes what is missing, and touches nothing that is there.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::layout::PairId;
+use super::plan::{self, Make};
+use super::spec::Spec;
+use super::stored::{Held, Stored};
+use super::x509::Key;
+use super::{App, Year, day};
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::event::{Event, Reporter};
+use crate::operation::{ClusterArgs, Operation};
+use crate::secret::Secret;
+use crate::store::pass::Pass;
+use crate::store::{self, EntryName, Existing, Store, Writer};
+
+/// The arguments of `gen-pki`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// The year that certificates are named after [default: this one]
+    #[arg(long, value_name = "YEAR")]
+    year: Option<i32>,
+
+    /// Make the certificates of this program only
+    #[arg(long, value_enum)]
+    app: Option<App>,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// Runs `gen-pki`.
+pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
+    let now = OffsetDateTime::now_utc();
+    let year = Year::choose(args.year, now)?;
+    let operation = Operation::start(&args.cluster, reporter.clone(), None).await?;
+    let apps = chosen(&operation.cluster, args.app)?;
+    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    generate(&operation.cluster, &apps, year, &store, &reporter, now).await
+}
+
+/// The apps that a run is about: the one asked for, or all that the cluster has.
+pub fn chosen(cluster: &Cluster, asked: Option<App>) -> Result<Vec<App>> {
+    let enabled = |app: &App| match app {
+        App::Consul => cluster.consul.enable,
+        App::Nomad => cluster.nomad.enable,
+    };
+    match asked {
+        None => Ok(App::ALL.into_iter().filter(enabled).collect()),
+        Some(app) if enabled(&app) => Ok(vec![app]),
+        Some(app) => Err(
+            Error::usage(format!("{} has no {}", cluster.name, app.title()))
+                .help(format!("set cluster.{app}.enable in its cluster.nix")),
+        ),
+    }
+}
+
+/// Makes what is missing in `store`, under its lock from first to last.
+pub async fn generate<S: Store>(
+    cluster: &Cluster,
+    apps: &[App],
+    year: Year,
+    store: &S,
+    reporter: &Reporter,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let mut writer = store.writer().await?;
+    let pairs: Vec<PairId> = apps
+        .iter()
+        .flat_map(|app| PairId::wanted(cluster, *app, year))
+        .collect();
+    reporter.phase("reading the store");
+    let mut stored = Stored::read(store, &pairs)
+        .await
+        .map_err(|errors| all(reporter, errors))?;
+    let plan =
+        plan::plan(cluster, apps, year, &stored, now).map_err(|errors| all(reporter, errors))?;
+    for warning in &plan.warnings {
+        reporter.warning(None, warning);
+    }
+    if !plan.make.is_empty() {
+        reporter.phase(format!("making {}", count(plan.make.len(), "certificate")));
+    }
+    for make in &plan.make {
+        let until = create(cluster, make, &mut stored, &mut writer, now).await?;
+        let made = match make.key_exists {
+            true => "made for the key that was there",
+            false => "made",
+        };
+        reporter.emit(Event::Log {
+            node: None,
+            line: format!("{}.crt {made}, valid until {}", make.pair, day(until)),
+        });
+    }
+    let entries = pairs
+        .iter()
+        .flat_map(|pair| [pair.certificate(), pair.key()])
+        .collect::<Result<BTreeSet<EntryName>>>()?;
+    let message = format!("Add certificates of {} for {year}", cluster.name);
+    writer.finish(&entries, &message).await?;
+    let names =
+        |pairs: &mut dyn Iterator<Item = &PairId>| pairs.map(PairId::stem).collect::<Vec<_>>();
+    reporter.emit(Event::Summary {
+        text: match plan.make.is_empty() {
+            true => format!(
+                "nothing to do: {} of {year} are there",
+                count(plan.complete.len(), "certificate")
+            ),
+            false => format!(
+                "{} made, {} there already; deploy-pki brings them to the nodes",
+                plan.make.len(),
+                plan.complete.len()
+            ),
+        },
+        data: json!({
+            "year": year,
+            "made": names(&mut plan.make.iter().map(|make| &make.pair)),
+            "unchanged": names(&mut plan.complete.iter()),
+            "warnings": plan.warnings,
+        }),
+    });
+    Ok(())
+}
+
+/// Makes one pair. The key is safe in the store before there is a certificate
+/// of it, so that no interruption leaves a certificate whose key is lost.
+async fn create(
+    cluster: &Cluster,
+    make: &Make,
+    stored: &mut Stored,
+    writer: &mut impl Writer,
+    now: OffsetDateTime,
+) -> Result<OffsetDateTime> {
+    let pair = &make.pair;
+    let key = match stored.held(pair).keys.first() {
+        Some(key) => Key::read_all(key.pem(), &pair.stem())?.into_iter().next(),
+        None => None,
+    };
+    let key = match key {
+        Some(key) => key,
+        None => {
+            let key = Key::generate()?;
+            writer
+                .insert(&pair.key()?, key.pem(), Existing::Keep)
+                .await?;
+            key
+        }
+    };
+    let spec = Spec::of(cluster, pair);
+    let certificate = match *pair == PairId::authority(pair.app) {
+        true => key.self_signed(&spec, now)?,
+        false => {
+            let authority = stored.authority(pair.app);
+            let authority = authority
+                .ok_or_else(|| Error::unexpected(format!("{}-ca cannot sign", pair.app)))?;
+            authority.sign(&spec, &key, now)?
+        }
+    };
+    let text = Secret::new(certificate.pem());
+    writer
+        .insert(&pair.certificate()?, &text, Existing::Keep)
+        .await?;
+    let until = certificate.not_after;
+    stored.put(
+        pair.clone(),
+        Held {
+            certificates: vec![certificate],
+            keys: vec![key],
+        },
+    );
+    Ok(until)
+}
+
+/// Tells of all errors, and ends the run.
+pub fn all(reporter: &Reporter, errors: Vec<Error>) -> Error {
+    let exit = errors.iter().map(|error| error.exit).max();
+    let mut errors = errors.into_iter();
+    match (errors.next(), errors.len()) {
+        (Some(only), 0) => only,
+        (Some(first), more) => {
+            reporter.failure(&first);
+            errors.for_each(|error| reporter.failure(&error));
+            Error::usage(format!(
+                "{} things are wrong with the store; nothing was changed",
+                more + 1
+            ))
+            .exit(exit.unwrap_or(first.exit))
+        }
+        (None, _) => Error::unexpected("something is wrong with the store"),
+    }
+}
+
+/// A number of things, for people.
+pub fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}

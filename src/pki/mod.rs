@@ -1,0 +1,129 @@
+//! The cluster's certificates: two authorities, Consul's and Nomad's, and what
+//! they sign each year.
+//!
+//! [`spec`] says what each certificate holds, [`layout`] what it is called in
+//! the store, [`plan`] what is missing; [`x509`] makes and reads them.
+
+pub mod generate;
+pub mod layout;
+pub mod plan;
+
+pub mod spec;
+pub mod stored;
+
+pub mod x509;
+
+use std::fmt;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::error::{Error, Result};
+
+/// How long an authority is valid, in days (as the original's).
+pub const CA_DAYS: i64 = 3650;
+/// How long all other certificates are valid, in days (as the original's).
+pub const LEAF_DAYS: i64 = 700;
+/// How long before its end a certificate is warned of, in days.
+pub const WARNING_DAYS: i64 = 60;
+
+/// A program that has an authority of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum App {
+    /// Consul.
+    Consul,
+    /// Nomad.
+    Nomad,
+}
+
+impl App {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Consul, Self::Nomad];
+
+    /// Its name in the names of entries and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            App::Consul => "consul",
+            App::Nomad => "nomad",
+        }
+    }
+
+    /// Its name for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            App::Consul => "Consul",
+            App::Nomad => "Nomad",
+        }
+    }
+}
+
+impl fmt::Display for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A year, by which certificates are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Year(i32);
+
+impl Year {
+    /// The year that `now` is in (UTC).
+    pub fn of(now: OffsetDateTime) -> Self {
+        Self(now.year())
+    }
+
+    /// The year that the operator asked for, or that of the clock. Only years
+    /// about now make sense: a certificate is valid from now on, whatever it is called.
+    pub fn choose(asked: Option<i32>, now: OffsetDateTime) -> Result<Self> {
+        let current = now.year();
+        match asked {
+            None => Ok(Self(current)),
+            Some(year) if (current - 1..=current + 1).contains(&year) => Ok(Self(year)),
+            Some(year) => Err(Error::usage(format!(
+                "this is the year {current} by this machine’s clock: {year} is too far from it"
+            ))
+            .help(
+                "certificates are made for this year, the last or the next; is the clock right?",
+            )),
+        }
+    }
+
+    /// A year by its number.
+    pub const fn new(year: i32) -> Self {
+        Self(year)
+    }
+}
+
+impl fmt::Display for Year {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A day for people, as in `2026-11-22`.
+pub fn day(moment: OffsetDateTime) -> String {
+    moment.date().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_year_far_from_the_clock_is_refused() {
+        let now = datetime!(2026-12-30 12:00 UTC);
+        assert_eq!(Year::choose(None, now).unwrap().to_string(), "2026");
+        assert_eq!(Year::choose(Some(2027), now).unwrap().to_string(), "2027");
+        for year in [2024, 2028, 1970] {
+            assert!(
+                Year::choose(Some(year), now)
+                    .unwrap_err()
+                    .what
+                    .contains("2026")
+            );
+        }
+    }
+}

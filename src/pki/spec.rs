@@ -1,0 +1,196 @@
+//! What each certificate holds. What Consul and Nomad look for in them is in
+//! `doc/pki.md`.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::cluster::{Cluster, Name, Role};
+
+use super::layout::{Holder, PairId};
+use super::{App, CA_DAYS, LEAF_DAYS};
+
+/// What a certificate that is to be made holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Its common name, at most 64 characters (RFC 5280, ub-common-name). Nothing compares it.
+    pub common_name: String,
+    /// The organization: the cluster.
+    pub organization: String,
+    /// What it may be used for.
+    pub usage: Usage,
+    /// Names in DNS form.
+    pub dns: BTreeSet<String>,
+    /// Addresses.
+    pub addresses: BTreeSet<IpAddr>,
+    /// How long it is valid, in days.
+    pub days: i64,
+}
+
+/// What a certificate may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// To sign others.
+    Authority,
+    /// To serve and to connect.
+    Agent,
+    /// To connect only.
+    Client,
+}
+
+impl Spec {
+    /// The certificate `pair` of a cluster.
+    pub fn of(cluster: &Cluster, pair: &PairId) -> Self {
+        let spec = |usage, dns: Vec<String>| Self {
+            common_name: pair.stem().chars().take(64).collect(),
+            organization: cluster.name.to_string(),
+            usage,
+            dns: dns.into_iter().collect(),
+            addresses: match usage {
+                Usage::Agent => [
+                    IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    IpAddr::V6(Ipv6Addr::LOCALHOST),
+                ]
+                .into(),
+                _ => BTreeSet::new(),
+            },
+            days: match usage {
+                Usage::Authority => CA_DAYS,
+                _ => LEAF_DAYS,
+            },
+        };
+        let servers = || {
+            cluster
+                .nodes
+                .iter()
+                .filter(|(_, node)| node.role == Role::Server)
+                .map(|(name, _)| name)
+        };
+        match &pair.holder {
+            Holder::Authority => spec(Usage::Authority, vec![]),
+            Holder::Servers(_) => spec(Usage::Agent, server_names(cluster, pair.app, servers())),
+            Holder::Agents(_) => spec(Usage::Agent, agent_names(cluster, pair.app)),
+            Holder::Node(_, name) => {
+                let server = cluster
+                    .nodes
+                    .get(name)
+                    .is_some_and(|node| node.role == Role::Server);
+                spec(
+                    Usage::Agent,
+                    match server {
+                        true => server_names(cluster, pair.app, std::iter::once(name)),
+                        false => agent_names(cluster, pair.app),
+                    },
+                )
+            }
+            Holder::Operator(_) => spec(Usage::Client, vec![name(cluster, pair.app, "cli")]),
+        }
+    }
+}
+
+/// `<role>.<datacenter>.<domain>` in Consul, `<role>.<region>.nomad` in Nomad.
+pub fn name(cluster: &Cluster, app: App, role: &str) -> String {
+    match app {
+        App::Consul => format!(
+            "{role}.{}.{}",
+            cluster.consul.datacenter, cluster.consul.domain
+        ),
+        App::Nomad => format!("{role}.{}.nomad", cluster.nomad.region),
+    }
+}
+
+/// The name by which one asks an agent on a node: what its certificate must hold.
+pub fn agent_name(cluster: &Cluster, app: App, role: Role) -> String {
+    match role {
+        Role::Server => name(cluster, app, "server"),
+        Role::Client => name(cluster, app, "client"),
+    }
+}
+
+/// Only raft servers hold a `server.…` name: it is what `verify_server_hostname` looks for.
+fn server_names<'a>(
+    cluster: &Cluster,
+    app: App,
+    servers: impl Iterator<Item = &'a Name>,
+) -> Vec<String> {
+    let mut names = vec![name(cluster, app, "server"), "localhost".into()];
+    if app == App::Consul {
+        names.push(format!(
+            "consul.service.{}.{}",
+            cluster.consul.datacenter, cluster.consul.domain
+        ));
+        names.extend(servers.map(|node| name(cluster, app, &format!("{node}.server"))));
+    }
+    names
+}
+
+fn agent_names(cluster: &Cluster, app: App) -> Vec<String> {
+    vec![name(cluster, app, "client"), "localhost".into()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::schema::tests::example;
+    use crate::pki::Year;
+
+    const YEAR: Year = Year::new(2026);
+
+    fn dns(app: App, holder: Holder) -> Vec<String> {
+        Spec::of(&example(), &PairId { app, holder })
+            .dns
+            .into_iter()
+            .collect()
+    }
+
+    #[test]
+    fn a_server_of_consul_has_all_names_by_which_it_is_asked() {
+        let names = [
+            "alder.server.prod.consul",
+            "cedar.server.prod.consul",
+            "consul.service.prod.consul",
+            "localhost",
+            "server.prod.consul",
+        ];
+        assert_eq!(dns(App::Consul, Holder::Servers(YEAR)), names);
+        assert_eq!(
+            dns(App::Nomad, Holder::Servers(YEAR)),
+            ["localhost", "server.prod.nomad"]
+        );
+    }
+
+    #[test]
+    fn only_a_server_holds_a_servers_name() {
+        for app in App::ALL {
+            let node = |name: &str| Holder::Node(YEAR, name.parse().unwrap());
+            for holder in [Holder::Agents(YEAR), Holder::Operator(YEAR), node("birch")] {
+                let names = dns(app, holder.clone());
+                assert!(
+                    !names.iter().any(|name| name.contains("server")),
+                    "{holder:?}: {names:?}"
+                );
+            }
+            assert!(dns(app, node("alder")).contains(&format!("server.prod.{app}")));
+        }
+    }
+
+    #[test]
+    fn an_operator_can_only_connect_and_is_no_agent() {
+        let spec = Spec::of(&example(), &PairId::operator(App::Nomad, YEAR));
+        assert_eq!(spec.usage, Usage::Client);
+        assert_eq!(spec.dns, BTreeSet::from(["cli.prod.nomad".into()]));
+        assert!(spec.addresses.is_empty());
+    }
+
+    #[test]
+    fn a_common_name_is_at_most_64_characters() {
+        let node = "n".repeat(63).parse().unwrap();
+        let spec = Spec::of(
+            &example(),
+            &PairId {
+                app: App::Consul,
+                holder: Holder::Node(YEAR, node),
+            },
+        );
+        assert_eq!(spec.common_name.len(), 64);
+    }
+}

@@ -1,0 +1,180 @@
+//! What the store holds of the PKI, read and checked.
+//!
+//! An authority's entries may hold more than one certificate and key, while it
+//! is being replaced: the first certificate is the one that signs, all of them
+//! are trusted, and a key belongs to the certificate that it fits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use time::{Duration, OffsetDateTime};
+
+use super::layout::{Holder, PairId};
+use super::x509::{Authority, Certificate, Key};
+use super::{App, day};
+use crate::error::{Error, Result};
+use crate::store::{EntryName, Store};
+
+/// How far in the future a certificate may begin before the clock is doubted.
+const CLOCK_DOUBT: Duration = Duration::days(1);
+
+/// What the store holds of one pair: neither part need be there.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// The certificates; none where there is no entry.
+    pub certificates: Vec<Certificate>,
+    /// The keys; none where there is no entry.
+    pub keys: Vec<Key>,
+}
+
+impl Held {
+    /// The certificate that counts, and the key that fits it.
+    pub fn pair(&self) -> Option<(&Certificate, &Key)> {
+        let certificate = self.certificates.first()?;
+        Some((
+            certificate,
+            self.keys.iter().find(|key| key.fits(certificate))?,
+        ))
+    }
+}
+
+/// What the store holds of a cluster's PKI.
+#[derive(Debug, Default)]
+pub struct Stored {
+    pairs: BTreeMap<PairId, Held>,
+}
+
+impl Stored {
+    /// Reads those of `pairs` that there are. All that cannot be read is told of.
+    pub async fn read(store: &impl Store, pairs: &[PairId]) -> Result<Self, Vec<Error>> {
+        let fail = |error| vec![error];
+        let there = store.list().await.map_err(fail)?;
+        let mut entries = BTreeSet::new();
+        for pair in pairs {
+            for entry in [pair.certificate().map_err(fail)?, pair.key().map_err(fail)?] {
+                if there.contains(&entry) {
+                    entries.insert(entry);
+                }
+            }
+        }
+        let values = store.show(&entries).await.map_err(fail)?;
+        let mut stored = Self::default();
+        let mut errors = Vec::new();
+        for pair in pairs {
+            let mut held = Held::default();
+            let value = |entry: Result<EntryName>| {
+                let entry = entry.ok()?;
+                values.get(&entry).map(|value| (value, store.place(&entry)))
+            };
+            if let Some((text, place)) = value(pair.certificate()) {
+                match Certificate::read_all(text.expose(), &place) {
+                    Ok(certificates) => held.certificates = certificates,
+                    Err(error) => errors.push(error),
+                }
+            }
+            if let Some((text, place)) = value(pair.key()) {
+                match Key::read_all(text, &place) {
+                    Ok(keys) => held.keys = keys,
+                    Err(error) => errors.push(error),
+                }
+            }
+            stored.pairs.insert(pair.clone(), held);
+        }
+        match errors.is_empty() {
+            true => Ok(stored),
+            false => Err(errors),
+        }
+    }
+
+    /// What there is of a pair.
+    pub fn held(&self, pair: &PairId) -> &Held {
+        static NOTHING: Held = Held {
+            certificates: Vec::new(),
+            keys: Vec::new(),
+        };
+        self.pairs.get(pair).unwrap_or(&NOTHING)
+    }
+
+    /// Puts in what was just made, and gives what was there.
+    pub fn put(&mut self, pair: PairId, held: Held) -> Option<Held> {
+        self.pairs.insert(pair, held)
+    }
+
+    /// All pairs that were read, with what there is of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&PairId, &Held)> {
+        self.pairs.iter()
+    }
+
+    /// The certificates that all programs of an app are to trust.
+    pub fn trusted(&self, app: App) -> &[Certificate] {
+        &self.held(&PairId::authority(app)).certificates
+    }
+
+    /// The authority that signs for an app.
+    pub fn authority(&self, app: App) -> Option<Authority<'_>> {
+        let (certificate, key) = self.held(&PairId::authority(app)).pair()?;
+        Some(Authority { certificate, key })
+    }
+
+    /// What is wrong with a pair that is there, if anything is.
+    pub fn fault(&self, pair: &PairId, now: OffsetDateTime) -> Option<Error> {
+        let held = self.held(pair);
+        let certificate = held.certificates.first()?;
+        let error =
+            |what: String, help: &str| Some(Error::usage(format!("{pair}.crt {what}")).help(help));
+        if held.keys.is_empty() {
+            return error(
+                "is in the store, but its key is not".into(),
+                "restore the key from a backup or the store’s history; if it is lost, remove the certificate too: pass rm",
+            );
+        }
+        if held.pair().is_none() {
+            return error(
+                format!("does not fit the key {pair}.key"),
+                "restore the one that was replaced from the store’s history: git log",
+            );
+        }
+        if certificate.not_before > now + CLOCK_DOUBT {
+            return error(
+                format!(
+                    "begins on {}, and this machine’s clock says {}",
+                    day(certificate.not_before),
+                    day(now)
+                ),
+                "set the clock",
+            );
+        }
+        if certificate.not_after < now {
+            return error(
+                format!("ended on {}", day(certificate.not_after)),
+                match pair.holder {
+                    Holder::Authority => {
+                        "nothing can be signed with it: replace the authority with rotate-ca"
+                    }
+                    _ => "make this year’s certificates: gen-pki",
+                },
+            );
+        }
+        let authority = pair.holder == Holder::Authority;
+        if certificate.authority != authority {
+            return error(
+                match authority {
+                    true => "is no authority’s certificate".into(),
+                    false => "is an authority’s certificate".into(),
+                },
+                "restore the right one from the store’s history: git log",
+            );
+        }
+        if !authority
+            && !self
+                .trusted(pair.app)
+                .iter()
+                .any(|ca| certificate.signed_by(ca))
+        {
+            return error(
+                format!("is not signed by {}-ca", pair.app),
+                "was the authority replaced? remove the pair (pass rm) and run gen-pki",
+            );
+        }
+        None
+    }
+}
