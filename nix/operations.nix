@@ -1,5 +1,7 @@
 # The operations of the tool that are flake apps: name → what it does, in one line.
 {
+  init = "Write the files of a new cluster, asking for what they need";
+  add-node = "Write the files of a new node, with what its machine tells of itself";
   deploy-nixos = "Build and activate the NixOS configuration of a cluster's nodes";
   passwd = "Set an administrator's password in the password store, as a hash";
   tlsproxy = "Serve the cluster's Nomad and Consul as plain HTTP on this machine";

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::deploy;
 use crate::error::Result;
 use crate::event::Reporter;
+use crate::init;
 use crate::password;
 use crate::pki::generate;
 use crate::secret::Secret;
@@ -35,6 +36,10 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 enum Operation {
+    /// Write the files of a new cluster
+    Init(init::Args),
+    /// Write the files of a new node
+    AddNode(init::add::Args),
     /// Bring nodes to the NixOS configuration of the flake
     DeployNixos(deploy::Args),
     /// Set an administrator's password in the password store, as a hash
@@ -49,6 +54,8 @@ impl Cli {
     /// Where the operation reports to.
     pub fn reporter(&self) -> Reporter {
         Reporter::new(match &self.operation {
+            Operation::Init(args) => args.json(),
+            Operation::AddNode(args) => args.json(),
             Operation::DeployNixos(args) => args.json(),
             Operation::Passwd(args) => args.json(),
             Operation::Tlsproxy(args) => args.json(),
@@ -64,6 +71,8 @@ impl Cli {
     /// Carries out the operation.
     pub async fn run(self, reporter: Reporter, password: Option<Secret>) -> Result<()> {
         match self.operation {
+            Operation::Init(args) => init::run(&args, reporter).await,
+            Operation::AddNode(args) => init::add::run(&args, reporter).await,
             Operation::DeployNixos(args) => deploy::run(&args, reporter, password).await,
             Operation::Passwd(args) => password::run(&args, reporter).await,
             Operation::Tlsproxy(args) => tlsproxy::run(&args, reporter, password).await,

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod deploy;
 pub mod error;
 pub mod event;
+pub mod init;
 pub mod install;
 pub mod nix;
 pub mod node;

@@ -1,0 +1,241 @@
+//! A new user's way: the files of a cluster by `init` and `add-node`, then a deployment.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use support::{Lab, Ran, Repo};
+
+/// The addresses of the lab's nodes.
+fn addresses(lab: &Lab) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(lab.ssh_config()).unwrap();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words
+        .windows(4)
+        .filter(|four| four[0] == "Host" && four[2] == "HostName")
+        .map(|four| (four[1].to_owned(), four[3].to_owned()))
+        .collect()
+}
+
+/// The operator's agent, which has the lab's key: the new cluster's `ssh_config` names none.
+struct Agent {
+    process: Child,
+    folder: tempfile::TempDir,
+    key: String,
+}
+
+impl Agent {
+    fn start(lab: &Lab) -> Self {
+        let config = fs::read_to_string(lab.ssh_config()).unwrap();
+        let key = config
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("IdentityFile "))
+            .unwrap()
+            .to_owned();
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("agent");
+        let process = Command::new("ssh-agent")
+            .arg("-D")
+            .arg("-a")
+            .arg(&socket)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        while !socket.exists() {
+            std::thread::yield_now();
+        }
+        let added = Command::new("ssh-add")
+            .args(["-q", &key])
+            .env("SSH_AUTH_SOCK", &socket)
+            .status()
+            .unwrap();
+        assert!(added.success());
+        Self {
+            process,
+            folder,
+            key,
+        }
+    }
+
+    /// nixcfg, as a user who has this agent runs it; `answers` are typed.
+    fn nixcfg(&self, folder: &Path, args: &[&str], answers: &str) -> Ran {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_nixcfg"))
+            .args(args)
+            .current_dir(folder)
+            .env("NIX_CONFIG", support::NIX_CONFIG)
+            .env("SSH_AUTH_SOCK", self.folder.path().join("agent"))
+            .env("SSH_USER", "alice")
+            .env("SUDO_PASS", support::PASSWORD)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // A run that ends before the last answer was wanted closes its end.
+        let _ = stdin.write_all(answers.as_bytes());
+        drop(stdin);
+        Ran::from(child.wait_with_output().unwrap())
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_new_cluster_is_written_and_deployed() {
+    let lab = Lab::bare();
+    let (agent, repo, nodes) = (Agent::start(&lab), Repo::new(), addresses(&lab));
+    let key = format!("{}.pub", agent.key);
+    // In place of the real one, which these nodes have not: what matters is that its output becomes a file.
+    lab.root(
+        "cedar",
+        "touch /etc/NIXOS; printf '#!/bin/sh\\necho \"{ boot.initrd.availableKernelModules = [ \\\"nvme\\\" ]; fileSystems.\\\"/\\\" = { device = \\\"/dev/sda1\\\"; fsType = \\\"ext4\\\"; }; }\"\\n' > /usr/local/bin/nixos-generate-config; chmod +x /usr/local/bin/nixos-generate-config",
+    );
+    // Domain and folder as proposed; then the nodes, and their keys confirmed.
+    let answers = format!(
+        "\n\nalder={}\nbirch={}\ncedar={}\n\nyes\nyes\nyes\n",
+        nodes["alder"], nodes["birch"], nodes["cedar"]
+    );
+    agent
+        .nixcfg(
+            repo.path(),
+            &[
+                "init", "fresh", "--admin", "alice", "--key", &key, "--site", "lyon",
+            ],
+            &answers,
+        )
+        .exits(0)
+        .tells("shows the host key SHA256:")
+        .tells("birch: it does not run NixOS");
+    let read =
+        |file: &str| fs::read_to_string(repo.path().join("cluster/fresh").join(file)).unwrap();
+    assert!(read("hardware/cedar.nix").contains("availableKernelModules"));
+    assert!(read("hardware/birch.nix").contains("by-label"));
+    assert_eq!(read("known_hosts").lines().count(), 3);
+
+    agent
+        .nixcfg(
+            repo.path(),
+            &[
+                "deploy-nixos",
+                "fresh",
+                "--override-input",
+                "nixpkgs",
+                &support::nixpkgs(),
+            ],
+            "",
+        )
+        .exits(0)
+        .shows("3 nodes as wanted");
+    assert_eq!(lab.root("alder", "cat /etc/hostname"), "alder");
+}
+
+#[test]
+fn a_node_is_added_and_the_cluster_still_evaluates() {
+    let lab = Lab::get();
+    let (agent, repo, nodes) = (Agent::start(&lab), Repo::new(), addresses(&lab));
+    let key = format!("{}.pub", agent.key);
+    let alder = format!("alder={}", nodes["alder"]);
+    agent
+        .nixcfg(
+            repo.path(),
+            &[
+                "init", "fresh", "--admin", "alice", "--key", &key, "--site", "lyon", "--node",
+                &alder, "--yes",
+            ],
+            "",
+        )
+        .exits(0);
+    let add = |args: &[&str], answers: &str| {
+        let birch = nodes["birch"].clone();
+        let mut all = vec!["add-node", "fresh", "birch", "--address", &birch];
+        all.extend(args);
+        agent.nixcfg(repo.path(), &all, answers)
+    };
+    let before = fs::read_to_string(repo.path().join("cluster/fresh/ssh_config")).unwrap();
+    add(&["--site", "lyom"], "yes\n").exits(2).tells("lyon");
+    add(&["--site", "lyon"], "no\n")
+        .exits(2)
+        .tells("was not accepted");
+    assert_eq!(
+        fs::read_to_string(repo.path().join("cluster/fresh/ssh_config")).unwrap(),
+        before
+    );
+    add(&["--site", "brest", "--new-site"], "yes\n").exits(0);
+    add(&["--site", "brest"], "yes\n").exits(2).tells("already");
+    let clusters = Command::new("nix")
+        .args([
+            "eval",
+            "--json",
+            "--no-write-lock-file",
+            "--override-input",
+            "nixpkgs",
+            &support::nixpkgs(),
+            ".#clusters.fresh",
+        ])
+        .current_dir(repo.path())
+        .env("NIX_CONFIG", support::NIX_CONFIG)
+        .output()
+        .unwrap();
+    assert!(
+        clusters.status.success(),
+        "{}",
+        String::from_utf8_lossy(&clusters.stderr)
+    );
+    let cluster: serde_json::Value = serde_json::from_slice(&clusters.stdout).unwrap();
+    assert_eq!(cluster["nodes"]["birch"]["site"], "brest");
+    assert_eq!(cluster["nodes"]["birch"]["role"], "client");
+    assert_eq!(cluster["nodes"]["alder"]["role"], "server");
+}
+
+#[test]
+fn what_is_wrong_is_said_before_anything_is_written() {
+    let lab = Lab::get();
+    let (agent, repo) = (Agent::start(&lab), Repo::new());
+    let key = format!("{}.pub", agent.key);
+    let init = |args: &[&str], answers: &str| {
+        let mut all = vec!["init"];
+        all.extend(args);
+        agent.nixcfg(repo.path(), &all, answers)
+    };
+    init(&["prod"], "")
+        .exits(2)
+        .tells("there is a cluster ‘prod’ already");
+    init(&["Fresh"], "").exits(2).tells("‘Fresh’");
+    let rest = ["--admin", "alice", "--site", "lyon", "--yes"];
+    let with = |more: &[&'static str], key: &str| {
+        let mut all = vec!["fresh", "--key", key];
+        all.extend(rest);
+        all.extend(more);
+        init(&all, "")
+    };
+    with(&["--node", "alder=192.0.2.11"], &agent.key)
+        .exits(2)
+        .tells("no public SSH key");
+    with(&[], &key).exits(2).tells("at least one node");
+    with(
+        &["--node", "alder=192.0.2.11", "--node", "birch=192.0.2.11"],
+        &key,
+    )
+    .exits(2)
+    .tells("two nodes have the address 192.0.2.11");
+    // A broadcast address of loopback: nothing can answer, and no packet leaves the machine.
+    with(&["--node", "alder=127.255.255.255"], &key)
+        .exits(3)
+        .tells("alder: no SSH server shows");
+    init(&["fresh", "--key", &key], "")
+        .exits(2)
+        .tells("standard input ended");
+    assert!(!repo.path().join("cluster/fresh").exists());
+}

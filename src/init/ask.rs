@@ -1,0 +1,81 @@
+//! Questions to the operator, answered in a line of standard input.
+
+use std::io::{BufRead, Write};
+
+use crate::error::{Context, Error, Result};
+use crate::event::Reporter;
+
+/// Who asks.
+#[derive(Clone)]
+pub struct Asker {
+    /// Makes room on the terminal.
+    pub reporter: Reporter,
+    /// Whether what is proposed is taken without asking.
+    pub yes: bool,
+}
+
+impl Asker {
+    /// The answer given on the command line, or the one proposed, or the operator's. `option` is what gives it on the command line.
+    pub async fn line(
+        &self,
+        given: Option<&String>,
+        question: &str,
+        proposed: Option<String>,
+        option: &str,
+    ) -> Result<String> {
+        if let Some(given) = given {
+            return Ok(given.clone());
+        }
+        if self.yes {
+            return proposed.ok_or_else(|| {
+                Error::usage(format!("{question}: there is nothing to propose"))
+                    .help(format!("give it with {option}"))
+            });
+        }
+        let prompt = match &proposed {
+            Some(proposed) => format!("{question} [{proposed}]: "),
+            None => format!("{question}: "),
+        };
+        let answer = self.read(prompt, option).await?;
+        match (answer.is_empty(), proposed) {
+            (false, _) => Ok(answer),
+            (true, Some(proposed)) => Ok(proposed),
+            (true, None) => Err(Error::usage(format!("{question}: no answer"))
+                .help(format!("answer, or give it with {option}"))),
+        }
+    }
+
+    /// Whether the operator says yes.
+    pub async fn agrees(&self, question: &str) -> Result<bool> {
+        if self.yes {
+            return Ok(true);
+        }
+        let answer = self.read(format!("{question} (yes/no): "), "--yes").await?;
+        Ok(matches!(answer.as_str(), "yes" | "y"))
+    }
+
+    /// A line of standard input, without the white space around it; empty for an empty line.
+    pub async fn read(&self, prompt: String, option: &str) -> Result<String> {
+        let reporter = self.reporter.clone();
+        let ask = move || {
+            reporter.pause(|| {
+                let mut err = std::io::stderr();
+                write!(err, "{prompt}")?;
+                err.flush()?;
+                let mut line = String::new();
+                let read = std::io::stdin().lock().read_line(&mut line)?;
+                Ok::<_, std::io::Error>((read > 0).then(|| line.trim().to_owned()))
+            })
+        };
+        let asked = tokio::task::spawn_blocking(ask)
+            .await
+            .context(|| "the question could not be asked".into())?;
+        match asked {
+            Some(Ok(Some(answer))) => Ok(answer),
+            Some(Ok(None)) => Err(Error::usage("standard input ended before the last answer")
+                .help(format!("give it with {option}"))),
+            Some(Err(e)) => Err(Error::unexpected(format!("cannot read the answer: {e}"))),
+            None => Err(Error::unexpected("the question was not asked")),
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! `init` and `add-node`: the files of a new cluster and of a new node.
+
+pub mod add;
+mod ask;
+mod files;
+mod host_key;
+mod survey;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::cluster::Name;
+use crate::error::{Context, Error, Result};
+use crate::event::{Event, Reporter};
+use crate::nix::source::Flake;
+use crate::process::Command;
+use ask::Asker;
+use files::Node;
+use host_key::HostKey;
+use survey::Survey;
+
+/// What `init` and `add-node` have in common.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Common {
+    /// The cluster: a folder below cluster/
+    cluster: Name,
+
+    /// The flake that describes the clusters
+    #[arg(long, value_name = "REF", default_value = ".")]
+    flake: String,
+
+    /// Log in as this user, to look at the machines [default: your own name]
+    #[arg(long, value_name = "USER", env = "SSH_USER")]
+    ssh_user: Option<String>,
+
+    /// Do not log in to the machines: what they are is left for you to write
+    #[arg(long)]
+    no_survey: bool,
+
+    /// Do not even ask the machines for their host keys
+    #[arg(long)]
+    offline: bool,
+
+    /// Take what is proposed, host keys included, without asking
+    #[arg(long)]
+    yes: bool,
+
+    /// Print events as JSON, one to a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// The arguments of `init`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
+
+    /// DNS domain of the nodes
+    #[arg(long)]
+    domain: Option<String>,
+
+    /// Where the cluster's secrets are in the password store
+    #[arg(long, value_name = "FOLDER")]
+    prefix: Option<String>,
+
+    /// The first administrator
+    #[arg(long, value_name = "USER")]
+    admin: Option<String>,
+
+    /// The administrator's public SSH key
+    #[arg(long, value_name = "FILE")]
+    key: Option<String>,
+
+    /// The first site
+    #[arg(long, value_name = "NAME")]
+    site: Option<String>,
+
+    /// A node of that site; may be given several times
+    #[arg(long = "node", value_name = "NAME=ADDRESS")]
+    nodes: Vec<Place>,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.common.json
+    }
+}
+
+/// A node's name and address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    name: Name,
+    address: IpAddr,
+}
+
+impl FromStr for Place {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, address) = text.split_once('=').ok_or_else(|| {
+            Error::usage(format!("‘{text}’ is no NAME=ADDRESS")).help("such as alder=192.0.2.11")
+        })?;
+        Ok(Self {
+            name: label(name)?,
+            address: address
+                .parse()
+                .map_err(|_| Error::usage(format!("‘{address}’ is no IP address")))?,
+        })
+    }
+}
+
+/// A name that the model takes: it is a host name and a label of a DNS name.
+fn label(text: &str) -> Result<Name> {
+    let name: Name = text.parse()?;
+    let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match name.as_str().chars().all(lower) && !name.as_str().ends_with('-') {
+        true => Ok(name),
+        false => Err(
+            Error::usage(format!("‘{text}’ is no name of a cluster, site or node"))
+                .help("lower-case letters, digits and hyphens, with no hyphen at its ends"),
+        ),
+    }
+}
+
+/// A node that is to be, with what its machine told.
+struct Machine {
+    node: Node,
+    key: Option<HostKey>,
+    survey: Option<Survey>,
+}
+
+impl Machine {
+    /// Asks the machine for its host key, has it confirmed, and looks at it.
+    async fn meet(node: Node, common: &Common, asker: &Asker) -> Result<Self> {
+        if common.offline {
+            return Ok(Self {
+                node,
+                key: None,
+                survey: None,
+            });
+        }
+        let key = host_key::scan(&node.name, node.address, node.port).await?;
+        say(
+            &asker.reporter,
+            &node.name,
+            format!("{} shows the host key {}", node.address, key.fingerprint),
+        );
+        if !asker
+            .agrees(&format!("Is that the key of {}?", node.name))
+            .await?
+        {
+            return Err(
+                Error::usage("its host key was not accepted; nothing was written")
+                    .on(&node.name)
+                    .help("on its console: ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub"),
+            );
+        }
+        let survey = match common.no_survey {
+            true => None,
+            false => {
+                let private =
+                    tempfile::tempdir().context(|| "cannot make a private folder".into())?;
+                let found = survey::survey(
+                    &node.name,
+                    node.address,
+                    node.port,
+                    common.ssh_user.as_deref(),
+                    &key,
+                    private.path(),
+                )
+                .await?;
+                if found.hardware.is_none() {
+                    asker.reporter.warning(
+                        Some(&node.name),
+                        format!(
+                            "it does not run NixOS: hardware/{}.nix is a guess for you to correct",
+                            node.name
+                        ),
+                    );
+                }
+                Some(found)
+            }
+        };
+        Ok(Self {
+            node,
+            key: Some(key),
+            survey,
+        })
+    }
+}
+
+/// Runs `init`.
+pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
+    let common = &args.common;
+    let asker = Asker {
+        reporter: reporter.clone(),
+        yes: common.yes,
+    };
+    let cluster = label(common.cluster.as_str())?;
+    let root = root(&common.flake)?;
+    let folder = root.join("cluster").join(cluster.as_str());
+    if folder.exists() {
+        return Err(
+            Error::usage(format!("there is a cluster ‘{cluster}’ already"))
+                .help(format!("add-node {cluster} adds nodes to it")),
+        );
+    }
+
+    let domain = asker
+        .line(
+            args.domain.as_ref(),
+            "DNS domain of the nodes",
+            Some(format!("{cluster}.example.org")),
+            "--domain",
+        )
+        .await?;
+    let prefix = asker
+        .line(
+            args.prefix.as_ref(),
+            "Folder in the password store",
+            Some("nixcfg".into()),
+            "--prefix",
+        )
+        .await?;
+    let me = std::env::var("USER").ok().filter(|name| name != "root");
+    let admin: Name = asker
+        .line(args.admin.as_ref(), "First administrator", me, "--admin")
+        .await?
+        .parse()?;
+    let key = public_key(
+        &asker
+            .line(
+                args.key.as_ref(),
+                "Their public SSH key",
+                own_key(),
+                "--key",
+            )
+            .await?,
+    )?;
+    let site = label(
+        &asker
+            .line(args.site.as_ref(), "First site", None, "--site")
+            .await?,
+    )?;
+    let places = places(args, &asker).await?;
+
+    // Three servers outlive the loss of one; two would outlive none, like one.
+    let servers = if places.len() >= 3 { 3 } else { 1 };
+    let mut machines = Vec::new();
+    for (number, place) in places.into_iter().enumerate() {
+        let node = Node {
+            name: place.name,
+            address: place.address,
+            port: 22,
+            server: number < servers,
+        };
+        machines.push(Machine::meet(node, common, &asker).await?);
+    }
+
+    let texts = texts(
+        &cluster,
+        &files::cluster(&domain, &prefix, &admin, &key),
+        &site,
+        &machines,
+    );
+    write_new(&folder, &texts)?;
+    tell_git(&root, &cluster, &reporter).await;
+    for machine in &machines {
+        let role = if machine.node.server {
+            "server"
+        } else {
+            "client"
+        };
+        reporter.emit(Event::Done {
+            node: machine.node.name.clone(),
+            ok: true,
+            outcome: format!("written, a {role} at {}", machine.node.address),
+            data: serde_json::json!({"action": "written", "role": role}),
+        });
+    }
+    note(
+        &reporter,
+        format!("look at cluster/{cluster}, then: nix run .#deploy-nixos -- {cluster}"),
+    );
+    Ok(())
+}
+
+/// The nodes given, or asked for until an empty answer.
+async fn places(args: &Args, asker: &Asker) -> Result<Vec<Place>> {
+    let mut places = args.nodes.clone();
+    while args.nodes.is_empty() && !asker.yes {
+        let answer = asker
+            .read("Node, as NAME=ADDRESS (empty: no more): ".into(), "--node")
+            .await?;
+        match answer.is_empty() {
+            true => break,
+            false => places.push(answer.parse()?),
+        }
+    }
+    for (number, place) in places.iter().enumerate() {
+        let earlier = &places[..number];
+        if earlier.iter().any(|other| other.name == place.name) {
+            return Err(Error::usage(format!(
+                "the node ‘{}’ is given twice",
+                place.name
+            )));
+        }
+        if earlier.iter().any(|other| other.address == place.address) {
+            return Err(Error::usage(format!(
+                "two nodes have the address {}",
+                place.address
+            )));
+        }
+    }
+    match places.is_empty() {
+        true => {
+            Err(Error::usage("a cluster has at least one node").help("--node alder=192.0.2.11"))
+        }
+        false => Ok(places),
+    }
+}
+
+/// Every file of a new cluster, by its path in the cluster's folder.
+fn texts(
+    cluster: &Name,
+    cluster_nix: &str,
+    site: &Name,
+    machines: &[Machine],
+) -> Vec<(String, String)> {
+    let mut ssh_config = files::ssh_config(cluster);
+    let mut known_hosts = String::new();
+    let mut texts = vec![(format!("site/{site}.nix"), files::site(site))];
+    for Machine { node, key, survey } in machines {
+        ssh_config += &files::host(node);
+        known_hosts.extend(key.iter().map(|key| format!("{}\n", key.line)));
+        texts.push((
+            format!("hardware/{}.nix", node.name),
+            files::hardware(survey.as_ref()),
+        ));
+        texts.push((
+            format!("node/{}.nix", node.name),
+            files::node(node, site, survey.as_ref()),
+        ));
+    }
+    texts.push(("ssh_config".into(), ssh_config));
+    texts.push(("known_hosts".into(), known_hosts));
+    texts.push(("cluster.nix".into(), cluster_nix.to_owned()));
+    texts
+}
+
+/// Writes a folder that is there as a whole or not at all.
+fn write_new(folder: &Path, texts: &[(String, String)]) -> Result<()> {
+    let doing = || format!("cannot write {}", folder.display());
+    let parent = folder.parent().unwrap_or(folder);
+    std::fs::create_dir_all(parent).context(doing)?;
+    let new = tempfile::Builder::new()
+        .prefix(".new-")
+        .tempdir_in(parent)
+        .context(doing)?;
+    for (name, text) in texts {
+        let path = new.path().join(name);
+        if let Some(above) = path.parent() {
+            std::fs::create_dir_all(above).context(doing)?;
+        }
+        std::fs::write(&path, text).context(doing)?;
+    }
+    readable(new.path()).context(doing)?;
+    std::fs::rename(new.path(), folder).context(doing)?;
+    // What was temporary is the cluster now.
+    let _ = new.keep();
+    Ok(())
+}
+
+/// The folder was private while it was temporary.
+fn readable(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+}
+
+/// The repository's root.
+fn root(flake: &str) -> Result<PathBuf> {
+    let cwd = std::env::current_dir()
+        .map_err(|e| Error::usage(format!("there is no working directory: {e}")))?;
+    let root = Flake::locate(flake, &cwd)?.root;
+    match root.join("flake.nix").is_file() {
+        true => Ok(root),
+        false => Err(Error::usage(format!(
+            "{flake} is no folder here, to write files in"
+        ))),
+    }
+}
+
+/// The operator's own public key, where there is one by the usual name.
+fn own_key() -> Option<String> {
+    let file = Path::new(&std::env::var_os("HOME")?).join(".ssh/id_ed25519.pub");
+    file.is_file().then(|| file.display().to_string())
+}
+
+/// The public key in a file; anything else there, a private key above all, is refused.
+fn public_key(file: &str) -> Result<String> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Error::usage(format!("the public key {file} cannot be read: {e}")))?;
+    let key = text.trim();
+    let kinds = [
+        "ssh-ed25519 ",
+        "ssh-rsa ",
+        "ecdsa-sha2-",
+        "sk-ssh-ed25519@",
+        "sk-ecdsa-sha2-",
+    ];
+    match key.lines().count() == 1 && kinds.iter().any(|kind| key.starts_with(kind)) {
+        true => Ok(key.to_owned()),
+        false => Err(
+            Error::usage(format!("{file} is no public SSH key on one line"))
+                .help("public keys are in files that end with .pub"),
+        ),
+    }
+}
+
+/// Nix sees only what Git knows of; the contents are left for the operator to add.
+async fn tell_git(root: &Path, cluster: &Name, reporter: &Reporter) {
+    let git = |args: &[&str]| Command::new("git").arg("-C").arg(root).args(args);
+    let inside = git(&["rev-parse", "--is-inside-work-tree"])
+        .run(|_| ())
+        .await;
+    if !inside.is_ok_and(|done| done.success) {
+        return;
+    }
+    let path = format!("cluster/{cluster}");
+    let added = git(&["add", "--intent-to-add", "--", &path])
+        .run(|_| ())
+        .await;
+    if !added.is_ok_and(|done| done.success) {
+        reporter.warning(
+            None,
+            format!("Git does not know of {path}, and Nix will not see it: git add {path}"),
+        );
+    }
+}
+
+fn say(reporter: &Reporter, node: &Name, line: String) {
+    reporter.emit(Event::Log {
+        node: Some(node.clone()),
+        line,
+    });
+}
+
+fn note(reporter: &Reporter, line: String) {
+    reporter.emit(Event::Log { node: None, line });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_name_and_an_address() {
+        let place: Place = "alder=2001:db8::1".parse().unwrap();
+        assert_eq!(place.name.as_str(), "alder");
+        for bad in [
+            "alder",
+            "alder=here",
+            "Alder=192.0.2.1",
+            "al_der=192.0.2.1",
+            "=192.0.2.1",
+        ] {
+            assert!(bad.parse::<Place>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_private_key_is_no_public_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("id");
+        for (text, good) in [
+            ("ssh-ed25519 AAAA alice\n", true),
+            ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n", false),
+            ("ssh-ed25519 AAAA a\nssh-ed25519 BBBB b\n", false),
+            ("", false),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(public_key(file.to_str().unwrap()).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_written_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = folder.path().join("cluster/prod");
+        let machine = Machine {
+            node: Node {
+                name: "alder".parse().unwrap(),
+                address: "192.0.2.11".parse().unwrap(),
+                port: 22,
+                server: true,
+            },
+            key: Some(HostKey {
+                line: "192.0.2.11 ssh-ed25519 AAAA".into(),
+                fingerprint: "SHA256:x".into(),
+            }),
+            survey: None,
+        };
+        let site = "lyon".parse().unwrap();
+        let texts = texts(&"prod".parse().unwrap(), "{ }\n", &site, &[machine]);
+        write_new(&cluster, &texts).unwrap();
+        let read = |name: &str| std::fs::read_to_string(cluster.join(name)).unwrap();
+        assert_eq!(read("known_hosts"), "192.0.2.11 ssh-ed25519 AAAA\n");
+        assert!(read("ssh_config").contains("UserKnownHostsFile ./cluster/prod/known_hosts"));
+        assert!(read("node/alder.nix").contains("cluster.nodes.alder"));
+        let names: Vec<_> = std::fs::read_dir(folder.path().join("cluster"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["prod"]);
+    }
+}

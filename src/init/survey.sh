@@ -1,0 +1,15 @@
+# What a machine is, for its files in a cluster: its platform, how it starts, whether it is NixOS, and then what NixOS finds of hardware.
+set -eu
+uname -m
+if [ -d /sys/firmware/efi ]; then
+    echo efi
+else
+    root=$(findmnt -nvo SOURCE / 2>/dev/null || true)
+    echo "bios $(lsblk -ndpo PKNAME "${root:-/}" 2>/dev/null || true)"
+fi
+if [ -e /etc/NIXOS ] && command -v nixos-generate-config >/dev/null 2>&1; then
+    echo nixos
+    nixos-generate-config --show-hardware-config
+else
+    echo other
+fi
