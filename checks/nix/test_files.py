@@ -1,6 +1,7 @@
 """What the worked example's nodes get as files: read as text, not as options."""
 
 import json
+import pathlib
 import re
 import subprocess
 import tempfile
@@ -318,6 +319,45 @@ class Overlay(unittest.TestCase):
             interface["peers"],
             [{"publicKey": key, "endpoint": "203.0.113.9:51820", "allowedIPs": ["10.83.0.2/32"]}],
         )
+
+
+class Expiry(unittest.TestCase):
+    """The unit on the nodes that looks at the certificates in use."""
+
+    def check(self, days):
+        """The unit's own script over certificates that end in so many days; what it ended with and said."""
+        with tempfile.TemporaryDirectory() as folder:
+            script = flake_value(f"{NODE}.systemd.services.nixcfg-pki-expiry.script")
+            for app in ["consul", "nomad"]:
+                (pathlib.Path(folder) / app).mkdir()
+                script = script.replace(f"/var/lib/{app}/pki", f"{folder}/{app}")
+            for name in days:
+                subprocess.run(
+                    ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                     "-subj", "/CN=test", "-days", str(days[name]), "-keyout", f"{folder}/key", "-out", f"{folder}/{name}"],
+                    check=True, capture_output=True,
+                )  # fmt: skip
+            done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=False)
+            return done.returncode, done.stdout.replace(folder, "")
+
+    def test_a_bare_node_is_well(self):
+        self.assertEqual(self.check({}), (0, ""))
+
+    def test_certificates_with_time_left_are_well(self):
+        self.assertEqual(self.check({"consul/consul.crt": 22, "nomad/nomad.crt": 400}), (0, ""))
+
+    def test_every_certificate_that_ends_soon_is_named(self):
+        code, said = self.check(
+            {"consul/consul.crt": 20, "consul/consul-ca.crt": 400, "nomad/consul-client.crt": 5, "nomad/nomad.crt": 60}
+        )
+        self.assertEqual(code, 1)
+        self.assertIn("/consul/consul.crt: notAfter=", said)
+        self.assertIn("/nomad/consul-client.crt: notAfter=", said)
+        self.assertNotIn("consul-ca", said)
+        self.assertNotIn("nomad.crt", said)
+
+    def test_certificates_of_past_years_are_not_looked_at(self):
+        self.assertEqual(self.check({"consul/consul2020.crt": 1, "consul/consul.crt": 90}), (0, ""))
 
 
 class Roles(unittest.TestCase):

@@ -6,7 +6,7 @@ import re
 import tempfile
 import unittest
 
-from fixture import ROOT, Fixture, flake_eval, flake_nixpkgs, flake_value, nix, with_more
+from fixture import NIXPKGS, ROOT, Fixture, flake_eval, flake_nixpkgs, flake_value, nix, with_more
 
 SYSTEMS = ["x86_64-linux", "aarch64-linux", "x86_64-darwin", "aarch64-darwin"]
 
@@ -78,6 +78,37 @@ class Outputs(unittest.TestCase):
             "packages.x86_64-linux.options-doc", "--apply", "page: page.text or (builtins.readFile page)"
         )
         self.assertEqual(page, (ROOT / "doc/options.md").read_text())
+
+    def test_every_option_is_described(self):
+        expression = (
+            f"let lib = import {NIXPKGS}/lib; model = lib.evalModules {{ modules = [ {ROOT}/nix/model ]; }}; in"
+            " map (option: { inherit (option) name type description; default = option ? default; example = option ? example; })"
+            ' (builtins.filter (option: option.visible && option.name != "cluster")'
+            ' (lib.optionAttrSetToDocList (removeAttrs model.options [ "_module" ])))'
+        )
+        done = nix("eval", "--json", "--impure", "--expr", expression)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        options = json.loads(done.stdout)
+        self.assertGreater(len(options), 50)
+        for option in options:
+            with self.subTest(option=option["name"]):
+                self.assertTrue(option["description"].strip())
+                self.assertTrue(option["example"], "it has no example")
+                self.assertNotEqual(option["type"], "unspecified value")
+        # What an operator must say, as there is nothing to assume.
+        self.assertEqual(
+            sorted(option["name"] for option in options if not option["default"]),
+            [
+                "cluster.domain",
+                "cluster.forwards.<name>.host",
+                "cluster.forwards.<name>.localPort",
+                "cluster.forwards.<name>.port",
+                "cluster.name",
+                "cluster.nodes.<name>.nomad.hostVolumes.<name>.path",
+                "cluster.nodes.<name>.site",
+                "cluster.secrets.<name>.generator",
+            ],
+        )
 
     def test_the_lock_pins_one_input(self):
         lock = json.loads((ROOT / "flake.lock").read_text())
