@@ -47,6 +47,8 @@ def nix(*arguments, root=ROOT):
             "substituters =",
             "flake-registry =",
             "build-users-group =",
+            # The stand-in's packages are the machine's own programs. Nothing of genuine nixpkgs is built here.
+            "sandbox = false",
             "warn-dirty = false",
         ]
     )

@@ -376,8 +376,27 @@ class Roles(unittest.TestCase):
         self.assertNotIn("bootstrap_expect", consul)
         self.assertEqual(consul["retry_join"], ["192.0.2.11"])
         self.assertFalse(nomad.get("server", {}).get("enabled", False))
-        self.assertEqual(nomad["client"]["server_join"]["retry_join"], ["192.0.2.11"])
+        self.assertEqual(nomad["client"]["server_join"]["retry_join"], ["192.0.2.11:4647"])
         self.assertEqual(secrets["nomad-gossip"]["nodes"], ["alder"])
+
+
+    def test_nodes_that_have_ipv6_alone(self):
+        files = {
+            f"node/{node}.nix": BASE[f"node/{node}.nix"].replace(
+                f'ipv4 = "192.0.2.{number}"', f'ipv6 = "2001:db8::{number}"'
+            )
+            for number, node in enumerate(["alder", "birch", "cedar"], 11)
+        }
+        with Fixture(files) as fixture:
+            consul = json.loads(
+                fixture.value('nixosConfigurations.c-birch.config.environment.etc."consul.json".text')
+            )
+            nomad = fixture.value("nixosConfigurations.c-birch.config.services.nomad.settings")
+        self.assertEqual(consul["bind_addr"], "2001:db8::12")
+        self.assertEqual(consul["retry_join"], ["[2001:db8::11]", "[2001:db8::12]", "[2001:db8::13]"])
+        self.assertEqual(nomad["advertise"]["rpc"], "2001:db8::12")
+        self.assertEqual(nomad["server"]["server_join"]["retry_join"][0], "[2001:db8::11]:4648")
+        self.assertEqual(nomad["client"]["server_join"]["retry_join"][0], "[2001:db8::11]:4647")
 
 
 class Accounts(unittest.TestCase):

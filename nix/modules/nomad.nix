@@ -7,6 +7,12 @@ let
   overlay = import ../lib/overlay.nix { inherit lib cluster; };
 
   pki = cluster.pki.nomad.directory;
+
+  ports = {
+    http = cluster.nomad.httpPort;
+    rpc = 4647;
+    serf = 4648;
+  };
   gossip = cluster.secrets.nomad-gossip.path;
 
   isServer = node.role == "server";
@@ -27,7 +33,9 @@ let
   # As for Consul: the key is taken from the configuration alone.
   gossipConfig = "/run/nomad/gossip.json";
 
-  servers = map (server: address.host cluster.nodes.${server}) address.servers;
+  # With ports, as Nomad adds none to an IPv6 address in brackets.
+  servers =
+    port: map (server: "${address.host cluster.nodes.${server}}:${toString port}") address.servers;
 
   # Jobs' ports are on the overlay; without one, on the interface the node is said to have, or the one Nomad finds.
   interface = if cluster.wireguard.enable then cluster.wireguard.interface else node.interface;
@@ -49,11 +57,11 @@ in
 
           bind_addr = "0.0.0.0";
           advertise = {
-            http = address.host node;
-            rpc = address.host node;
-            serf = address.host node;
+            http = address.inner node;
+            rpc = address.inner node;
+            serf = address.inner node;
           };
-          ports.http = cluster.nomad.httpPort;
+          inherit ports;
 
           tls = {
             http = true;
@@ -67,7 +75,7 @@ in
 
           client = {
             enabled = true;
-            server_join.retry_join = servers;
+            server_join.retry_join = servers ports.rpc;
             min_dynamic_port = 20000;
             max_dynamic_port = 32000;
             meta = node.nomad.meta // {
@@ -111,7 +119,7 @@ in
           server = {
             enabled = true;
             bootstrap_expect = lib.length address.servers;
-            server_join.retry_join = servers;
+            server_join.retry_join = servers ports.serf;
           };
         })
 
