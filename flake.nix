@@ -46,6 +46,12 @@
       templates.default = {
         path = ./templates/cluster;
         description = "A repository of clusters that are run with nixcfg";
+        welcomeText = ''
+          `cluster/prod` is an example of one node. Say in `flake.nix` where nixcfg is kept, then either change the example, or
+          remove it and have a cluster of your own written: `git init && git add -A && nix run .#init -- prod`.
+
+          After that: `nix run .#deploy-nixos -- prod`.
+        '';
       };
 
       packages = collect "packages";
