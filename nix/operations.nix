@@ -6,4 +6,6 @@
   passwd = "Set an administrator's password in the password store, as a hash";
   tlsproxy = "Serve the cluster's Nomad and Consul as plain HTTP on this machine";
   gen-pki = "Make the certificates of Consul and Nomad that are missing in the password store";
+  deploy-pki = "Bring the certificates of Consul and Nomad to a cluster's nodes";
+  pki-status = "Tell what certificates there are, on the nodes and on their ports too, and how long they last";
 }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::event::Reporter;
 use crate::init;
 use crate::password;
-use crate::pki::generate;
+use crate::pki;
 use crate::secret::Secret;
 use crate::tlsproxy;
 
@@ -47,7 +47,11 @@ enum Operation {
     /// Serve the cluster's Nomad and Consul as plain HTTP on this machine
     Tlsproxy(tlsproxy::Args),
     /// Make the certificates of Consul and Nomad that are missing
-    GenPki(generate::Args),
+    GenPki(pki::generate::Args),
+    /// Bring the certificates of Consul and Nomad to the nodes
+    DeployPki(pki::deploy::Args),
+    /// Tell what certificates there are, and how long they last
+    PkiStatus(pki::status::Args),
 }
 
 impl Cli {
@@ -60,6 +64,8 @@ impl Cli {
             Operation::Passwd(args) => args.json(),
             Operation::Tlsproxy(args) => args.json(),
             Operation::GenPki(args) => args.json(),
+            Operation::DeployPki(args) => args.json(),
+            Operation::PkiStatus(args) => args.json(),
         })
     }
 
@@ -76,7 +82,9 @@ impl Cli {
             Operation::DeployNixos(args) => deploy::run(&args, reporter, password).await,
             Operation::Passwd(args) => password::run(&args, reporter).await,
             Operation::Tlsproxy(args) => tlsproxy::run(&args, reporter, password).await,
-            Operation::GenPki(args) => generate::run(&args, reporter).await,
+            Operation::GenPki(args) => pki::generate::run(&args, reporter).await,
+            Operation::DeployPki(args) => pki::deploy::run(&args, reporter, password).await,
+            Operation::PkiStatus(args) => pki::status::run(&args, reporter, password).await,
         }
     }
 }

@@ -4,13 +4,19 @@
 //! [`spec`] says what each certificate holds, [`layout`] what it is called in
 //! the store, [`plan`] what is missing; [`x509`] makes and reads them.
 
+pub mod deploy;
+pub mod files;
 pub mod generate;
 pub mod layout;
+pub mod live;
+pub mod member;
+pub mod node;
 pub mod plan;
-
+mod publish;
+pub mod rollout;
 pub mod spec;
+pub mod status;
 pub mod stored;
-
 pub mod x509;
 
 use std::fmt;

@@ -115,6 +115,19 @@ impl Stored {
         Some(Authority { certificate, key })
     }
 
+    /// All authorities of an app that are trusted and whose keys there are: two
+    /// while one takes the place of the other.
+    pub fn authorities(&self, app: App) -> Vec<Authority<'_>> {
+        let held = self.held(&PairId::authority(app));
+        let certificates = held.certificates.iter();
+        certificates
+            .filter_map(|certificate| {
+                let key = held.keys.iter().find(|key| key.fits(certificate))?;
+                Some(Authority { certificate, key })
+            })
+            .collect()
+    }
+
     /// What is wrong with a pair that is there, if anything is.
     pub fn fault(&self, pair: &PairId, now: OffsetDateTime) -> Option<Error> {
         let held = self.held(pair);

@@ -1,0 +1,45 @@
+"""A client that asks a cluster's Consul for its leader all the time, and counts what fails.
+
+usage: asker.py FOLDER HOST…
+
+Each request is a connection of its own, with the certificates that FOLDER holds at that moment (ca.crt; client.pem
+with the key too), to the next of the hosts, port 8501. Prints `<asked> <failed>` when FOLDER/stop appears, after each failure.
+"""
+
+import http.client
+import itertools
+import json
+import pathlib
+import ssl
+import sys
+import time
+
+folder, hosts = pathlib.Path(sys.argv[1]), sys.argv[2:]
+asked, failed = 0, 0
+
+
+def ask(host):
+    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    context.load_cert_chain(folder / "client.pem")
+    # Nodes are reached by address here; each proves the name that its certificate holds on the node itself.
+    context.check_hostname = False
+    connection = http.client.HTTPSConnection(host, 8501, timeout=10, context=context)
+    connection.request("GET", "/v1/status/leader")
+    response = connection.getresponse()
+    leader = json.loads(response.read())
+    connection.close()
+    if response.status != 200 or not leader:
+        raise RuntimeError(f"{response.status} {leader!r}")
+
+
+for host in itertools.cycle(hosts):
+    if (folder / "stop").exists():
+        break
+    asked += 1
+    try:
+        ask(host)
+    except Exception as error:
+        failed += 1
+        print(f"{host}: {error!r}", flush=True)
+    time.sleep(0.02)
+print(f"{asked} {failed}", flush=True)

@@ -1,0 +1,172 @@
+"""Runs scenario.py on four nodes of the lab, with a real Consul on them. As root.
+
+usage: lab.py NIXCFG        NIXCFG is the tool, built
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import scenario
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+SERVERS = ["alder", "birch", "cedar"]
+CLIENTS = ["dogwood"]
+NODES = SERVERS + CLIENTS
+NIX_CONFIG = "\n".join([
+    "experimental-features = nix-command flakes", "substituters =", "sandbox = false", "build-users-group =",
+    "flake-registry =",
+])
+
+UNIT = """[Unit]
+ConditionPathExists=/var/lib/consul/pki/consul-ca.crt
+ConditionPathExists=/var/lib/consul/pki/consul.crt
+ConditionPathExists=/var/lib/consul/pki/consul.key
+[Service]
+User=consul
+ExecStart=/usr/local/bin/consul agent -config-file /etc/consul.json
+Restart=on-failure
+"""
+
+
+class Lab:
+    """The driver: nodes of the lab, and the tool on this machine."""
+
+    servers, clients, nodes = SERVERS, CLIENTS, NODES
+
+    def __init__(self, nixcfg):
+        self.nixcfg = nixcfg
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nixcfg-pki-", dir="/tmp"))
+        self.env = {
+            **os.environ, "HOME": str(self.folder), "GNUPGHOME": str(self.folder / "gnupg"),
+            "PASSWORD_STORE_DIR": str(self.folder / "store"), "NIX_CONFIG": NIX_CONFIG, "SUDO_PASS": "wonderland", "LAB": "pki",
+            "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org", "GIT_COMMITTER_NAME": "t",
+            "GIT_COMMITTER_EMAIL": "t@example.org",
+        }
+        self.lab("up", "--nodes", ",".join(NODES))
+        self.lab("reset", "--all")
+        told = dict(line.split("=", 1) for line in self.lab("env").splitlines())
+        self.ssh_config = told["LAB_SSH_CONFIG"].strip("'")
+        number = told["LAB_NUMBER"].strip("'")
+        self.addresses = {node: f"10.77.{number}.{11 + i}" for i, node in enumerate(sorted(NODES))}
+        self.make_repository()
+        self.make_store()
+        self.make_consul()
+
+    def lab(self, *argv, stdin=None):
+        return self.run(ROOT / "checks/lab/lab", *argv, stdin=stdin)
+
+    def run(self, *argv, stdin=None, wanted=0):
+        done = subprocess.run(
+            [str(word) for word in argv], env=self.env, capture_output=True, text=stdin is None or isinstance(stdin, str),
+            input=stdin,
+        )
+        if done.returncode != wanted:
+            raise scenario.Failed(f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done.stdout if isinstance(done.stdout, str) else done.stdout.decode()
+
+    def fault(self, node, *what):
+        """Does something bad to a node, or undoes it."""
+        self.lab("fault", node, *what)
+
+    def root(self, node, script):
+        """Runs a shell command as root on a node."""
+        return self.lab("root", node, "sh", "-c", script)
+
+    def tool(self, operation, *argv, wanted=0):
+        """Runs an operation on the cluster, and gives its events."""
+        done = subprocess.run(
+            [self.nixcfg, operation, "prod", *argv, "--json", "--flake", str(self.folder / "repository"),
+             "--override-input", "nixpkgs", f"path:{ROOT}/checks/lab/nixpkgs", "--ssh-config", self.ssh_config],
+            env=self.env, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        )
+        if done.returncode != wanted:
+            raise scenario.Failed(f"{operation} {argv}: {done.returncode}, not {wanted}\n{done.stdout}\n{done.stderr}")
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+    def show(self, entry):
+        return self.run("pass", "show", f"example/cluster/prod/{entry}")
+
+    def logins(self, node):
+        """How many logins the node's sshd has accepted."""
+        return int(self.root(node, "journalctl --sync; journalctl -o cat --no-pager | grep -c 'Accepted publickey' || true"))
+
+    def make_repository(self):
+        repository = self.folder / "repository"
+        files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True)
+        for name in filter(None, files.stdout.split("\0")):
+            if (ROOT / name).is_file() and not name.startswith("checks/lab/nixpkgs/"):
+                (repository / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, repository / name)
+        shutil.rmtree(repository / "cluster/prod/node")
+        (repository / "cluster/prod/node").mkdir()
+        for node in NODES:
+            role = "server" if node in SERVERS else "client"
+            (repository / f"cluster/prod/node/{node}.nix").write_text(
+                f'{{ cluster.nodes.{node} = {{ site = "lyon"; role = "{role}"; address.ipv4 = "{self.addresses[node]}"; }}; }}\n'
+            )
+        for site in (repository / "cluster/prod/site").iterdir():
+            if site.stem != "lyon":
+                site.unlink()
+        (repository / "cluster/prod/cluster.nix").write_text(
+            '{ cluster = { domain = "prod.example.org"; secretsPrefix = "example"; nomad.enable = false;\n'
+            '  admins.alice.keys = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAp6rKRCCoy+y3qKuH0Gqyd34UBtX6mfFtBYmF/D8Iwf alice" ]; };\n'
+            '  system.stateVersion = "26.05"; }\n'
+        )
+        self.run("git", "-C", repository, "init", "-q")
+        self.run("git", "-C", repository, "add", "-A")
+
+    def make_store(self):
+        (self.folder / "gnupg").mkdir(mode=0o700)
+        self.run("gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "", "--quick-generate-key",
+                 "tester", "future-default", "default", "never")
+        self.run("pass", "init", "tester")
+
+    def make_consul(self):
+        program = pathlib.Path(self.run(ROOT / "checks/lab/consul").strip()).read_bytes()
+        for node in NODES:
+            server = node in SERVERS
+            files = {f"{kind}_file": f"/var/lib/consul/pki/consul{end}" for kind, end in
+                     [("ca", "-ca.crt"), ("cert", ".crt"), ("key", ".key")]}
+            settings = {
+                "datacenter": "prod", "node_name": node, "server": server, "data_dir": "/var/lib/consul",
+                "retry_join": [self.addresses[server] for server in SERVERS], "retry_interval": "1s",
+                "bind_addr": self.addresses[node], "client_addr": "127.0.0.1",
+                "addresses": {"https": f"127.0.0.1 {self.addresses[node]}"},
+                "ports": {"http": -1, "https": 8501, "serf_wan": -1}, "performance": {"raft_multiplier": 1},
+                "verify_incoming": True, "verify_outgoing": True, "verify_server_hostname": True, **files,
+                **({"bootstrap_expect": len(SERVERS)} if server else {}),
+            }
+            self.lab("root", node, "sh", "-c", "cat >/usr/local/bin/consul; chmod 755 /usr/local/bin/consul", stdin=program)
+            self.lab("root", node, "sh", "-c", "cat >/etc/consul.json", stdin=json.dumps(settings))
+            self.lab("root", node, "sh", "-c", "cat >/etc/systemd/system/consul.service", stdin=UNIT)
+            self.root(node, "useradd --system --home-dir /var/lib/consul consul; install -d -o consul -g consul -m 700 "
+                            "/var/lib/consul; systemctl daemon-reload")
+
+    def close(self):
+        subprocess.run(["gpgconf", "--kill", "all"], env=self.env, check=False)
+        self.lab("wipe")
+        shutil.rmtree(self.folder)
+
+
+def main():
+    driver = Lab(sys.argv[1])
+    try:
+        scenario.run(driver)
+    except scenario.Failed as failure:
+        print(failure)
+    finally:
+        if "KEEP" not in os.environ:
+            driver.close()
+        else:
+            print(driver.folder)
+    print(f"{scenario.passed} passed, {scenario.failed} failed")
+    sys.exit(1 if scenario.failed or not scenario.passed else 0)
+
+
+main()

@@ -1,0 +1,144 @@
+"""The life of a cluster's PKI: first deployment, nothing to do, renewal by year, with a client asking all the time.
+
+A driver gives the surroundings: `servers`, `clients`, `nodes` (names), `addresses`, `folder` (for files), `tool(operation,
+*argv, wanted=exit code)` (its events), `root(node, script)`, `show(entry)`, `logins(node)`, `fault(node, *what)`.
+"""
+
+import datetime
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+passed = 0
+failed = 0
+
+
+class Failed(Exception):
+    """A step that others build on failed."""
+
+    def __init__(self, what):
+        global failed
+        failed += 1
+        super().__init__(what)
+
+
+def check(ok, what):
+    global passed, failed
+    print(("ok: " if ok else "FAILED: ") + what, flush=True)
+    if ok:
+        passed += 1
+    else:
+        failed += 1
+
+
+def summary(events):
+    return [event for event in events if event["event"] == "summary"][-1]
+
+
+def done(events):
+    return {event["node"]: event for event in events if event["event"] == "done"}
+
+
+class Asker:
+    """The client that asks for the leader all the time."""
+
+    def __init__(self, driver, year):
+        self.driver = driver
+        self.folder = driver.folder / "asker"
+        self.folder.mkdir()
+        self.take(year)
+        hosts = [driver.addresses[node] for node in driver.nodes]
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "asker.py"), str(self.folder), *hosts], stdout=subprocess.PIPE, text=True
+        )
+
+    def take(self, year):
+        """Takes the store's certificates, as an operator who pulled it."""
+        pair = self.driver.show(f"consul{year}-client.crt") + self.driver.show(f"consul{year}-client.key")
+        for name, text in [("ca.crt", self.driver.show("consul-ca.crt")), ("client.pem", pair)]:
+            new = self.folder / f"{name}.new"
+            new.write_text(text)
+            os.replace(new, self.folder / name)
+
+    def stop(self):
+        (self.folder / "stop").touch()
+        told = self.process.communicate(timeout=60)[0]
+        return told
+
+
+def pids(driver):
+    return {node: driver.root(node, "systemctl show -p MainPID --value consul.service").strip() for node in driver.nodes}
+
+
+def first_deployment(driver, year):
+    driver.tool("deploy-pki", wanted=2)
+    check(driver.root("alder", "ls /var/lib/consul").strip() == "", "nothing is deployed before it is made")
+    driver.tool("gen-pki")
+    events = driver.tool("deploy-pki")
+    check(all(event["ok"] for event in done(events).values()), "the first deployment reaches every node")
+    stats = driver.root("alder", "cd /var/lib/consul/pki; stat -c '%n %U %a' .; stat -c '%n %U %a %N' *").strip()
+    check(f"consul{year}.key consul 400" in stats and ". consul 700" in stats, f"keys are for Consul alone: {stats}")
+    check(f"'consul.crt' -> 'consul{year}.crt'" in stats, "links name the year's files")
+
+
+def nothing_to_do(driver):
+    before, logins = pids(driver), {node: driver.logins(node) for node in driver.nodes}
+    events = driver.tool("deploy-pki")
+    check(all(event["outcome"] == "unchanged" for event in done(events).values()), "a second deployment changes nothing")
+    check(pids(driver) == before, "and restarts nothing")
+    after = {node: driver.logins(node) for node in driver.nodes}
+    check(all(after[node] == logins[node] + 1 for node in driver.nodes), f"and logs in once a node: {logins} {after}")
+
+
+def status(driver, year):
+    events = driver.tool("pki-status", "--live", "--year", str(year))
+    for node, event in done(events).items():
+        kinds = {port["port"]["kind"]: port["served"] for port in event["ports"]}
+        wanted = {"https", "rpc"} if node in driver.servers else {"https"}
+        check(set(kinds) == wanted and all(kinds.values()), f"{node} serves the certificate of {year} on {sorted(wanted)}")
+        names = kinds["https"]["names"]
+        check(("server.prod.consul" in names) == (node in driver.servers), f"{node} has the names of its role: {names}")
+
+
+def renewal(driver, year):
+    before = pids(driver)
+    events = driver.tool("gen-pki", "--year", str(year + 1))
+    check("consul-ca" in summary(events)["unchanged"], "next year's certificates are by the same authority")
+    driver.tool("pki-status", "--live", "--year", str(year + 1), wanted=5)
+    # A node whose disk is full is told of, and goes on as it is; the others are served.
+    driver.fault("dogwood", "fill-disk")
+    outcomes = done(driver.tool("deploy-pki", "dogwood", "--year", str(year + 1), wanted=5))
+    check(not outcomes["dogwood"]["ok"], f"a full disk is told of: {outcomes['dogwood']['outcome']}")
+    driver.fault("dogwood", "free-disk")
+    driver.tool("pki-status", "--live", "--year", str(year))
+    events = driver.tool("deploy-pki", "--year", str(year + 1))
+    check(all("reloaded" in event["outcome"] for event in done(events).values()), "a renewal reloads every agent")
+    check(pids(driver) == before, "and restarts none")
+
+
+def wait_for_leader(driver):
+    """Until the servers have voted each other in: what is asked for before is no failed request."""
+    for _ in range(200):
+        events = driver.tool("pki-status", "--live", wanted=0)
+        if all(event["ok"] for event in done(events).values()):
+            break
+    time.sleep(15)
+
+
+def run(driver):
+    year = datetime.datetime.now(datetime.timezone.utc).year
+    first_deployment(driver, year)
+    wait_for_leader(driver)
+    status(driver, year)
+    asker = Asker(driver, year)
+    nothing_to_do(driver)
+    renewal(driver, year)
+    status(driver, year + 1)
+    asker.take(year + 1)
+    told = asker.stop()
+    asked, wrong = map(int, told.splitlines()[-1].split())
+    check(asked > 100 and wrong == 0, f"the client asked {asked} times, and failed {wrong} times: {told}")

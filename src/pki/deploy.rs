@@ -1,0 +1,264 @@
+//! `deploy-pki`: brings the year's certificates to the nodes, and the programs
+//! there to use them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join_all;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::generate::{all, chosen, count};
+use super::layout::PairId;
+use super::member::{Member, Work};
+use super::node::State;
+use super::rollout::{Results, Rollout};
+use super::stored::Stored;
+use super::{App, Year, plan, publish};
+use crate::cluster::{Cluster, Name};
+use crate::error::{Error, Exit, Result};
+use crate::event::{Event, Reporter};
+use crate::operation::{ClusterArgs, Operation};
+use crate::secret::Secret;
+use crate::store;
+use crate::store::pass::Pass;
+
+/// The arguments of `deploy-pki`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// The nodes: names, globs, @tag, site:NAME, role:server, !not, - for standard input [default: all]
+    #[arg(value_name = "NODE")]
+    nodes: Vec<String>,
+
+    /// The year whose certificates are wanted [default: this one]
+    #[arg(long, value_name = "YEAR")]
+    year: Option<i32>,
+
+    /// Go through servers even if they are not healthy or have no failure to spare
+    #[arg(long)]
+    unhealthy: bool,
+
+    /// Put authorities and operators' pairs into Consul's KV, private keys included, for jobs that read them there
+    #[arg(long)]
+    publish_kv: bool,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// Runs `deploy-pki`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    let now = OffsetDateTime::now_utc();
+    let year = Year::choose(args.year, now)?;
+    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let nodes = operation.select(&args.nodes)?;
+    let apps = chosen(&operation.cluster, None)?;
+    if args.publish_kv && !operation.cluster.consul.enable {
+        return Err(Error::usage(
+            "there is no Consul to publish to: cluster.consul.enable is off",
+        ));
+    }
+    let work = load(&operation, &apps, year, now).await?;
+    let members = members(&mut operation, &nodes).await?;
+    let results = bring(&work, &members, &apps, &reporter, args.unhealthy).await?;
+    if args.publish_kv && results.failed.is_empty() {
+        reporter.phase("publishing to Consul’s KV");
+        publish::publish(&work, &apps, &members, &reporter).await?;
+    }
+    finish(&reporter, &nodes, &results)
+}
+
+/// Reads the PKI of a year, which must be whole and fit for use: before any node is touched.
+pub async fn load(
+    operation: &Operation,
+    apps: &[App],
+    year: Year,
+    now: OffsetDateTime,
+) -> Result<Work> {
+    operation.reporter.phase("reading the store");
+    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    let cluster = operation.cluster.clone();
+    let pairs: Vec<PairId> = apps
+        .iter()
+        .flat_map(|app| PairId::wanted(&cluster, *app, year))
+        .collect();
+    let stored = Stored::read(&store, &pairs)
+        .await
+        .map_err(|errors| all(&operation.reporter, errors))?;
+    let errors = faults(&cluster, apps, year, &stored, now);
+    if !errors.is_empty() {
+        return Err(all(&operation.reporter, errors));
+    }
+    for warning in plan::ending(&stored, now) {
+        operation.reporter.warning(None, warning);
+    }
+    Ok(Work {
+        cluster,
+        stored,
+        year,
+    })
+}
+
+/// All that keeps a year's PKI from being brought to nodes.
+pub fn faults(
+    cluster: &Cluster,
+    apps: &[App],
+    year: Year,
+    stored: &Stored,
+    now: OffsetDateTime,
+) -> Vec<Error> {
+    let pairs = apps
+        .iter()
+        .flat_map(|app| PairId::wanted(cluster, *app, year));
+    pairs
+        .filter_map(|pair| match stored.held(&pair).certificates.is_empty() {
+            true => Some(
+                Error::usage(format!("{pair}.crt is not in the store"))
+                    .help("make it with gen-pki, or pull the store if others did"),
+            ),
+            false => stored.fault(&pair, now),
+        })
+        .collect()
+}
+
+/// Logs in to nodes, all of which must be usable.
+pub async fn members(operation: &mut Operation, nodes: &BTreeSet<Name>) -> Result<Vec<Member>> {
+    operation
+        .reporter
+        .phase(format!("probing {}", count(nodes.len(), "node")));
+    let probed = operation.probe(nodes, true).await?;
+    probed
+        .into_iter()
+        .map(|(name, probed)| Member::new(operation, &name, probed))
+        .collect()
+}
+
+/// Brings the files of `apps` to nodes and makes their programs use them.
+pub async fn bring(
+    work: &Work,
+    members: &[Member],
+    apps: &[App],
+    reporter: &Reporter,
+    unhealthy: bool,
+) -> Result<Results> {
+    reporter.phase(format!(
+        "writing the files of {}",
+        count(members.len(), "node")
+    ));
+    let mut results = Results::default();
+    let mut touched: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
+    let mut states: BTreeMap<Name, State> = BTreeMap::new();
+    let written = join_all(members.iter().map(|member| async move {
+        let touched = member.install(work, apps).await?;
+        Ok::<_, Error>((touched, member.state(work, apps).await?))
+    }))
+    .await;
+    for (member, written) in members.iter().zip(written) {
+        match written {
+            Ok((paths, state)) => {
+                if !paths.is_empty() {
+                    let words = format!("{} written", count(paths.len(), "file"));
+                    results
+                        .done
+                        .entry(member.name.clone())
+                        .or_default()
+                        .push(words);
+                }
+                touched.insert(member.name.clone(), paths);
+                states.insert(member.name.clone(), state);
+            }
+            Err(error) => {
+                reporter.failure(&error);
+                results.failed.insert(member.name.clone(), error);
+            }
+        }
+    }
+    for app in apps {
+        reporter.phase(format!("looking at what {} serves", app.title()));
+        let good: Vec<&Member> = members
+            .iter()
+            .filter(|member| !results.failed.contains_key(&member.name))
+            .collect();
+        let rollout = Rollout {
+            work,
+            app: *app,
+            reporter,
+            unhealthy,
+        };
+        rollout.run(&good, &states, &touched, &mut results).await?;
+    }
+    let absent = |member: &&Member| -> Vec<String> {
+        let units = apps
+            .iter()
+            .map(|app| &super::files::place(&work.cluster, *app).unit);
+        let state = states.get(&member.name);
+        units
+            .filter(|unit| state.is_some_and(|state| !state.unit(unit).loaded))
+            .cloned()
+            .collect()
+    };
+    for member in members {
+        for unit in absent(&member) {
+            reporter.warning(
+                Some(&member.name),
+                format!("has no {unit}: its files wait for a deployment"),
+            );
+        }
+    }
+    Ok(results)
+}
+
+/// Reports what each node came to, and how the run ends.
+pub fn finish(reporter: &Reporter, nodes: &BTreeSet<Name>, results: &Results) -> Result<()> {
+    for node in nodes {
+        let done = results.done.get(node).map(|words| words.join(", "));
+        let (ok, outcome) = match (results.failed.get(node), done) {
+            (Some(error), Some(done)) => (false, format!("{} ({done} before)", error.what)),
+            (Some(error), None) => (false, error.what.clone()),
+            (None, Some(done)) => (true, done),
+            (None, None) => (true, "unchanged".to_owned()),
+        };
+        let data = json!({"done": results.done.get(node).cloned().unwrap_or_default()});
+        reporter.emit(Event::Done {
+            node: node.clone(),
+            ok,
+            outcome,
+            data,
+        });
+    }
+    let failed: Vec<&str> = results.failed.keys().map(Name::as_str).collect();
+    let changed = nodes
+        .iter()
+        .filter(|node| results.done.contains_key(*node))
+        .count();
+    let text = match failed.is_empty() {
+        true => format!(
+            "{} as wanted, {changed} changed",
+            count(nodes.len(), "node")
+        ),
+        false => format!(
+            "{} of {} as wanted; not: {}",
+            nodes.len() - failed.len(),
+            count(nodes.len(), "node"),
+            failed.join(", ")
+        ),
+    };
+    reporter.emit(Event::Summary {
+        text,
+        data: json!({"nodes": nodes.len(), "changed": changed, "notAsWanted": failed}),
+    });
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new(
+            Exit::Partial,
+            format!("{} not as wanted", count(failed.len(), "node")),
+        )
+        .help("running the same command again goes on from here")),
+    }
+}

@@ -1,0 +1,172 @@
+//! Which files of the PKI a node has: the original's names, with links of the
+//! same name every year, which the configuration of the programs names.
+
+use sha2::{Digest, Sha256};
+
+use super::layout::PairId;
+use super::stored::Stored;
+use super::x509::{Certificate, Key};
+use super::{App, Year};
+use crate::cluster::schema::PkiFiles;
+use crate::cluster::{Cluster, Name};
+use crate::error::{Error, Result};
+use crate::install::{Account, Content, Manifest, Mode, NodePath, Ownership};
+
+/// The folder of an app's files, whose they are, and the unit that uses them.
+pub fn place(cluster: &Cluster, app: App) -> &PkiFiles {
+    match app {
+        App::Consul => &cluster.pki.consul,
+        App::Nomad => &cluster.pki.nomad,
+    }
+}
+
+/// A pair as a node's programs know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployed {
+    /// The pair in the store.
+    pub pair: PairId,
+    /// The name of the link, without `.crt` or `.key`.
+    link: String,
+    /// The name of the year's file, without `.crt` or `.key`.
+    file: String,
+}
+
+/// The pairs in the folder of an app on a node, the agent's own first. Nomad has
+/// the pair besides by which it asks Consul.
+pub fn pairs(cluster: &Cluster, app: App, year: Year, node: &Name) -> Vec<Deployed> {
+    let mut pairs = vec![Deployed {
+        pair: PairId::of_node(cluster, app, year, node),
+        link: app.to_string(),
+        file: format!("{app}{year}"),
+    }];
+    if app == App::Nomad && cluster.consul.enable {
+        let pair = PairId::operator(App::Consul, year);
+        pairs.push(Deployed {
+            link: "consul-client".into(),
+            file: pair.stem(),
+            pair,
+        });
+    }
+    pairs
+}
+
+/// The apps whose authority is in the folder of an app.
+pub fn authorities(cluster: &Cluster, app: App) -> Vec<App> {
+    match app {
+        App::Nomad if cluster.consul.enable => vec![App::Nomad, App::Consul],
+        app => vec![app],
+    }
+}
+
+/// The certificates that all programs of `app` are to trust, as a file.
+pub fn bundle(stored: &Stored, app: App) -> String {
+    stored.trusted(app).iter().map(Certificate::pem).collect()
+}
+
+/// A file that is wanted on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Where it is.
+    pub path: NodePath,
+    /// What `state.sh` tells of it if it is as wanted: the text of a certificate, the digest of a key.
+    pub content: String,
+    /// Whether Nomad reads it only when it starts.
+    pub at_start: bool,
+}
+
+/// The files in the folder of an app on a node, by the names that the programs use.
+pub fn wanted(
+    cluster: &Cluster,
+    app: App,
+    year: Year,
+    node: &Name,
+    stored: &Stored,
+) -> Result<Vec<Wanted>> {
+    let folder: NodePath = place(cluster, app).directory.parse()?;
+    let at_start = |of: App| app == App::Nomad && of == App::Consul;
+    let mut files = Vec::new();
+    for authority in authorities(cluster, app) {
+        let path = folder.join(&format!("{authority}-ca.crt"))?;
+        files.push(Wanted {
+            path,
+            content: bundle(stored, authority),
+            at_start: at_start(authority),
+        });
+    }
+    for deployed in pairs(cluster, app, year, node) {
+        let (certificate, key) = whole(stored, &deployed.pair)?;
+        let digest = Sha256::digest(key.pem().expose().as_bytes());
+        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let at_start = at_start(deployed.pair.app);
+        for (ending, content) in [("crt", certificate.pem()), ("key", digest)] {
+            let path = folder.join(&format!("{}.{ending}", deployed.link))?;
+            files.push(Wanted {
+                path,
+                content,
+                at_start,
+            });
+        }
+    }
+    Ok(files)
+}
+
+/// All that `install` is to bring to a node for an app.
+pub fn manifest(
+    cluster: &Cluster,
+    app: App,
+    year: Year,
+    node: &Name,
+    stored: &Stored,
+    manifest: &mut Manifest,
+) -> Result<()> {
+    let place = place(cluster, app);
+    let folder: NodePath = place.directory.parse()?;
+    let user: Account = place.owner.parse()?;
+    let group: Account = place.group.parse()?;
+    let ownership = |mode| Ownership {
+        user: user.clone(),
+        group: group.clone(),
+        mode,
+    };
+    manifest.folder(folder.clone(), ownership(Mode::PRIVATE_FOLDER));
+    for authority in authorities(cluster, app) {
+        let path = folder.join(&format!("{authority}-ca.crt"))?;
+        manifest.file(
+            path,
+            ownership(Mode::PUBLIC),
+            Content::new(bundle(stored, authority)),
+        );
+    }
+    let pairs = pairs(cluster, app, year, node);
+    for deployed in &pairs {
+        let (certificate, key) = whole(stored, &deployed.pair)?;
+        let path = |ending| folder.join(&format!("{}.{ending}", deployed.file));
+        manifest.file(
+            path("key")?,
+            ownership(Mode::SECRET),
+            Content::new(key.pem().expose()),
+        );
+        manifest.file(
+            path("crt")?,
+            ownership(Mode::PUBLIC),
+            Content::new(certificate.pem()),
+        );
+    }
+    for Deployed { link, file, .. } in &pairs {
+        for ending in ["key", "crt"] {
+            manifest.link(
+                folder.join(&format!("{link}.{ending}"))?,
+                format!("{file}.{ending}"),
+                user.clone(),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn whole<'a>(stored: &'a Stored, pair: &PairId) -> Result<(&'a Certificate, &'a Key)> {
+    stored.held(pair).pair().ok_or_else(|| {
+        Error::usage(format!("{pair}.crt is not in the store"))
+            .help("make it with gen-pki, or pull the store if others did")
+    })
+}

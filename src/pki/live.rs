@@ -1,0 +1,478 @@
+//! What Consul and Nomad really serve: looked at through a node's ssh, by TLS
+//! with the operator's certificate. Chain and name are always verified; what a
+//! port shows is known even where that fails.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+
+use super::App;
+use super::spec::agent_name;
+use super::x509::{Certificate, Key};
+use crate::cluster::{Cluster, Name, Node, Role};
+use crate::error::{Error, Result};
+use crate::ssh::Connection;
+
+/// How long a port may take for a connection, a handshake and an answer.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// The most that an answer may hold, in bytes.
+const MOST: usize = 1024 * 1024;
+/// Numbers the sockets of a run.
+static SOCKETS: AtomicUsize = AtomicUsize::new(0);
+
+/// A port of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Port {
+    /// Whose.
+    pub app: App,
+    /// What for: `https` or `rpc`.
+    pub kind: &'static str,
+    /// The host, as seen from the node.
+    #[serde(skip)]
+    host: String,
+    /// Its number.
+    pub number: u16,
+    /// The byte by which a client asks for TLS on a port that has more than that.
+    #[serde(skip)]
+    opening: Option<u8>,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} (port {})",
+            self.app.title(),
+            self.kind,
+            self.number
+        )
+    }
+}
+
+impl Port {
+    /// The port of an agent's API.
+    pub fn api(cluster: &Cluster, app: App) -> Self {
+        let number = match app {
+            App::Consul => cluster.consul.https_port,
+            App::Nomad => cluster.nomad.http_port,
+        };
+        Self {
+            app,
+            kind: "https",
+            host: "127.0.0.1".into(),
+            number,
+            opening: None,
+        }
+    }
+
+    /// All ports of a node's agent that serve its certificate. Servers have one for
+    /// RPC besides, where the first byte says that TLS follows (Consul's and Nomad's `RPCTLS`).
+    pub fn of(cluster: &Cluster, app: App, node: &Node) -> Vec<Self> {
+        let mut ports = vec![Self::api(cluster, app)];
+        if node.role == Role::Server
+            && let Some(address) = node.inner_address()
+        {
+            let (number, opening) = match app {
+                App::Consul => (8300, 3),
+                App::Nomad => (4647, 4),
+            };
+            ports.push(Self {
+                app,
+                kind: "rpc",
+                host: address.to_string(),
+                number,
+                opening: Some(opening),
+            });
+        }
+        ports
+    }
+}
+
+/// The way to the ports of one node, on the login that a run has there anyway.
+#[derive(Clone)]
+pub struct Tunnels {
+    connection: Connection,
+    folder: PathBuf,
+    known: Arc<tokio::sync::Mutex<BTreeMap<(String, u16), PathBuf>>>,
+}
+
+impl Tunnels {
+    /// Through `connection`, with sockets in the run's private folder.
+    pub fn new(connection: Connection, folder: PathBuf) -> Self {
+        Self {
+            connection,
+            folder,
+            known: Arc::default(),
+        }
+    }
+
+    async fn open(&self, port: &Port) -> Result<UnixStream, String> {
+        let mut known = self.known.lock().await;
+        let key = (port.host.clone(), port.number);
+        let socket = match known.get(&key) {
+            Some(socket) => socket.clone(),
+            None => {
+                let socket = self
+                    .folder
+                    .join(format!("port-{}", SOCKETS.fetch_add(1, Ordering::Relaxed)));
+                let forwarded = self
+                    .connection
+                    .forward(&socket, &port.host, port.number)
+                    .await;
+                forwarded.map_err(|e| e.what)?;
+                known.insert(key, socket.clone());
+                socket
+            }
+        };
+        drop(known);
+        UnixStream::connect(socket).await.map_err(|e| e.to_string())
+    }
+}
+
+/// Whom one connects as, and whom one trusts.
+pub struct Caller<'a> {
+    /// The authorities that are trusted.
+    pub trusted: &'a [Certificate],
+    /// The certificate that is shown.
+    pub certificate: &'a Certificate,
+    /// Its key.
+    pub key: &'a Key,
+}
+
+/// What a port showed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// The certificate, if it came to that.
+    pub served: Option<Certificate>,
+    /// What is wrong with the port, if anything is.
+    pub trouble: Option<Trouble>,
+}
+
+/// What is wrong with a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing answers, or not in time.
+    Silent(String),
+    /// What answers does not prove to be the agent.
+    Untrusted(String),
+    /// It does not take the certificate that it was shown.
+    Refuses(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Silent(why) => write!(f, "does not answer: {why}"),
+            Trouble::Untrusted(why) => write!(f, "is not trusted: {why}"),
+            Trouble::Refuses(why) => write!(f, "refuses the operator’s certificate: {why}"),
+        }
+    }
+}
+
+/// What an API is asked.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// How.
+    pub method: Method,
+    /// What for.
+    pub path: &'a str,
+    /// What is sent with it.
+    pub body: Bytes,
+}
+
+/// An answer of an API.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// What it holds.
+    pub body: Bytes,
+}
+
+impl Tunnels {
+    /// Looks at a port, as which the agent of `node` is to prove itself.
+    pub async fn look(
+        &self,
+        cluster: &Cluster,
+        node: &Name,
+        port: &Port,
+        caller: &Caller<'_>,
+    ) -> Result<Look> {
+        let seen = Seen::default();
+        let trouble = match port.opening {
+            // The handshake alone does not tell whether the certificate was taken (TLS 1.3): an answer does.
+            None => {
+                let call = Call {
+                    method: Method::GET,
+                    path: "/v1/status/leader",
+                    body: Bytes::new(),
+                };
+                self.ask(cluster, node, port, caller, call, &seen)
+                    .await?
+                    .err()
+            }
+            Some(_) => self
+                .handshake(cluster, node, port, caller, &seen)
+                .await?
+                .err(),
+        };
+        let served = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let served = served
+            .map(|der| Certificate::read(&der, "what is served"))
+            .transpose()?;
+        Ok(Look { served, trouble })
+    }
+
+    /// Calls an agent's API.
+    pub async fn call(
+        &self,
+        cluster: &Cluster,
+        node: &Name,
+        app: App,
+        caller: &Caller<'_>,
+        call: Call<'_>,
+    ) -> Result<Result<Answer, Trouble>> {
+        self.ask(
+            cluster,
+            node,
+            &Port::api(cluster, app),
+            caller,
+            call,
+            &Seen::default(),
+        )
+        .await
+    }
+
+    async fn ask(
+        &self,
+        cluster: &Cluster,
+        node: &Name,
+        port: &Port,
+        caller: &Caller<'_>,
+        call: Call<'_>,
+        seen: &Seen,
+    ) -> Result<Result<Answer, Trouble>> {
+        let stream = match self.handshake(cluster, node, port, caller, seen).await? {
+            Ok(stream) => stream,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        let request = Request::builder()
+            .method(call.method)
+            .uri(call.path)
+            .header("host", "localhost")
+            .body(Full::new(call.body));
+        let request = request
+            .map_err(|e| Error::unexpected(format!("{} cannot be asked for: {e}", call.path)))?;
+        let answered = async {
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+            let exchange = async {
+                let response = sender.send_request(request).await?;
+                let status = response.status().as_u16();
+                Ok::<_, hyper::Error>((status, response.into_body()))
+            };
+            let driver = tokio::spawn(connection);
+            let (status, body) = exchange.await?;
+            let body = Limited::new(body, MOST).collect().await;
+            driver.abort();
+            Ok::<_, hyper::Error>((status, body))
+        };
+        Ok(match tokio::time::timeout(PATIENCE, answered).await {
+            Ok(Ok((status, Ok(body)))) => Ok(Answer {
+                status,
+                body: body.to_bytes(),
+            }),
+            Ok(Ok((_, Err(e)))) => Err(Trouble::Silent(e.to_string())),
+            Ok(Err(e)) => Err(refused(&e)),
+            Err(_) => Err(Trouble::Silent("no answer in time".into())),
+        })
+    }
+
+    async fn handshake(
+        &self,
+        cluster: &Cluster,
+        node: &Name,
+        port: &Port,
+        caller: &Caller<'_>,
+        seen: &Seen,
+    ) -> Result<Result<TlsStream<UnixStream>, Trouble>> {
+        let role = cluster
+            .nodes
+            .get(node)
+            .map_or(Role::Client, |node| node.role);
+        // Certificates of the original's scripts hold no `localhost`.
+        let names = [agent_name(cluster, port.app, role), "localhost".into()];
+        let (config, first) = config(caller, &names, seen)?;
+        let connecting = async {
+            let mut stream = self.open(port).await.map_err(Trouble::Silent)?;
+            if let Some(byte) = port.opening {
+                stream
+                    .write_all(&[byte])
+                    .await
+                    .map_err(|e| Trouble::Silent(e.to_string()))?;
+            }
+            let connector = TlsConnector::from(Arc::new(config));
+            connector.connect(first, stream).await.map_err(|e| {
+                match e
+                    .get_ref()
+                    .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+                {
+                    Some(rustls::Error::InvalidCertificate(reason)) => {
+                        Trouble::Untrusted(reason.to_string())
+                    }
+                    Some(rustls::Error::AlertReceived(alert)) => {
+                        Trouble::Refuses(format!("{alert:?}"))
+                    }
+                    _ => Trouble::Silent(e.to_string()),
+                }
+            })
+        };
+        Ok(match tokio::time::timeout(PATIENCE, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(Trouble::Silent("no handshake in time".into())),
+        })
+    }
+}
+
+/// The error of an exchange after the handshake: mostly the alert by which the agent refuses.
+fn refused(error: &hyper::Error) -> Trouble {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(e) = cause {
+        let tls = e.downcast_ref::<rustls::Error>().or_else(|| {
+            e.downcast_ref::<std::io::Error>()?
+                .get_ref()?
+                .downcast_ref()
+        });
+        if let Some(rustls::Error::AlertReceived(alert)) = tls {
+            return Trouble::Refuses(format!("{alert:?}"));
+        }
+        cause = e.source();
+    }
+    Trouble::Silent(error.to_string())
+}
+
+type Seen = Arc<Mutex<Option<Vec<u8>>>>;
+
+fn config(
+    caller: &Caller<'_>,
+    names: &[String],
+    seen: &Seen,
+) -> Result<(ClientConfig, ServerName<'static>)> {
+    let unusable = |e: &dyn fmt::Display| {
+        Error::usage(format!(
+            "the store’s certificates cannot be used for TLS: {e}"
+        ))
+    };
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    for certificate in caller.trusted {
+        roots
+            .add(certificate.der.clone().into())
+            .map_err(|e| unusable(&e))?;
+    }
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|e| unusable(&e))?;
+    let names: Vec<ServerName<'static>> = names
+        .iter()
+        .map(|name| ServerName::try_from(name.clone()).map_err(|e| unusable(&e)))
+        .collect::<Result<_>>()?;
+    let first = names
+        .first()
+        .cloned()
+        .ok_or_else(|| unusable(&"no name is wanted"))?;
+    let recorder = Recorder {
+        inner,
+        names,
+        seen: seen.clone(),
+    };
+    let key = PrivatePkcs8KeyDer::from(caller.key.pkcs8().to_vec());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| unusable(&e))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(recorder))
+        .with_client_auth_cert(vec![caller.certificate.der.clone().into()], key.into())
+        .map_err(|e| unusable(&e))?;
+    // Each look is to be a whole handshake.
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok((config, first))
+}
+
+/// Remembers what a server shows, and leaves the judgement to rustls: the chain
+/// and one of the names must be right.
+#[derive(Debug)]
+struct Recorder {
+    inner: Arc<WebPkiServerVerifier>,
+    names: Vec<ServerName<'static>>,
+    seen: Seen,
+}
+
+impl ServerCertVerifier for Recorder {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(end_entity.to_vec());
+        let mut verdict = Err(rustls::Error::General("no name is wanted".into()));
+        for name in &self.names {
+            verdict = self
+                .inner
+                .verify_server_cert(end_entity, intermediates, name, ocsp, now);
+            if verdict.is_ok() {
+                break;
+            }
+        }
+        verdict
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}

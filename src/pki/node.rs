@@ -1,0 +1,215 @@
+//! What a node's disk holds of the PKI, and whether its programs run.
+
+use std::collections::BTreeMap;
+
+use base64ct::{Base64, Encoding};
+
+use super::files::Wanted;
+use crate::error::{Error, Result};
+use crate::ssh::elevate::Elevation;
+use crate::ssh::{Connection, Script};
+
+const STATE: Script = Script {
+    name: "nixcfg-pki-state",
+    text: include_str!("state.sh"),
+};
+
+const SIGNAL: Script = Script {
+    name: "nixcfg-pki-signal",
+    text: include_str!("signal.sh"),
+};
+
+/// A unit of systemd.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unit {
+    /// Whether systemd knows it.
+    pub loaded: bool,
+    /// Whether it runs.
+    pub active: bool,
+    /// When its program was started, in seconds since 1970.
+    pub started: f64,
+}
+
+/// A file that there is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct File {
+    /// When it, or the link to it, was put there, in seconds since 1970.
+    pub changed: f64,
+    /// A certificate's text, or a key's digest.
+    pub content: String,
+}
+
+/// What there is on a node.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    units: BTreeMap<String, Unit>,
+    files: BTreeMap<String, File>,
+}
+
+impl State {
+    /// Reads the state of a node as root.
+    pub async fn read(
+        connection: &Connection,
+        how: &Elevation,
+        units: &[&str],
+        files: &[&Wanted],
+    ) -> Result<Self> {
+        let units = units.iter().flat_map(|unit| ["unit", *unit]);
+        let files = files.iter().flat_map(|file| ["file", file.path.as_str()]);
+        let args: Vec<&str> = units.chain(files).collect();
+        let told = connection.run_root_ok(how, STATE, &args, &[]).await?;
+        Self::parse(&told).map_err(|e| e.on(connection.node()).saying(told))
+    }
+
+    fn parse(told: &str) -> Result<Self> {
+        let mut state = Self::default();
+        for line in told.lines() {
+            let strange = || Error::unexpected("does not tell of its certificates as expected");
+            let (kind, rest) = line.split_once(' ').ok_or_else(strange)?;
+            match kind {
+                "unit" => {
+                    let words: Vec<&str> = rest.split(' ').collect();
+                    let [name, loaded, active, _, started] = words.as_slice() else {
+                        return Err(strange());
+                    };
+                    let unit = Unit {
+                        loaded: *loaded == "loaded",
+                        active: matches!(*active, "active" | "reloading" | "activating"),
+                        started: started.parse().map_err(|_| strange())?,
+                    };
+                    state.units.insert((*name).to_owned(), unit);
+                }
+                "crt" | "key" => {
+                    let mut words = rest.splitn(3, ' ');
+                    let (Some(changed), Some(data), Some(path)) =
+                        (words.next(), words.next(), words.next())
+                    else {
+                        return Err(strange());
+                    };
+                    let content = match kind {
+                        "crt" => {
+                            String::from_utf8(Base64::decode_vec(data).map_err(|_| strange())?)
+                                .map_err(|_| strange())?
+                        }
+                        _ => data.to_owned(),
+                    };
+                    let changed = changed.parse().map_err(|_| strange())?;
+                    state
+                        .files
+                        .insert(path.to_owned(), File { changed, content });
+                }
+                "none" => {}
+                _ => return Err(strange()),
+            }
+        }
+        Ok(state)
+    }
+
+    /// A unit; one that is not known does not run.
+    pub fn unit(&self, name: &str) -> Unit {
+        let unknown = Unit {
+            loaded: false,
+            active: false,
+            started: 0.0,
+        };
+        self.units.get(name).cloned().unwrap_or(unknown)
+    }
+
+    /// A file, if it is there.
+    pub fn file(&self, path: &str) -> Option<&File> {
+        self.files.get(path)
+    }
+
+    /// Whether a file came after a program was started that reads it at its start only.
+    pub fn newer(&self, wanted: &[Wanted], unit: &Unit) -> bool {
+        wanted
+            .iter()
+            .filter(|file| file.at_start)
+            .filter_map(|file| self.file(file.path.as_str()))
+            .any(|file| file.changed > unit.started)
+    }
+}
+
+/// What makes a program take its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It runs with them.
+    Nothing,
+    /// A signal makes it read them again.
+    Reload,
+    /// It reads some of them only when it starts.
+    Restart,
+    /// It does not run.
+    Start,
+}
+
+impl Action {
+    /// What is being done, for people.
+    pub const fn doing(self) -> &'static str {
+        match self {
+            Action::Nothing => "nothing",
+            Action::Reload => "reloading",
+            Action::Restart => "restarting",
+            Action::Start => "starting",
+        }
+    }
+}
+
+/// Carries out an action on a unit.
+pub async fn act(
+    connection: &Connection,
+    how: &Elevation,
+    action: Action,
+    unit: &str,
+) -> Result<()> {
+    let word = match action {
+        Action::Nothing => return Ok(()),
+        Action::Reload => "reload",
+        Action::Restart => "restart",
+        Action::Start => "start",
+    };
+    connection
+        .run_root_ok(how, SIGNAL, &[word, unit], &[])
+        .await
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOLD: &str = "unit nomad.service loaded active 12 100.5\nunit consul.service not-found inactive 0 0\ncrt 99.25 Y2VydA== /p/nomad ca.crt\nkey 101 abcd /p/consul-client.key\nnone /p/nomad.crt\n";
+
+    fn wanted(path: &str) -> Vec<Wanted> {
+        vec![Wanted {
+            path: path.parse().unwrap(),
+            content: String::new(),
+            at_start: true,
+        }]
+    }
+
+    #[test]
+    fn what_a_node_tells_is_read() {
+        let state = State::parse(TOLD).unwrap();
+        assert_eq!(
+            state.unit("nomad.service"),
+            Unit {
+                loaded: true,
+                active: true,
+                started: 100.5
+            }
+        );
+        assert!(!state.unit("consul.service").loaded);
+        assert_eq!(state.file("/p/nomad ca.crt").unwrap().content, "cert");
+        assert!(state.file("/p/nomad.crt").is_none());
+        assert!(State::parse("Welcome!").is_err());
+    }
+
+    #[test]
+    fn only_a_file_that_came_after_the_start_needs_another_start() {
+        let state = State::parse(TOLD).unwrap();
+        let unit = state.unit("nomad.service");
+        assert!(state.newer(&wanted("/p/consul-client.key"), &unit));
+        assert!(!state.newer(&wanted("/p/nomad ca.crt"), &unit));
+    }
+}

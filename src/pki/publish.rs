@@ -1,0 +1,58 @@
+//! Authorities and operators' pairs in Consul's KV, where the original's jobs
+//! look for them.
+
+use base64ct::{Base64, Encoding};
+use serde_json::{Value, json};
+
+use super::App;
+use super::files::bundle;
+use super::layout::PairId;
+use super::member::{Member, Work};
+use crate::error::{Error, Result};
+use crate::event::{Event, Reporter};
+
+/// Puts them there in one transaction, through the first node that takes it.
+pub async fn publish(
+    work: &Work,
+    apps: &[App],
+    members: &[Member],
+    reporter: &Reporter,
+) -> Result<()> {
+    let body = serde_json::to_vec(&transaction(work, apps)?)
+        .map_err(|e| Error::unexpected(format!("not to be sent: {e}")))?;
+    let mut last = Error::usage("no node is left to publish through");
+    for member in members {
+        match member.put(work, App::Consul, "/v1/txn", body.clone()).await {
+            Ok(()) => {
+                reporter.emit(Event::Log {
+                    node: Some(member.name.clone()),
+                    line: "published to Consul’s KV".into(),
+                });
+                return Ok(());
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// All keys of all apps, or none (`PUT /v1/txn`).
+fn transaction(work: &Work, apps: &[App]) -> Result<Value> {
+    let mut operations = Vec::new();
+    for app in apps {
+        let pair = PairId::operator(*app, work.year);
+        let (certificate, key) = work
+            .stored
+            .held(&pair)
+            .pair()
+            .ok_or_else(|| Error::usage(format!("{pair}.crt is not in the store")))?;
+        let mut set = |name: String, value: &str| {
+            let value = Base64::encode_string(value.as_bytes());
+            operations.push(json!({"KV": {"Verb": "set", "Key": format!("secrets/{app}/{name}"), "Value": value}}));
+        };
+        set(format!("{app}-ca.crt"), &bundle(&work.stored, *app));
+        set(format!("{app}-client.crt"), &certificate.pem());
+        set(format!("{app}-client.key"), key.pem().expose());
+    }
+    Ok(Value::Array(operations))
+}

@@ -1,0 +1,13 @@
+# Makes a unit's program take its files. As root. Arguments: ACTION UNIT, where ACTION is reload, restart or start.
+set -eu
+case $1 in
+reload)
+    # Not `systemctl reload`, which runs a client of the program's plain port: there is none.
+    pid=$(systemctl show -p MainPID --value -- "$2")
+    [ "${pid:-0}" -gt 0 ] || { echo "$2 does not run" >&2; exit 1; }
+    kill -HUP "$pid"
+    ;;
+restart) systemctl restart -- "$2" ;;
+start) systemctl start -- "$2" ;;
+*) exit 2 ;;
+esac
