@@ -125,6 +125,18 @@ fn label(text: &str) -> Result<Name> {
     }
 }
 
+/// A user's name that the model takes.
+fn user(text: &str) -> Result<Name> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    let first = |c: char| c.is_ascii_lowercase();
+    match text.starts_with(first) && text.len() <= 31 && text.chars().all(inner) {
+        true => text.parse(),
+        false => Err(Error::usage(format!("‘{text}’ is no name of a user")).help(
+            "a letter, then lower-case letters, digits, hyphens and underscores, at most 31",
+        )),
+    }
+}
+
 /// A node that is to be, with what its machine told.
 struct Machine {
     node: Node,
@@ -226,10 +238,11 @@ pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
         )
         .await?;
     let me = std::env::var("USER").ok().filter(|name| name != "root");
-    let admin: Name = asker
-        .line(args.admin.as_ref(), "First administrator", me, "--admin")
-        .await?
-        .parse()?;
+    let admin = user(
+        &asker
+            .line(args.admin.as_ref(), "First administrator", me, "--admin")
+            .await?,
+    )?;
     let key = public_key(
         &asker
             .line(
@@ -468,6 +481,14 @@ mod tests {
             "=192.0.2.1",
         ] {
             assert!(bad.parse::<Place>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_administrator_is_a_user_of_linux() {
+        assert_eq!(user("alice_2").unwrap().as_str(), "alice_2");
+        for bad in ["Alice", "2alice", "", "a b", "root;", &"a".repeat(32)] {
+            assert!(user(bad).is_err(), "{bad}");
         }
     }
 
