@@ -7,6 +7,7 @@ use clap::Parser;
 use nixcfg::cli::Cli;
 use nixcfg::error::{Error, Exit};
 use nixcfg::secret::{self, TerminalGuard};
+use nixcfg::signal::Signals;
 use tracing_subscriber::EnvFilter;
 
 /// How long work that was stopped has to let go.
@@ -50,15 +51,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Waits for ^C or a request to end.
+/// Waits for ^C, a request to end, or the end of the terminal.
 async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    match Signals::listen() {
+        Ok(mut signals) => {
+            signals.next().await;
+        }
+        Err(_) => std::future::pending().await,
     }
 }
 

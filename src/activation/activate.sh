@@ -7,7 +7,7 @@ if ! [ -f "$toplevel/nixos-version" ]; then
   exit 64
 fi
 folder=/run/nixcfg/$run
-mkdir -p -m 755 /run/nixcfg "$folder" || exit 65
+( umask 022 && mkdir -p "$folder" ) || exit 65
 # What earlier runs left; a day is more than any run takes.
 find /run/nixcfg -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -rf {} +
 # The program is a file: in a unit's command line systemd itself expands `${…}`.
