@@ -8,4 +8,5 @@
   gen-pki = "Make the certificates of Consul and Nomad that are missing in the password store";
   deploy-pki = "Bring the certificates of Consul and Nomad to a cluster's nodes";
   pki-status = "Tell what certificates there are, on the nodes and on their ports too, and how long they last";
+  deploy-passwords = "Bring the store's password hashes to the nodes, and prove that sudo still works";
 }

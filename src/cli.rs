@@ -52,6 +52,8 @@ enum Operation {
     DeployPki(pki::deploy::Args),
     /// Tell what certificates there are, and how long they last
     PkiStatus(pki::status::Args),
+    /// Bring the store's password hashes to the nodes, and prove that sudo still works
+    DeployPasswords(password::deploy::Args),
 }
 
 impl Cli {
@@ -66,6 +68,7 @@ impl Cli {
             Operation::GenPki(args) => args.json(),
             Operation::DeployPki(args) => args.json(),
             Operation::PkiStatus(args) => args.json(),
+            Operation::DeployPasswords(args) => args.json(),
         })
     }
 
@@ -85,6 +88,9 @@ impl Cli {
             Operation::GenPki(args) => pki::generate::run(&args, reporter).await,
             Operation::DeployPki(args) => pki::deploy::run(&args, reporter, password).await,
             Operation::PkiStatus(args) => pki::status::run(&args, reporter, password).await,
+            Operation::DeployPasswords(args) => {
+                password::deploy::run(&args, reporter, password).await
+            }
         }
     }
 }

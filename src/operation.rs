@@ -13,7 +13,7 @@ use crate::event::Reporter;
 use crate::nix::Settings;
 use crate::nix::cache::Cache;
 use crate::nix::source::{self, Flake, Source};
-use crate::node::probe::{self, Probed};
+use crate::node::probe::{self, Probed, Sudo};
 use crate::secret::{self, Secret};
 use crate::ssh::Access;
 use crate::ssh::elevate::Elevation;
@@ -99,6 +99,9 @@ pub struct Operation {
     pub access: Access,
     /// The sudo password, where one was given or asked for.
     pub password: Option<Arc<Secret>>,
+    /// Another one, for nodes that refuse the first: where the operator's own
+    /// password is being changed, some nodes may have it already.
+    pub other_password: Option<Arc<Secret>>,
 }
 
 impl Operation {
@@ -134,6 +137,7 @@ impl Operation {
             cluster,
             access,
             password: password.map(Arc::new),
+            other_password: None,
         })
     }
 
@@ -196,10 +200,16 @@ impl Operation {
     ) -> BTreeMap<Name, Probed> {
         let mut tasks = JoinSet::new();
         for node in nodes {
-            let (access, node, password) =
-                (self.access.clone(), node.clone(), self.password.clone());
+            let (access, node) = (self.access.clone(), node.clone());
+            let (password, other) = (self.password.clone(), self.other_password.clone());
             tasks.spawn(async move {
-                let probed = probe::probe(&access, &node, password.as_deref()).await;
+                let mut probed = probe::probe(&access, &node, password).await;
+                if let (Ok(p), Some(other)) = (&mut probed, other)
+                    && matches!(p.facts.sudo, Sudo::Wrong(_))
+                    && let Err(e) = probe::try_password(p, &other).await
+                {
+                    return (node, Err(e));
+                }
                 (node, probed)
             });
         }
@@ -236,7 +246,7 @@ impl Operation {
     pub fn elevation(&self, probed: &Probed) -> Result<Elevation> {
         probed
             .facts
-            .elevation(self.password.as_ref())
+            .elevation(probed.password.as_ref())
             .ok_or_else(|| {
                 Error::unexpected("becoming root was not prepared").on(probed.connection.node())
             })

@@ -91,6 +91,17 @@ impl Lab {
             .to_owned()
     }
 
+    /// Whether a shell condition holds inside a node.
+    pub fn holds(&self, node: &str, condition: &str) -> bool {
+        let mut command = lab_command(&["root", node, "sh", "-c", condition]);
+        command
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+            .status
+            .success()
+    }
+
     /// Does something bad to a node.
     pub fn fault(&self, node: &str, fault: &[&str]) {
         let mut args = vec!["fault", node];

@@ -1,5 +1,10 @@
 # The administrators' accounts.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   inherit (config.cluster) admins mutableUsers;
 in
@@ -15,6 +20,9 @@ in
       hashedPasswordFile = admin.passwordFile;
     }) admins;
   };
+
+  # chpasswd, with which deploy-passwords makes a hash effective: NixOS leaves it out where users are immutable.
+  environment.systemPackages = [ pkgs.shadow ];
 
   security.sudo = {
     enable = true;

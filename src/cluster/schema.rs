@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::Name;
 use super::services::Forwards;
 use crate::error::{Error, Result};
+use crate::install::NodePath;
 
 /// The schema that this tool reads.
 pub const SCHEMA: u64 = 1;
@@ -25,6 +26,9 @@ pub struct Cluster {
     pub secrets_prefix: String,
     /// Its nodes by name.
     pub nodes: BTreeMap<Name, Node>,
+    /// Whether users and passwords made by hand on a node stay. If not, every
+    /// activation locks an administrator whose password file is missing.
+    pub mutable_users: bool,
     /// The administrators of at least one node, by user name.
     #[serde(default)]
     pub admins: BTreeMap<Name, Admin>,
@@ -160,6 +164,8 @@ pub struct Admin {
     /// Public SSH keys.
     #[serde(default)]
     pub keys: Vec<String>,
+    /// The file on the nodes that holds the hash of the password.
+    pub password_file: NodePath,
 }
 
 impl Cluster {
@@ -203,9 +209,9 @@ pub(crate) mod tests {
         let node = |site: &str, role: &str, tags: &[&str]| json!({"site": site, "system": "x86_64-linux", "role": role, "tags": tags, "admins": ["alice"], "configuration": "prod-x", "address": {"ipv4": null}});
         let files = |app: &str, owner: &str| json!({"directory": format!("/var/lib/{app}/pki"), "owner": owner, "group": owner, "unit": format!("{app}.service")});
         Cluster::parse(&json!({
-            "schema": 1, "name": "prod", "domain": "prod.example.org", "secretsPrefix": "example", "new": {"field": 1},
+            "schema": 1, "name": "prod", "domain": "prod.example.org", "secretsPrefix": "example", "mutableUsers": true, "new": {"field": 1},
             "nodes": {"alder": node("lyon", "server", &["ssd"]), "birch": node("lyon", "client", &[]), "cedar": node("brest", "server", &["ssd"])},
-            "admins": {"alice": {"keys": []}},
+            "admins": {"alice": {"keys": [], "passwordFile": "/var/lib/nixcfg/passwords/alice"}},
             "pki": {"perNode": false, "consul": files("consul", "consul"), "nomad": files("nomad", "root")},
             "consul": {"enable": true, "datacenter": "prod", "domain": "consul", "httpsPort": 8501},
             "nomad": {"enable": true, "region": "prod", "httpPort": 4646},

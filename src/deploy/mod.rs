@@ -19,6 +19,7 @@ use crate::nix::store::StorePath;
 use crate::nix::{Settings, build, copy};
 use crate::node::probe::Probed;
 use crate::operation::{ClusterArgs, Operation};
+use crate::password::lockout;
 use crate::secret::Secret;
 use crate::ssh::elevate::Elevation;
 use crate::ssh::{Access, Connection, Script};
@@ -81,6 +82,12 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     let roots = operation.access.folder().join("roots");
     let mut failed = build_systems(&operation, &systems, &probed, args.mode, &roots).await?;
     let plans = plan_nodes(&operation, &systems, &probed, args.mode, &mut failed).await?;
+    if args.mode != Mode::DryActivate {
+        let changing = plans
+            .iter()
+            .filter(|(_, plan)| plan.action != Action::Unchanged);
+        lockout::check(&operation, changing.map(|(node, _)| node), &probed).await?;
+    }
     show_plans(&reporter, &plans, args.plan);
     if args.plan {
         return planned(&reporter, plans.len(), failed.len());

@@ -91,7 +91,7 @@ clean() {
   case $newline$cleaned in
   *"$newline${here#* }$newline"*) return ;;
   esac
-  rm -f ./.nixcfg-new.* || refuse "cannot clean ${here#* }"
+  rm -f ./.nixcfg-new.* ./.nixcfg-old.* || refuse "cannot clean ${here#* }"
   cleaned=$cleaned${here#* }$newline
 }
 
@@ -145,6 +145,18 @@ stage_link() {
   ln -s "$3" "./$new" || refuse "cannot make the link $2"
 }
 
+# stage_absent USER PATH: as for a link.
+stage_absent() {
+  if ! [ -e "$2" ] && ! [ -L "$2" ]; then
+    printf 'unchanged %s\n' "$2"
+    return
+  fi
+  uid=$(id -u "$1" 2>/dev/null) ||
+    refuse "there is no user $1 on this node: deploy the configuration that makes it first"
+  prepare "$uid" "$2"
+  pending="$pending$uid removed $2$newline"
+}
+
 # make_folder MODE USER GROUP PATH
 make_folder() {
   identify "$2" "$3"
@@ -190,6 +202,7 @@ stage() {
       IFS= read -r target || break
       stage_link "${rest%% *}" "${rest#* }" "$target"
       ;;
+    absent) stage_absent "${rest%% *}" "${rest#* }" ;;
     end) return ;;
     *) refuse "the manifest holds an unknown word: $kind" ;;
     esac
@@ -206,7 +219,11 @@ commit() {
     state=${path%% *} path=${path#* }
     enter "${path%/*}" "$uid"
     base=${path##*/}
-    { mv -f -T "./.nixcfg-new.$base" "./$base" && sync .; } || refuse "cannot put $path in its place"
+    if [ "$state" = removed ]; then
+      { rm -f "./$base" && sync .; } || refuse "cannot remove $path"
+    else
+      { mv -f -T "./.nixcfg-new.$base" "./$base" && sync .; } || refuse "cannot put $path in its place"
+    fi
     pending=${pending#*"$newline"}
     printf '%s %s\n' "$state" "$path" || :
   done

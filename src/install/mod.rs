@@ -63,6 +63,11 @@ pub enum Entry {
         /// The user, besides root, to whom its folder may belong.
         user: Account,
     },
+    /// No file and no link.
+    Absent {
+        /// Where.
+        path: NodePath,
+    },
 }
 
 /// Whose a file is, and who may do what with it.
@@ -210,9 +215,14 @@ impl Manifest {
         });
     }
 
-    /// The manifest as `install.sh` reads it: a line a folder, two a file (the
-    /// second is the content in base64, RFC 4648 §4) and a link (the second is
-    /// its target), and a last one that tells a whole manifest from one cut short.
+    /// Has a file removed, in a folder that must be root's.
+    pub fn absent(&mut self, path: NodePath) {
+        self.entries.push(Entry::Absent { path });
+    }
+
+    /// The manifest as `install.sh` reads it: a line a folder or absence, two a
+    /// file (the second is the content in base64, RFC 4648 §4) and a link (the second
+    /// is its target), and a last one that tells a whole manifest from one cut short.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>> {
         let mut text = Zeroizing::new(Vec::new());
         for entry in &self.entries {
@@ -243,6 +253,9 @@ impl Manifest {
                     }
                     text.extend_from_slice(format!("link {user} {path}\n{target}\n").as_bytes());
                 }
+                Entry::Absent { path } => {
+                    text.extend_from_slice(format!("absent root {path}\n").as_bytes());
+                }
             }
         }
         text.extend_from_slice(b"end\n");
@@ -261,7 +274,9 @@ pub enum Change {
     Created,
     /// It was there, with another content, owner or mode.
     Changed,
-    /// It was there as wanted, and was not touched.
+    /// It was there, and is no more.
+    Removed,
+    /// It was there as wanted, or was to be absent and is, and was not touched.
     Unchanged,
 }
 
@@ -277,6 +292,7 @@ impl Report {
         let change = |word| match word {
             "created" => Some(Change::Created),
             "changed" => Some(Change::Changed),
+            "removed" => Some(Change::Removed),
             "unchanged" => Some(Change::Unchanged),
             _ => None,
         };

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Deserialize;
+
 use crate::error::{Error, Result};
 
 /// What is put before a file's name while it is being made, with room to spare
@@ -11,13 +13,22 @@ const LONGEST_NAME: usize = 200;
 
 /// The absolute path of a file or folder on a node, with one spelling only: no
 /// `.`, `..`, doubled or last slash, on one line.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct NodePath(String);
 
 impl NodePath {
     /// The path as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The folder it is in; none for what is in the root.
+    pub fn folder(&self) -> Option<Self> {
+        match self.0.rsplit_once('/') {
+            Some(("", _)) | None => None,
+            Some((folder, _)) => Some(Self(folder.to_owned())),
+        }
     }
 
     /// The path of something in this folder.
@@ -58,6 +69,14 @@ impl FromStr for NodePath {
     }
 }
 
+impl TryFrom<String> for NodePath {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for NodePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -78,6 +97,13 @@ mod tests {
         for text in ["/a", "/var/lib/nixcfg/a key", "/ä/.b"] {
             assert!(text.parse::<NodePath>().is_ok(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_path_knows_its_folder() {
+        let path: NodePath = "/a/b c/d".parse().unwrap();
+        assert_eq!(path.folder().unwrap().as_str(), "/a/b c");
+        assert_eq!("/a".parse::<NodePath>().unwrap().folder(), None);
     }
 
     #[test]

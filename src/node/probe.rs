@@ -65,6 +65,8 @@ pub struct Probed {
     pub connection: Connection,
     /// What was found.
     pub facts: Facts,
+    /// The password that was tried last.
+    pub password: Option<Arc<Secret>>,
     /// The probe itself, which keeps the connection from going idle.
     _held: Held,
 }
@@ -76,13 +78,16 @@ struct Held {
 }
 
 /// Connects to a node and looks at it. A password is tried once.
-pub async fn probe(access: &Access, node: &Name, password: Option<&Secret>) -> Result<Probed> {
+pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) -> Result<Probed> {
     let connection = access.connect(node).await?;
     let mut child = connection.spawn(&PROBE.argv(&[])).await?;
     let (Some(mut stdin), Some(stdout)) = (child.stdin().take(), child.stdout().take()) else {
         return Err(Error::unexpected("a command without streams").on(node));
     };
-    let line = zeroize::Zeroizing::new(format!("{}\n", password.map_or("", Secret::expose)));
+    let line = zeroize::Zeroizing::new(format!(
+        "{}\n",
+        password.as_ref().map_or("", |p| p.expose())
+    ));
     let told = async {
         stdin.write_all(line.as_bytes()).await?;
         let mut told = Vec::new();
@@ -104,6 +109,7 @@ pub async fn probe(access: &Access, node: &Name, password: Option<&Secret>) -> R
     Ok(Probed {
         connection,
         facts,
+        password,
         _held: Held {
             _child: child,
             _stdin: stdin,
@@ -112,7 +118,7 @@ pub async fn probe(access: &Access, node: &Name, password: Option<&Secret>) -> R
 }
 
 /// Tries a password that was asked for after the probe, once.
-pub async fn try_password(probed: &mut Probed, password: &Secret) -> Result<()> {
+pub async fn try_password(probed: &mut Probed, password: &Arc<Secret>) -> Result<()> {
     let line = zeroize::Zeroizing::new(format!("{}\n", password.expose()));
     let output = probed
         .connection
@@ -123,6 +129,7 @@ pub async fn try_password(probed: &mut Probed, password: &Secret) -> Result<()> 
     } else {
         Sudo::Wrong(output.stderr)
     };
+    probed.password = Some(password.clone());
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What the store holds of a password: a line with the hash, and a line `set:` with the day.
 
-use jiff::Timestamp;
+use time::OffsetDateTime;
 
 use super::hash::Hash;
 use crate::error::Result;
@@ -25,7 +25,7 @@ impl Entry {
     pub fn now(hash: Hash) -> Self {
         Self {
             hash,
-            since: Some(Timestamp::now().strftime("%Y-%m-%d").to_string()),
+            since: Some(OffsetDateTime::now_utc().date().to_string()),
         }
     }
 

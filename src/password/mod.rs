@@ -1,7 +1,9 @@
 //! `passwd`: administrators' passwords, of which only hashes are kept.
 
+pub mod deploy;
 pub mod entry;
 pub mod hash;
+pub mod lockout;
 pub mod prompt;
 pub mod strength;
 

@@ -1,0 +1,115 @@
+//! A change of passwords that takes itself back.
+//!
+//! One process on the node, root's since before the change, makes it and then
+//! waits: unless it is told to keep it, by a tool that has proved meanwhile over
+//! a new connection that sudo still works, it puts everything back. It does so
+//! too when the connection ends or time is over.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+
+use crate::cluster::Name;
+use crate::error::{Error, Exit, Result};
+use crate::ssh::elevate::Elevation;
+use crate::ssh::{Access, Connection, Script};
+
+/// The whole of `install.sh` comes first: the files of passwords are written as all others.
+pub const GUARD: Script = Script {
+    name: "nixcfg-passwords",
+    text: concat!(
+        include_str!("../../install/install.sh"),
+        include_str!("guard.sh")
+    ),
+};
+
+/// How long a node waits to be told to keep a change, in seconds.
+const PATIENCE: &str = "120";
+/// How long the proof may take; less, so that the node's answer is still to be had.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How it is proved that the operator is not locked out.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// By becoming root in this way.
+    Root(Elevation),
+    /// By a login alone: the operator's password changed and is not known here.
+    Login,
+}
+
+/// Makes the change that `input` describes (see `guard.sh`), proves that the
+/// operator is not locked out, and keeps it. On any error it has been taken back,
+/// as far as the node could still be heard.
+pub async fn change(
+    access: &Access,
+    connection: &Connection,
+    how: &Elevation,
+    proof: &Proof,
+    input: &[u8],
+) -> Result<()> {
+    let node = connection.node();
+    let mut child = connection.spawn_root(how, &GUARD.argv(&[PATIENCE])).await?;
+    // A script that refuses says why itself.
+    let _ = child.stdin.write_all(input).await;
+    let _ = child.stdin.flush().await;
+    loop {
+        let mut line = String::new();
+        let read = child.stdout.read_line(&mut line).await;
+        match read {
+            Ok(n) if n > 0 && line.trim_end() == "applied" => break,
+            Ok(n) if n > 0 => {}
+            _ => {
+                let ended = child.finish(b"").await?;
+                return Err(failed(
+                    node,
+                    "the passwords could not be changed",
+                    &ended.stderr,
+                ));
+            }
+        }
+    }
+    let proved = match tokio::time::timeout(PROOF_TIMEOUT, prove(access, node, proof)).await {
+        Ok(proved) => proved,
+        Err(_) => Err(Error::unexpected("the proof took too long")),
+    };
+    match proved {
+        Ok(()) => {
+            let ended = child.finish(b"keep\n").await?;
+            match ended.status.success() && ended.stdout.contains("kept") {
+                true => Ok(()),
+                false => Err(failed(
+                    node,
+                    "the change could not be concluded",
+                    &ended.stderr,
+                )),
+            }
+        }
+        Err(error) => {
+            let ended = child.finish(b"").await?;
+            let what = format!(
+                "sudo was not proved to work after the change: {}",
+                error.what
+            );
+            let said = [error.output.unwrap_or_default(), ended.stderr].join("\n");
+            Err(failed(node, &what, &said))
+        }
+    }
+}
+
+/// Logs in anew, and becomes root there.
+async fn prove(access: &Access, node: &Name, proof: &Proof) -> Result<()> {
+    let connection = access.connect(node).await?;
+    let Proof::Root(how) = proof else {
+        return Ok(());
+    };
+    let child = connection.spawn_root(how, &["true"]).await?;
+    let ended = child.finish(b"").await?;
+    match ended.status.success() {
+        true => Ok(()),
+        false => Err(Error::unexpected("root’s first command failed").saying(ended.stderr)),
+    }
+}
+
+fn failed(node: &Name, what: &str, said: &str) -> Error {
+    Error::new(Exit::Partial, what).on(node).saying(said)
+}

@@ -1,0 +1,76 @@
+# Compares the administrators' passwords with what is wanted. Runs as root;
+# the hashes come on standard input and stay here.
+# Input: `admin USER` for each administrator, `hash USER HASH FILE` for each
+# hash, `folder PATH` for each folder of password files, `end`.
+newline='
+'
+admins=$newline
+
+# The hash of a user in /etc/shadow; fails where there is no such user.
+field() {
+  field=$(getent shadow "$1") || return 1
+  field=${field#*:}
+  field=${field%%:*}
+}
+
+state() {
+  if ! field "$1"; then
+    echo absent
+  elif [ -n "$2" ] && [ "$field" = "$2" ]; then
+    echo same
+  else
+    case $field in
+    '!'* | '*'*) echo locked ;;
+    *) echo different ;;
+    esac
+  fi
+}
+
+# Somebody who could become root and is no administrator.
+left_over() {
+  case $admins in
+  *"$newline$1$newline"*) return ;;
+  esac
+  [ "$1" = root ] || echo "removed $1 $(state "$1" '')"
+}
+
+while IFS= read -r line; do
+  rest=${line#* }
+  case $line in
+  admin\ *) admins=$admins$rest$newline ;;
+  hash\ *)
+    user=${rest%% *} rest=${rest#* }
+    hash=${rest%% *} path=${rest#* }
+    if ! [ -e "$path" ]; then
+      file=absent
+    elif [ -f "$path" ] && ! [ -L "$path" ] && [ "$(stat -c '%u %g %a' "$path")" = '0 0 600' ] &&
+      [ "$(cat "$path")" = "$hash" ]; then
+      file=same
+    else
+      file=different
+    fi
+    echo "user $user $(state "$user" "$hash") $file"
+    ;;
+  folder\ *)
+    for path in "$rest"/*; do
+      [ -f "$path" ] || continue
+      case $admins in
+      *"$newline${path##*/}$newline"*) ;;
+      *) echo "file ${path##*/}" ;;
+      esac
+    done
+    ;;
+  end)
+    members=$(getent group wheel) && members=${members##*:},
+    while [ -n "$members" ]; do
+      left_over "${members%%,*}"
+      members=${members#*,}
+    done
+    [ -w /etc/shadow ] || echo readonly
+    echo end
+    exit 0
+    ;;
+  esac
+done
+echo "the input ended early" >&2
+exit 1

@@ -1,0 +1,495 @@
+//! `deploy-passwords`: the store's hashes to the nodes, in files and at once.
+
+mod guard;
+pub mod plan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::entry::Entry;
+use super::hash::{Hash, Password};
+use super::{entries, prompt};
+use crate::cluster::{Cluster, Name, name};
+use crate::error::{Context, Error, Exit, Result};
+use crate::event::{Event, Reporter};
+use crate::install::NodePath;
+use crate::node::probe::Probed;
+use crate::operation::{ClusterArgs, Operation};
+use crate::secret::Secret;
+use crate::ssh::elevate::Elevation;
+use crate::ssh::{Access, Connection, Script};
+use crate::store;
+use crate::store::pass::Pass;
+use guard::Proof;
+use plan::{Plan, Seen, Wanted};
+
+const INSPECT: Script = Script {
+    name: "nixcfg-inspect-passwords",
+    text: include_str!("inspect.sh"),
+};
+
+/// How many nodes are changed at once.
+const AT_ONCE: usize = 10;
+
+/// The arguments of `deploy-passwords`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// The nodes: names, globs, @tag, site:NAME, role:server, !not, - for standard input [default: all]
+    #[arg(value_name = "NODE")]
+    nodes: Vec<String>,
+
+    /// Only this user's password
+    #[arg(long, value_name = "USER")]
+    user: Option<Name>,
+
+    /// Lock the accounts of users who are no longer administrators
+    #[arg(long)]
+    lock_removed: bool,
+
+    /// Read your own new password from standard input, one line, instead of asking for it
+    #[arg(long)]
+    stdin: bool,
+
+    /// Where your own password changes, prove no more than that you can log in
+    #[arg(long, conflicts_with = "stdin")]
+    assume_changed: bool,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// Runs `deploy-passwords`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    if args.stdin && args.nodes.iter().any(|word| word == "-") {
+        return Err(Error::usage(
+            "standard input cannot give both the nodes and the password",
+        ));
+    }
+    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let nodes = operation.select(&args.nodes)?;
+    let wanted = wanted(args, &operation, &nodes).await?;
+    if args.stdin {
+        let new = Arc::new(prompt::from_standard_input()?.into_secret());
+        operation.other_password = Some(new);
+    }
+    reporter.phase(format!("probing {}", count(nodes.len(), "node")));
+    let mut probed = operation.probe(&nodes, true).await?;
+    let mut outcomes = Outcomes::default();
+    let works = plan_nodes(args, &operation, &wanted, &mut probed, &mut outcomes).await?;
+    let proofs = Proofs::prepare(args, &operation, &wanted, &works).await?;
+    execute(&operation, &wanted, works, &proofs, &mut outcomes).await?;
+    outcomes.summarize(&reporter, args, &nodes)
+}
+
+type Hashes = BTreeMap<Name, BTreeMap<Name, Wanted>>;
+
+/// The passwords of each node. A hash that could not be one is an error, before
+/// any node is spoken to; an administrator without a password is a warning.
+async fn wanted(args: &Args, operation: &Operation, nodes: &BTreeSet<Name>) -> Result<Hashes> {
+    let cluster = &operation.cluster;
+    let store = Pass::open(store::folder(cluster)?)?;
+    operation.reporter.phase("reading the password store");
+    let mut entries = entries(&store).await?;
+    let users: BTreeSet<&Name> = nodes
+        .iter()
+        .filter_map(|node| cluster.nodes.get(node))
+        .flat_map(|node| &node.admins)
+        .collect();
+    if let Some(only) = &args.user {
+        known(cluster, &users, only, args.lock_removed)?;
+        if users.contains(only) && !entries.contains_key(only) {
+            return Err(Error::usage(format!("{only} has no password in the store"))
+                .help(format!("set it first: passwd {} {only}", cluster.name)));
+        }
+    }
+    let meant = |user: &Name| args.user.as_ref().is_none_or(|only| only == user);
+    let mut hashes: BTreeMap<&Name, Hash> = BTreeMap::new();
+    for user in users.into_iter().filter(|user| meant(user)) {
+        match entries.remove(user) {
+            Some(entry) => {
+                let Entry { hash, .. } = entry?;
+                hashes.insert(user, hash);
+            }
+            None => operation.reporter.warning(
+                None,
+                format!(
+                    "{user} has no password in the store: passwd {} {user}",
+                    cluster.name
+                ),
+            ),
+        }
+    }
+    let of_node = |node: &Name| -> BTreeMap<Name, Wanted> {
+        let admins = cluster.nodes.get(node).map(|node| &node.admins);
+        admins
+            .into_iter()
+            .flatten()
+            .filter_map(|user| {
+                let hash = hashes.get(user)?.clone();
+                let file = cluster.admins.get(user)?.password_file.clone();
+                Some((user.clone(), Wanted { hash, file }))
+            })
+            .collect()
+    };
+    Ok(nodes
+        .iter()
+        .map(|node| (node.clone(), of_node(node)))
+        .collect())
+}
+
+/// An error if `--user` names nobody that this run could be about.
+fn known(
+    cluster: &Cluster,
+    users: &BTreeSet<&Name>,
+    only: &Name,
+    lock_removed: bool,
+) -> Result<()> {
+    if users.contains(only) || lock_removed {
+        return Ok(());
+    }
+    if cluster.admins.contains_key(only) {
+        return Err(Error::usage(format!(
+            "{only} is an administrator of none of these nodes"
+        )));
+    }
+    let known: Vec<&str> = cluster.admins.keys().map(Name::as_str).collect();
+    let what = format!(
+        "‘{only}’ is no administrator of the cluster ‘{}’",
+        cluster.name
+    );
+    Err(Error::usage(what).help(name::suggestion(only.as_str(), &known, "administrators")))
+}
+
+/// The work on one node.
+struct Work {
+    node: Name,
+    connection: Connection,
+    how: Elevation,
+    login: Option<Name>,
+    plan: Plan,
+    folders: BTreeSet<NodePath>,
+    _probed: Probed,
+}
+
+/// Compares every node with what is wanted. A node that cannot be compared has
+/// failed; the others go on.
+async fn plan_nodes(
+    args: &Args,
+    operation: &Operation,
+    wanted: &Hashes,
+    probed: &mut BTreeMap<Name, Probed>,
+    outcomes: &mut Outcomes,
+) -> Result<Vec<Work>> {
+    let mut tasks = JoinSet::new();
+    for (node, hashes) in wanted {
+        let Some(probed) = probed.remove(node) else {
+            continue;
+        };
+        let how = operation.elevation(&probed)?;
+        let folders = folders(&operation.cluster);
+        let admins = operation.cluster.nodes.get(node).map(|node| &node.admins);
+        let input = question(admins.into_iter().flatten(), hashes, &folders);
+        let (node, only, lock_removed) = (node.clone(), args.user.clone(), args.lock_removed);
+        tasks.spawn(async move {
+            let connection = probed.connection.clone();
+            let login = probed.facts.user.parse().ok();
+            let plan = async {
+                let told = connection
+                    .run_root_ok(&how, INSPECT, &[], input.as_bytes())
+                    .await?;
+                let seen = Seen::parse(&told)?;
+                Plan::new(&seen, login.as_ref(), only.as_ref(), lock_removed)
+            };
+            let plan = plan.await.map_err(|e| e.on(&node));
+            let work = |plan| Work {
+                node: node.clone(),
+                connection: connection.clone(),
+                how,
+                login: login.clone(),
+                plan,
+                folders,
+                _probed: probed,
+            };
+            (node.clone(), plan.map(work))
+        });
+    }
+    let mut works = Vec::new();
+    while let Some(joined) = tasks.join_next().await {
+        match joined.context(|| "a comparison was cut short".into())? {
+            (_, Ok(work)) => works.push(work),
+            (node, Err(error)) => {
+                operation.reporter.failure(&error);
+                outcomes.add(&operation.reporter, node, false, error.what);
+            }
+        }
+    }
+    works.sort_by(|a, b| a.node.cmp(&b.node));
+    Ok(works)
+}
+
+/// What `inspect.sh` reads.
+fn question<'a>(
+    admins: impl Iterator<Item = &'a Name>,
+    hashes: &BTreeMap<Name, Wanted>,
+    folders: &BTreeSet<NodePath>,
+) -> zeroize::Zeroizing<String> {
+    let mut text = zeroize::Zeroizing::new(String::new());
+    for user in admins {
+        text.push_str(&format!("admin {user}\n"));
+    }
+    for (user, wanted) in hashes {
+        text.push_str(&format!(
+            "hash {user} {} {}\n",
+            wanted.hash.expose(),
+            wanted.file
+        ));
+    }
+    for folder in folders {
+        text.push_str(&format!("folder {folder}\n"));
+    }
+    text.push_str("end\n");
+    text
+}
+
+/// The folders of the cluster's password files: those in which a file without an
+/// administrator is a former one's.
+fn folders(cluster: &Cluster) -> BTreeSet<NodePath> {
+    cluster
+        .admins
+        .iter()
+        .filter(|(user, admin)| admin.password_file.as_str().ends_with(&format!("/{user}")))
+        .filter_map(|(_, admin)| admin.password_file.folder())
+        .collect()
+}
+
+/// How each operator's own change is proved.
+#[derive(Default)]
+struct Proofs {
+    /// By login, for those whose own password changes.
+    new: BTreeMap<Name, Proof>,
+}
+
+impl Proofs {
+    /// Finds out, before anything is changed, what the operator's new password
+    /// is wherever their own changes, and that it is the one in the store.
+    async fn prepare(
+        args: &Args,
+        operation: &Operation,
+        wanted: &Hashes,
+        works: &[Work],
+    ) -> Result<Self> {
+        let mut proofs = Self::default();
+        for work in works {
+            let (Some(login), Elevation::Password(current)) = (&work.login, &work.how) else {
+                continue;
+            };
+            if !work.plan.set.contains(login) || proofs.new.contains_key(login) {
+                continue;
+            }
+            let Some(wanted) = wanted.get(&work.node).and_then(|users| users.get(login)) else {
+                continue;
+            };
+            let proof = match args.assume_changed {
+                true => Proof::Login,
+                false => {
+                    let new = new_password(args, operation, login, current, &wanted.hash).await?;
+                    Proof::Root(Elevation::Password(new))
+                }
+            };
+            proofs.new.insert(login.clone(), proof);
+        }
+        Ok(proofs)
+    }
+
+    fn of(&self, work: &Work) -> Proof {
+        let own = work
+            .login
+            .as_ref()
+            .filter(|login| work.plan.set.contains(*login));
+        own.and_then(|login| self.new.get(login))
+            .cloned()
+            .unwrap_or_else(|| Proof::Root(work.how.clone()))
+    }
+}
+
+/// The password that fits the operator's own new hash: the current one, one from
+/// standard input, or one that is asked for.
+async fn new_password(
+    args: &Args,
+    operation: &Operation,
+    login: &Name,
+    current: &Arc<Secret>,
+    hash: &Hash,
+) -> Result<Arc<Secret>> {
+    let candidate = match (args.stdin, &operation.other_password) {
+        (true, Some(new)) => Password::new((**new).clone())?,
+        _ => {
+            let current = Password::new((**current).clone())?;
+            if fits(hash, &current).await? == Some(true) {
+                return Ok(Arc::new(current.into_secret()));
+            }
+            let prompt = format!(
+                "new password of {login} on {}, as set by passwd: ",
+                operation.cluster.name
+            );
+            prompt::once(&operation.reporter, prompt).await?
+        }
+    };
+    if fits(hash, &candidate).await? == Some(false) {
+        return Err(Error::usage(format!(
+            "that is not the password of {login} whose hash is in the store; nothing was changed"
+        ))
+        .help(format!(
+            "set it anew: passwd {} {login}",
+            operation.cluster.name
+        )));
+    }
+    Ok(Arc::new(candidate.into_secret()))
+}
+
+async fn fits(hash: &Hash, password: &Password) -> Result<Option<bool>> {
+    let (hash, password) = (hash.clone(), password.clone());
+    tokio::task::spawn_blocking(move || hash.fits(&password))
+        .await
+        .context(|| "the hashing was cut short".into())
+}
+
+/// Changes the nodes, several at once.
+async fn execute(
+    operation: &Operation,
+    wanted: &Hashes,
+    works: Vec<Work>,
+    proofs: &Proofs,
+    outcomes: &mut Outcomes,
+) -> Result<()> {
+    let none = BTreeMap::new();
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for work in works {
+        let hashes = wanted.get(&work.node).unwrap_or(&none);
+        let mut input = work.plan.manifest(hashes, &work.folders)?.encode()?;
+        input.extend_from_slice(work.plan.accounts(hashes).as_bytes());
+        let proof = proofs.of(&work);
+        let (access, reporter, permits) = (
+            operation.access.clone(),
+            operation.reporter.clone(),
+            permits.clone(),
+        );
+        tasks.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let done = work.run(&access, &reporter, &proof, &input).await;
+            (work, done)
+        });
+    }
+    let reporter = &operation.reporter;
+    while let Some(joined) = tasks.join_next().await {
+        let (work, done) = joined.context(|| "a node’s work was cut short".into())?;
+        for user in &work.plan.left {
+            reporter.warning(
+                Some(&work.node),
+                format!("{user} is no administrator any more and keeps a password there; --lock-removed locks it"),
+            );
+        }
+        match done {
+            Ok(()) if work.plan.unknown.is_empty() => {
+                outcomes.add(reporter, work.node, true, work.plan.words());
+            }
+            Ok(()) => {
+                let names: Vec<&str> = work.plan.unknown.iter().map(Name::as_str).collect();
+                let what = format!("no account there for {}", names.join(", "));
+                let error = Error::new(Exit::Partial, &what)
+                    .on(&work.node)
+                    .help("the password file is in place: deploy-nixos makes the account with it");
+                reporter.failure(&error);
+                outcomes.add(reporter, work.node, false, what);
+            }
+            Err(error) => {
+                reporter.failure(&error);
+                outcomes.add(reporter, work.node, false, error.what);
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Work {
+    async fn run(
+        &self,
+        access: &Access,
+        reporter: &Reporter,
+        proof: &Proof,
+        input: &[u8],
+    ) -> Result<()> {
+        if self.plan.is_empty() {
+            return Ok(());
+        }
+        reporter.step(&self.node, "changing passwords");
+        guard::change(access, &self.connection, &self.how, proof, input).await
+    }
+}
+
+/// What became of the nodes.
+#[derive(Default)]
+struct Outcomes {
+    nodes: BTreeMap<Name, bool>,
+}
+
+impl Outcomes {
+    fn add(&mut self, reporter: &Reporter, node: Name, ok: bool, words: String) {
+        reporter.emit(Event::Done {
+            node: node.clone(),
+            ok,
+            outcome: words,
+            data: json!({}),
+        });
+        self.nodes.insert(node, ok);
+    }
+
+    fn summarize(&self, reporter: &Reporter, args: &Args, nodes: &BTreeSet<Name>) -> Result<()> {
+        let bad: Vec<&str> = nodes
+            .iter()
+            .filter(|node| self.nodes.get(*node) != Some(&true))
+            .map(Name::as_str)
+            .collect();
+        let text = match bad.is_empty() {
+            true => format!("{} as wanted", count(nodes.len(), "node")),
+            false => format!(
+                "{} of {} as wanted; not: {}",
+                nodes.len() - bad.len(),
+                count(nodes.len(), "node"),
+                bad.join(", ")
+            ),
+        };
+        reporter.emit(Event::Summary {
+            text,
+            data: json!({"nodes": nodes.len(), "asWanted": nodes.len() - bad.len(), "notAsWanted": bad}),
+        });
+        match bad.is_empty() {
+            true => Ok(()),
+            false => Err(Error::new(
+                Exit::Partial,
+                format!("{} not as wanted", count(bad.len(), "node")),
+            )
+            .help(format!(
+                "running again completes them: deploy-passwords {} {}",
+                args.cluster.cluster,
+                bad.join(" ")
+            ))),
+        }
+    }
+}
+
+fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,0 +1,152 @@
+//! What would lock administrators out: with immutable users, an activation
+//! without a usable password file.
+
+use std::collections::BTreeMap;
+
+use tokio::task::JoinSet;
+
+use crate::cluster::{Cluster, Name};
+use crate::error::{Context, Error, Exit, Result};
+use crate::node::probe::Probed;
+use crate::operation::Operation;
+use crate::ssh::Script;
+
+const LOCKOUT: Script = Script {
+    name: "nixcfg-lockout",
+    text: include_str!("lockout.sh"),
+};
+
+/// An error, before anything is activated, if the activation of `nodes` would
+/// lock an administrator of one of them. Nodes on which root is not to be had
+/// (in a mere plan) are warned of.
+pub async fn check<'a>(
+    operation: &Operation,
+    nodes: impl Iterator<Item = &'a Name>,
+    probed: &BTreeMap<Name, Probed>,
+) -> Result<()> {
+    if operation.cluster.mutable_users {
+        return Ok(());
+    }
+    let mut tasks = JoinSet::new();
+    for node in nodes {
+        let Some(probed) = probed.get(node) else {
+            continue;
+        };
+        let Ok(how) = operation.elevation(probed) else {
+            operation.reporter.warning(
+                Some(node),
+                "whether its password files are in place was not looked at: that takes the sudo password",
+            );
+            continue;
+        };
+        let (connection, input) = (
+            probed.connection.clone(),
+            question(&operation.cluster, node),
+        );
+        tasks.spawn(async move {
+            let told = connection
+                .run_root_ok(&how, LOCKOUT, &[], input.as_bytes())
+                .await;
+            (connection.node().clone(), told)
+        });
+    }
+    let mut bad = Vec::new();
+    while let Some(joined) = tasks.join_next().await {
+        let (node, told) = joined.context(|| "a look at password files was cut short".into())?;
+        bad.extend(verdict(&operation.cluster, &node, &told?));
+    }
+    if bad.is_empty() {
+        return Ok(());
+    }
+    bad.sort_by(|a, b| a.node.cmp(&b.node));
+    for error in &bad {
+        operation.reporter.failure(error);
+    }
+    let what = "this would lock administrators out; nothing was changed";
+    let nodes: Vec<&str> = bad.iter().filter_map(|e| e.node.as_deref()).collect();
+    Err(Error::new(Exit::Probe, what).help(format!(
+        "first: deploy-passwords {} {}",
+        operation.cluster.name,
+        nodes.join(" ")
+    )))
+}
+
+/// What `lockout.sh` reads: the password files of a node's administrators.
+fn question(cluster: &Cluster, node: &Name) -> String {
+    let users = cluster
+        .nodes
+        .get(node)
+        .into_iter()
+        .flat_map(|node| &node.admins);
+    let lines = users.filter_map(|user| {
+        Some(format!(
+            "{user} {}\n",
+            cluster.admins.get(user)?.password_file
+        ))
+    });
+    lines.chain(["end\n".to_owned()]).collect()
+}
+
+/// The error of a node, from what `lockout.sh` printed.
+fn verdict(cluster: &Cluster, node: &Name, told: &str) -> Option<Error> {
+    let of = |word: &str| -> Vec<&str> {
+        let pairs = told.lines().filter_map(|line| line.split_once(' '));
+        pairs
+            .filter(|(kind, _)| *kind == word)
+            .map(|(_, user)| user)
+            .collect()
+    };
+    let parts: Vec<String> = [
+        ("no password file of", of("missing")),
+        ("no usable password file of", of("unusable")),
+    ]
+    .into_iter()
+    .filter(|(_, users)| !users.is_empty())
+    .map(|(what, users)| format!("{what} {}", users.join(", ")))
+    .collect();
+    if parts.is_empty() {
+        return None;
+    }
+    let what = format!(
+        "users are immutable, and there is {} on it",
+        parts.join(" and ")
+    );
+    Some(Error::new(Exit::Probe, what).on(node).help(format!(
+        "an account without one is locked by the activation; passwd {0} USER sets a password, deploy-passwords {0} brings it there",
+        cluster.name
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::schema::tests::example;
+
+    #[test]
+    fn the_node_is_asked_for_its_own_administrators_files() {
+        let node = "alder".parse().unwrap();
+        assert_eq!(
+            question(&example(), &node),
+            "alice /var/lib/nixcfg/passwords/alice\nend\n"
+        );
+    }
+
+    #[test]
+    fn missing_and_unusable_files_are_errors_that_name_the_users() {
+        let node = "alder".parse().unwrap();
+        assert!(verdict(&example(), &node, "end\n").is_none());
+        let error = verdict(
+            &example(),
+            &node,
+            "missing alice\nunusable bob\nmissing carol\nend\n",
+        )
+        .unwrap();
+        assert_eq!(error.exit, Exit::Probe);
+        assert!(
+            error
+                .what
+                .contains("no password file of alice, carol and no usable password file of bob"),
+            "{error}"
+        );
+    }
+}

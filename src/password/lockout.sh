@@ -1,0 +1,21 @@
+# Names the users whose password file would lock them out. Runs as root; the
+# files stay here. Input: `USER FILE` on each line, then `end`.
+while read -r user path; do
+  if [ "$user" = end ]; then
+    echo end
+    exit 0
+  fi
+  if ! [ -f "$path" ]; then
+    echo "missing $user"
+    continue
+  fi
+  # The prefixes that NixOS takes; one line, which is the hash alone.
+  case $(cat "$path") in
+  *'
+'*) echo "unusable $user" ;;
+  "\$y\$"?* | "\$gy\$"?* | "\$7\$"?* | "\$2"[aby]"\$"?* | "\$6\$"?*) ;;
+  *) echo "unusable $user" ;;
+  esac
+done
+echo "the input ended early" >&2
+exit 1
