@@ -83,7 +83,7 @@ class Outputs(unittest.TestCase):
         expression = (
             f"let lib = import {NIXPKGS}/lib; model = lib.evalModules {{ modules = [ {ROOT}/nix/model ]; }}; in"
             " map (option: { inherit (option) name type description; default = option ? default; example = option ? example; })"
-            ' (builtins.filter (option: option.visible && option.name != "cluster")'
+            ' (builtins.filter (option: option.visible && !option.internal && option.name != "cluster")'
             ' (lib.optionAttrSetToDocList (removeAttrs model.options [ "_module" ])))'
         )
         done = nix("eval", "--json", "--impure", "--expr", expression)
