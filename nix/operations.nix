@@ -9,4 +9,6 @@
   deploy-pki = "Bring the certificates of Consul and Nomad to a cluster's nodes";
   pki-status = "Tell what certificates there are, on the nodes and on their ports too, and how long they last";
   deploy-passwords = "Bring the store's password hashes to the nodes, and prove that sudo still works";
+  gen-secrets = "Make the cluster's secrets that are missing in the password store";
+  deploy-secrets = "Write the cluster's secrets to the nodes, and tell the units that use them";
 }

@@ -9,6 +9,7 @@ use crate::init;
 use crate::password;
 use crate::pki;
 use crate::secret::Secret;
+use crate::secrets;
 use crate::tlsproxy;
 
 /// Runs a NixOS cluster.
@@ -54,6 +55,10 @@ enum Operation {
     PkiStatus(pki::status::Args),
     /// Bring the store's password hashes to the nodes, and prove that sudo still works
     DeployPasswords(password::deploy::Args),
+    /// Make the cluster's secrets that are missing in the password store
+    GenSecrets(secrets::Args),
+    /// Write the cluster's secrets to the nodes, and tell the units that use them
+    DeploySecrets(secrets::deploy::Args),
 }
 
 impl Cli {
@@ -69,6 +74,8 @@ impl Cli {
             Operation::DeployPki(args) => args.json(),
             Operation::PkiStatus(args) => args.json(),
             Operation::DeployPasswords(args) => args.json(),
+            Operation::GenSecrets(args) => args.json(),
+            Operation::DeploySecrets(args) => args.json(),
         })
     }
 
@@ -91,6 +98,8 @@ impl Cli {
             Operation::DeployPasswords(args) => {
                 password::deploy::run(&args, reporter, password).await
             }
+            Operation::GenSecrets(args) => secrets::run(&args, reporter).await,
+            Operation::DeploySecrets(args) => secrets::deploy::run(&args, reporter, password).await,
         }
     }
 }

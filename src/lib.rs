@@ -20,6 +20,7 @@ pub mod password;
 pub mod pki;
 pub mod process;
 pub mod secret;
+pub mod secrets;
 pub mod signal;
 pub mod ssh;
 pub mod store;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Name;
 use super::services::Forwards;
 use crate::error::{Error, Result};
-use crate::install::NodePath;
+use crate::install::{Account, Mode, NodePath};
 
 /// The schema that this tool reads.
 pub const SCHEMA: u64 = 1;
@@ -32,6 +32,9 @@ pub struct Cluster {
     /// The administrators of at least one node, by user name.
     #[serde(default)]
     pub admins: BTreeMap<Name, Admin>,
+    /// Secrets that are made once and go to nodes.
+    #[serde(default)]
+    pub secrets: BTreeMap<Name, SecretSpec>,
     /// The certificates of Consul and Nomad.
     pub pki: Pki,
     /// Consul.
@@ -93,6 +96,9 @@ pub struct Overlay {
     /// Its address there.
     #[serde(default)]
     pub address: Option<IpAddr>,
+    /// Its public key, once that is known.
+    #[serde(default, rename = "publicKey")]
+    pub public_key: Option<String>,
 }
 
 /// The certificates of Consul and Nomad.
@@ -166,6 +172,54 @@ pub struct Admin {
     pub keys: Vec<String>,
     /// The file on the nodes that holds the hash of the password.
     pub password_file: NodePath,
+}
+
+/// A secret that is made once and goes to nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretSpec {
+    /// How it is made.
+    pub generator: Generator,
+    /// How many characters (`random`) or bytes (`hex`, `base64`).
+    pub length: usize,
+    /// Program and arguments, for the generator `command`.
+    pub command: Vec<String>,
+    /// The file on the nodes.
+    pub path: NodePath,
+    /// Whose the file is.
+    pub owner: Account,
+    /// The file's group.
+    pub group: Account,
+    /// The file's permissions.
+    pub mode: Mode,
+    /// Whether each node has a value of its own.
+    pub per_node: bool,
+    /// Who gets it.
+    pub nodes: Vec<Name>,
+    /// Units to reload after a change.
+    pub reload_units: Vec<String>,
+    /// Units to restart after a change.
+    pub restart_units: Vec<String>,
+}
+
+/// How a secret is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Generator {
+    /// Letters and digits.
+    Random,
+    /// Random bytes in hexadecimal digits.
+    Hex,
+    /// Random bytes in base64.
+    Base64,
+    /// A random UUID.
+    Uuid,
+    /// A private key of WireGuard.
+    Wireguard,
+    /// An Ed25519 private key of OpenSSH.
+    SshHost,
+    /// What a command prints.
+    Command,
 }
 
 impl Cluster {

@@ -14,8 +14,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64ct::{Base64, Encoding};
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::ssh::elevate::Elevation;
 use crate::ssh::{Connection, Script};
@@ -93,7 +95,8 @@ impl Ownership {
 }
 
 /// The name of a user or a group.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Account(String);
 
 impl Account {
@@ -125,6 +128,14 @@ impl FromStr for Account {
     }
 }
 
+impl TryFrom<String> for Account {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -132,7 +143,8 @@ impl fmt::Display for Account {
 }
 
 /// Permissions of a file or folder: the lowest nine bits of its mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Mode(u16);
 
 impl Mode {
@@ -159,6 +171,14 @@ impl FromStr for Mode {
                 "‘{text}’ is not a mode of four octal digits, such as 0440"
             ))),
         }
+    }
+}
+
+impl TryFrom<String> for Mode {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
     }
 }
 
@@ -288,7 +308,7 @@ pub struct Report {
 
 impl Report {
     /// Reads what `install.sh` printed.
-    fn parse(told: &str) -> Self {
+    pub fn parse(told: &str) -> Self {
         let change = |word| match word {
             "created" => Some(Change::Created),
             "changed" => Some(Change::Changed),
@@ -316,6 +336,22 @@ impl Report {
             .filter(|(_, change)| **change != Change::Unchanged)
             .map(|(path, _)| path.as_str())
     }
+
+    /// The error of a run of `install.sh` that ended after this.
+    pub fn failed(&self, node: &Name, said: &str) -> Error {
+        let touched: Vec<&str> = self.touched().collect();
+        let what = match touched.is_empty() {
+            true => "files could not be written; nothing was changed".to_owned(),
+            false => format!(
+                "files could not be written; before that were: {}",
+                touched.join(", ")
+            ),
+        };
+        Error::new(Exit::Partial, what)
+            .on(node)
+            .saying(said)
+            .help("run again once this is put right: what is done is not done twice")
+    }
 }
 
 /// Brings a node to a manifest. An error says what was changed before it came to that.
@@ -330,18 +366,7 @@ pub async fn install(
     if output.status.success() {
         return Ok(report);
     }
-    let touched: Vec<&str> = report.touched().collect();
-    let what = match touched.is_empty() {
-        true => "files could not be written; nothing was changed".to_owned(),
-        false => format!(
-            "files could not be written; before that were: {}",
-            touched.join(", ")
-        ),
-    };
-    Err(Error::new(Exit::Partial, what)
-        .on(connection.node())
-        .saying(output.stderr)
-        .help("run again once this is put right: what is done is not done twice"))
+    Err(report.failed(connection.node(), &output.stderr))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 # Argument: how long to wait for that, in seconds. Input: the manifest of the
 # files; `set USER HASH` and `lock USER` for accounts; `end`; and then, once
 # "applied" was said and it was proved that the operator is not locked out, `keep`.
+# shellcheck disable=SC2154 # variables of install.sh
 former='' wanted='' touched='' kept=''
 
 # The hash of a user in /etc/shadow.

@@ -1,0 +1,343 @@
+//! `deploy-secrets`: what changed goes to the nodes, and the units that use it are told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use super::Value;
+use crate::cluster::{Cluster, Name};
+use crate::error::{Context, Error, Exit, Result};
+use crate::event::{Event, Reporter};
+use crate::install::{Content, Manifest, Mode, Ownership, Report};
+use crate::node::probe::Probed;
+use crate::operation::{ClusterArgs, Operation};
+use crate::secret::Secret;
+use crate::ssh::Script;
+use crate::ssh::elevate::Elevation;
+use crate::store::pass::Pass;
+use crate::store::{self, EntryName, Store};
+
+/// The whole of `install.sh` comes first: secrets are written as all other files.
+pub const DEPLOY: Script = Script {
+    name: "nixcfg-secrets",
+    text: concat!(
+        include_str!("../install/install.sh"),
+        include_str!("deploy.sh")
+    ),
+};
+
+/// How many nodes are written to at once.
+const AT_ONCE: usize = 10;
+/// Where secrets are by default. Others pass through it to files whose owner they are.
+const FOLDER: &str = "/var/lib/nixcfg/secrets";
+
+/// The arguments of `deploy-secrets`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// The nodes: names, globs, @tag, site:NAME, role:server, !not, - for standard input [default: all]
+    #[arg(value_name = "NODE")]
+    nodes: Vec<String>,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// Runs `deploy-secrets`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let nodes = operation.select(&args.nodes)?;
+    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    reporter.phase("reading the password store");
+    let secrets = read(&operation.cluster, &store, &nodes).await?;
+    reporter.phase(format!("probing {}", count(nodes.len(), "node")));
+    let probed = operation.probe(&nodes, true).await?;
+    let outcomes = write(&operation, &secrets, probed).await?;
+    summarize(&reporter, &nodes, &outcomes)
+}
+
+/// The values that nodes are to have; an error, before any node is spoken to, if one is missing.
+async fn read(
+    cluster: &Cluster,
+    store: &Pass,
+    nodes: &BTreeSet<Name>,
+) -> Result<BTreeMap<EntryName, Secret>> {
+    let there = store.list().await?;
+    let (mut wanted, mut missing) = (BTreeSet::new(), BTreeSet::new());
+    for (secret, spec) in &cluster.secrets {
+        for node in spec.nodes.iter().filter(|node| nodes.contains(*node)) {
+            let value = Value::of(secret, spec, node);
+            let entry = value.entry()?;
+            match there.contains(&entry) {
+                true => wanted.insert(entry),
+                false => missing.insert(entry),
+            };
+        }
+    }
+    if !missing.is_empty() {
+        let places: Vec<String> = missing.iter().map(|entry| store.place(entry)).collect();
+        return Err(
+            Error::usage(format!("the store lacks {}", places.join(", "))).help(format!(
+                "make what is missing: gen-secrets {}",
+                cluster.name
+            )),
+        );
+    }
+    store.show(&wanted).await
+}
+
+/// What `deploy.sh` reads for a node; nothing where no secret goes to it.
+fn input(
+    cluster: &Cluster,
+    node: &Name,
+    values: &BTreeMap<EntryName, Secret>,
+) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut manifest = Manifest::new();
+    let mut uses = String::new();
+    for (secret, spec) in &cluster.secrets {
+        if !spec.nodes.contains(node) {
+            continue;
+        }
+        let Some(value) = values.get(&Value::of(secret, spec, node).entry()?) else {
+            continue;
+        };
+        if let Some(folder) = spec.path.folder()
+            && folder.as_str() == FOLDER
+        {
+            manifest.folder(folder, Ownership::root(Mode::PASSAGE));
+        }
+        let ownership = Ownership {
+            user: spec.owner.clone(),
+            group: spec.group.clone(),
+            mode: spec.mode,
+        };
+        manifest.file(spec.path.clone(), ownership, content(value));
+        for (verb, units) in [
+            ("restart", &spec.restart_units),
+            ("reload", &spec.reload_units),
+        ] {
+            for unit in units {
+                if unit.contains(char::is_whitespace) || unit.contains(char::is_control) {
+                    return Err(Error::usage(format!(
+                        "{secret}: ‘{}’ is no unit",
+                        unit.escape_debug()
+                    )));
+                }
+                uses.push_str(&format!("{verb} {unit} {}\n", spec.path));
+            }
+        }
+    }
+    if manifest.entries.is_empty() {
+        return Ok(None);
+    }
+    let mut input = manifest.encode()?;
+    input.extend_from_slice(uses.as_bytes());
+    input.extend_from_slice(b"end\n");
+    Ok(Some(input))
+}
+
+/// A value as a text file: with one line break at its end.
+fn content(value: &Secret) -> Content {
+    let mut bytes = value.expose().trim_end_matches('\n').as_bytes().to_vec();
+    bytes.push(b'\n');
+    Content::new(bytes)
+}
+
+/// What became of a node.
+struct Outcome {
+    ok: bool,
+    words: String,
+}
+
+async fn write(
+    operation: &Operation,
+    values: &BTreeMap<EntryName, Secret>,
+    probed: BTreeMap<Name, Probed>,
+) -> Result<BTreeMap<Name, Outcome>> {
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for (node, probed) in probed {
+        let how = operation.elevation(&probed)?;
+        let input = input(&operation.cluster, &node, values)?;
+        let (reporter, permits) = (operation.reporter.clone(), permits.clone());
+        tasks.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let outcome = match input {
+                None => Ok(Outcome {
+                    ok: true,
+                    words: "no secret goes there".into(),
+                }),
+                Some(input) => write_one(&reporter, &node, &probed, &how, &input).await,
+            };
+            (node, outcome)
+        });
+    }
+    let reporter = &operation.reporter;
+    let mut outcomes = BTreeMap::new();
+    while let Some(joined) = tasks.join_next().await {
+        let (node, outcome) = joined.context(|| "a node’s work was cut short".into())?;
+        let outcome = outcome.unwrap_or_else(|error| {
+            reporter.failure(&error);
+            Outcome {
+                ok: false,
+                words: error.what,
+            }
+        });
+        reporter.emit(Event::Done {
+            node: node.clone(),
+            ok: outcome.ok,
+            outcome: outcome.words.clone(),
+            data: json!({}),
+        });
+        outcomes.insert(node, outcome);
+    }
+    Ok(outcomes)
+}
+
+async fn write_one(
+    reporter: &Reporter,
+    node: &Name,
+    probed: &Probed,
+    how: &Elevation,
+    input: &[u8],
+) -> Result<Outcome> {
+    let output = probed.connection.run_root(how, DEPLOY, &[], input).await?;
+    let report = Report::parse(&output.stdout);
+    let ended = output.stdout.lines().any(|line| line == "end");
+    if !output.status.success() || !ended {
+        return Err(report.failed(node, &output.stderr));
+    }
+    let units = |word: &str| -> Vec<&str> {
+        let lines = output
+            .stdout
+            .lines()
+            .filter_map(|line| line.split_once(' '));
+        lines
+            .filter(|(first, _)| *first == word)
+            .map(|(_, unit)| unit)
+            .collect()
+    };
+    for (word, what) in [
+        ("absent", "is not there yet: deploy-nixos brings it"),
+        ("inactive", "does not run, and was not reloaded"),
+    ] {
+        for unit in units(word) {
+            reporter.warning(Some(node), format!("{unit} {what}"));
+        }
+    }
+    let failed = units("failed");
+    if !failed.is_empty() {
+        let what = format!(
+            "the secrets are written, but did not take them: {}",
+            failed.join(", ")
+        );
+        return Err(Error::new(Exit::Partial, what)
+            .on(node)
+            .saying(&output.stderr)
+            .help(format!(
+                "look at it there: journalctl -u {}",
+                failed.join(" -u ")
+            )));
+    }
+    let mut parts = Vec::new();
+    let touched: Vec<&str> = report.touched().collect();
+    for (verb, list) in [
+        ("written:", touched),
+        ("restarted:", units("restarted")),
+        ("reloaded:", units("reloaded")),
+    ] {
+        if !list.is_empty() {
+            parts.push(format!("{verb} {}", list.join(", ")));
+        }
+    }
+    Ok(Outcome {
+        ok: true,
+        words: match parts.is_empty() {
+            true => "unchanged".into(),
+            false => parts.join("; "),
+        },
+    })
+}
+
+fn summarize(
+    reporter: &Reporter,
+    nodes: &BTreeSet<Name>,
+    outcomes: &BTreeMap<Name, Outcome>,
+) -> Result<()> {
+    let bad: Vec<&str> = nodes
+        .iter()
+        .filter(|node| !outcomes.get(*node).is_some_and(|outcome| outcome.ok))
+        .map(Name::as_str)
+        .collect();
+    let good = nodes.len() - bad.len();
+    let text = match bad.is_empty() {
+        true => format!("{} as wanted", count(nodes.len(), "node")),
+        false => format!(
+            "{good} of {} as wanted; not: {}",
+            count(nodes.len(), "node"),
+            bad.join(", ")
+        ),
+    };
+    reporter.emit(Event::Summary {
+        text,
+        data: json!({"nodes": nodes.len(), "asWanted": good, "notAsWanted": bad}),
+    });
+    match bad.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new(
+            Exit::Partial,
+            format!("{} not as wanted", count(bad.len(), "node")),
+        )
+        .help("running the same command again goes on from here")),
+    }
+}
+
+fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::schema::SecretSpec;
+    use crate::cluster::schema::tests::example;
+
+    #[test]
+    fn a_node_is_told_its_files_and_the_units_that_use_them() {
+        let mut cluster = example();
+        let spec = SecretSpec {
+            restart_units: vec!["garage.service".into()],
+            reload_units: vec!["nginx.service".into()],
+            ..crate::secrets::tests::spec("rpc")
+        };
+        cluster.secrets.insert("rpc".parse().unwrap(), spec);
+        let values = [(
+            "secrets/rpc".parse().unwrap(),
+            Secret::new("abc\n\n".into()),
+        )]
+        .into();
+        let told = input(&cluster, &"alder".parse().unwrap(), &values)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&told),
+            "folder 711 root root /var/lib/nixcfg/secrets\nfile 400 root root /var/lib/nixcfg/secrets/rpc\nYWJjCg==\nend\n\
+             restart garage.service /var/lib/nixcfg/secrets/rpc\nreload nginx.service /var/lib/nixcfg/secrets/rpc\nend\n"
+        );
+        assert!(
+            input(&cluster, &"cedar".parse().unwrap(), &values)
+                .unwrap()
+                .is_none()
+        );
+    }
+}
