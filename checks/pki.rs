@@ -21,8 +21,12 @@ use nixcfg::cluster::Cluster;
 use nixcfg::error::{Error, Exit};
 use nixcfg::event::{Event, Renderer, Reporter};
 use nixcfg::pki::generate::generate;
-use nixcfg::pki::x509::Certificate;
+use nixcfg::pki::layout::PairId;
+use nixcfg::pki::rotate::{Step, change};
+use nixcfg::pki::stored::Stored;
+use nixcfg::pki::x509::{Certificate, Key};
 use nixcfg::pki::{App, Year};
+use nixcfg::secret::Secret;
 use nixcfg::store::pass::Pass;
 use pass::{PassStore, inside, run, said};
 use serde_json::{Value, json};
@@ -126,7 +130,7 @@ fn verify(store: &Memory, authorities: Value) {
             continue;
         };
         std::fs::write(dir.path().join(&name), text).unwrap();
-        if stem.ends_with("-ca") {
+        if stem.ends_with("-ca") || stem.ends_with("-retired") {
             continue;
         }
         let app = if stem.starts_with("consul") {
@@ -326,6 +330,102 @@ async fn a_clock_in_the_wrong_year_makes_nothing() {
     assert!(refused(|_| {}, past).await.contains("things are wrong"));
     let future = now() + Duration::days(3651);
     assert!(refused(|_| {}, future).await.contains("things are wrong"));
+}
+
+/// Takes a step of a rotation, as far as the store goes.
+async fn rotate(store: &Memory, step: Step) -> Result<(), Error> {
+    let names: Vec<String> = store.all().into_keys().collect();
+    let stems = names.iter().filter_map(|name| name.strip_suffix(".crt"));
+    let mut pairs = vec![PairId::authority(App::Consul)];
+    pairs.extend(stems.filter_map(|stem| PairId::parse(App::Consul, stem)));
+    let stored = Stored::read(store, &pairs).await.unwrap();
+    // The first authority was made before, however fast the test is.
+    let later = now() + Duration::seconds(5);
+    change(
+        &cluster(false),
+        App::Consul,
+        step,
+        &stored,
+        &mut store.clone(),
+        later,
+    )
+    .await
+}
+
+fn authorities(store: &Memory) -> Vec<Certificate> {
+    Certificate::read_all(&store.get("consul-ca.crt").unwrap(), "ca").unwrap()
+}
+
+#[tokio::test]
+async fn certificates_pass_every_verifier_at_each_step_of_a_rotation() {
+    let store = Memory::default();
+    rsa_authority(
+        &store,
+        "consul",
+        true,
+        &["-addext", "keyUsage=critical,keyCertSign,cRLSign"],
+    );
+    make(&store, false, now()).await.unwrap();
+    let old = authorities(&store);
+    let theirs = json!({"consul-ca.crt": {"ours": false, "strict": true}, "nomad-ca.crt": {"ours": true, "strict": true}});
+    rotate(&store, Step::Trust).await.unwrap();
+    let both = authorities(&store);
+    assert_eq!((both.len(), &both[..1]), (2, &old[..]));
+    verify(&store, theirs.clone());
+    rotate(&store, Step::Leaves).await.unwrap();
+    assert_eq!(authorities(&store), [both[1].clone(), both[0].clone()]);
+    verify(&store, theirs);
+    rotate(&store, Step::Drop).await.unwrap();
+    assert_eq!(authorities(&store), [both[1].clone()]);
+    let retired =
+        Certificate::read_all(&store.get("consul-ca-retired.crt").unwrap(), "ca").unwrap();
+    assert_eq!(retired, old);
+    let mut left = store.all();
+    left.remove("consul-ca-retired.crt");
+    let store = Memory::default();
+    left.iter().for_each(|(name, text)| store.put(name, text));
+    verify(&store, ours());
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_cut_off_anywhere_goes_on_and_no_certificate_is_ever_without_its_key() {
+    let steps = [Step::Trust, Step::Leaves, Step::Drop];
+    for cut in 0..3 {
+        for writes in 0.. {
+            let store = Memory::default();
+            make(&store, false, now()).await.unwrap();
+            for step in &steps[..cut] {
+                rotate(&store, *step).await.unwrap();
+            }
+            *store.writes_left.lock().unwrap() = Some(writes);
+            let whole = rotate(&store, steps[cut]).await.is_ok();
+            *store.writes_left.lock().unwrap() = None;
+            let keys =
+                Key::read_all(&Secret::new(store.get("consul-ca.key").unwrap()), "key").unwrap();
+            let authorities = self::authorities(&store);
+            assert!(
+                keys.iter().any(|key| key.fits(&authorities[0])),
+                "step {cut}, {writes} writes"
+            );
+            for name in ["consul2026", "consul2026-agent", "consul2026-client"] {
+                let name = name.replace("2026", &now().year().to_string());
+                let leaf =
+                    Certificate::read_all(&store.get(&format!("{name}.crt")).unwrap(), &name)
+                        .unwrap();
+                assert!(
+                    authorities.iter().any(|ca| leaf[0].signed_by(ca)),
+                    "{name}: step {cut}, {writes} writes"
+                );
+            }
+            for step in &steps[cut..] {
+                rotate(&store, *step).await.unwrap();
+            }
+            assert_eq!(self::authorities(&store).len(), 1);
+            if whole {
+                break;
+            }
+        }
+    }
 }
 
 /// `gen-pki`'s work on the store that `PassStore` has.

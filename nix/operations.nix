@@ -11,4 +11,5 @@
   deploy-passwords = "Bring the store's password hashes to the nodes, and prove that sudo still works";
   gen-secrets = "Make the cluster's secrets that are missing in the password store";
   deploy-secrets = "Write the cluster's secrets to the nodes, and tell the units that use them";
+  rotate-ca = "Replace the authority of Consul or Nomad, step by step, while the cluster runs";
 }

@@ -59,6 +59,8 @@ enum Operation {
     GenSecrets(secrets::Args),
     /// Write the cluster's secrets to the nodes, and tell the units that use them
     DeploySecrets(secrets::deploy::Args),
+    /// Replace the authority of Consul or Nomad, step by step
+    RotateCa(pki::rotate::Args),
 }
 
 impl Cli {
@@ -76,6 +78,7 @@ impl Cli {
             Operation::DeployPasswords(args) => args.json(),
             Operation::GenSecrets(args) => args.json(),
             Operation::DeploySecrets(args) => args.json(),
+            Operation::RotateCa(args) => args.json(),
         })
     }
 
@@ -100,6 +103,7 @@ impl Cli {
             }
             Operation::GenSecrets(args) => secrets::run(&args, reporter).await,
             Operation::DeploySecrets(args) => secrets::deploy::run(&args, reporter, password).await,
+            Operation::RotateCa(args) => pki::rotate::run(&args, reporter, password).await,
         }
     }
 }

@@ -14,32 +14,39 @@ import ssl
 import sys
 import time
 
-folder, hosts = pathlib.Path(sys.argv[1]), sys.argv[2:]
-asked, failed = 0, 0
 
-
-def ask(host):
-    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
-    context.load_cert_chain(folder / "client.pem")
+def get(host, path, authority, pair):
+    """Asks a node, as the holder of a certificate and key."""
+    context = ssl.create_default_context(cafile=str(authority))
+    context.load_cert_chain(pair)
     # Nodes are reached by address here; each proves the name that its certificate holds on the node itself.
     context.check_hostname = False
     connection = http.client.HTTPSConnection(host, 8501, timeout=10, context=context)
-    connection.request("GET", "/v1/status/leader")
+    connection.request("GET", path)
     response = connection.getresponse()
-    leader = json.loads(response.read())
+    body = response.read()
     connection.close()
-    if response.status != 200 or not leader:
-        raise RuntimeError(f"{response.status} {leader!r}")
+    if response.status != 200:
+        raise RuntimeError(f"{response.status} {body!r}")
+    return body
 
 
-for host in itertools.cycle(hosts):
-    if (folder / "stop").exists():
-        break
-    asked += 1
-    try:
-        ask(host)
-    except Exception as error:
-        failed += 1
-        print(f"{host}: {error!r}", flush=True)
-    time.sleep(0.02)
-print(f"{asked} {failed}", flush=True)
+def main():
+    folder, hosts = pathlib.Path(sys.argv[1]), sys.argv[2:]
+    asked, failed = 0, 0
+    for host in itertools.cycle(hosts):
+        if (folder / "stop").exists():
+            break
+        asked += 1
+        try:
+            if not json.loads(get(host, "/v1/status/leader", folder / "ca.crt", folder / "client.pem")):
+                raise RuntimeError("there is no leader")
+        except Exception as error:
+            failed += 1
+            print(f"{host}: {error!r}", flush=True)
+        time.sleep(0.02)
+    print(f"{asked} {failed}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

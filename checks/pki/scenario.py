@@ -1,4 +1,5 @@
-"""The life of a cluster's PKI: first deployment, nothing to do, renewal by year, with a client asking all the time.
+"""The life of a cluster's PKI: first deployment, nothing to do, renewal by year, another authority, with a client asking all the
+time; then a server that dies half-way.
 
 A driver gives the surroundings: `servers`, `clients`, `nodes` (names), `addresses`, `folder` (for files), `tool(operation,
 *argv, wanted=exit code)` (its events), `root(node, script)`, `show(entry)`, `logins(node)`, `fault(node, *what)`.
@@ -10,6 +11,8 @@ import pathlib
 import subprocess
 import sys
 import time
+
+import asker
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -120,6 +123,64 @@ def renewal(driver, year):
     check(pids(driver) == before, "and restarts none")
 
 
+def rotation(driver, year, asker):
+    """Each step; the client takes the store's certificates between them, as operators do who pull it."""
+    before = pids(driver)
+    old = driver.show("consul-ca.crt")
+    at = ["--app", "consul", "--year", str(year)]
+    driver.tool("rotate-ca", *at, "--step", "leaves", wanted=2)
+    driver.tool("rotate-ca", *at, "--step", "drop", wanted=2)
+    check(driver.show("consul-ca.crt") == old, "a step that is not due changes nothing")
+    driver.tool("rotate-ca", *at, "--step", "trust")
+    both = driver.show("consul-ca.crt")
+    check(both.startswith(old) and both.count("BEGIN CERTIFICATE") == 2, "both authorities are trusted, the old one signs")
+    asker.take(year)
+    # Whatever is behind on one node keeps the next step from beginning.
+    driver.root("dogwood", "cp /var/lib/consul/pki/consul-ca.crt /root/; head -c 100 /root/consul-ca.crt >/var/lib/consul/pki/consul-ca.crt")
+    driver.tool("rotate-ca", *at, "--step", "leaves", wanted=5)
+    check(driver.show("consul-ca.crt") == both, "no certificate is replaced while a node is behind")
+    driver.root("dogwood", "cp /root/consul-ca.crt /var/lib/consul/pki/consul-ca.crt")
+    driver.tool("rotate-ca", *at, "--step", "trust")
+    driver.tool("rotate-ca", *at, "--step", "leaves")
+    driver.tool("rotate-ca", *at, "--step", "leaves")
+    asker.take(year)
+    driver.tool("rotate-ca", *at, "--step", "drop")
+    new = driver.show("consul-ca.crt")
+    check(new.count("BEGIN CERTIFICATE") == 1 and new != old, "the new authority is the only one")
+    check(driver.show("consul-ca.key").count("BEGIN PRIVATE KEY") == 1, "the old one's key is gone")
+    asker.take(year)
+    check(not summary(driver.tool("rotate-ca", *at))["rotating"], "the rotation is over")
+    check(pids(driver) == before, "a rotation restarts no agent")
+
+
+def lost_half_way(driver, year):
+    """A server that dies in the middle: the others are left as they are, and the next run goes on."""
+    driver.tool("rotate-ca", "--app", "consul", "--year", str(year), "--step", "trust")
+    driver.root("birch", "systemctl stop consul.service; mv /usr/local/bin/consul /root/consul")
+    events = driver.tool("rotate-ca", "--app", "consul", "--year", str(year), "--step", "leaves", wanted=5)
+    told = [event["what"] for event in events if event["event"] == "failure" and event.get("node") == "birch"]
+    check(bool(told), f"a node that does not serve is named: {told}")
+    driver.fault("birch", "kill")
+    driver.tool("deploy-pki", "--year", str(year), wanted=3)
+    driver.fault("birch", "start")
+    driver.root("birch", "mv /root/consul /usr/local/bin/consul")
+    driver.tool("deploy-pki", "--year", str(year))
+    driver.tool("rotate-ca", "--app", "consul", "--year", str(year), "--step", "leaves")
+    driver.tool("rotate-ca", "--app", "consul", "--year", str(year), "--step", "drop")
+    status(driver, year)
+
+
+def published(driver, year):
+    driver.tool("deploy-pki", "--year", str(year), "--publish-kv")
+    key = driver.folder / "operator.pem"
+    key.write_text(driver.show(f"consul{year}-client.crt") + driver.show(f"consul{year}-client.key"))
+    authority = driver.folder / "authority.pem"
+    authority.write_text(driver.show("consul-ca.crt"))
+    for name, entry in [("consul-ca.crt", "consul-ca.crt"), ("consul-client.key", f"consul{year}-client.key")]:
+        value = asker.get(driver.addresses["alder"], f"/v1/kv/secrets/consul/{name}?raw", authority, key)
+        check(value.decode() == driver.show(entry), f"secrets/consul/{name} is in Consul's KV")
+
+
 def wait_for_leader(driver):
     """Until the servers have voted each other in: what is asked for before is no failed request."""
     for _ in range(200):
@@ -134,11 +195,15 @@ def run(driver):
     first_deployment(driver, year)
     wait_for_leader(driver)
     status(driver, year)
-    asker = Asker(driver, year)
+    client = Asker(driver, year)
     nothing_to_do(driver)
     renewal(driver, year)
     status(driver, year + 1)
-    asker.take(year + 1)
-    told = asker.stop()
+    client.take(year + 1)
+    rotation(driver, year + 1, client)
+    status(driver, year + 1)
+    told = client.stop()
     asked, wrong = map(int, told.splitlines()[-1].split())
     check(asked > 100 and wrong == 0, f"the client asked {asked} times, and failed {wrong} times: {told}")
+    published(driver, year + 1)
+    lost_half_way(driver, year + 1)

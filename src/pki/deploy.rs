@@ -8,12 +8,12 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::generate::{all, chosen, count};
-use super::layout::PairId;
+use super::layout::{Holder, PairId};
 use super::member::{Member, Work};
 use super::node::State;
 use super::rollout::{Results, Rollout};
 use super::stored::Stored;
-use super::{App, Year, plan, publish};
+use super::{App, Year, files, plan, publish};
 use crate::cluster::{Cluster, Name};
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
@@ -84,10 +84,24 @@ pub async fn load(
     operation.reporter.phase("reading the store");
     let store = Pass::open(store::folder(&operation.cluster)?)?;
     let cluster = operation.cluster.clone();
-    let pairs: Vec<PairId> = apps
+    let mut pairs: Vec<PairId> = apps
         .iter()
         .flat_map(|app| PairId::wanted(&cluster, *app, year))
         .collect();
+    // Nomad's files are not whole without Consul's.
+    let others = apps
+        .iter()
+        .flat_map(|app| files::authorities(&cluster, *app));
+    let others: Vec<App> = others.filter(|app| !apps.contains(app)).collect();
+    pairs.extend(
+        others
+            .iter()
+            .flat_map(|app| PairId::wanted(&cluster, *app, year)),
+    );
+    pairs.extend(App::ALL.map(|app| PairId {
+        app,
+        holder: Holder::Retired,
+    }));
     let stored = Stored::read(&store, &pairs)
         .await
         .map_err(|errors| all(&operation.reporter, errors))?;
@@ -196,7 +210,7 @@ pub async fn bring(
     let absent = |member: &&Member| -> Vec<String> {
         let units = apps
             .iter()
-            .map(|app| &super::files::place(&work.cluster, *app).unit);
+            .map(|app| &files::place(&work.cluster, *app).unit);
         let state = states.get(&member.name);
         units
             .filter(|unit| state.is_some_and(|state| !state.unit(unit).loaded))

@@ -160,7 +160,7 @@ async fn create(
     };
     let spec = Spec::of(cluster, pair);
     let certificate = match *pair == PairId::authority(pair.app) {
-        true => key.self_signed(&spec, now)?,
+        true => key.self_signed(&spec, None, now)?,
         false => {
             let authority = stored.authority(pair.app);
             let authority = authority

@@ -24,6 +24,8 @@ pub struct PairId {
 pub enum Holder {
     /// The authority itself.
     Authority,
+    /// The authority that it took the place of, until every node refuses that one.
+    Retired,
     /// All servers.
     Servers(Year),
     /// All nodes that are not servers.
@@ -34,12 +36,35 @@ pub enum Holder {
     Operator(Year),
 }
 
+impl Holder {
+    /// Whether it is one that signs, or did.
+    pub fn authority(&self) -> bool {
+        matches!(self, Holder::Authority | Holder::Retired)
+    }
+}
+
 impl PairId {
+    /// The pair that an authority of `app` signed and that has this name, if it is one.
+    pub fn parse(app: App, stem: &str) -> Option<Self> {
+        let rest = stem.strip_prefix(app.name())?;
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (year, rest) = rest.split_at(digits);
+        let year = Year::new(year.parse().ok()?);
+        let holder = match rest {
+            "" => Holder::Servers(year),
+            "-agent" => Holder::Agents(year),
+            "-client" => Holder::Operator(year),
+            other => Holder::Node(year, other.strip_prefix("-node-")?.parse().ok()?),
+        };
+        Some(Self { app, holder })
+    }
+
     /// The name without `.crt` or `.key`.
     pub fn stem(&self) -> String {
         let app = self.app;
         match &self.holder {
             Holder::Authority => format!("{app}-ca"),
+            Holder::Retired => format!("{app}-ca-retired"),
             Holder::Servers(year) => format!("{app}{year}"),
             Holder::Agents(year) => format!("{app}{year}-agent"),
             Holder::Node(year, node) => format!("{app}{year}-node-{node}"),
@@ -128,6 +153,29 @@ mod tests {
             "consul2026-client",
         ];
         assert_eq!(stems(&example()), names);
+    }
+
+    #[test]
+    fn a_name_reads_back_as_the_pair_it_is_of() {
+        let mut cluster = example();
+        for per_node in [false, true] {
+            cluster.pki.per_node = per_node;
+            for pair in PairId::wanted(&cluster, App::Nomad, Year::new(2026))
+                .into_iter()
+                .skip(1)
+            {
+                assert_eq!(PairId::parse(App::Nomad, &pair.stem()), Some(pair));
+            }
+        }
+        for other in [
+            "nomad-ca",
+            "consul2026",
+            "nomad2026-other",
+            "nomad-ca-retired",
+            "nomad",
+        ] {
+            assert_eq!(PairId::parse(App::Nomad, other), None, "{other}");
+        }
     }
 
     #[test]

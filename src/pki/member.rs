@@ -212,7 +212,41 @@ impl Member {
                 }
             }
         }
+        // One that is retired must be forgotten.
+        if let Some(retired) = work.stored.retired(app)
+            && self.takes(work, app, &retired).await?.is_none()
+        {
+            return Ok(Some(format!(
+                "{} still trusts {}",
+                app.title(),
+                retired.certificate.subject
+            )));
+        }
         Ok(None)
+    }
+
+    /// Why a node is not where the store is: in what it has on its disk of
+    /// `apps`, or in what `app` serves and trusts. Nothing if it is.
+    pub async fn behind(&self, work: &Work, app: App, apps: &[App]) -> Result<Option<String>> {
+        let state = self.state(work, apps).await?;
+        for of in apps {
+            let wanted = self.wanted(work, *of)?;
+            for file in &wanted {
+                if state
+                    .file(file.path.as_str())
+                    .is_none_or(|found| found.content != file.content)
+                {
+                    return Ok(Some(format!("{} is not the store’s", file.path)));
+                }
+            }
+            let unit = &files::place(&work.cluster, *of).unit;
+            if state.newer(&wanted, &state.unit(unit)) {
+                return Ok(Some(format!(
+                    "{unit} does not run with the files that it reads at its start"
+                )));
+            }
+        }
+        self.lacking(work, app).await
     }
 
     /// Why an app's agent does not take a certificate by `authority`; nothing if it does.

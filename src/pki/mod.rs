@@ -14,6 +14,7 @@ pub mod node;
 pub mod plan;
 mod publish;
 pub mod rollout;
+pub mod rotate;
 pub mod spec;
 pub mod status;
 pub mod stored;

@@ -155,7 +155,7 @@ mod tests {
     fn authority(app: App) -> Held {
         let key = Key::generate().unwrap();
         let certificate = key
-            .self_signed(&Spec::of(&example(), &PairId::authority(app)), NOW)
+            .self_signed(&Spec::of(&example(), &PairId::authority(app)), None, NOW)
             .unwrap();
         Held {
             certificates: vec![certificate],

@@ -15,6 +15,8 @@ use crate::event::Reporter;
 
 /// How long a program may take to serve a new certificate, and servers to be healthy again.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long servers that are not well may take to become so before one is touched.
+const SETTLING: Duration = Duration::from_secs(30);
 /// How long to wait before looking again.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -198,8 +200,7 @@ impl Rollout<'_> {
 
     async fn server(&self, member: &Member, action: Action, count: usize) -> Result<()> {
         if action != Action::Start && !self.unhealthy {
-            let health = member.health(self.work, self.app).await?;
-            spare(&health, count, action).map_err(|e| e.on(&member.name))?;
+            self.spared(member, action, count).await?;
         }
         self.one(member, action).await?;
         if self.unhealthy {
@@ -222,6 +223,22 @@ impl Rollout<'_> {
                 return Err(Error::new(Exit::Partial, what).on(&member.name));
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until the servers can do without one: one that has just come back
+    /// counts only after a while (`ServerStabilizationTime`, 10 seconds).
+    async fn spared(&self, member: &Member, action: Action, count: usize) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let health = member.health(self.work, self.app).await;
+            match health
+                .and_then(|health| spare(&health, count, action).map_err(|e| e.on(&member.name)))
+            {
+                Ok(()) => return Ok(()),
+                Err(error) if began.elapsed() > SETTLING => return Err(error),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
         }
     }
 

@@ -66,7 +66,7 @@ impl Spec {
                 .map(|(name, _)| name)
         };
         match &pair.holder {
-            Holder::Authority => spec(Usage::Authority, vec![]),
+            Holder::Authority | Holder::Retired => spec(Usage::Authority, vec![]),
             Holder::Servers(_) => spec(Usage::Agent, server_names(cluster, pair.app, servers())),
             Holder::Agents(_) => spec(Usage::Agent, agent_names(cluster, pair.app)),
             Holder::Node(_, name) => {

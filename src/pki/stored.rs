@@ -128,6 +128,20 @@ impl Stored {
             .collect()
     }
 
+    /// The authority that is no longer trusted, while its key is still there to prove that.
+    pub fn retired(&self, app: App) -> Option<Authority<'_>> {
+        let certificate = self
+            .held(&PairId {
+                app,
+                holder: Holder::Retired,
+            })
+            .certificates
+            .first()?;
+        let keys = &self.held(&PairId::authority(app)).keys;
+        let key = keys.iter().find(|key| key.fits(certificate))?;
+        Some(Authority { certificate, key })
+    }
+
     /// What is wrong with a pair that is there, if anything is.
     pub fn fault(&self, pair: &PairId, now: OffsetDateTime) -> Option<Error> {
         let held = self.held(pair);

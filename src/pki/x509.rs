@@ -222,8 +222,14 @@ impl Key {
         self.pair.public_key_raw() == certificate.public_key
     }
 
-    /// A certificate signed with the key that it is about: an authority's.
-    pub fn self_signed(&self, spec: &Spec, now: OffsetDateTime) -> Result<Certificate> {
+    /// A certificate signed with the key that it is about: an authority's. It
+    /// begins after `former` does, whose place it is to take.
+    pub fn self_signed(
+        &self,
+        spec: &Spec,
+        former: Option<&Certificate>,
+        now: OffsetDateTime,
+    ) -> Result<Certificate> {
         let mut spec = spec.clone();
         // Two authorities of one cluster, during a rotation, should not be mistaken for each other.
         let mark = hex(&Sha256::digest(self.pair.public_key_raw()));
@@ -232,7 +238,11 @@ impl Key {
             spec.common_name,
             mark.chars().take(8).collect::<String>()
         );
-        let made = params(&spec, self, now, None)?.self_signed(&*self.pair);
+        let mut params = params(&spec, self, now, None)?;
+        if let Some(former) = former {
+            params.not_before = params.not_before.max(former.not_before + Duration::SECOND);
+        }
+        let made = params.self_signed(&*self.pair);
         finished(made, &spec)
     }
 }
@@ -374,7 +384,7 @@ mod tests {
     fn authority() -> (Key, Certificate) {
         let key = Key::generate().unwrap();
         let spec = Spec::of(&example(), &PairId::authority(App::Consul));
-        let certificate = key.self_signed(&spec, NOW).unwrap();
+        let certificate = key.self_signed(&spec, None, NOW).unwrap();
         (key, certificate)
     }
 

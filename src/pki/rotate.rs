@@ -1,0 +1,464 @@
+//! `rotate-ca`: one authority takes the place of another while the cluster
+//! runs. Where that stands is in the store itself:
+//!
+//! | `<app>-ca.crt` | `<app>-ca.key` | stage |
+//! |---|---|---|
+//! | old | old | settled |
+//! | old, new | old, new | trusting: both are trusted, the old one signs |
+//! | new, old | new, old | signing: both are trusted, the new one signs |
+//! | new | new, old | dropping: `<app>-ca-retired.crt` says what must be refused |
+//!
+//! The first certificate is the one that signs. A key is always written before
+//! the certificate that needs it and removed after it.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::deploy::{bring, finish, load, members};
+use super::generate::{all, chosen, count};
+use super::layout::{Holder, PairId};
+use super::member::{Member, Work};
+use super::spec::Spec;
+use super::stored::{Held, Stored};
+use super::x509::{Certificate, Key};
+use super::{App, Year, files};
+use crate::cluster::{Cluster, Name};
+use crate::error::{Error, Exit, Result};
+use crate::event::{Event, Reporter};
+use crate::operation::{ClusterArgs, Operation};
+use crate::secret::Secret;
+use crate::store::pass::Pass;
+use crate::store::{self, EntryName, Existing, Store, Writer};
+
+/// The arguments of `rotate-ca`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// Whose authority
+    #[arg(long, value_enum)]
+    app: App,
+
+    /// The step to take [default: none; tell which one is next]
+    #[arg(long, value_enum)]
+    step: Option<Step>,
+
+    /// The year whose certificates the nodes use [default: this one]
+    #[arg(long, value_name = "YEAR")]
+    year: Option<i32>,
+
+    /// Leave a node out: it does not take part in the cluster until deploy-pki reaches it
+    #[arg(long, value_name = "NODE")]
+    without: Vec<Name>,
+
+    /// Go through servers even if they are not healthy or have no failure to spare
+    #[arg(long)]
+    unhealthy: bool,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// A step of a rotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Step {
+    /// Make a new authority, which all nodes trust beside the old one
+    Trust,
+    /// Sign all certificates anew
+    Leaves,
+    /// Let nodes forget the old authority
+    Drop,
+}
+
+impl Step {
+    const fn word(self) -> &'static str {
+        match self {
+            Step::Trust => "trust",
+            Step::Leaves => "leaves",
+            Step::Drop => "drop",
+        }
+    }
+}
+
+/// Where a rotation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// There is one authority.
+    Settled,
+    /// Both are to be trusted; the old one signs.
+    Trusting,
+    /// Both are trusted; the new one signs.
+    Signing,
+    /// The old one is to be trusted no more.
+    Dropping,
+}
+
+impl Stage {
+    /// The stage that the store shows.
+    pub fn of(stored: &Stored, app: App) -> Self {
+        let held = stored.held(&PairId::authority(app));
+        match held.certificates.as_slice() {
+            [first, second, ..] if first.not_before < second.not_before => Stage::Trusting,
+            [_, _, ..] => Stage::Signing,
+            _ if stored.retired(app).is_some() => Stage::Dropping,
+            _ => Stage::Settled,
+        }
+    }
+
+    /// The step that this stage is the middle of: it may be taken again.
+    const fn current(self) -> Option<Step> {
+        match self {
+            Stage::Settled => None,
+            Stage::Trusting => Some(Step::Trust),
+            Stage::Signing => Some(Step::Leaves),
+            Stage::Dropping => Some(Step::Drop),
+        }
+    }
+
+    /// The step that leads on.
+    const fn next(self) -> Step {
+        match self {
+            Stage::Settled => Step::Trust,
+            Stage::Trusting => Step::Leaves,
+            Stage::Signing | Stage::Dropping => Step::Drop,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Stage::Settled => "one authority is trusted; no rotation is under way",
+            Stage::Trusting => "two authorities are to be trusted, the old one signs",
+            Stage::Signing => "two authorities are trusted, the new one signs",
+            Stage::Dropping => "the old authority is to be trusted no more",
+        }
+    }
+}
+
+/// Runs `rotate-ca`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    let now = OffsetDateTime::now_utc();
+    let year = Year::choose(args.year, now)?;
+    let app = args.app;
+    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    chosen(&operation.cluster, Some(app))?;
+    let apps = concerned(&operation.cluster, app);
+    let nodes = taking_part(&operation.cluster, &args.without)?;
+    let work = load(&operation, &apps, year, now).await?;
+    let stage = Stage::of(&work.stored, app);
+    let Some(step) = args.step else {
+        tell(&reporter, app, stage);
+        return Ok(());
+    };
+    if stage.current() != Some(step) && stage.next() != step {
+        let what = format!("the step {} is not due: {}", step.word(), stage.words());
+        return Err(
+            Error::usage(what).help(format!("the next one is --step {}", stage.next().word()))
+        );
+    }
+    let members = members(&mut operation, &nodes).await?;
+    if stage.current() != Some(step) {
+        reporter.phase("verifying every node before anything changes");
+        verify(&work, &members, app, &apps, &reporter).await?;
+        change_store(&operation, app, step, &reporter).await?;
+    } else if step == Step::Leaves {
+        // Where it was interrupted, some may still be the old authority's.
+        change_store(&operation, app, step, &reporter).await?;
+    }
+    let work = load(&operation, &apps, year, now).await?;
+    let results = bring(&work, &members, &apps, &reporter, args.unhealthy).await?;
+    if results.failed.is_empty() {
+        reporter.phase("verifying every node");
+        verify(&work, &members, app, &apps, &reporter).await?;
+        if step == Step::Drop {
+            forget(&operation, app).await?;
+        }
+    }
+    finish(&reporter, &nodes, &results)?;
+    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    let stored = read(&store, app)
+        .await
+        .map_err(|errors| all(&reporter, errors))?;
+    tell(&reporter, app, Stage::of(&stored, app));
+    Ok(())
+}
+
+fn tell(reporter: &Reporter, app: App, stage: Stage) {
+    let next = stage.next().word();
+    reporter.emit(Event::Log {
+        node: None,
+        line: format!("{}: {}; next: --step {next}", app.title(), stage.words()),
+    });
+    reporter.emit(Event::Summary {
+        text: format!("{}: {}", app.title(), stage.words()),
+        data: json!({"app": app, "next": next, "rotating": stage != Stage::Settled}),
+    });
+}
+
+/// The apps whose files an authority is in.
+fn concerned(cluster: &Cluster, app: App) -> Vec<App> {
+    let all = App::ALL.into_iter();
+    all.filter(|of| {
+        chosen(cluster, Some(*of)).is_ok() && files::authorities(cluster, *of).contains(&app)
+    })
+    .collect()
+}
+
+fn taking_part(cluster: &Cluster, without: &[Name]) -> Result<BTreeSet<Name>> {
+    if let Some(strange) = without
+        .iter()
+        .find(|name| !cluster.nodes.contains_key(*name))
+    {
+        return Err(Error::usage(format!(
+            "the cluster ‘{}’ has no node ‘{strange}’",
+            cluster.name
+        )));
+    }
+    let nodes: BTreeSet<Name> = cluster
+        .nodes
+        .keys()
+        .filter(|name| !without.contains(name))
+        .cloned()
+        .collect();
+    match nodes.is_empty() {
+        true => Err(Error::usage("no node is left")),
+        false => Ok(nodes),
+    }
+}
+
+/// Whether every node has, serves and trusts what the store says.
+async fn verify(
+    work: &Work,
+    members: &[Member],
+    app: App,
+    apps: &[App],
+    reporter: &Reporter,
+) -> Result<()> {
+    let looked = join_all(
+        members
+            .iter()
+            .map(|member| async move { (member, member.behind(work, app, apps).await) }),
+    );
+    let mut behind = 0;
+    for (member, looked) in looked.await {
+        let why = match looked {
+            Ok(None) => continue,
+            Ok(Some(why)) => Error::new(Exit::Partial, why).on(&member.name),
+            Err(error) => error,
+        };
+        reporter.failure(&why);
+        behind += 1;
+    }
+    match behind {
+        0 => Ok(()),
+        _ => Err(Error::new(Exit::Partial, format!("{} not ready; the rotation stays where it is, and the cluster works", count(behind, "node")))
+            .help("take the step before again, or run deploy-pki; a node that is gone for good is left out by --without")),
+    }
+}
+
+fn all_entries(names: &[PairId]) -> Result<BTreeSet<EntryName>> {
+    names
+        .iter()
+        .flat_map(|pair| [pair.certificate(), pair.key()])
+        .collect()
+}
+
+/// The authority of an app, and all that it signed.
+async fn read(store: &impl Store, app: App) -> Result<Stored, Vec<Error>> {
+    let names = store.list().await.map_err(|error| vec![error])?;
+    let mut pairs = vec![
+        PairId::authority(app),
+        PairId {
+            app,
+            holder: Holder::Retired,
+        },
+    ];
+    let stems = names
+        .iter()
+        .filter_map(|name| name.as_str().strip_suffix(".crt"));
+    pairs.extend(stems.filter_map(|stem| PairId::parse(app, stem)));
+    Stored::read(store, &pairs).await
+}
+
+async fn change_store(
+    operation: &Operation,
+    app: App,
+    step: Step,
+    reporter: &Reporter,
+) -> Result<()> {
+    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    let mut writer = store.writer().await?;
+    let stored = read(&store, app)
+        .await
+        .map_err(|errors| all(reporter, errors))?;
+    let names: Vec<PairId> = stored.iter().map(|(pair, _)| pair.clone()).collect();
+    change(
+        &operation.cluster,
+        app,
+        step,
+        &stored,
+        &mut writer,
+        OffsetDateTime::now_utc(),
+    )
+    .await?;
+    let message = format!(
+        "Rotate the authority of {} of {}: {}",
+        app.title(),
+        operation.cluster.name,
+        step.word()
+    );
+    writer.finish(&all_entries(&names)?, &message).await
+}
+
+/// Brings the store to a step. Cut off anywhere, it can be done again.
+pub async fn change(
+    cluster: &Cluster,
+    app: App,
+    step: Step,
+    stored: &Stored,
+    writer: &mut impl Writer,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let authority = PairId::authority(app);
+    let held = stored.held(&authority);
+    let missing = || Error::usage(format!("{authority} is not whole in the store"));
+    let (current, current_key) = held.pair().ok_or_else(missing)?;
+    match step {
+        Step::Trust => {
+            // A key that has no certificate yet is an interrupted run's.
+            let unused = |key: &&Key| !held.certificates.iter().any(|c| key.fits(c));
+            let fresh;
+            let made = match held.keys.iter().find(unused) {
+                Some(key) => key,
+                None => {
+                    fresh = Key::generate()?;
+                    replace(writer, &authority.key()?, keys(&[current_key, &fresh])).await?;
+                    &fresh
+                }
+            };
+            let new = made.self_signed(&Spec::of(cluster, &authority), Some(current), now)?;
+            replace(
+                writer,
+                &authority.certificate()?,
+                certificates(&[current, &new]),
+            )
+            .await
+        }
+        Step::Leaves => {
+            let [first, second, ..] = held.certificates.as_slice() else {
+                return Err(missing());
+            };
+            let (old, new) = match first.not_before < second.not_before {
+                true => (first, second),
+                false => (second, first),
+            };
+            let key = |certificate: &Certificate| {
+                held.keys
+                    .iter()
+                    .find(|key| key.fits(certificate))
+                    .ok_or_else(missing)
+            };
+            if new != first {
+                replace(writer, &authority.key()?, keys(&[key(new)?, key(old)?])).await?;
+                replace(writer, &authority.certificate()?, certificates(&[new, old])).await?;
+            }
+            let signer = super::x509::Authority {
+                certificate: new,
+                key: key(new)?,
+            };
+            for (pair, leaf) in stored.iter().filter(|(pair, _)| !pair.holder.authority()) {
+                let Some((certificate, own)) = leaf.pair() else {
+                    continue;
+                };
+                if certificate.valid_at(now) && !certificate.signed_by(new) {
+                    let anew = signer.sign(&Spec::of(cluster, pair), own, now)?;
+                    replace(writer, &pair.certificate()?, certificates(&[&anew])).await?;
+                }
+            }
+            Ok(())
+        }
+        Step::Drop => {
+            let Some(old) = held.certificates.get(1) else {
+                return Ok(());
+            };
+            if let Some((pair, _)) = stored.iter().find(|(pair, leaf)| {
+                !pair.holder.authority()
+                    && leaf
+                        .certificates
+                        .iter()
+                        .any(|c| c.valid_at(now) && !c.signed_by(current))
+            }) {
+                return Err(
+                    Error::usage(format!("{pair}.crt is still the old authority’s"))
+                        .help("take the step before again: --step leaves"),
+                );
+            }
+            let retired = PairId {
+                app,
+                holder: Holder::Retired,
+            };
+            replace(writer, &retired.certificate()?, certificates(&[old])).await?;
+            replace(writer, &authority.certificate()?, certificates(&[current])).await
+        }
+    }
+}
+
+/// Removes the old authority's key once every node refuses it.
+async fn forget(operation: &Operation, app: App) -> Result<()> {
+    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    let mut writer = store.writer().await?;
+    let stored = read(&store, app)
+        .await
+        .map_err(|errors| all(&operation.reporter, errors))?;
+    let (authority, retired) = (
+        PairId::authority(app),
+        PairId {
+            app,
+            holder: Holder::Retired,
+        },
+    );
+    let Held { keys: own, .. } = stored.held(&authority);
+    if let (Some((_, key)), 2..) = (stored.held(&authority).pair(), own.len()) {
+        replace(&mut writer, &authority.key()?, keys(&[key])).await?;
+    }
+    writer.remove(&retired.certificate()?).await?;
+    let message = format!(
+        "Rotate the authority of {} of {}: done",
+        app.title(),
+        operation.cluster.name
+    );
+    writer
+        .finish(&all_entries(&[authority, retired])?, &message)
+        .await
+}
+
+async fn replace(writer: &mut impl Writer, name: &EntryName, text: Secret) -> Result<()> {
+    writer.insert(name, &text, Existing::Replace).await
+}
+
+fn keys(keys: &[&Key]) -> Secret {
+    let mut text = String::with_capacity(keys.iter().map(|key| key.pem().expose().len() + 1).sum());
+    for key in keys {
+        text.push_str(key.pem().expose());
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+    }
+    Secret::new(text)
+}
+
+fn certificates(certificates: &[&Certificate]) -> Secret {
+    Secret::new(
+        certificates
+            .iter()
+            .map(|certificate| certificate.pem())
+            .collect(),
+    )
+}
