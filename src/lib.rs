@@ -13,6 +13,7 @@ pub mod error;
 pub mod event;
 pub mod init;
 pub mod install;
+pub mod lease;
 pub mod nix;
 pub mod node;
 pub mod operation;

@@ -15,5 +15,6 @@
     ./nomad.nix
     ./dns.nix
     ./remote-unlock.nix
+    ./rollback.nix
   ];
 }

@@ -1,23 +1,43 @@
-# Starts the switch to a system in a unit of its own, so that it survives the
-# loss of this connection, and waits for it. Runs as root.
-# Arguments: toplevel, action, name of the run, the unit's program.
-toplevel=$1 action=$2 run=$3 program=$4
+# Prepares the way back, then starts the switch to a system in a unit of its
+# own, so that it survives the loss of this connection, and waits for it. Runs
+# as root.
+# Arguments: toplevel, action, name of the run, id of the lease, seconds to
+# wait for confirmation, generation to go to or nothing, who asks, the unit's
+# program, the program that goes back, the operation.
+toplevel=$1 action=$2 run=$3 lease=$4 seconds=$5 number=$6 who=$7 program=$8 program_back=$9 what=${10}
 if ! [ -f "$toplevel/nixos-version" ]; then
   echo "$toplevel is not a NixOS system, or not on this node" >&2
   exit 64
 fi
+alone --timeout 30 || { echo "the node is going back from an earlier switch" >&2; exit 66; }
+if [ -e "$state/pending" ]; then
+  echo "a switch of $(recorded who) since $(recorded since) is not confirmed yet" >&2
+  exit 66
+fi
+if [ "$(sed -n 's/^id //p' /run/nixcfg/node.lease 2>/dev/null)" != "$lease" ]; then
+  echo "the lease on this node was lost: $(sed -n 's/^who //p' /run/nixcfg/node.lease 2>/dev/null || true)" >&2
+  exit 66
+fi
 folder=/run/nixcfg/$run
 ( umask 022 && mkdir -p "$folder" ) || exit 65
 # What earlier runs left; a day is more than any run takes.
-find /run/nixcfg -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -rf {} +
+find /run/nixcfg -mindepth 1 -maxdepth 1 -type d -mtime +1 -exec rm -rf {} +
 # The program is a file: in a unit's command line systemd itself expands `${…}`.
-( umask 077 && : >"$folder/log" && printf '%s' "$program" >"$folder/program" ) || exit 65
+( umask 077 && : >"$folder/log" && printf '%s' "$program" >"$folder/program" &&
+  printf '%s' "$program_back" >"$folder/return" ) || exit 65
+if ! arm; then
+  forget "$run"
+  echo "the way back could not be prepared" >&2
+  exit 65
+fi
+exec 9>&-
 set -- --setenv=PATH="$PATH"
 if [ -n "${LOCALE_ARCHIVE-}" ]; then set -- "$@" --setenv=LOCALE_ARCHIVE="$LOCALE_ARCHIVE"; fi
 systemd-run --unit="nixcfg-switch-$run" --description="nixcfg: $action $toplevel" \
   --collect --no-ask-password --quiet --wait --service-type=exec \
   --property=StandardOutput="append:$folder/log" --property=StandardError="append:$folder/log" \
-  "$@" /bin/sh "$folder/program" "$toplevel" "$action" "$folder" </dev/null >&2
+  --property=ExecStopPost="/bin/sh $folder/return watch $run $seconds" \
+  "$@" /bin/sh "$folder/program" "$toplevel" "$action" "$folder" "$number" "$run" </dev/null >&2
 code=$?
 cat "$folder/log"
 [ -f "$folder/result" ] && exit 0

@@ -57,6 +57,73 @@ impl Outcome {
     }
 }
 
+/// How a change came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The new system was confirmed.
+    Confirmed,
+    /// The switch did not come about, and left everything as it was.
+    Untouched,
+    /// The node went back to the system and the generation before.
+    Returned {
+        /// Whether it runs and boots that system.
+        whole: bool,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl End {
+    /// A word for machines.
+    pub fn keyword(&self) -> &'static str {
+        match self {
+            End::Confirmed => "activated",
+            End::Untouched => "notSwitched",
+            End::Returned { whole: true, .. } => "rolledBack",
+            End::Returned { whole: false, .. } => "stuck",
+        }
+    }
+}
+
+/// What a node tells of a switch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    code: Option<String>,
+    now: Option<StorePath>,
+    generation: Option<StorePath>,
+    failed: Vec<String>,
+    /// Whether it waits for confirmation.
+    pub pending: bool,
+    /// Whether it went back, and why.
+    pub went: Option<(String, String)>,
+}
+
+impl Told {
+    pub(super) fn read(text: &str) -> Self {
+        let all = |key: &'static str| {
+            text.lines()
+                .filter_map(|line| line.split_once(' '))
+                .filter(move |(k, _)| *k == key)
+                .map(|(_, value)| value.to_owned())
+        };
+        let one = |key| all(key).next();
+        Self {
+            code: one("code"),
+            now: one("now").and_then(|path| path.parse().ok()),
+            generation: one("generation").and_then(|path| path.parse().ok()),
+            failed: all("failed").collect(),
+            pending: one("pending").is_some(),
+            went: one("went").map(|outcome| (outcome, one("because").unwrap_or_default())),
+        }
+    }
+
+    /// The failed units that are not among those that had failed before.
+    pub(super) fn failed_since(&self, before: &[String]) -> Vec<String> {
+        let new = self.failed.iter().filter(|unit| !before.contains(unit));
+        new.cloned().collect()
+    }
+}
+
 /// What was learnt over a new connection after a switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -70,23 +137,20 @@ pub struct Report {
     pub profile: Option<StorePath>,
     /// What the switch printed.
     pub log: String,
+    /// Units that failed and had not failed before, and checks that failed.
+    pub failed: Vec<String>,
+    /// How it came to its end.
+    pub end: End,
 }
 
 impl Report {
-    pub(super) fn read(told: &str, toplevel: &StorePath, mode: Mode, log: String) -> Self {
-        let value = |key: &str| {
-            told.lines()
-                .filter_map(|line| line.split_once(' '))
-                .find(|(k, _)| *k == key)
-                .map(|(_, value)| value)
-        };
-        let outcome = match value("code") {
+    pub(super) fn read(told: &Told, toplevel: &StorePath, mode: Mode, log: String) -> Self {
+        let outcome = match told.code.as_deref() {
             Some("profile") => Outcome::ProfileFailed,
             Some(code) => code.parse().map_or(Outcome::Died, Outcome::from_code),
             None => Outcome::Died,
         };
-        let current: Option<StorePath> = value("now").and_then(|path| path.parse().ok());
-        let profile: Option<StorePath> = value("generation").and_then(|path| path.parse().ok());
+        let (current, profile) = (told.now.clone(), told.generation.clone());
         let runs = current.as_ref() == Some(toplevel);
         let boots = profile.as_ref() == Some(toplevel);
         let as_wanted = outcome == Outcome::Done
@@ -102,12 +166,52 @@ impl Report {
             current,
             profile,
             log,
+            failed: Vec::new(),
+            end: End::Untouched,
         }
+    }
+
+    /// Notes units that have failed and had not failed before, or checks.
+    pub(super) fn failing(mut self, what: Vec<String>) -> Self {
+        self.as_wanted &= what.is_empty();
+        self.failed.extend(what);
+        self
+    }
+
+    pub(super) fn ended(mut self, end: End) -> Self {
+        self.as_wanted &= end == End::Confirmed;
+        self.end = end;
+        self
     }
 
     /// The outcome in words.
     pub fn words(&self, mode: Mode) -> String {
+        match &self.end {
+            End::Returned {
+                whole: true,
+                reason,
+            } => {
+                let reason = match reason.as_str() {
+                    "unconfirmed" => "it could not be confirmed",
+                    "restarted" => "it restarted before it was confirmed",
+                    "overdue" => "the switch did not end in time",
+                    "died" => "the switch was ended before its time",
+                    other => other,
+                };
+                return format!("rolled back to {}: {reason}", self.running());
+            }
+            End::Returned {
+                whole: false,
+                reason,
+            } => {
+                return format!("could not go back ({reason}): it runs {}", self.running());
+            }
+            _ => {}
+        }
         match self.outcome {
+            Outcome::Done if !self.failed.is_empty() => {
+                format!("switched, but failed: {}", self.failed.join(", "))
+            }
             Outcome::Done if self.as_wanted => match mode {
                 Mode::Switch => "switched".into(),
                 Mode::Boot => "boots the new system from the next start on".into(),
@@ -143,15 +247,23 @@ impl Report {
             .map_or("an unknown system", StorePath::name)
     }
 
-    /// The units that the switch reported as failed.
+    /// The units that failed: those that the switch reported, and those that
+    /// the node has had since.
     pub fn failed_units(&self) -> Vec<&str> {
-        self.log
+        let mut units: Vec<&str> = self
+            .log
             .lines()
             .filter_map(|line| line.split_once("the following units failed:"))
             .flat_map(|(_, units)| units.split(','))
             .map(str::trim)
             .filter(|unit| !unit.is_empty())
-            .collect()
+            .collect();
+        for unit in &self.failed {
+            if !units.contains(&unit.as_str()) {
+                units.push(unit);
+            }
+        }
+        units
     }
 }
 
@@ -164,7 +276,8 @@ mod tests {
 
     fn report(code: &str, now: &str, generation: &str, mode: Mode) -> Report {
         let told = format!("{code}\nnow {now}\ngeneration {generation}\n");
-        Report::read(&told, &NEW.parse().unwrap(), mode, String::new())
+        let told = Told::read(&told);
+        Report::read(&told, &NEW.parse().unwrap(), mode, String::new()).ended(End::Confirmed)
     }
 
     #[test]

@@ -2,8 +2,8 @@
 # Arguments: name of the run, seconds to wait.
 run=$1 left=$(($2 * 5))
 while ! [ -f "/run/nixcfg/$run/result" ] && [ "$left" -gt 0 ]; do
-  state=$(systemctl show --property=ActiveState --value "nixcfg-switch-$run" 2>/dev/null)
-  case $state in
+  state_now=$(systemctl show --property=ActiveState --value "nixcfg-switch-$run" 2>/dev/null)
+  case $state_now in
   active | activating | deactivating | reloading) sleep 0.2 ;;
   # The unit may have ended between the two looks.
   *) [ -f "/run/nixcfg/$run/result" ] || echo "died"; break ;;
@@ -11,5 +11,11 @@ while ! [ -f "/run/nixcfg/$run/result" ] && [ "$left" -gt 0 ]; do
   left=$((left - 1))
 done
 cat "/run/nixcfg/$run/result" 2>/dev/null
-echo "now $(readlink -f /run/current-system)"
-echo "generation $(readlink -f /nix/var/nix/profiles/system)"
+echo "now $(current)"
+echo "generation $(readlink -f "$profile")"
+systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
+  while read -r unit _; do echo "failed $unit"; done
+[ "$(recorded run)" != "$run" ] || echo "pending $run"
+if [ "$(sed -n 's/^run //p' "$state/last" 2>/dev/null)" = "$run" ]; then
+  sed -n 's/^outcome /went /p; s/^reason /because /p' "$state/last"
+fi

@@ -1,10 +1,8 @@
 # Switches to a system: the profile, then switch-to-configuration; leaves the
 # outcome in the run's folder. Runs in a transient unit, as root.
-# Arguments: toplevel, action, the run's folder.
-toplevel=$1 action=$2 folder=$3
-profile=/nix/var/nix/profiles/system
-
-current() { readlink -f /run/current-system; }
+# Arguments: toplevel, action, the run's folder, generation to go to or
+# nothing, name of the run.
+toplevel=$1 action=$2 folder=$3 number=$4 run=$5
 
 # The outcome appears whole or not at all.
 finish() {
@@ -13,41 +11,39 @@ finish() {
   exit 0
 }
 
-# Back to the exact generation that was there, not just one generation back.
-restore() {
-  failed=$(readlink "$profile")
-  nix-env --profile "$profile" --switch-generation "${number:-0}" 2>/dev/null
-  if [ "$(readlink -f "$profile")" != "$previous" ]; then
-    nix-env --profile "$profile" --set "$previous"
+set_profile() {
+  if [ -n "$number" ]; then
+    ln -sfn "system-$number-link" "$profile.nixcfg" && mv -fT "$profile.nixcfg" "$profile" && sync "${profile%/*}"
+  elif [ "$(readlink -f "$profile")" != "$toplevel" ]; then
+    nix-env --profile "$profile" --set "$toplevel"
   fi
-  failed=${failed#system-}
-  nix-env --profile "$profile" --delete-generations "${failed%-link}"
-  echo "the system profile is back at $previous"
 }
 
-previous=$(readlink -f "$profile")
-number=$(readlink "$profile")
-number=${number#system-}
-number=${number%-link}
+# Not switched, and everything is as it was: there is nothing to confirm.
+untouched() {
+  alone
+  profile_back
+  if [ "$(current)" = "$(recorded previous)" ] && [ "$(readlink -f "$profile")" = "$(recorded profile)" ]; then
+    echo "the system profile is at $(recorded profile)"
+    audit "not switched"
+    forget "$run"
+  fi
+  finish "$1"
+}
 
 case $action in
-switch | boot)
-  if [ "$previous" != "$toplevel" ]; then
-    nix-env --profile "$profile" --set "$toplevel" || finish profile
-  fi
-  ;;
+switch | boot) set_profile || untouched profile ;;
 esac
 
 "$toplevel/bin/switch-to-configuration" "$action"
 code=$?
-
-case $action in
-switch) if [ "$(current)" = "$toplevel" ]; then kept=1; else kept=0; fi ;;
-boot) if [ "$code" = 0 ]; then kept=1; else kept=0; fi ;;
-*) kept=1 ;;
-esac
-# 100: the new system is booted from the next start on, and its profile stays.
-if [ "$code" != 100 ] && [ "$kept" = 0 ] && [ -n "$previous" ] && [ "$previous" != "$toplevel" ]; then
-  restore
+# A switch that another one keeps out has touched nothing.
+[ "$code" != 11 ] || untouched 11
+if [ "$code" = 1 ]; then
+  # A bootloader may have been written in part.
+  case $action in
+  switch | boot) NIXOS_NO_CHECK=1 "$(recorded profile)/bin/switch-to-configuration" boot ;;
+  esac
+  untouched 1
 fi
 finish "$code"

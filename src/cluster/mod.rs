@@ -6,7 +6,7 @@ pub mod select;
 pub mod services;
 
 pub use name::Name;
-pub use schema::{Cluster, Node, Role};
+pub use schema::{Address, Check, Cluster, Node, Role, Ssh};
 
 use serde_json::Value;
 

@@ -67,6 +67,12 @@ pub struct Node {
     /// How other nodes reach it.
     #[serde(default)]
     pub address: Address,
+    /// How it is logged in to, by its own configuration.
+    #[serde(default)]
+    pub ssh: Ssh,
+    /// What must be well on it after a switch, by name.
+    #[serde(default)]
+    pub checks: BTreeMap<String, Check>,
     /// The overlay, where there is one.
     #[serde(default)]
     pub wireguard: Overlay,
@@ -88,6 +94,34 @@ pub struct Address {
     pub ipv4: Option<Ipv4Addr>,
     /// Its IPv6 address.
     pub ipv6: Option<Ipv6Addr>,
+}
+
+/// How a node's configuration says that it is logged in to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct Ssh {
+    /// The user, where the configuration names one.
+    #[serde(default)]
+    pub user: Option<Name>,
+    /// The port; 22 where there is none.
+    #[serde(default)]
+    pub port: Option<u16>,
+}
+
+/// One thing that must be well: one of `command`, `http` and `tcp`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Check {
+    /// A program and its arguments, run as root on the node.
+    pub command: Option<Vec<String>>,
+    /// A URL, asked on the node.
+    pub http: Option<String>,
+    /// `host:port`, asked on the node.
+    pub tcp: Option<String>,
+    /// How often it is tried.
+    pub attempts: u32,
+    /// The pause between two attempts, in seconds.
+    pub interval: u32,
+    /// How long one attempt may take, in seconds.
+    pub timeout: u32,
 }
 
 /// A node in the overlay.

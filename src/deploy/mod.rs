@@ -1,37 +1,34 @@
 //! `deploy-nixos`: evaluate, probe, build, plan, copy, activate.
 
+mod execute;
 pub mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::activation::{self, Mode};
+use crate::activation::{Mode, WatchArgs};
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, bytes};
+use crate::lease;
+use crate::nix::build;
 use crate::nix::closure::Graph;
 use crate::nix::eval::{self, System};
 use crate::nix::store::StorePath;
-use crate::nix::{Settings, build, copy};
 use crate::node::probe::Probed;
 use crate::operation::{ClusterArgs, Operation};
 use crate::password::lockout;
 use crate::secret::Secret;
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Access, Connection, Script};
+use crate::ssh::{Connection, Script};
+use execute::{Outcome, execute};
 use plan::{Action, Plan};
 
 const MISSING: Script = Script {
     name: "nixcfg-missing",
     text: include_str!("missing.sh"),
 };
-
-/// Lines of a switch's log that are shown for a node that is not as wanted.
-const LOG_LINES: usize = 25;
 
 /// The arguments of `deploy-nixos`.
 #[derive(Debug, Clone, clap::Args)]
@@ -58,6 +55,9 @@ pub struct Args {
     /// Let nodes fetch from their own caches what these have
     #[arg(long)]
     substitute_on_destination: bool,
+
+    #[command(flatten)]
+    watch: WatchArgs,
 }
 
 impl Args {
@@ -76,7 +76,10 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
         count(nodes.len(), "node")
     ));
     let evaluation = Evaluation::begin(&operation, &nodes);
-    let probed = operation.probe(&nodes, !args.plan).await?;
+    let mut probed = operation.probe(&nodes, !args.plan).await?;
+    if !args.plan {
+        lease::settle(&operation, &mut probed, args.watch.steal).await?;
+    }
     let systems = evaluation.finish(&mut operation).await?;
 
     let roots = operation.access.folder().join("roots");
@@ -352,189 +355,6 @@ fn planned(reporter: &Reporter, planned: usize, failed: usize) -> Result<()> {
             Exit::Build,
             format!("{n} of {} systems do not build", planned + n),
         )),
-    }
-}
-
-/// What a node came to.
-struct Outcome {
-    ok: bool,
-    words: String,
-    data: serde_json::Value,
-}
-
-/// Carries out the plans, at most `--jobs` at once.
-async fn execute(
-    args: &Args,
-    operation: &Operation,
-    mut probed: BTreeMap<Name, Probed>,
-    plans: BTreeMap<Name, Plan>,
-) -> Result<BTreeMap<Name, Outcome>> {
-    let busy = plans
-        .values()
-        .filter(|plan| plan.action != Action::Unchanged)
-        .count();
-    if busy > 0 {
-        operation.reporter.phase(match args.mode {
-            Mode::DryActivate => format!("asking {} what would change", count(busy, "node")),
-            _ => format!("deploying to {}", count(busy, "node")),
-        });
-    }
-    let permits = Arc::new(Semaphore::new(usize::from(args.jobs)));
-    let mut tasks = JoinSet::new();
-    for (node, plan) in plans {
-        let Some(probed) = probed.remove(&node) else {
-            continue;
-        };
-        let elevation = match plan.action {
-            Action::Unchanged => None,
-            _ => Some(operation.elevation(&probed)?),
-        };
-        let work = Work {
-            node: node.clone(),
-            plan,
-            probed,
-            elevation,
-            mode: args.mode,
-            substitute: args.substitute_on_destination,
-            settings: operation.settings.clone(),
-            access: operation.access.clone(),
-            reporter: operation.reporter.clone(),
-        };
-        let permits = permits.clone();
-        tasks.spawn(async move {
-            let _permit = permits.acquire_owned().await;
-            let outcome = work.run().await;
-            work.report(&outcome);
-            (node, outcome)
-        });
-    }
-    let mut outcomes = BTreeMap::new();
-    while let Some(joined) = tasks.join_next().await {
-        let (node, outcome) =
-            joined.map_err(|e| Error::unexpected(format!("a node's work was lost: {e}")))?;
-        outcomes.insert(node, outcome);
-    }
-    Ok(outcomes)
-}
-
-/// The work on one node.
-struct Work {
-    node: Name,
-    plan: Plan,
-    probed: Probed,
-    elevation: Option<Elevation>,
-    mode: Mode,
-    substitute: bool,
-    settings: Settings,
-    access: Access,
-    reporter: Reporter,
-}
-
-impl Work {
-    async fn run(&self) -> Outcome {
-        let Some(how) = &self.elevation else {
-            return Outcome {
-                ok: true,
-                words: "unchanged".into(),
-                data: json!({"action": "unchanged", "system": self.plan.system.out}),
-            };
-        };
-        match self.change(how).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                self.reporter.failure(&error);
-                Outcome {
-                    ok: false,
-                    words: error.what.clone(),
-                    data: json!({"action": "failed", "system": self.plan.system.out}),
-                }
-            }
-        }
-    }
-
-    async fn change(&self, how: &Elevation) -> Result<Outcome> {
-        let connection = &self.probed.connection;
-        let system = &self.plan.system.out;
-        if let Action::Deploy {
-            paths, bytes: size, ..
-        } = &self.plan.action
-            && *paths > 0
-        {
-            self.reporter.step(
-                &self.node,
-                format!("copying {} ({})", count(*paths, "path"), bytes(*size)),
-            );
-            let (reporter, node, total) = (self.reporter.clone(), self.node.clone(), *size);
-            let sent = move |done: u64| {
-                let node = node.clone();
-                reporter.emit(Event::Progress {
-                    node,
-                    done: done.min(total),
-                    total,
-                });
-            };
-            let folder = self.access.folder();
-            copy::copy(
-                &self.settings,
-                connection,
-                how,
-                folder,
-                system,
-                self.substitute,
-                sent,
-            )
-            .await?;
-        }
-        if self.mode == Mode::DryActivate {
-            let told = activation::dry_activate(connection, how, system).await?;
-            for line in told.lines() {
-                self.log(line);
-            }
-            return Ok(Outcome {
-                ok: true,
-                words: "not changed".into(),
-                data: json!({"action": "dryActivated", "system": system, "log": told}),
-            });
-        }
-        self.reporter
-            .step(&self.node, format!("activating ({})", self.mode.action()));
-        let run = activation::run_name()?;
-        let report =
-            activation::activate(&self.access, connection, how, system, self.mode, &run).await?;
-        if !report.as_wanted {
-            let lines: Vec<&str> = report.log.lines().collect();
-            for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
-                self.log(line);
-            }
-        }
-        Ok(Outcome {
-            ok: report.as_wanted,
-            words: report.words(self.mode),
-            data: json!({
-                "action": "activated",
-                "system": system,
-                "outcome": report.outcome.keyword(),
-                "current": report.current,
-                "profile": report.profile,
-                "failedUnits": report.failed_units(),
-            }),
-        })
-    }
-
-    fn log(&self, line: &str) {
-        self.reporter.emit(Event::Log {
-            node: Some(self.node.clone()),
-            line: line.to_owned(),
-        });
-    }
-
-    fn report(&self, outcome: &Outcome) {
-        self.reporter.emit(Event::Done {
-            node: self.node.clone(),
-            ok: outcome.ok,
-            outcome: outcome.words.clone(),
-            data: outcome.data.clone(),
-        });
     }
 }
 

@@ -185,6 +185,11 @@ mod tests {
             free: Some(1 << 30),
             failed_units: vec![],
             sudo: Sudo::Right,
+            boot: String::new(),
+            from: String::new(),
+            addresses: vec![],
+            pending: None,
+            lease: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The probe: everything a run wants to know of a node, in one round trip.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -57,7 +58,43 @@ pub struct Facts {
     pub failed_units: Vec<String>,
     /// What sudo said.
     pub sudo: Sudo,
+    /// The identifier of the node's present run since its start.
+    pub boot: String,
+    /// Where the login came from, as the node sees it.
+    pub from: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The run whose switch is neither confirmed nor undone yet.
+    pub pending: Option<String>,
+    /// The lease that somebody holds on the node, if it still counts.
+    pub lease: Option<Holder>,
 }
+
+/// Who holds a lease.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Holder {
+    /// Who, as `user@machine`.
+    pub who: String,
+    /// The address that they log in from.
+    pub from: String,
+    /// For which operation.
+    pub what: String,
+    /// Since when, in UTC.
+    pub since: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} (from {}, since {}, for {})",
+            self.who, self.from, self.since, self.what
+        )
+    }
+}
+
+/// A lease that was not renewed for so long counts for nothing, in seconds.
+const LEASE_AGE: u64 = 60;
 
 /// A node that was looked at, and the connection to it.
 pub struct Probed {
@@ -167,6 +204,25 @@ fn parse(told: &[String]) -> Result<Facts> {
         free: one("free").parse::<u64>().ok().map(|kib| kib * 1024),
         failed_units: all("failed").into_iter().map(str::to_owned).collect(),
         sudo,
+        boot: one("boot").to_owned(),
+        from: one("from").to_owned(),
+        addresses: all("address")
+            .iter()
+            .filter_map(|ip| ip.parse().ok())
+            .collect(),
+        pending: Some(one("pending").to_owned()).filter(|run| !run.is_empty()),
+        lease: lease(one),
+    })
+}
+
+fn lease<'a>(one: impl Fn(&str) -> &'a str) -> Option<Holder> {
+    let renewed: u64 = one("lease-renewed").parse().ok()?;
+    let now: u64 = one("uptime").parse().ok()?;
+    (now.saturating_sub(renewed) < LEASE_AGE).then(|| Holder {
+        who: one("lease-who").to_owned(),
+        from: one("lease-from").to_owned(),
+        what: one("lease-for").to_owned(),
+        since: one("lease-since").to_owned(),
     })
 }
 
@@ -283,6 +339,26 @@ mod tests {
         assert_eq!(facts.failed_units, ["foo.service", "bar.service"]);
         assert_eq!(facts.booted, None);
         assert_eq!(facts.current, facts.profile);
+        assert_eq!((facts.pending, facts.lease), (None, None));
+    }
+
+    #[test]
+    fn a_lease_counts_for_a_minute_after_its_last_renewal() {
+        let lease = |uptime: &str| {
+            let lines = [
+                "sudo right",
+                "lease-id a",
+                "lease-who al@desk",
+                "lease-from 10.0.0.1",
+                "lease-for deploy-nixos",
+                "lease-since 2026-01-01T00:00:00Z",
+                "lease-renewed 100",
+                uptime,
+            ];
+            parse(&told(&lines)).unwrap().lease
+        };
+        assert_eq!(lease("uptime 159").unwrap().who, "al@desk");
+        assert_eq!(lease("uptime 160"), None);
     }
 
     #[test]

@@ -8,6 +8,12 @@ echo "machine $(uname -m)"
 echo "current $(readlink -f /run/current-system 2>/dev/null)"
 echo "booted $(readlink -f /run/booted-system 2>/dev/null)"
 echo "profile $(readlink -f /nix/var/nix/profiles/system 2>/dev/null)"
+echo "boot $(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
+ip -o address 2>/dev/null | while read -r _ _ _ address _; do echo "address ${address%%/*}"; done
+echo "from ${SSH_CONNECTION%% *}"
+sed -n 's/^run /pending /p' /var/lib/nixcfg/rollback/pending 2>/dev/null
+sed -n 's/^/lease-/p' /run/nixcfg/node.lease 2>/dev/null
+echo "uptime $(cut -d. -f1 /proc/uptime 2>/dev/null)"
 df -Pk /nix/store 2>/dev/null | tail -n 1 | while read -r _ _ _ free _; do echo "free $free"; done
 systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
   while read -r unit _; do echo "failed $unit"; done

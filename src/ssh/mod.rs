@@ -3,7 +3,10 @@
 
 pub mod elevate;
 mod error;
+mod login;
 
+use std::ffi::OsStr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -13,9 +16,10 @@ use openssh::{ControlPersist, ForwardType, KnownHosts, SessionBuilder, Socket, S
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::cluster::Name;
+use crate::cluster::{self, Name};
 use crate::error::{Context, Error, Result};
-use crate::process::Tail;
+use crate::process::{self, Tail};
+use login::{Login, own_config_files};
 
 pub use error::{cannot_connect, lost};
 
@@ -101,6 +105,54 @@ impl Access {
                 CONNECT_TIMEOUT * 2,
             )),
         }
+    }
+
+    /// The ways to log in to a node whose own configuration may have changed
+    /// its port, user or address: as `ssh_config` says, then as `told` says.
+    /// `known` are the addresses that it had before. The host key is looked up
+    /// under the name that `ssh_config` has it under.
+    pub async fn following(
+        &self,
+        node: &Name,
+        told: &cluster::Node,
+        known: &[IpAddr],
+    ) -> Result<Vec<Self>> {
+        let mut ways = vec![self.clone()];
+        let config = self
+            .config_file
+            .iter()
+            .flat_map(|file| [OsStr::new("-F"), file.as_os_str()]);
+        let user = self
+            .user
+            .iter()
+            .flat_map(|user| [OsStr::new("-l"), OsStr::new(user)]);
+        let resolved = process::Command::new("ssh")
+            .args(config)
+            .args(user)
+            .args(["-G", node.as_str()]);
+        let resolved = String::from_utf8_lossy(&resolved.output().await?).into_owned();
+        let login = Login::read(&resolved);
+        for (number, other) in login
+            .others(self.user.is_some(), told, known)
+            .into_iter()
+            .enumerate()
+        {
+            let file = self.folder.path().join(format!("{node}-{number}.conf"));
+            let below = match &self.config_file {
+                Some(file) => {
+                    vec![std::path::absolute(file).context(|| "no working directory".into())?]
+                }
+                None => own_config_files(),
+            };
+            std::fs::write(&file, other.config(&login, &below))
+                .context(|| format!("cannot write {}", file.display()))?;
+            ways.push(Self {
+                config_file: Some(file),
+                user: self.user.clone(),
+                folder: self.folder.clone(),
+            });
+        }
+        Ok(ways)
     }
 
     /// What an operator would type to get to the node.

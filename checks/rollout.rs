@@ -1,0 +1,210 @@
+//! Changes that cannot strand a node: leases, confirmation, going back.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::process::Child;
+
+use support::{Lab, Ran, Repo, Tool};
+
+/// A system that is told from others by what it says.
+fn says(text: &str) -> String {
+    format!(r#"{{ environment.etc."nixcfg-test".text = "{text}"; }}"#)
+}
+
+/// The lab and a repository, with a first system on alder.
+fn start() -> (Lab, Repo) {
+    let (lab, repo) = (Lab::bare(), Repo::new());
+    repo.configure("alder", &says("one"));
+    deploy(&repo, &lab).run().exits(0);
+    (lab, repo)
+}
+
+fn deploy(repo: &Repo, lab: &Lab) -> Tool {
+    Tool::deploy(repo, lab).args(&["alder", "--confirm-timeout", "8"])
+}
+
+/// Nothing of a change is left: no record, no lease, no timer, no lock.
+fn at_rest(lab: &Lab, node: &str) {
+    let left = lab.root(
+        node,
+        "ls -d /var/lib/nixcfg/rollback/pending /etc/systemd/system.control /run/nixcfg/*.lease 2>/dev/null; \
+         systemctl list-units --all --plain --no-legend 'nixcfg-overdue-*' 'nixcfg-confirm-*'; \
+         flock --nonblock /run/nixos/switch-to-configuration.lock true || echo locked",
+    );
+    assert_eq!(left, "", "{node} has something left of a change");
+}
+
+fn until(lab: &Lab, condition: &str) {
+    let answer = lab.root(
+        "alder",
+        &format!("i=0; while [ $i -lt 600 ]; do if {condition} >/dev/null 2>&1; then echo yes; exit; fi; sleep 0.2; i=$((i + 1)); done; echo no"),
+    );
+    assert_eq!(answer, "yes", "alder never came to: {condition}");
+}
+
+/// A run that stands still in the activation of `module` until /run/go-on is there.
+fn held_in_switch(repo: &Repo, lab: &Lab, name: &str) -> Child {
+    repo.configure(
+        "alder",
+        &format!(
+            r#"{{ environment.etc."nixcfg-test".text = "{name}"; system.activationScripts.hold.text = "if [ \"$NIXOS_ACTION\" = switch ]; then touch /run/switching; while ! [ -e /run/go-on ]; do sleep 0.1; done; fi"; }}"#
+        ),
+    );
+    lab.root("alder", "rm -f /run/switching /run/go-on");
+    let mut command = deploy(repo, lab).into_command();
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    until(lab, "test -e /run/switching");
+    child
+}
+
+#[test]
+fn a_second_operator_is_told_who_holds_the_node_and_can_take_it_only_by_force() {
+    let (lab, repo) = start();
+    let child = held_in_switch(&repo, &lab, "two");
+    deploy(&repo, &lab)
+        .env("USER", "mallory")
+        .run()
+        .exits(3)
+        .tells("is held by")
+        .tells("for deploy-nixos")
+        .tells("--steal");
+    lab.root("alder", "touch /run/go-on");
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    ran.exits(0).shows("alder        switched");
+    at_rest(&lab, "alder");
+}
+
+#[test]
+fn a_lease_ends_with_a_silent_holder_and_not_before() {
+    let (lab, repo) = start();
+    let child = held_in_switch(&repo, &lab, "two");
+    // Stopped, not ended: its connections stay open, and say nothing.
+    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let held = lab.root("alder", "cat /run/nixcfg/node.lease");
+    assert!(held.contains("for deploy-nixos"), "{held}");
+    until(&lab, "! ls /run/nixcfg/*.lease");
+    lab.root("alder", "touch /run/go-on");
+    until(&lab, "! ls /var/lib/nixcfg/rollback/pending");
+    assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "one");
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    ran.exits(5).shows("rolled back");
+    at_rest(&lab, "alder");
+}
+
+#[test]
+fn what_breaks_the_login_or_sudo_is_taken_back_by_the_node_itself() {
+    let (lab, repo) = start();
+    let before = lab.state("alder");
+    let broken = [
+        (
+            "sshd",
+            "systemd.services.deaf = { wantedBy = [ \"multi-user.target\" ]; serviceConfig.Type = \"oneshot\"; serviceConfig.RemainAfterExit = true; script = \"systemctl stop ssh.socket ssh.service\"; preStop = \"systemctl start ssh.service\"; };",
+        ),
+        (
+            "network",
+            "systemd.services.mute = { wantedBy = [ \"multi-user.target\" ]; serviceConfig.Type = \"oneshot\"; serviceConfig.RemainAfterExit = true; script = \"ip link set host0 down\"; preStop = \"ip link set host0 up\"; };",
+        ),
+        (
+            "sudo",
+            "security.sudo.extraRules = lib.mkForce [ ]; security.sudo.extraConfig = lib.mkForce \"alice ALL=(ALL) !ALL\"; security.sudo.wheelNeedsPassword = lib.mkForce true;",
+        ),
+        (
+            "account",
+            "users.users.alice.openssh.authorizedKeys.keys = lib.mkForce [ ]; services.openssh.authorizedKeysFiles = lib.mkForce [ \"/nowhere\" ];",
+        ),
+    ];
+    for (what, module) in broken {
+        repo.configure("alder", &format!("{{ lib, ... }}: {{ {module} }}"));
+        let ran = deploy(&repo, &lab).run();
+        eprintln!("{what}: {}", ran.out);
+        ran.exits(5)
+            .shows("rolled back")
+            .shows("could not be confirmed");
+        assert_eq!(lab.state("alder"), before, "{what}");
+        assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "one", "{what}");
+        let journal = lab.root(
+            "alder",
+            "journalctl --sync; journalctl -t nixcfg -o cat | tail -n 1",
+        );
+        assert!(
+            journal.contains("outcome=returned (unconfirmed)"),
+            "{what}: {journal}"
+        );
+        at_rest(&lab, "alder");
+    }
+}
+
+#[test]
+fn a_node_that_restarts_before_its_confirmation_runs_the_old_system() {
+    let (lab, repo) = start();
+    let before = lab.state("alder");
+    // While the switch goes on, with the profile and the boot loader at the new system.
+    let child = held_in_switch(&repo, &lab, "two");
+    lab.fault("alder", &["kill"]);
+    lab.fault("alder", &["start"]);
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    ran.exits(5)
+        .shows("rolled back")
+        .shows("restarted before it was confirmed");
+    assert_eq!(lab.state("alder"), before);
+    assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "one");
+    at_rest(&lab, "alder");
+}
+
+#[test]
+fn a_changed_port_is_followed() {
+    let (lab, repo) = start();
+    repo.configure("alder", "{ cluster.nodes.alder.ssh.port = 2222; }");
+    deploy(&repo, &lab)
+        .run()
+        .exits(0)
+        .shows("alder        switched")
+        .tells("bring ssh_config in line");
+    at_rest(&lab, "alder");
+}
+
+#[test]
+fn failing_units_take_the_system_back_or_not_as_the_operator_says() {
+    let (lab, repo) = start();
+    let before = lab.state("alder");
+    let failing = r#"{ systemd.services.broken = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "echo the reason; exit 3"; }; }"#;
+    repo.configure("alder", failing);
+    deploy(&repo, &lab)
+        .run()
+        .exits(5)
+        .shows("rolled back")
+        .shows("broken.service")
+        .tells("the reason");
+    assert_eq!(lab.state("alder"), before);
+    deploy(&repo, &lab)
+        .args(&["--on-degraded", "keep"])
+        .run()
+        .exits(5)
+        .shows("switched, but failed: broken.service");
+    assert_ne!(lab.state("alder"), before);
+    at_rest(&lab, "alder");
+}
+
+#[test]
+fn every_change_is_in_the_nodes_journal_with_who_what_and_outcome() {
+    let (lab, repo) = start();
+    repo.configure("alder", &says("two"));
+    deploy(&repo, &lab).env("USER", "carol").run().exits(0);
+    let journal = lab.root(
+        "alder",
+        "journalctl --sync; journalctl -t nixcfg -o cat | tail -n 1",
+    );
+    let system = lab.root("alder", "readlink -f /run/current-system");
+    assert!(journal.starts_with("deploy-nixos: who=carol@"), "{journal}");
+    assert!(
+        journal.contains(&format!("to={system} outcome=confirmed")),
+        "{journal}"
+    );
+}

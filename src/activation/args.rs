@@ -1,0 +1,64 @@
+//! What every operation that changes nodes takes from its command line.
+
+use std::time::Duration;
+
+use super::{Policy, Watch, run_name};
+use crate::error::Result;
+use crate::lease::Claim;
+
+/// How changes are watched.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Safety")]
+pub struct WatchArgs {
+    /// How long a node waits for its new system to be confirmed before it goes back by itself
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(5..=3600))]
+    pub confirm_timeout: u16,
+
+    /// What to do with a system on which units or a part of the activation failed
+    #[arg(long, value_enum, default_value = "rollback")]
+    pub on_degraded: Policy,
+
+    /// Take nodes over from another operator who holds them
+    #[arg(long)]
+    pub steal: bool,
+}
+
+impl WatchArgs {
+    /// The claim of a new run.
+    pub fn claim(&self, what: &'static str) -> Result<Claim> {
+        Ok(Claim {
+            id: run_name()?,
+            who: operator(),
+            what,
+            steal: self.steal,
+        })
+    }
+
+    /// How changes under a claim are watched.
+    pub fn watch(&self, claim: &Claim) -> Watch {
+        Watch {
+            timeout: Duration::from_secs(u64::from(self.confirm_timeout)),
+            on_degraded: self.on_degraded,
+            who: claim.who.clone(),
+            what: claim.what,
+            lease: claim.id.clone(),
+        }
+    }
+}
+
+/// The operator, as `user@machine`: for other operators and the journal to read.
+fn operator() -> String {
+    let user = ["USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    let user = user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
+    let machine = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let plain = |c: char| c.is_alphanumeric() || "-_.@".contains(c);
+    format!("{user}@{machine}")
+        .chars()
+        .filter(|c| plain(*c))
+        .collect()
+}

@@ -1,0 +1,60 @@
+# Prepares the way back, before anything is changed. Sourced text: needs the
+# shared functions, and toplevel, action, run, seconds, who, what, program_back.
+room=8 # MiB that are set aside for going back on a full disk
+
+boot_text() {
+  cat <<'UNIT'
+[Unit]
+Description=Go back to the system before an unconfirmed switch
+DefaultDependencies=no
+After=sysinit.target local-fs.target
+Conflicts=shutdown.target
+Before=shutdown.target
+ConditionPathExists=/var/lib/nixcfg/rollback/pending
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /var/lib/nixcfg/rollback/return boot
+UNIT
+}
+
+# Whichever system boots next looks for the record: by its own unit, or by one
+# in the folder that systemd reads beside it.
+arm_boot() {
+  if [ -e "$toplevel/etc/systemd/system/$boot_unit" ] && [ -e "$before/etc/systemd/system/$boot_unit" ]; then return; fi
+  for target in multi-user emergency rescue; do
+    mkdir -p "$control/$target.target.wants" && ln -sfn "../$boot_unit" "$control/$target.target.wants/$boot_unit" || return
+  done
+  boot_text >"$control/$boot_unit" && sync "$control/$boot_unit" "$control"
+}
+
+arm() {
+  previous=$(current) generation=$(readlink "$profile") before=$(readlink -f "$profile")
+  newest=$(find "${profile%/*}" -maxdepth 1 -name 'system-*-link' | sed 's/.*system-\([0-9]*\)-link/\1/' | sort -n | tail -n 1)
+  ( umask 022 && mkdir -p "$state" ) || return
+  rm -f "$state"/*.new
+  # Not every file system can set room aside without writing it.
+  fallocate -l "${room}M" "$state/room" 2>/dev/null || head -c "${room}M" /dev/zero >"$state/room" || return
+  printf '%s\n' "$program_back" | keep return || return
+  mkdir -p /nix/var/nix/gcroots
+  ln -sfn "$previous" /nix/var/nix/gcroots/nixcfg-previous && ln -sfn "$before" /nix/var/nix/gcroots/nixcfg-previous-profile || return
+  arm_boot || return
+  # This timer does not depend on how the switch, or what waits for it, ends.
+  systemd-run --quiet --collect --unit="nixcfg-overdue-$run" --description="nixcfg: look after the switch $run" \
+    --on-calendar='*-*-* *:*:00/15' --timer-property=AccuracySec=1s /bin/sh "$state/return" overdue "$run" || return
+  keep pending <<RECORD
+run $run
+action $action
+system $toplevel
+previous $previous
+profile $before
+generation $generation
+newest ${newest:-0}
+boot $(boot_id)
+armed $(uptime_seconds)
+since $(date -u +%Y-%m-%dT%H:%M:%SZ)
+seconds $seconds
+who $who
+what $what
+RECORD
+}

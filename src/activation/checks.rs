@@ -1,0 +1,124 @@
+//! What the cluster says must be well on a node before it is confirmed.
+
+use tokio::task::JoinSet;
+
+use crate::cluster::{Check, Node};
+use crate::error::{Error, Exit, Result};
+use crate::ssh::elevate::Elevation;
+use crate::ssh::{Connection, Script};
+
+pub(super) const CHECK: Script = Script {
+    name: "nixcfg-check",
+    text: include_str!("check.sh"),
+};
+
+/// Tries all of a node's checks at once; gives those that failed, with what they said.
+pub async fn failing(connection: &Connection, how: &Elevation, node: &Node) -> Result<Vec<String>> {
+    let mut tasks = JoinSet::new();
+    for (name, check) in &node.checks {
+        let (connection, how, name, args) = (
+            connection.clone(),
+            how.clone(),
+            name.clone(),
+            arguments(check),
+        );
+        tasks.spawn(async move {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let output = connection.run_root(&how, CHECK, &args, b"").await?;
+            // 1 is the check's own; without a code the connection is gone.
+            match output.status.code() {
+                Some(0) => Ok(None),
+                Some(1) => Ok(Some(match output.stdout.trim() {
+                    "" => format!("check {name}"),
+                    said => format!("check {name} ({})", said.replace('\n', "; ")),
+                })),
+                _ => Err(
+                    Error::new(Exit::Unexpected, "the check’s connection was lost")
+                        .on(connection.node()),
+                ),
+            }
+        });
+    }
+    let mut failing = Vec::new();
+    while let Some(joined) = tasks.join_next().await {
+        let result = joined.map_err(|e| Error::unexpected(format!("a check was lost: {e}")))?;
+        failing.extend(result?);
+    }
+    failing.sort();
+    Ok(failing)
+}
+
+fn arguments(check: &Check) -> Vec<String> {
+    let mut args = vec![
+        check.attempts.to_string(),
+        check.interval.to_string(),
+        check.timeout.to_string(),
+    ];
+    if let Some(command) = &check.command {
+        args.push("command".into());
+        args.extend(command.iter().cloned());
+    } else if let Some(url) = &check.http {
+        args.extend(["http".to_owned(), url.clone()]);
+    } else if let Some(endpoint) = &check.tcp {
+        args.extend(["tcp".to_owned(), endpoint.clone()]);
+    } else {
+        args.extend(["command".to_owned(), "true".to_owned()]);
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn tried(args: &[&str]) -> (bool, String) {
+        let output = Command::new("sh")
+            .args(["-c", CHECK.text, CHECK.name])
+            .args(args)
+            .output()
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_check_becomes_words_and_never_shell() {
+        let check = |data| arguments(&serde_json::from_value(data).unwrap());
+        let common = serde_json::json!({"attempts": 2, "interval": 0, "timeout": 1, "command": ["echo", "a b; $(c)"], "http": null, "tcp": null});
+        assert_eq!(
+            check(common),
+            ["2", "0", "1", "command", "echo", "a b; $(c)"]
+        );
+    }
+
+    #[test]
+    fn a_command_is_tried_as_often_as_it_may_be_and_its_last_words_are_kept() {
+        assert!(tried(&["1", "0", "5", "command", "true"]).0);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tries");
+        let counting = format!(
+            "echo x >>{0}; echo sorry; [ $(wc -l <{0}) = 3 ]",
+            file.display()
+        );
+        assert_eq!(
+            tried(&["2", "0", "5", "command", "sh", "-c", &counting]),
+            (false, "sorry\n".into())
+        );
+        assert!(
+            tried(&["2", "0", "5", "command", "sh", "-c", &counting]).0,
+            "the third attempt is well"
+        );
+    }
+
+    #[test]
+    fn a_port_that_nobody_listens_on_fails_and_one_that_is_listened_on_does_not() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        assert!(tried(&["1", "0", "5", "tcp", &address]).0);
+        drop(listener);
+        assert!(!tried(&["1", "0", "5", "tcp", &address]).0);
+    }
+}

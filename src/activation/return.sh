@@ -1,0 +1,126 @@
+# Takes a node back to the system and the profile's generation that the record
+# names. Lies on the node while a switch is not confirmed, and is started there:
+#   watch RUN SECONDS     a switch has ended: wait for its confirmation
+#   overdue RUN           every quarter of a minute, whatever else happens
+#   boot                  the node has started
+#   now REASON RUN        go back
+umask 022
+PATH=$PATH:/run/current-system/sw/bin:/usr/sbin:/usr/bin:/sbin:/bin
+most=900 # seconds that a switch may take
+
+count_down() { # RUN SECONDS
+  exec systemd-run --quiet --collect --unit="nixcfg-confirm-$1" --description="nixcfg: go back unless $1 is confirmed" \
+    --on-active="$2" --timer-property=AccuracySec=200ms /bin/sh "$state/return" now unconfirmed "$1"
+}
+
+switches() {
+  case $(systemctl show --property=ActiveState --value "nixcfg-switch-$1.service") in
+  active | activating | deactivating | reloading) true ;;
+  *) false ;;
+  esac
+}
+
+# Another switch-to-configuration may still be ending.
+configure() { # SYSTEM ACTION
+  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    NIXOS_NO_CHECK=1 LOCALE_ARCHIVE="$1/sw/lib/locale/locale-archive" "$1/bin/switch-to-configuration" "$2" 9>&-
+    code=$?
+    [ "$code" = 11 ] || break
+    sleep 1
+  done
+  echo "$1/bin/switch-to-configuration $2 ended with $code"
+}
+
+# The boot loader's choice and the profile's generation as they were. A live
+# `switch` back to the one system that was both run and booted does it itself.
+boots_as_before() {
+  profile_back
+  [ "$action" != test ] || return 0
+  if [ "$action" = switch ] && [ "$before" = "$previous" ] && ! restarted; then return 0; fi
+  configure "$before" boot
+}
+restarted() { [ "$(recorded boot)" != "$(boot_id)" ]; }
+
+# Where it cannot change back live, a node starts anew, once.
+start_anew() {
+  [ -z "$(recorded tries)" ] || return 0
+  echo "starting anew to go back"
+  { cat "$state/pending"; echo "tries 1"; } | keep pending
+  systemctl reboot
+  exit 0
+}
+
+ended() { # OUTCOME
+  keep last <<LAST
+run $run
+outcome $1
+reason $reason
+at $(date -u +%Y-%m-%dT%H:%M:%SZ)
+current $(current)
+profile $(readlink -f "$profile")
+LAST
+  audit "$1 ($reason)"
+}
+
+go_back() {
+  alone
+  [ "$(recorded run)" = "$run" ] || exit 0
+  action=$(recorded action) previous=$(recorded previous) before=$(recorded profile)
+  echo "nixcfg: going back to $previous, $(recorded generation): $reason (run $run)"
+  rm -f "$state/room"
+  systemctl kill --signal=KILL "nixcfg-switch-$run.service" 2>/dev/null
+  systemctl stop "nixcfg-switch-$run.service" 2>/dev/null
+  if restarted; then
+    previous=$before
+    boots_as_before
+    if [ "$(current)" != "$previous" ]; then
+      start_anew
+      configure "$previous" test
+    fi
+  else
+    boots_as_before
+    case $action in
+    switch) if [ "$before" = "$previous" ]; then configure "$previous" switch; else configure "$previous" test; fi ;;
+    test) configure "$previous" test ;;
+    esac
+    [ "$(current)" = "$previous" ] || start_anew
+  fi
+  if [ "$(current)" = "$previous" ] && [ "$(readlink -f "$profile")" = "$before" ]; then
+    ended returned
+  else
+    ended stuck
+  fi
+  forget "$run"
+}
+
+case $1 in
+watch)
+  if [ "$(recorded run)" = "$2" ]; then count_down "$2" "$3"; fi
+  ;;
+overdue)
+  if [ "$(recorded run)" != "$2" ]; then
+    systemctl stop "nixcfg-overdue-$2.timer"
+    exit 0
+  fi
+  # The switch starts within seconds; after it, the other timer counts.
+  waited=$(($(uptime_seconds) - $(recorded armed)))
+  if [ "$waited" -lt 15 ] || systemctl is-active --quiet "nixcfg-confirm-$2.timer" "nixcfg-confirm-$2.service"; then exit 0; fi
+  if switches "$2" && [ "$waited" -lt "$most" ]; then exit 0; fi
+  run=$2 reason=overdue
+  go_back
+  ;;
+boot)
+  # A switch starts this unit as well: it means a start of the machine only.
+  run=$(recorded run)
+  if [ -z "$run" ] || ! restarted; then exit 0; fi
+  if [ "$(recorded phase)" = reboot ] && [ "$(current)" = "$(recorded system)" ]; then
+    count_down "$run" "$(recorded seconds)"
+  fi
+  # In a unit of its own: going back may start and wait for everything that this one belongs to.
+  exec systemd-run --quiet --no-block --collect --unit="nixcfg-return-$run" /bin/sh "$state/return" now restarted "$run"
+  ;;
+now)
+  reason=$2 run=$3
+  go_back
+  ;;
+esac

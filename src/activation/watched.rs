@@ -1,0 +1,501 @@
+//! A change that the node takes back by itself unless it is confirmed.
+//!
+//! The node is told its way back, in a timer and in a record that it looks for
+//! when it starts; then it switches; then this side logs in anew, as the new
+//! configuration says, looks, and confirms or has it go back. Whatever is lost
+//! in between, the node ends in one of the two systems.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::checks;
+use super::outcome::{End, Outcome, Report, Told};
+use super::{Mode, run_name};
+use crate::cluster::{Name, Node};
+use crate::error::{Error, Exit, Result};
+use crate::event::Reporter;
+use crate::nix::store::StorePath;
+use crate::node::probe::{self, Facts};
+use crate::secret::Secret;
+use crate::ssh::elevate::Elevation;
+use crate::ssh::{Access, Connection, Script};
+
+const ACTIVATE: Script = Script {
+    name: "nixcfg-activate",
+    text: concat!(
+        include_str!("way-back.sh"),
+        include_str!("arm.sh"),
+        include_str!("activate.sh")
+    ),
+};
+/// The program of the transient unit; given to [`ACTIVATE`] as an argument.
+const SWITCH: &str = concat!(include_str!("way-back.sh"), include_str!("switch.sh"));
+/// The program that goes back, which lies on the node until then; likewise.
+const RETURN: &str = concat!(include_str!("way-back.sh"), include_str!("return.sh"));
+const OUTCOME: Script = Script {
+    name: "nixcfg-outcome",
+    text: concat!(include_str!("way-back.sh"), include_str!("outcome.sh")),
+};
+const CONFIRM: Script = Script {
+    name: "nixcfg-confirm",
+    text: concat!(include_str!("way-back.sh"), include_str!("confirm.sh")),
+};
+const GO_BACK: Script = Script {
+    name: "nixcfg-go-back",
+    text: concat!(include_str!("way-back.sh"), include_str!("go-back.sh")),
+};
+
+/// How long a switch may take: the node ends it then ([`RETURN`] says so too).
+const LONGEST_SWITCH: Duration = Duration::from_secs(900);
+/// How long a node that goes back, by a restart if need be, is waited for.
+const GOING_BACK: Duration = Duration::from_secs(180);
+/// The pause between two looks at a node: the first, and the longest. sshd
+/// shuts out who fails to log in too often.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
+
+/// What to do with a switch that went through but not well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Policy {
+    /// Go back to the system before
+    Rollback,
+    /// Keep the new system, and say what is wrong
+    Keep,
+}
+
+/// How a change is watched.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// How long the node waits for its confirmation once it has switched.
+    pub timeout: Duration,
+    /// What to do with a degraded one.
+    pub on_degraded: Policy,
+    /// Who asks, as `user@machine`.
+    pub who: String,
+    /// The operation, for the node's journal.
+    pub what: &'static str,
+    /// The lease under which the node is changed.
+    pub lease: String,
+}
+
+/// A change of one node.
+pub struct Change<'a> {
+    /// How the node is reached.
+    pub access: &'a Access,
+    /// What its configuration says of it.
+    pub told: &'a Node,
+    /// The present connection.
+    pub connection: &'a Connection,
+    /// What was found before.
+    pub facts: &'a Facts,
+    /// How root is had.
+    pub how: &'a Elevation,
+    /// The password, for a node that begins to ask for it.
+    pub password: Option<&'a Arc<Secret>>,
+    /// The system it is to have.
+    pub toplevel: &'a StorePath,
+    /// What to do with that.
+    pub mode: Mode,
+    /// The generation that it has already, for a return to that.
+    pub generation: Option<u64>,
+    /// How it is watched.
+    pub watch: &'a Watch,
+    /// Where it is reported.
+    pub reporter: &'a Reporter,
+}
+
+/// What to do with a node that waits for confirmation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It stays.
+    Confirm(&'static str),
+    /// It goes back, for this reason.
+    Return(String),
+}
+
+/// Judges a switch by its report; `repair` is one to the system that ran already.
+pub(super) fn judge(report: &Report, on_degraded: Policy, repair: bool) -> Verdict {
+    let failed = report.failed_units();
+    let degraded = match report.outcome {
+        Outcome::Done if !failed.is_empty() => format!("failed: {}", failed.join(", ")),
+        Outcome::Done if !report.as_wanted => return Verdict::Return("not as wanted".into()),
+        Outcome::Done => return Verdict::Confirm("confirmed"),
+        Outcome::RebootNeeded => return Verdict::Confirm("needs a reboot"),
+        Outcome::UnitsFailed => format!("failed: {}", failed.join(", ")),
+        Outcome::ScriptFailed => "failed activation".to_owned(),
+        _ => return Verdict::Return(report.outcome.keyword().to_owned()),
+    };
+    match on_degraded {
+        // There is nothing to go back to.
+        _ if repair => Verdict::Confirm("degraded"),
+        Policy::Keep => Verdict::Confirm("kept, degraded"),
+        Policy::Rollback => Verdict::Return(degraded),
+    }
+}
+
+impl Change<'_> {
+    fn node(&self) -> &Name {
+        self.connection.node()
+    }
+
+    /// Carries the change out and sees it to its end.
+    pub async fn run(&self) -> Result<Report> {
+        let run = run_name()?;
+        let started = self.start(&run).await?;
+        self.see_through(&run, started).await
+    }
+
+    /// Starts the switch and waits for it; what it printed, or nothing where
+    /// the connection was lost, in which case the switch may well go on.
+    async fn start(&self, run: &str) -> Result<Option<String>> {
+        let toplevel = self.toplevel.to_string();
+        let seconds = self.watch.timeout.as_secs().to_string();
+        let generation = self.generation.map(|n| n.to_string()).unwrap_or_default();
+        let args = [
+            &toplevel,
+            self.mode.action(),
+            run,
+            &self.watch.lease,
+            &seconds,
+            &generation,
+            &self.watch.who,
+            SWITCH,
+            RETURN,
+            self.watch.what,
+        ];
+        match self
+            .connection
+            .run_root(self.how, ACTIVATE, &args, b"")
+            .await
+        {
+            Ok(output) if output.status.success() => Ok(Some(output.stdout)),
+            Ok(output) => match output.status.code() {
+                Some(64..=66) => Err(self.not_started(&output.stderr)),
+                Some(255) | None => Ok(None),
+                Some(_) => Ok(Some(format!("{}\n{}", output.stdout, output.stderr))),
+            },
+            Err(e) if e.exit == Exit::Partial => Err(e),
+            Err(e) => {
+                tracing::debug!(node = %self.node(), "the switch's connection was lost: {e}");
+                Ok(None)
+            }
+        }
+    }
+
+    fn not_started(&self, said: &str) -> Error {
+        let what = "the switch could not be started; nothing was changed";
+        let error = Error::new(Exit::Partial, what).on(self.node()).saying(said);
+        match said {
+            _ if said.contains("No space left") || said.contains("way back") => {
+                error.help("is there space left on the node, and can its /var/lib be written?")
+            }
+            _ if said.contains("lease") || said.contains("confirmed") => {
+                error.help("somebody else is at work on the node; run again when they have ended")
+            }
+            _ => error.help("was the system collected as garbage meanwhile? run again"),
+        }
+    }
+
+    /// Looks at the node over new connections until it is confirmed or has gone back.
+    async fn see_through(&self, run: &str, printed: Option<String>) -> Result<Report> {
+        let ways = self
+            .access
+            .following(self.node(), self.told, &self.facts.addresses)
+            .await?;
+        let most = match printed {
+            Some(_) => self.watch.timeout + GOING_BACK,
+            None => LONGEST_SWITCH + self.watch.timeout + GOING_BACK,
+        };
+        let limit = Instant::now() + most;
+        let log = printed.unwrap_or_default();
+        let mut pause = PAUSES.0;
+        let mut tried = Tried::default();
+        let mut last = None;
+        while Instant::now() < limit {
+            match self.look(&ways, run, &log, &mut tried).await {
+                Ok(Some(report)) => return Ok(report),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(node = %self.node(), "{error}");
+                    if last.is_none() {
+                        let what = format!(
+                            "cannot be confirmed yet; unless it is, it goes back by itself {} s after its switch: {}",
+                            self.watch.timeout.as_secs(),
+                            error.what
+                        );
+                        self.reporter.warning(Some(self.node()), what);
+                    }
+                    last = Some(error);
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+        let said = last.map(|e| e.to_string()).unwrap_or_default();
+        Err(Error::new(Exit::Partial, "cannot be reached after the switch: its state is not known")
+            .on(self.node())
+            .saying(said)
+            .help(format!(
+                "without a confirmation it goes back by itself, also when it starts anew; see `journalctl -t nixcfg` and /var/lib/nixcfg/rollback on it (run {run})"
+            )))
+    }
+
+    /// One look at the node: its report if it has come to an end.
+    async fn look(
+        &self,
+        ways: &[Access],
+        run: &str,
+        log: &str,
+        tried: &mut Tried,
+    ) -> Result<Option<Report>> {
+        let (way, connection) = self.connect(ways).await?;
+        let seconds = LONGEST_SWITCH.as_secs().to_string();
+        let told = connection.run_ok(OUTCOME, &[run, &seconds], b"").await?;
+        let told = Told::read(&told);
+        let before = &self.facts.failed_units;
+        let report = Report::read(&told, self.toplevel, self.mode, log.to_owned())
+            .failing(told.failed_since(before));
+        if let Some((outcome, reason)) = &told.went {
+            let reason = tried.reason.clone().unwrap_or_else(|| reason.clone());
+            return Ok(Some(report.ended(End::Returned {
+                whole: outcome == "returned",
+                reason,
+            })));
+        }
+        if !told.pending {
+            let end = match tried.confirmed {
+                true => End::Confirmed,
+                false => End::Untouched,
+            };
+            return Ok(Some(report.ended(end)));
+        }
+        if tried.gave_up {
+            return Ok(None);
+        }
+        let (connection, how) = match self.told.checks.is_empty() {
+            true => (connection, self.how.clone()),
+            false => self.root(&way, connection, tried).await?,
+        };
+        let report = match report.outcome {
+            Outcome::Done if self.mode != Mode::Boot && tried.reason.is_none() => {
+                let failing = checks::failing(&connection, &how, self.told).await?;
+                report.failing(failing)
+            }
+            _ => report,
+        };
+        let repair = self.facts.current.as_ref() == Some(self.toplevel);
+        match judge(&report, self.watch.on_degraded, repair) {
+            Verdict::Confirm(word) => {
+                tried.confirmed = true;
+                self.as_root(&way, &connection, &how, CONFIRM, &[run, word], tried)
+                    .await?;
+                if way.number > 0 {
+                    let what = format!(
+                        "is reached by `{}` now: bring ssh_config in line",
+                        way.access.command(self.node())
+                    );
+                    self.reporter.warning(Some(self.node()), what);
+                }
+                Ok(Some(report.ended(End::Confirmed)))
+            }
+            Verdict::Return(reason) => {
+                if tried.reason.is_none() {
+                    self.reporter
+                        .step(self.node(), format!("going back: {reason}"));
+                    self.as_root(&way, &connection, &how, GO_BACK, &[run, &reason], tried)
+                        .await?;
+                    tried.reason = Some(reason);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Logs in by all ways at once; the first that gets there is taken.
+    async fn connect(&self, ways: &[Access]) -> Result<(Way, Connection)> {
+        let mut tasks = JoinSet::new();
+        for (number, access) in ways.iter().cloned().enumerate() {
+            let node = self.node().clone();
+            tasks.spawn(async move {
+                let connected = access.connect(&node).await;
+                (number, access, connected)
+            });
+        }
+        let mut first = None;
+        while let Some(joined) = tasks.join_next().await {
+            match joined.map_err(|e| Error::unexpected(format!("a login was lost: {e}")))? {
+                (number, access, Ok(connection)) => {
+                    return Ok((Way { number, access }, connection));
+                }
+                (0, _, Err(e)) => first = Some(e),
+                (..) => {}
+            }
+        }
+        Err(first.unwrap_or_else(|| Error::unexpected("no way to log in").on(self.node())))
+    }
+
+    /// Runs a script as root, had as given or as the new system gives it.
+    async fn as_root(
+        &self,
+        way: &Way,
+        connection: &Connection,
+        how: &Elevation,
+        script: Script,
+        args: &[&str],
+        tried: &mut Tried,
+    ) -> Result<()> {
+        match connection.run_root_ok(how, script, args, b"").await {
+            Ok(_) => return Ok(()),
+            Err(e) if e.exit != Exit::Partial => return Err(e),
+            Err(e) => tracing::debug!(node = %self.node(), "{e}"),
+        }
+        let (connection, how) = self.root_anew(way, tried).await?;
+        connection.run_root_ok(&how, script, args, b"").await?;
+        Ok(())
+    }
+
+    /// A connection and a way to become root on it that works.
+    async fn root(
+        &self,
+        way: &Way,
+        connection: Connection,
+        tried: &mut Tried,
+    ) -> Result<(Connection, Elevation)> {
+        match connection.spawn_root(self.how, &["true"]).await {
+            Ok(child) => {
+                child.finish(b"").await?;
+                Ok((connection, self.how.clone()))
+            }
+            Err(e) if e.exit != Exit::Partial => Err(e),
+            Err(_) => self.root_anew(way, tried).await,
+        }
+    }
+
+    /// Root as the new system gives it, which may be another way than before.
+    /// It is tried once: more tries could lock the account.
+    async fn root_anew(&self, way: &Way, tried: &mut Tried) -> Result<(Connection, Elevation)> {
+        tried.gave_up = true;
+        let password = self.password.cloned();
+        let again = probe::probe(&way.access, self.node(), password).await?;
+        let how = again.facts.elevation(self.password).ok_or_else(|| {
+            Error::new(Exit::Partial, "nobody can become root on the new system").on(self.node())
+        })?;
+        tried.gave_up = false;
+        Ok((again.connection, how))
+    }
+}
+
+/// A way to log in; the first is as `ssh_config` says.
+struct Way {
+    number: usize,
+    access: Access,
+}
+
+/// What has been tried so far.
+#[derive(Debug, Default)]
+struct Tried {
+    confirmed: bool,
+    gave_up: bool,
+    reason: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: &str = "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-new";
+    const OLD: &str = "/nix/store/1cq1bq31hix6xjnvpn8kfablndjcqb0n-old";
+
+    fn verdict(text: &str, before: &[&str], policy: Policy) -> Verdict {
+        let told = Told::read(text);
+        let before: Vec<String> = before.iter().map(ToString::to_string).collect();
+        let report = Report::read(&told, &NEW.parse().unwrap(), Mode::Switch, String::new());
+        judge(&report.failing(told.failed_since(&before)), policy, false)
+    }
+
+    fn told(code: &str, more: &str) -> String {
+        format!("code {code}\nnow {NEW}\ngeneration {NEW}\n{more}")
+    }
+
+    #[test]
+    fn a_system_that_runs_and_boots_without_new_failures_is_confirmed() {
+        assert_eq!(
+            verdict(&told("0", ""), &[], Policy::Rollback),
+            Verdict::Confirm("confirmed")
+        );
+        let failed = told("0", "failed a.service\n");
+        assert_eq!(
+            verdict(&failed, &["a.service"], Policy::Rollback),
+            Verdict::Confirm("confirmed")
+        );
+    }
+
+    #[test]
+    fn a_degraded_switch_is_kept_or_not_by_policy() {
+        let failed = told("0", "failed a.service\nfailed b.service\n");
+        assert_eq!(
+            verdict(&failed, &["b.service"], Policy::Rollback),
+            Verdict::Return("failed: a.service".into())
+        );
+        assert_eq!(
+            verdict(&failed, &[], Policy::Keep),
+            Verdict::Confirm("kept, degraded")
+        );
+        for code in ["2", "4"] {
+            assert!(matches!(
+                verdict(&told(code, ""), &[], Policy::Rollback),
+                Verdict::Return(_)
+            ));
+            assert!(matches!(
+                verdict(&told(code, ""), &[], Policy::Keep),
+                Verdict::Confirm(_)
+            ));
+        }
+    }
+
+    #[test]
+    fn a_switch_that_died_or_is_not_as_it_says_is_taken_back_under_every_policy() {
+        for policy in [Policy::Rollback, Policy::Keep] {
+            assert!(matches!(
+                verdict("died\nnow /x\n", &[], policy),
+                Verdict::Return(_)
+            ));
+            assert!(matches!(
+                verdict(&told("101", ""), &[], policy),
+                Verdict::Return(_)
+            ));
+            let old = format!("code 0\nnow {OLD}\ngeneration {NEW}\n");
+            assert!(matches!(verdict(&old, &[], policy), Verdict::Return(_)));
+        }
+    }
+
+    #[test]
+    fn what_needs_a_reboot_is_kept_for_it() {
+        let text = format!("code 100\nnow {OLD}\ngeneration {NEW}\n");
+        assert_eq!(
+            verdict(&text, &[], Policy::Rollback),
+            Verdict::Confirm("needs a reboot")
+        );
+    }
+
+    #[test]
+    fn the_scripts_are_shell_that_parses() {
+        for text in [
+            ACTIVATE.text,
+            SWITCH,
+            RETURN,
+            OUTCOME.text,
+            CONFIRM.text,
+            GO_BACK.text,
+        ] {
+            let status = std::process::Command::new("sh")
+                .args(["-n", "-c", text])
+                .status()
+                .unwrap();
+            assert!(status.success(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+# A node's way back, as it is kept on the node: shared by the scripts that
+# prepare it, confirm the new system, and go back.
+#
+# The record names the system that ran, and the profile's exact generation, from
+# before the switch. While it is there, the new system is not confirmed.
+state=/var/lib/nixcfg/rollback
+profile=/nix/var/nix/profiles/system
+boot_unit=nixcfg-return.service
+control=/etc/systemd/system.control
+
+recorded() { sed -n "s/^$1 //p" "$state/pending" 2>/dev/null; }
+current() { readlink -f /run/current-system; }
+boot_id() { cat /proc/sys/kernel/random/boot_id; }
+uptime_seconds() { cut -d. -f1 /proc/uptime; }
+
+# Replaces a file of the state by standard input; it is on the disk afterwards.
+keep() {
+  cat >"$state/$1.new" && sync "$state/$1.new" && mv -f "$state/$1.new" "$state/$1" && sync "$state"
+}
+
+# Notes in the journal who changed what, from what to what, and the outcome.
+audit() { # OUTCOME
+  echo "$(recorded what): who=$(recorded who) run=$(recorded run) action=$(recorded action) from=$(recorded previous) to=$(recorded system) outcome=$1" |
+    systemd-cat -t nixcfg -p notice
+}
+
+# One at a time goes back, or is confirmed.
+alone() {
+  ( umask 022 && mkdir -p /run/nixcfg )
+  exec 9>>/run/nixcfg/rollback.lock
+  flock "$@" 9
+}
+
+# The end of a switch, one way or the other. The record goes first: what is
+# left of the rest does nothing without it.
+forget() {
+  rm -f "$state/pending"
+  sync "$state"
+  rm -f "$state/return" "$state/room" /nix/var/nix/gcroots/nixcfg-previous /nix/var/nix/gcroots/nixcfg-previous-profile
+  for target in multi-user emergency rescue; do
+    rm -f "$control/$target.target.wants/$boot_unit"
+    rmdir "$control/$target.target.wants" 2>/dev/null
+  done
+  rm -f "$control/$boot_unit"
+  rmdir "$control" 2>/dev/null
+  systemctl stop "nixcfg-overdue-$1.timer" "nixcfg-confirm-$1.timer" 2>/dev/null
+  return 0
+}
+
+# The profile at its recorded generation again, by that generation's own link;
+# one that the switch made goes. Works on a full disk.
+profile_back() (
+  link=$(recorded generation) path=$(recorded profile) now=$(readlink "$profile")
+  if [ -z "$link" ] || [ "$now" = "$link" ]; then exit; fi
+  folder=${profile%/*}
+  [ -e "$folder/$link" ] || ln -sfn "$path" "$folder/$link"
+  ln -sfn "$link" "$profile.nixcfg" && mv -fT "$profile.nixcfg" "$profile" || exit
+  number=${now#system-}
+  number=${number%-link}
+  if [ "$number" -gt "$(recorded newest)" ] 2>/dev/null; then rm -f "$folder/$now"; fi
+  sync "$folder"
+)

@@ -1,0 +1,155 @@
+//! The lease on a cluster, which a majority of its servers keeps, together
+//! with the leases on the nodes that a run is about to change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::task::JoinSet;
+
+use super::{Answer, Claim, Lease, Scope, held, take};
+use crate::cluster::{Cluster, Name, Role};
+use crate::error::{Error, Exit, Result};
+use crate::node::probe::{self, Probed};
+use crate::operation::Operation;
+
+/// The nodes that keep the lease on a cluster: its servers, or all nodes where it has none.
+pub fn keepers(cluster: &Cluster) -> BTreeSet<Name> {
+    let of = |server: bool| {
+        cluster
+            .nodes
+            .iter()
+            .filter(|(_, node)| !server || node.role == Role::Server)
+            .map(|(name, _)| name.clone())
+            .collect::<BTreeSet<_>>()
+    };
+    match of(true) {
+        servers if servers.is_empty() => of(false),
+        servers => servers,
+    }
+}
+
+/// All leases of a run.
+#[derive(Debug, Default)]
+pub struct Leases(Vec<Lease>);
+
+impl Leases {
+    /// Lets go of them all.
+    pub async fn release(self) {
+        let mut tasks = JoinSet::new();
+        for lease in self.0 {
+            tasks.spawn(lease.release());
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Takes the leases on `nodes` and on the cluster: all, or none and an error
+/// that says who is in the way. Nothing has been changed then.
+pub async fn take_all(
+    operation: &Operation,
+    probed: &BTreeMap<Name, Probed>,
+    nodes: &BTreeSet<Name>,
+    claim: &Claim,
+) -> Result<Leases> {
+    let keepers = keepers(&operation.cluster);
+    let others: Vec<Name> = keepers
+        .iter()
+        .filter(|name| !probed.contains_key(*name))
+        .cloned()
+        .collect();
+    let beside = reach(operation, others).await;
+    let mut asked = JoinSet::new();
+    for (name, p) in probed.iter().chain(&beside) {
+        let (of_node, of_cluster) = (nodes.contains(name), keepers.contains(name));
+        let scopes: Vec<Scope> = [(of_node, Scope::Node), (of_cluster, Scope::Cluster)]
+            .into_iter()
+            .filter_map(|(wanted, scope)| wanted.then_some(scope))
+            .collect();
+        if scopes.is_empty() {
+            continue;
+        }
+        let (name, connection, from) = (name.clone(), p.connection.clone(), p.facts.from.clone());
+        let (how, claim) = (operation.elevation(p)?, claim.clone());
+        asked.spawn(async move {
+            let answer = take(&connection, &how, &claim, &from, &scopes).await;
+            (name, scopes, answer)
+        });
+    }
+    let mut leases = Leases::default();
+    let mut bad = Vec::new();
+    let mut granted = 0;
+    while let Some(joined) = asked.join_next().await {
+        match joined.map_err(|e| Error::unexpected(format!("a lease was lost: {e}")))? {
+            (name, scopes, Ok(Answer::Taken(lease))) => {
+                granted += usize::from(scopes.contains(&Scope::Cluster));
+                let changed = probed.get(&name).is_some_and(|p| {
+                    lease.current != p.facts.current || lease.profile != p.facts.profile
+                });
+                if changed && nodes.contains(&name) {
+                    let error = Error::new(Exit::Probe, "was changed by somebody else meanwhile");
+                    bad.push(error.on(name).help("run again: it will be looked at anew"));
+                }
+                leases.0.push(lease);
+            }
+            (name, _, Ok(Answer::Held(scope, holder))) => bad.push(held(scope, &holder).on(name)),
+            (name, _, Err(error)) if nodes.contains(&name) => bad.push(error),
+            (_, _, Err(error)) => tracing::debug!("a keeper of the cluster’s lease: {error}"),
+        }
+    }
+    if !bad.is_empty() {
+        leases.release().await;
+        for error in &bad {
+            operation.reporter.failure(error);
+        }
+        let what = "not all leases could be had; nothing was changed";
+        return Err(Error::new(Exit::Probe, what));
+    }
+    if granted * 2 <= keepers.len() {
+        let what = format!(
+            "the lease on the cluster is not held: {granted} of the {} nodes that keep it gave it; each node’s own is",
+            keepers.len()
+        );
+        operation.reporter.warning(None, what);
+    }
+    Ok(leases)
+}
+
+/// Looks at keepers that the run is not about; those that cannot be used are left out.
+async fn reach(operation: &Operation, names: Vec<Name>) -> BTreeMap<Name, Probed> {
+    let mut tasks = JoinSet::new();
+    for name in names {
+        let (access, password) = (operation.access.clone(), operation.password.clone());
+        tasks.spawn(async move {
+            let probed = probe::probe(&access, &name, password).await;
+            (name, probed)
+        });
+    }
+    let mut reached = BTreeMap::new();
+    while let Some(joined) = tasks.join_next().await {
+        if let Ok((name, Ok(probed))) = joined
+            && probed.facts.elevation(probed.password.as_ref()).is_some()
+        {
+            reached.insert(name, probed);
+        }
+    }
+    reached
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::schema::tests::example;
+
+    #[test]
+    fn the_servers_keep_the_lease_or_all_nodes_where_there_is_none() {
+        let names = |cluster: &Cluster| {
+            let names = keepers(cluster);
+            names.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let mut cluster = example();
+        assert_eq!(names(&cluster), ["alder", "cedar"]);
+        for node in cluster.nodes.values_mut() {
+            node.role = Role::Client;
+        }
+        assert_eq!(names(&cluster), ["alder", "birch", "cedar"]);
+    }
+}

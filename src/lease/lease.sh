@@ -1,0 +1,62 @@
+# Takes leases on this node and holds them while standard input gives signs of
+# life; ends, and lets go of them, when that ends or is silent. Runs as root.
+# Arguments: id, steal or keep, who, from where, for what, then each lease's name.
+id=$1 how=$2 who=$3 from=$4 what=$5
+shift 5
+folder=/run/nixcfg
+silence=40 # seconds without a sign of life
+old=60     # seconds after which a lease that is not renewed counts for nothing
+
+uptime_seconds() { cut -d. -f1 /proc/uptime; }
+of() { sed -n "s/^$2 //p" "$folder/$1.lease" 2>/dev/null; }
+alone() { exec 9>>"$folder/lease.lock" && flock --timeout 10 9; }
+free() { exec 9>&-; }
+write() { # NAME SINCE
+  printf '%s\n' "id $id" "who $who" "from $from" "for $what" "since $2" "renewed $(uptime_seconds)" >"$folder/$1.lease.new" &&
+    mv -f "$folder/$1.lease.new" "$folder/$1.lease"
+}
+let_go() {
+  alone
+  for name; do
+    [ "$(of "$name" id)" != "$id" ] || rm -f "$folder/$name.lease"
+  done
+  free
+}
+
+umask 022
+mkdir -p "$folder" && alone || exit 65
+for name; do
+  holder=$(of "$name" id)
+  if [ -n "$holder" ] && [ "$holder" != "$id" ] && [ "$how" != steal ]; then
+    age=$(($(uptime_seconds) - $(of "$name" renewed)))
+    if [ "$age" -lt "$old" ]; then
+      echo "held $name"
+      sed "s/^/its /" "$folder/$name.lease"
+      exit 0
+    fi
+  fi
+done
+since=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+for name; do
+  write "$name" "$since" || { let_go "$@"; exit 65; }
+done
+free
+echo "current $(readlink -f /run/current-system)"
+echo "profile $(readlink -f /nix/var/nix/profiles/system)"
+echo "taken"
+
+trap 'let_go "$@"; exit 0' HUP TERM
+while sign=$(timeout "$silence" head -c 1) && [ -n "$sign" ]; do
+  alone || continue
+  for name; do
+    if [ "$(of "$name" id)" != "$id" ]; then
+      echo "lost $name to $(of "$name" who)"
+      free
+      let_go "$@"
+      exit 0
+    fi
+    write "$name" "$since"
+  done
+  free
+done
+let_go "$@"

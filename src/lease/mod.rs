@@ -1,0 +1,223 @@
+//! Leases: one operator at a time on a node and on a cluster.
+//!
+//! A lease is a file in the node's `/run`, held by a process there for as long
+//! as it is given signs of life over the connection. It ends with its holder,
+//! with the connection's silence, and with a restart of the node.
+
+pub mod cluster;
+mod settle;
+
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+
+use crate::error::{Error, Exit, Result};
+use crate::nix::store::StorePath;
+use crate::node::probe::Holder;
+use crate::ssh::elevate::Elevation;
+use crate::ssh::{Connection, Script};
+pub use settle::settle;
+
+const LEASE: Script = Script {
+    name: "nixcfg-lease",
+    text: include_str!("lease.sh"),
+};
+
+/// How often a sign of life is given; the node waits for four times as long.
+const BEAT: Duration = Duration::from_secs(10);
+/// How long a node has to let go of a lease.
+const LET_GO: Duration = Duration::from_secs(3);
+
+/// What a lease is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// The node alone.
+    Node,
+    /// The cluster, of which the node keeps the lease.
+    Cluster,
+}
+
+impl Scope {
+    const fn word(self) -> &'static str {
+        match self {
+            Scope::Node => "node",
+            Scope::Cluster => "cluster",
+        }
+    }
+}
+
+/// Who asks for leases, and for what.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Unlike that of any other run.
+    pub id: String,
+    /// Who, as `user@machine`.
+    pub who: String,
+    /// The operation.
+    pub what: &'static str,
+    /// Whether to take leases that somebody else holds.
+    pub steal: bool,
+}
+
+/// Leases held on one node. Dropping it lets go of them.
+#[derive(Debug)]
+pub struct Lease {
+    beat: JoinHandle<()>,
+    letting_go: Option<tokio::sync::oneshot::Sender<()>>,
+    /// The system that the node ran when the lease was taken.
+    pub current: Option<StorePath>,
+    /// The newest generation of its profile then.
+    pub profile: Option<StorePath>,
+}
+
+/// What came of asking for leases.
+#[derive(Debug)]
+pub enum Answer {
+    /// They are held.
+    Taken(Lease),
+    /// Somebody else holds the one on the node or the cluster.
+    Held(Scope, Holder),
+}
+
+/// Asks a node for leases, all of them or none.
+pub async fn take(
+    connection: &Connection,
+    how: &Elevation,
+    claim: &Claim,
+    from: &str,
+    scopes: &[Scope],
+) -> Result<Answer> {
+    let node = connection.node();
+    let steal = if claim.steal { "steal" } else { "keep" };
+    let mut args: Vec<&str> = vec![&claim.id, steal, &claim.who, from, claim.what];
+    args.extend(scopes.iter().map(|scope| scope.word()));
+    let child = connection.spawn_root(how, &LEASE.argv(&args)).await?;
+    let (mut stdin, mut stdout, ended) = child.into_parts();
+    let mut told = Vec::new();
+    let mut line = String::new();
+    let taken = loop {
+        line.clear();
+        let read = stdout.read_line(&mut line).await;
+        let text = line.trim_end();
+        match (read, text) {
+            (Ok(0) | Err(_), _) => break false,
+            (Ok(_), "taken") => break true,
+            (Ok(_), text) => told.push(text.to_owned()),
+        }
+    };
+    let value = |key: &str| {
+        let lines = told.iter().filter_map(|line| line.split_once(' '));
+        lines
+            .clone()
+            .find(|(k, _)| *k == key)
+            .map(|(_, v)| v.to_owned())
+    };
+    if !taken {
+        let scope = match value("held").as_deref() {
+            Some("node") => Scope::Node,
+            Some("cluster") => Scope::Cluster,
+            _ => {
+                let said = ended.last_words().await;
+                return Err(
+                    Error::new(Exit::Probe, "the lease on it could not be taken")
+                        .on(node)
+                        .saying(said),
+                );
+            }
+        };
+        return Ok(Answer::Held(scope, holder(&told)));
+    }
+    let (letting_go, mut asked) = tokio::sync::oneshot::channel();
+    let name = node.clone();
+    let beat = tokio::spawn(async move {
+        let mut lost = String::new();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(BEAT) => {
+                    if stdin.write_all(b".").await.is_err() {
+                        break;
+                    }
+                }
+                _ = stdout.read_line(&mut lost) => {
+                    tracing::warn!(node = %name, "{}", lost.trim_end());
+                    break;
+                }
+                _ = &mut asked => break,
+            }
+        }
+        drop(stdin);
+        let _ = tokio::time::timeout(LET_GO, ended.last_words()).await;
+    });
+    Ok(Answer::Taken(Lease {
+        beat,
+        letting_go: Some(letting_go),
+        current: value("current").and_then(|path| path.parse().ok()),
+        profile: value("profile").and_then(|path| path.parse().ok()),
+    }))
+}
+
+fn holder(told: &[String]) -> Holder {
+    let its = |key: &str| {
+        told.iter()
+            .filter_map(|line| line.strip_prefix("its ")?.split_once(' '))
+            .find(|(k, _)| *k == key)
+            .map_or_else(|| "?".to_owned(), |(_, value)| value.to_owned())
+    };
+    Holder {
+        who: its("who"),
+        from: its("from"),
+        what: its("for"),
+        since: its("since"),
+    }
+}
+
+impl Lease {
+    /// Lets go, and waits until the node has heard of it.
+    pub async fn release(mut self) {
+        if let Some(letting_go) = self.letting_go.take() {
+            let _ = letting_go.send(());
+        }
+        let _ = (&mut self.beat).await;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.beat.abort();
+    }
+}
+
+/// The error of a lease that somebody else holds.
+pub fn held(scope: Scope, holder: &Holder) -> Error {
+    let what = match scope {
+        Scope::Node => "the node",
+        Scope::Cluster => "the cluster",
+    };
+    Error::new(Exit::Probe, format!("{what} is held by {holder}"))
+        .help("wait for them, or take it with --steal; a lease ends within a minute of its holder")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_lease_is_named_with_when_from_where_and_for_what() {
+        let told = [
+            "held node",
+            "its id x",
+            "its who bob@desk",
+            "its from 192.0.2.9",
+            "its for deploy-nixos",
+            "its since 2026-01-01T00:00:00Z",
+        ]
+        .map(String::from);
+        let error = held(Scope::Node, &holder(&told));
+        assert_eq!(
+            error.what,
+            "the node is held by bob@desk (from 192.0.2.9, since 2026-01-01T00:00:00Z, for deploy-nixos)"
+        );
+        assert!(error.help.unwrap_or_default().contains("--steal"));
+    }
+}

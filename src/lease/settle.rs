@@ -1,0 +1,85 @@
+//! Nodes that somebody else works on, or that have yet to come to the end of
+//! a change whose operator is gone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{Scope, held};
+use crate::cluster::Name;
+use crate::error::{Error, Exit, Result};
+use crate::node::probe::{self, Probed};
+use crate::operation::Operation;
+
+/// How long a node may take to confirm or undo an earlier change.
+const LONGEST: Duration = Duration::from_secs(300);
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// Stops where somebody holds a node; waits for nodes that are going back from
+/// a change which nobody confirmed, and looks at them anew.
+pub async fn settle(
+    operation: &Operation,
+    probed: &mut BTreeMap<Name, Probed>,
+    steal: bool,
+) -> Result<()> {
+    let holders: Vec<Error> = probed
+        .iter()
+        .filter(|_| !steal)
+        .filter_map(|(name, p)| Some(held(Scope::Node, p.facts.lease.as_ref()?).on(name)))
+        .collect();
+    if !holders.is_empty() {
+        for error in &holders {
+            operation.reporter.failure(error);
+        }
+        let what = "nodes are held by another operator; nothing was changed";
+        return Err(Error::new(Exit::Probe, what));
+    }
+    let mut tasks = JoinSet::new();
+    for (name, p) in probed.iter() {
+        if p.facts.pending.is_none() {
+            continue;
+        }
+        let what = "waiting for the end of a change that nobody confirmed";
+        operation.reporter.step(name, what);
+        let (access, name, password) = (
+            operation.access.clone(),
+            name.clone(),
+            operation.password.clone(),
+        );
+        tasks.spawn(async move {
+            let until = Instant::now() + LONGEST;
+            while Instant::now() < until {
+                tokio::time::sleep(PAUSE).await;
+                match probe::probe(&access, &name, password.clone()).await {
+                    Ok(p) if p.facts.pending.is_none() => return (name, Some(p)),
+                    Ok(_) => {}
+                    Err(e) => tracing::debug!(node = %name, "{e}"),
+                }
+            }
+            (name, None)
+        });
+    }
+    let mut stuck = Vec::new();
+    while let Some(joined) = tasks.join_next().await {
+        match joined.map_err(|e| Error::unexpected(format!("a wait was lost: {e}")))? {
+            (name, Some(p)) => {
+                probed.insert(name, p);
+            }
+            (name, None) => stuck.push(name.to_string()),
+        }
+    }
+    match stuck.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new(
+            Exit::Probe,
+            format!(
+                "{} did not come to the end of an earlier change; nothing was changed",
+                stuck.join(", ")
+            ),
+        )
+        .help("see /var/lib/nixcfg/rollback and `journalctl -t nixcfg` there")),
+    }
+}

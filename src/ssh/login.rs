@@ -1,0 +1,172 @@
+//! Where `ssh_config` leads, and where a node's own configuration does.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::cluster::Node;
+
+/// A way to log in, as `ssh -G` prints it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    host: String,
+    port: u16,
+    user: String,
+    alias: Option<String>,
+}
+
+impl Login {
+    /// Reads what `ssh -G` printed.
+    pub fn read(text: &str) -> Self {
+        let value = |key: &str| {
+            let lines = text.lines().filter_map(|line| line.split_once(' '));
+            lines
+                .clone()
+                .find(|(k, _)| *k == key)
+                .map(|(_, value)| value.to_owned())
+        };
+        Self {
+            host: value("hostname").unwrap_or_default(),
+            port: value("port")
+                .and_then(|port| port.parse().ok())
+                .unwrap_or(22),
+            user: value("user").unwrap_or_default(),
+            alias: value("hostkeyalias").filter(|alias| alias != "none"),
+        }
+    }
+
+    /// The logins that the node's configuration tells of and this one is not.
+    /// `fixed` leaves the user to the operator, who named one; an address that
+    /// the node had before (`known`) is no news.
+    pub fn others(&self, fixed: bool, told: &Node, known: &[IpAddr]) -> Vec<Self> {
+        let user = match &told.ssh.user {
+            Some(user) if !fixed => user.to_string(),
+            _ => self.user.clone(),
+        };
+        let port = told.ssh.port.unwrap_or(22);
+        let addresses = [
+            told.address.ipv4.map(IpAddr::from),
+            told.address.ipv6.map(IpAddr::from),
+        ];
+        let new = addresses
+            .into_iter()
+            .flatten()
+            .filter(|ip| !known.contains(ip));
+        let mut others: Vec<Self> = Vec::new();
+        for host in [self.host.clone()]
+            .into_iter()
+            .chain(new.map(|ip| ip.to_string()))
+        {
+            let other = Self {
+                host,
+                port,
+                user: user.clone(),
+                alias: self.alias.clone(),
+            };
+            if other != *self && !others.contains(&other) {
+                others.push(other);
+            }
+        }
+        others
+    }
+
+    /// An `ssh_config` that leads here and is otherwise what `below` say;
+    /// `before` is the login under whose name the host key is known.
+    pub fn config(&self, before: &Self, below: &[PathBuf]) -> String {
+        let alias = match (&before.alias, before.port) {
+            (Some(alias), _) => alias.clone(),
+            (None, 22) => before.host.clone(),
+            (None, port) => format!("[{}]:{port}", before.host),
+        };
+        let mut text = format!(
+            "HostName {}\nPort {}\nUser {}\nHostKeyAlias {alias}\n",
+            self.host, self.port, self.user
+        );
+        for file in below {
+            let _ = writeln!(text, "Include \"{}\"", file.display());
+        }
+        text
+    }
+}
+
+/// The files that ssh reads where it is given none.
+pub fn own_config_files() -> Vec<PathBuf> {
+    let home = std::env::home_dir().map(|home| home.join(".ssh/config"));
+    home.into_iter()
+        .chain([PathBuf::from("/etc/ssh/ssh_config")])
+        .filter(|file| file.is_file())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::schema::tests::example;
+    use crate::cluster::{Address, Ssh};
+
+    const RESOLVED: &str = "host alder\nuser alice\nhostname 10.0.0.1\nport 22\n";
+
+    fn node(port: Option<u16>, user: Option<&str>, ipv4: Option<&str>) -> Node {
+        let mut nodes = example().nodes;
+        let mut node = nodes.pop_first().unwrap().1;
+        node.ssh = Ssh {
+            user: user.map(|user| user.parse().unwrap()),
+            port,
+        };
+        node.address = Address {
+            ipv4: ipv4.map(|ip| ip.parse().unwrap()),
+            ipv6: None,
+        };
+        node
+    }
+
+    #[test]
+    fn a_node_that_is_as_ssh_config_says_has_no_other_login() {
+        assert!(
+            Login::read(RESOLVED)
+                .others(false, &node(None, None, None), &[])
+                .is_empty()
+        );
+        assert!(
+            Login::read(RESOLVED)
+                .others(false, &node(Some(22), Some("alice"), Some("10.0.0.1")), &[])
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_changed_port_user_and_address_are_followed() {
+        let others = Login::read(RESOLVED).others(
+            false,
+            &node(Some(2222), Some("deploy"), Some("10.0.0.9")),
+            &[],
+        );
+        let seen: Vec<_> = others
+            .iter()
+            .map(|o| (o.host.as_str(), o.port, o.user.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [("10.0.0.1", 2222, "deploy"), ("10.0.0.9", 2222, "deploy")]
+        );
+        let others = Login::read(RESOLVED).others(true, &node(None, Some("deploy"), None), &[]);
+        assert!(others.is_empty(), "the user that the operator named stays");
+        let had = ["10.0.0.9".parse().unwrap()];
+        let others = Login::read(RESOLVED).others(false, &node(None, None, Some("10.0.0.9")), &had);
+        assert!(
+            others.is_empty(),
+            "an address that the node had before is no news"
+        );
+    }
+
+    #[test]
+    fn the_host_key_is_looked_up_under_the_name_it_is_known_by() {
+        let before = Login::read(RESOLVED);
+        let other = &before.others(false, &node(Some(2222), None, None), &[])[0];
+        let text = other.config(&before, &["/r/ssh_config".into()]);
+        assert_eq!(
+            text,
+            "HostName 10.0.0.1\nPort 2222\nUser alice\nHostKeyAlias 10.0.0.1\nInclude \"/r/ssh_config\"\n"
+        );
+    }
+}
