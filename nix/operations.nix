@@ -4,6 +4,9 @@
   add-node = "Write the files of a new node, with what its machine tells of itself";
   deploy-nixos = "Build and activate the NixOS configuration of a cluster's nodes";
   passwd = "Set an administrator's password in the password store, as a hash";
+  nomad-scheduler = "Set Nomad's scheduler as cluster.nix has it";
+  deploy-apps = "Run the cluster's apps on Nomad";
+  app-secrets = "Make the secrets that an app reads from Consul";
   tlsproxy = "Serve the cluster's Nomad and Consul as plain HTTP on this machine";
   gen-pki = "Make the certificates of Consul and Nomad that are missing in the password store";
   deploy-pki = "Bring the certificates of Consul and Nomad to a cluster's nodes";

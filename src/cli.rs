@@ -2,10 +2,12 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::apps;
 use crate::deploy;
 use crate::error::Result;
 use crate::event::Reporter;
 use crate::init;
+use crate::nomad::scheduler;
 use crate::password;
 use crate::pki;
 use crate::secret::Secret;
@@ -45,6 +47,12 @@ enum Operation {
     DeployNixos(deploy::Args),
     /// Set an administrator's password in the password store, as a hash
     Passwd(password::Args),
+    /// Set Nomad's scheduler as cluster.nix has it
+    NomadScheduler(scheduler::Args),
+    /// Run the cluster's apps on Nomad
+    DeployApps(apps::deploy::Args),
+    /// Make the secrets that an app reads from Consul
+    AppSecrets(apps::secrets::Args),
     /// Serve the cluster's Nomad and Consul as plain HTTP on this machine
     Tlsproxy(tlsproxy::Args),
     /// Make the certificates of Consul and Nomad that are missing
@@ -71,6 +79,9 @@ impl Cli {
             Operation::AddNode(args) => args.json(),
             Operation::DeployNixos(args) => args.json(),
             Operation::Passwd(args) => args.json(),
+            Operation::NomadScheduler(args) => args.json(),
+            Operation::DeployApps(args) => args.json(),
+            Operation::AppSecrets(args) => args.json(),
             Operation::Tlsproxy(args) => args.json(),
             Operation::GenPki(args) => args.json(),
             Operation::DeployPki(args) => args.json(),
@@ -94,6 +105,9 @@ impl Cli {
             Operation::AddNode(args) => init::add::run(&args, reporter).await,
             Operation::DeployNixos(args) => deploy::run(&args, reporter, password).await,
             Operation::Passwd(args) => password::run(&args, reporter).await,
+            Operation::NomadScheduler(args) => scheduler::run(&args, reporter, password).await,
+            Operation::DeployApps(args) => apps::deploy::run(&args, reporter, password).await,
+            Operation::AppSecrets(args) => apps::secrets::run(&args, reporter, password).await,
             Operation::Tlsproxy(args) => tlsproxy::run(&args, reporter, password).await,
             Operation::GenPki(args) => pki::generate::run(&args, reporter).await,
             Operation::DeployPki(args) => pki::deploy::run(&args, reporter, password).await,

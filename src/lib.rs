@@ -6,6 +6,7 @@
 //! as [`event`]s and shown elsewhere.
 
 pub mod activation;
+pub mod apps;
 pub mod cli;
 pub mod cluster;
 pub mod deploy;
@@ -16,6 +17,7 @@ pub mod install;
 pub mod lease;
 pub mod nix;
 pub mod node;
+pub mod nomad;
 pub mod operation;
 pub mod password;
 pub mod pki;

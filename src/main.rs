@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         tokio::select! {
             result = cli.run(reporter.clone(), password) => result,
             () = interrupted(), if !minds_interrupts => Err(Error::new(Exit::Interrupted, "stopped")
-                .help("a switch that was under way on a node goes on there; run again to see")),
+                .help("what was begun on the cluster goes on there; run again to see")),
         }
     });
     // What still runs lets go of its connections and folders; a prompt for a

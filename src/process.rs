@@ -1,6 +1,7 @@
 //! Children of the tool on the operator's machine: argv and stdin as values.
 
 use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -20,6 +21,7 @@ pub struct Command {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     not_env: Vec<OsString>,
+    dir: Option<PathBuf>,
     stdin: Zeroizing<Vec<u8>>,
 }
 
@@ -50,6 +52,7 @@ impl Command {
             args: Vec::new(),
             env: Vec::new(),
             not_env: Vec::new(),
+            dir: None,
             stdin: Zeroizing::default(),
         }
     }
@@ -80,6 +83,12 @@ impl Command {
         self
     }
 
+    /// The folder that the child runs in.
+    pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
     /// What the child reads on its standard input: wiped afterwards, never shown.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Zeroizing::new(bytes.into());
@@ -102,6 +111,9 @@ impl Command {
         let mut command = tokio::process::Command::new(&self.program);
         for name in &self.not_env {
             command.env_remove(name);
+        }
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
         }
         let mut child = command
             .args(&self.args)

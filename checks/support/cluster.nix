@@ -4,16 +4,37 @@
       schema = 1;
       name = "prod";
       secretsPrefix = "example";
-      nodes.alder = {
-        site = "lyon";
-        system = "x86_64-linux";
-        role = "server";
-        configuration = "prod-alder";
-        address = {
-          ipv4 = "192.0.2.11";
-          ipv6 = null;
-        };
-      };
+      mutableUsers = true;
+      nodes =
+        builtins.mapAttrs
+          (
+            name:
+            { role, ipv4 }:
+            {
+              inherit role;
+              site = "lyon";
+              system = "x86_64-linux";
+              configuration = "prod-${name}";
+              address = {
+                inherit ipv4;
+                ipv6 = null;
+              };
+            }
+          )
+          {
+            alder = {
+              role = "server";
+              ipv4 = "192.0.2.11";
+            };
+            birch = {
+              role = "client";
+              ipv4 = "192.0.2.12";
+            };
+            cedar = {
+              role = "server";
+              ipv4 = "198.51.100.11";
+            };
+          };
       pki = {
         perNode = false;
         consul = {

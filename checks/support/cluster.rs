@@ -74,12 +74,22 @@ impl Cluster {
         self.store.scratch().join("repo")
     }
 
-    /// Writes the flake: one server, alder, and what `more` adds to the cluster.
+    /// Writes the flake, with `more` in the cluster's data.
     pub fn flake(&self, more: &str) {
         let folder = self.folder();
         std::fs::create_dir_all(&folder).unwrap();
         let text = include_str!("cluster.nix").replace("# more", more);
         std::fs::write(folder.join("flake.nix"), text).unwrap();
+    }
+
+    /// Leaves a service out of the cluster.
+    pub fn without(&self, service: &str) {
+        let file = self.folder().join("flake.nix");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let with = format!("{service} = {{\n        enable = true;");
+        assert!(text.contains(&with));
+        let without = with.replace("true", "false");
+        std::fs::write(file, text.replace(&with, &without)).unwrap();
     }
 
     /// The tool, in this cluster's surroundings.

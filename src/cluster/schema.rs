@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Name;
-use super::services::Forwards;
+use super::services::{Apps, Forwards, Scheduler};
 use crate::error::{Error, Result};
 use crate::install::{Account, Mode, NodePath};
 
@@ -41,6 +41,9 @@ pub struct Cluster {
     pub consul: Consul,
     /// Nomad.
     pub nomad: Nomad,
+    /// The apps that run on Nomad.
+    #[serde(default)]
+    pub apps: Apps,
     /// What `tlsproxy` carries besides their APIs.
     #[serde(default)]
     pub forwards: Forwards,
@@ -185,6 +188,9 @@ pub struct Nomad {
     pub region: String,
     /// The port of its API on every node, by TLS.
     pub http_port: u16,
+    /// How its scheduler is to be set.
+    #[serde(default)]
+    pub scheduler: Scheduler,
 }
 
 /// What a node is to Consul and Nomad.

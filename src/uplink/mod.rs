@@ -25,7 +25,7 @@ pub use link::Channel;
 use route::{Route, Way};
 
 /// How long a server may take to finish a handshake; a dead connection is noticed by this.
-const HANDSHAKE: Duration = Duration::from_secs(6);
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// An API of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,494 @@
+//! `nomad-scheduler`, `deploy-apps` and `app-secrets`: Nomad's half against a
+//! stand-in for it (support/nomad.rs, standin/nomad), Consul's against a real one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/certificates.rs"]
+mod certificates;
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/consul.rs"]
+mod consul;
+#[path = "support/endpoint.rs"]
+mod endpoint;
+#[path = "support/nomad.rs"]
+mod nomad;
+#[allow(dead_code)]
+#[path = "support/pass.rs"]
+mod pass;
+#[path = "support/plain.rs"]
+mod plain;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use cluster::{Cluster, Running};
+use consul::Consul;
+use endpoint::Endpoint;
+use nomad::Nomad;
+use serde_json::{Value, json};
+
+/// A cluster with a stand-in for Nomad and no Consul.
+struct Stage {
+    cluster: Cluster,
+    nomad: Nomad,
+    endpoint: Endpoint,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let cluster = Cluster::new();
+        let nomad = Nomad::new();
+        let endpoint = nomad::endpoint(&cluster, &nomad);
+        Self {
+            cluster,
+            nomad,
+            endpoint,
+        }
+    }
+
+    fn command(&self, operation: &str) -> Command {
+        let ports = format!("--no-ssh={}:1", self.endpoint.port);
+        let mut command = self.cluster.nixcfg(&[operation, "prod", &ports]);
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("checks/standin");
+        let path = format!("{}:{}", own.display(), std::env::var("PATH").unwrap());
+        command.env("PATH", path);
+        command
+    }
+
+    fn run(&self, operation: &str, args: &[&str]) -> Output {
+        self.command(operation).args(args).output().unwrap()
+    }
+
+    /// Writes the job of an app.
+    fn job(&self, app: &str, file: &str, text: &str) {
+        let folder = self
+            .cluster
+            .folder()
+            .join(format!("cluster/prod/app/{app}/deploy"));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(file), text).unwrap();
+    }
+
+    fn simple(&self, app: &str, kind: &str, outcome: &str) {
+        let job = json!({"ID": app, "Type": kind, "Meta": {"outcome": outcome}});
+        self.job(app, &format!("{app}.hcl"), &job.to_string());
+    }
+}
+
+#[track_caller]
+fn ended(output: &Output, code: i32, told: &[&str]) {
+    let said = pass::said(output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for text in told {
+        assert!(said.contains(text), "nothing tells {text:?}:\n{said}");
+    }
+}
+
+#[test]
+fn the_scheduler_is_set_once_and_what_the_tool_does_not_know_stays() {
+    let stage = Stage::new();
+    ended(
+        &stage.run("nomad-scheduler", &[]),
+        0,
+        &[
+            "MemoryOversubscriptionEnabled: false → true",
+            "PreemptionConfig.BatchSchedulerEnabled: false → true",
+            "are as wanted",
+        ],
+    );
+    let settings = Value::Object(stage.nomad.state.lock().unwrap().scheduler.clone());
+    assert_eq!(settings["FutureSetting"]["kept"], true);
+    assert_eq!(settings["PreemptionConfig"]["FutureKind"], 3);
+    assert_eq!(
+        settings["PreemptionConfig"]["SysBatchSchedulerEnabled"],
+        true
+    );
+    ended(
+        &stage.run("nomad-scheduler", &[]),
+        0,
+        &["as wanted already"],
+    );
+    assert_eq!(stage.nomad.writes().len(), 1);
+}
+
+#[test]
+fn a_check_of_the_scheduler_changes_nothing_and_fails_while_it_differs() {
+    let stage = Stage::new();
+    ended(
+        &stage.run("nomad-scheduler", &["--check"]),
+        5,
+        &["would change", "not as wanted"],
+    );
+    assert!(stage.nomad.writes().is_empty());
+    stage.run("nomad-scheduler", &[]);
+    ended(&stage.run("nomad-scheduler", &["--check"]), 0, &[]);
+}
+
+#[test]
+fn scheduler_settings_that_someone_else_changes_meanwhile_are_read_again() {
+    let stage = Stage::new();
+    stage.nomad.set(|state| state.overtaken = 1);
+    ended(
+        &stage.run("nomad-scheduler", &[]),
+        0,
+        &["someone else changed them"],
+    );
+    assert_eq!(stage.nomad.writes().len(), 2);
+    let stage = Stage::new();
+    stage.nomad.set(|state| state.overtaken = 9);
+    ended(
+        &stage.run("nomad-scheduler", &[]),
+        5,
+        &["by someone else each time"],
+    );
+}
+
+#[test]
+fn a_nomad_without_leader_changes_nothing() {
+    let stage = Stage::new();
+    stage.simple("core", "service", "healthy");
+    stage.nomad.set(|state| state.leaderless = true);
+    for operation in ["nomad-scheduler", "deploy-apps"] {
+        ended(&stage.run(operation, &[]), 3, &["Nomad has no leader"]);
+    }
+    assert!(stage.nomad.writes().is_empty());
+}
+
+#[test]
+fn acls_ask_for_a_token_and_take_it_from_the_environment() {
+    let stage = Stage::new();
+    stage.simple("core", "service", "healthy");
+    stage.nomad.set(|state| state.token = Some("right".into()));
+    ended(
+        &stage.run("nomad-scheduler", &[]),
+        3,
+        &["NOMAD_TOKEN is not set", "operator:write"],
+    );
+    ended(
+        &stage.run("deploy-apps", &[]),
+        3,
+        &["NOMAD_TOKEN is not set", "submit-job"],
+    );
+    let with = |token: &str| {
+        let mut command = stage.command("deploy-apps");
+        command.env("NOMAD_TOKEN", token).output().unwrap()
+    };
+    ended(
+        &with("wrong"),
+        3,
+        &["the token in NOMAD_TOKEN may not do this"],
+    );
+    assert!(stage.nomad.writes().is_empty());
+    ended(&with("right"), 0, &["core  healthy"]);
+}
+
+#[test]
+fn apps_run_in_the_clusters_order_and_a_second_run_changes_nothing() {
+    let stage = Stage::new();
+    for app in ["garage", "aaa", "core"] {
+        stage.simple(app, "service", "healthy");
+    }
+    stage.simple("telemetry", "system", "healthy");
+    stage.simple("zzz", "batch", "healthy");
+    let first = stage.run("deploy-apps", &[]);
+    ended(
+        &first,
+        0,
+        &[
+            "+ Job ‘core’",
+            "core: main 1 of 1 healthy, 1 placed (successful)",
+            "1 of 1 run",
+        ],
+    );
+    let registered =
+        ["core", "telemetry", "garage", "aaa", "zzz"].map(|job| format!("/v1/jobs {job}"));
+    assert_eq!(stage.nomad.writes(), registered);
+    ended(&stage.run("deploy-apps", &[]), 0, &["garage     unchanged"]);
+    assert_eq!(stage.nomad.writes().len(), 5);
+}
+
+#[test]
+fn a_plan_registers_nothing_and_shows_what_would_change() {
+    let stage = Stage::new();
+    stage.simple("core", "service", "healthy");
+    ended(
+        &stage.run("deploy-apps", &["--plan"]),
+        0,
+        &["+ Job ‘core’", "core  would change"],
+    );
+    assert!(stage.nomad.writes().is_empty());
+    stage.run("deploy-apps", &[]);
+    stage.job(
+        "core",
+        "core.hcl",
+        r#"{"ID": "core", "Type": "service", "Priority": 70}"#,
+    );
+    ended(
+        &stage.run("deploy-apps", &["--plan", "core"]),
+        0,
+        &["~ Priority: \"\" → \"70\""],
+    );
+}
+
+#[test]
+fn a_job_that_fails_stops_what_comes_later_and_shows_why() {
+    let stage = Stage::new();
+    stage.simple("core", "service", "healthy");
+    stage.simple("frontend", "service", "failing");
+    stage.simple("garage", "service", "healthy");
+    stage
+        .nomad
+        .set(|state| state.log = "starting\nno such bucket\n".into());
+    let output = stage.run("deploy-apps", &[]);
+    ended(
+        &output,
+        5,
+        &[
+            "frontend is not healthy: its deployment is failed",
+            "failed to pull image",
+            "main stderr: no such bucket",
+            "not looked at: garage",
+        ],
+    );
+    assert_eq!(stage.nomad.writes(), ["/v1/jobs core", "/v1/jobs frontend"]);
+    stage.simple("frontend", "system", "failing");
+    ended(
+        &stage.run("deploy-apps", &["frontend"]),
+        5,
+        &["a task failed", "no such bucket"],
+    );
+}
+
+#[test]
+fn a_mistake_in_one_job_registers_none() {
+    let stage = Stage::new();
+    stage.simple("core", "service", "healthy");
+    stage.job("im", "im.hcl", "job \"im\" {{");
+    ended(
+        &stage.run("deploy-apps", &[]),
+        2,
+        &["im.hcl is not a job", "Error getting job struct"],
+    );
+    stage.job("im", "im.hcl", r#"{"ID": "core"}"#);
+    ended(
+        &stage.run("deploy-apps", &[]),
+        2,
+        &["‘core’ is in two files"],
+    );
+    ended(
+        &stage.run("deploy-apps", &["cor"]),
+        2,
+        &["did you mean ‘core’?"],
+    );
+    assert!(stage.nomad.writes().is_empty());
+}
+
+#[test]
+fn a_job_may_take_in_a_file_beside_it() {
+    let stage = Stage::new();
+    stage.job(
+        "core",
+        "core.hcl",
+        r#"{"ID": "core", "Payload": file("../config/x.conf")}"#,
+    );
+    let config = stage.cluster.folder().join("cluster/prod/app/core/config");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("x.conf"), "one\ntwo\n").unwrap();
+    ended(
+        &stage.run("deploy-apps", &["--detach"]),
+        0,
+        &["core  registered"],
+    );
+    let job = stage.nomad.state.lock().unwrap().jobs["core"].clone();
+    assert_eq!(job["Spec"]["Payload"], "one\ntwo\n");
+}
+
+#[test]
+fn a_job_that_changes_between_plan_and_registration_is_left_alone() {
+    let stage = Stage::new();
+    stage.simple("core", "service", "healthy");
+    stage.nomad.set(|state| state.meddled = true);
+    ended(
+        &stage.run("deploy-apps", &[]),
+        5,
+        &["core was changed by someone else since it was planned"],
+    );
+    assert_eq!(
+        stage.nomad.state.lock().unwrap().jobs["core"]["Spec"],
+        json!({})
+    );
+}
+
+#[test]
+fn an_interrupt_leaves_the_job_and_the_next_run_finds_it() {
+    let stage = Stage::new();
+    stage.simple("core", "service", "never");
+    let child = stage.command("deploy-apps").spawn().unwrap();
+    let mut running = Running(child);
+    while stage.nomad.writes().is_empty() {
+        assert_eq!(running.0.try_wait().unwrap(), None, "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    running.signal(rustix::process::Signal::INT);
+    assert_eq!(running.0.wait().unwrap().code(), Some(130));
+    ended(&stage.run("deploy-apps", &[]), 0, &["core  unchanged"]);
+}
+
+#[test]
+fn detached_jobs_are_not_waited_for() {
+    let stage = Stage::new();
+    stage.simple("core", "service", "never");
+    ended(
+        &stage.run("deploy-apps", &["--detach"]),
+        0,
+        &["core  registered"],
+    );
+}
+
+/// A cluster with a real Consul and an app that reads secrets.
+struct Secrets {
+    cluster: Cluster,
+    consul: Consul,
+}
+
+const WANTED: &str = r#"
+[secrets."mail/password"]
+type = 'user'
+description = 'password of the relay'
+[secrets."mail/token"]
+type = 'command'
+command = 'printf abc; printf def'
+[secrets."mail/domain"]
+type = 'constant'
+value = 'example.org'
+[secrets."mail/session"]
+type = 'random'
+[secrets."mail/tls.key"]
+type = 'SSL_KEY'
+name = 'mail'
+[secrets."mail/tls.crt"]
+type = 'SSL_CERT'
+name = 'mail'
+cert_domains = ['mail.example.org']
+"#;
+
+impl Secrets {
+    fn new(more: &str) -> Self {
+        let cluster = Cluster::new();
+        let folder = cluster.folder().join("cluster/prod/app/mail");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("secrets.toml"), WANTED).unwrap();
+        let consul = Consul::start(&cluster, more);
+        Self { cluster, consul }
+    }
+
+    fn run(&self, args: &[&str], typed: &str, token: Option<&str>) -> Output {
+        let ports = format!("--no-ssh=1:{}", self.consul.port);
+        let mut command = self
+            .cluster
+            .nixcfg(&["app-secrets", "prod", "mail", &ports]);
+        command.args(args).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(token) = token {
+            command.env("CONSUL_HTTP_TOKEN", token);
+        }
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // A run that asks nothing does not read it.
+        let _ = stdin.write_all(typed.as_bytes());
+        drop(stdin);
+        child.wait_with_output().unwrap()
+    }
+
+    fn value(&self, key: &str) -> Option<String> {
+        self.consul.value(&self.cluster, key)
+    }
+}
+
+#[test]
+fn missing_secrets_are_made_once_and_none_that_is_there_is_replaced() {
+    let stage = Secrets::new("");
+    let check = stage.run(&["--check"], "", None);
+    ended(
+        &check,
+        5,
+        &[
+            "missing: mail/password",
+            "6 of 6 secrets of mail are missing",
+        ],
+    );
+    assert_eq!(stage.value("mail/domain"), None);
+    let made = stage.run(&[], "typed in\n", None);
+    ended(&made, 0, &["6 secrets written"]);
+    assert!(!pass::said(&made).contains("typed in"));
+    let values = || {
+        [
+            "mail/password",
+            "mail/token",
+            "mail/domain",
+            "mail/session",
+            "mail/tls.key",
+            "mail/tls.crt",
+        ]
+        .map(|key| stage.value(key).unwrap())
+    };
+    let first = values();
+    assert_eq!(first[..3], ["typed in", "abcdef", "example.org"]);
+    assert_eq!(first[3].len(), 32);
+    assert!(first[5].starts_with("-----BEGIN CERTIFICATE-----"));
+    ended(
+        &stage.run(&["--check"], "", None),
+        0,
+        &["all 6 secrets are there"],
+    );
+    ended(
+        &stage.run(&[], "other\n", None),
+        0,
+        &["all 6 secrets are there"],
+    );
+    assert_eq!(values(), first);
+    ended(
+        &stage.run(&["--rotate", "mail/tls.crt"], "", None),
+        0,
+        &["mail/tls.key: made anew"],
+    );
+    let second = values();
+    assert_eq!(second[..4], first[..4]);
+    assert!(second[4] != first[4] && second[5] != first[5]);
+    ended(
+        &stage.run(&["--rotate", "mail/nothing"], "", None),
+        2,
+        &["reads no secret ‘mail/nothing’"],
+    );
+}
+
+#[test]
+fn an_answer_that_is_missing_writes_nothing() {
+    let stage = Secrets::new("");
+    ended(
+        &stage.run(&[], "", None),
+        2,
+        &["mail/password has to be typed in"],
+    );
+    assert_eq!(stage.value("mail/domain"), None);
+}
+
+#[test]
+fn consuls_acls_ask_for_a_token_and_take_it_from_the_environment() {
+    let stage = Secrets::new(
+        r#""acl": {"enabled": true, "default_policy": "deny", "tokens": {"master": "12345678-1234-1234-1234-123456789abc"}},"#,
+    );
+    ended(
+        &stage.run(&["--check"], "", None),
+        3,
+        &["CONSUL_HTTP_TOKEN is not set", "key:write"],
+    );
+    let right = stage.run(
+        &["--check"],
+        "",
+        Some("12345678-1234-1234-1234-123456789abc"),
+    );
+    ended(&right, 5, &["missing: mail/domain"]);
+}

@@ -1,0 +1,128 @@
+//! A real Consul on this machine, one server by itself.
+#![allow(dead_code)]
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::certificates::Pair;
+use crate::cluster::Cluster;
+
+/// A server that runs; it ends when dropped.
+pub struct Consul {
+    pub port: u16,
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Consul {
+    /// Starts one with the cluster's certificates and waits for its leader, itself.
+    /// `more` is JSON fields of its configuration.
+    pub fn start(cluster: &Cluster, more: &str) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("checks/lab/consul");
+        let program = Command::new(script).output().unwrap();
+        assert!(program.status.success(), "Consul could not be fetched");
+        let program = String::from_utf8(program.stdout).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let Pair { certificate, key } = cluster.server("consul");
+        file("ca.crt", &cluster.consul.pem());
+        file("own.crt", &certificate);
+        file("own.key", &key);
+        let ports: Vec<u16> = free_ports::<4>();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let config = format!(
+            r#"{{{more} "datacenter": "prod", "node_name": "alder", "server": true, "bootstrap_expect": 1,
+            "data_dir": "{}", "bind_addr": "127.0.0.1", "addresses": {{"https": "127.0.0.1"}},
+            "ports": {{"http": -1, "https": {}, "dns": -1, "grpc": -1, "server": {}, "serf_lan": {}, "serf_wan": -1}},
+            "ca_file": "{}", "cert_file": "{}", "key_file": "{}", "verify_incoming": true, "verify_outgoing": true}}"#,
+            at("data"),
+            ports[0],
+            ports[1],
+            ports[2],
+            at("ca.crt"),
+            at("own.crt"),
+            at("own.key"),
+        );
+        file("config.json", &config);
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let child = Command::new(program.trim())
+            .args(["agent", "-config-file"])
+            .arg(dir.path().join("config.json"))
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().unwrap())
+            .stdout(log)
+            .spawn()
+            .unwrap();
+        let mut this = Self {
+            port: ports[0],
+            child,
+            dir,
+        };
+        this.wait();
+        this
+    }
+
+    fn wait(&mut self) {
+        for _ in 0..600 {
+            let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap();
+            if log.contains("cluster leadership acquired") {
+                return;
+            }
+            assert!(self.child.try_wait().unwrap().is_none(), "{log}");
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("Consul has no leader");
+    }
+
+    /// What a key below `secrets/` holds, asked by curl as the operator.
+    pub fn value(&self, cluster: &Cluster, key: &str) -> Option<String> {
+        let operator = cluster
+            .consul
+            .operator("cli.prod.consul", crate::certificates::Flaw::None);
+        let file = |name: &str, text: &str| {
+            let path = self.dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let output = Command::new("curl")
+            .args(["--silent", "--fail", "--cacert"])
+            .arg(self.dir.path().join("ca.crt"))
+            .arg("--cert")
+            .arg(file("operator.crt", &operator.certificate))
+            .arg("--key")
+            .arg(file("operator.key", &operator.key))
+            .args([
+                "--resolve",
+                &format!("server.prod.consul:{}:127.0.0.1", self.port),
+            ])
+            .arg(format!(
+                "https://server.prod.consul:{}/v1/kv/secrets/{key}?raw",
+                self.port
+            ))
+            .output()
+            .unwrap();
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8(output.stdout).unwrap())
+    }
+}
+
+impl Drop for Consul {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ports that nothing listens on.
+fn free_ports<const N: usize>() -> Vec<u16> {
+    let listeners: Vec<TcpListener> = (0..N)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
+        .collect();
+    listeners
+        .iter()
+        .map(|l| l.local_addr().unwrap().port())
+        .collect()
+}

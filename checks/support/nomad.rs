@@ -1,0 +1,402 @@
+//! A stand-in for Nomad's servers, whose program is in no package registry.
+//!
+//! It follows the documented HTTP API strictly where the tool uses it: fields
+//! that it does not know are kept, an omitted field is gone, check-and-set and
+//! enforced indexes are honoured, queries with an index block, an unhealthy
+//! autopilot answers 429 with a body, the parser refuses `file()`. What it does
+//! not do: run anything. A job's `Meta.outcome` says what becomes of it:
+//! `healthy` (or none), `failing`, `never`.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::{Method, Request};
+use serde_json::{Map, Value, json};
+
+use crate::endpoint::{Answer, Endpoint, Handler, answer};
+
+/// What the stand-in holds, for a test to look at and to change.
+#[derive(Default)]
+pub struct State {
+    pub index: u64,
+    pub scheduler: Map<String, Value>,
+    pub jobs: BTreeMap<String, Value>,
+    pub things: BTreeMap<String, Value>,
+    /// Every write, as its path.
+    pub writes: Vec<String>,
+    pub leaderless: bool,
+    pub unhealthy: bool,
+    pub token: Option<String>,
+    /// How many scheduler writes someone else gets ahead of.
+    pub overtaken: usize,
+    /// Whether someone else registers each job between its plan and its registration.
+    pub meddled: bool,
+    /// The log of every task.
+    pub log: String,
+}
+
+/// A stand-in that runs, and what it holds.
+pub struct Nomad {
+    pub state: Arc<Mutex<State>>,
+    handler: Handler,
+}
+
+impl Nomad {
+    pub fn new() -> Self {
+        let state = Arc::new(Mutex::new(State {
+            index: 10,
+            scheduler: json!({
+                "CreateIndex": 5, "ModifyIndex": 7, "SchedulerAlgorithm": "binpack",
+                "MemoryOversubscriptionEnabled": false, "RejectJobRegistration": false,
+                "PauseEvalBroker": false, "FutureSetting": {"kept": true},
+                "PreemptionConfig": {"SystemSchedulerEnabled": true, "SysBatchSchedulerEnabled": false,
+                    "BatchSchedulerEnabled": false, "ServiceSchedulerEnabled": false, "FutureKind": 3},
+            })
+            .as_object()
+            .unwrap()
+            .clone(),
+            ..State::default()
+        }));
+        let shared = state.clone();
+        let handler: Handler = Arc::new(move |request| {
+            let state = shared.clone();
+            Box::pin(async move { respond(request, state).await })
+        });
+        Self { state, handler }
+    }
+
+    pub fn handler(&self) -> Handler {
+        self.handler.clone()
+    }
+
+    pub fn writes(&self) -> Vec<String> {
+        self.state.lock().unwrap().writes.clone()
+    }
+
+    pub fn set(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap());
+    }
+}
+
+/// An endpoint of the cluster's that speaks as Nomad.
+pub fn endpoint(cluster: &crate::cluster::Cluster, nomad: &Nomad) -> Endpoint {
+    let ca = cluster.authority("nomad").pem();
+    Endpoint::start(&cluster.server("nomad"), &ca, nomad.handler())
+}
+
+fn json_answer(value: &Value, index: u64) -> Answer {
+    let mut answer = answer(200, value.to_string());
+    let headers = answer.headers_mut();
+    headers.insert("content-type", "application/json".parse().unwrap());
+    headers.insert("x-nomad-index", index.into());
+    headers.insert("x-nomad-knownleader", "true".parse().unwrap());
+    answer
+}
+
+async fn respond(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Answer {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let query: BTreeMap<String, String> = request
+        .uri()
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let token = request.headers().get("x-nomad-token");
+    let token = token.map(|t| t.to_str().unwrap().to_owned());
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    {
+        let state = state.lock().unwrap();
+        if path == "/v1/status/leader" {
+            let leader = if state.leaderless {
+                ""
+            } else {
+                "192.0.2.11:4647"
+            };
+            return json_answer(&json!(leader), state.index);
+        }
+        if state.leaderless {
+            return answer(500, "No cluster leader");
+        }
+        if state.token.is_some() && state.token != token {
+            return answer(403, "Permission denied");
+        }
+    }
+    if method == Method::GET {
+        return read(&path, &query, &state).await;
+    }
+    let Ok(body) = serde_json::from_slice::<Value>(&body) else {
+        return answer(400, "failed to decode request body");
+    };
+    write(&path, &query, body, &state)
+}
+
+/// A read, held back until there is something newer than the index that the query names.
+async fn read(path: &str, query: &BTreeMap<String, String>, state: &Arc<Mutex<State>>) -> Answer {
+    let newer_than: u64 = query.get("index").map_or(0, |index| index.parse().unwrap());
+    let seconds = query
+        .get("wait")
+        .map_or(300.0, |wait| wait.trim_end_matches('s').parse().unwrap());
+    let deadline = std::time::Instant::now() + Duration::from_secs_f64(seconds);
+    loop {
+        {
+            let state = state.lock().unwrap();
+            let Some((value, index)) = look_up(path, &state) else {
+                return answer(404, "not found");
+            };
+            if path.starts_with("/v1/client/fs/logs/") {
+                return answer(200, state.log.clone());
+            }
+            if path == "/v1/operator/autopilot/health" && state.unhealthy {
+                return answer(429, value.to_string());
+            }
+            if newer_than == 0 || index > newer_than || std::time::Instant::now() > deadline {
+                return json_answer(&value, index);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn look_up(path: &str, state: &State) -> Option<(Value, u64)> {
+    let parts: Vec<&str> = path.trim_start_matches("/v1/").split('/').collect();
+    let thing = |name: String| {
+        let value = state.things.get(&name)?.clone();
+        let index = value["ModifyIndex"].as_u64().unwrap();
+        Some((value, index))
+    };
+    let allocations = |field: &str, id: &str| {
+        let all: Vec<Value> = state
+            .things
+            .values()
+            .filter(|t| t[field] == id && t.get("ClientStatus").is_some())
+            .cloned()
+            .collect();
+        let index = all.iter().filter_map(|a| a["ModifyIndex"].as_u64()).max();
+        Some((json!(all), index.unwrap_or(1)))
+    };
+    match parts.as_slice() {
+        ["operator", "scheduler", "configuration"] => Some((
+            json!({"SchedulerConfig": state.scheduler, "KnownLeader": true, "LastIndex": 0}),
+            state.scheduler["ModifyIndex"].as_u64().unwrap(),
+        )),
+        ["operator", "autopilot", "health"] => Some((
+            json!({"Healthy": !state.unhealthy, "FailureTolerance": 0, "Servers": []}),
+            state.index,
+        )),
+        ["job", id] => state.jobs.get(*id).map(|job| (job.clone(), state.index)),
+        ["job", id, "allocations"] => allocations("JobID", id),
+        ["deployment", "allocations", id] => allocations("DeploymentID", id),
+        ["evaluation", id] => thing(format!("evaluation {id}")),
+        ["deployment", id] => thing(format!("deployment {id}")),
+        ["client", "fs", "logs", id] => thing(format!("allocation {id}")),
+        _ => None,
+    }
+}
+
+fn write(
+    path: &str,
+    query: &BTreeMap<String, String>,
+    body: Value,
+    state: &Arc<Mutex<State>>,
+) -> Answer {
+    let shared = state.clone();
+    let mut state = state.lock().unwrap();
+    match path {
+        "/v1/operator/scheduler/configuration" => {
+            state.writes.push(path.to_owned());
+            if state.overtaken > 0 {
+                state.overtaken -= 1;
+                state.index += 1;
+                let index = state.index;
+                state.scheduler.insert("ModifyIndex".into(), json!(index));
+            }
+            let now = state.scheduler["ModifyIndex"].clone();
+            let cas = query
+                .get("cas")
+                .map(|cas| json!(cas.parse::<u64>().unwrap()));
+            let updated = cas.is_none() || cas == Some(now);
+            if updated {
+                state.index += 1;
+                // What is left out is gone, as it would be zero.
+                let mut settings = body.as_object().unwrap().clone();
+                settings.insert("ModifyIndex".into(), json!(state.index));
+                state.scheduler = settings;
+            }
+            json_answer(
+                &json!({"Updated": updated, "Index": state.index}),
+                state.index,
+            )
+        }
+        "/v1/jobs/parse" => match body["JobHCL"].as_str().unwrap().contains("file(") {
+            true => answer(500, "function \"file\" is not allowed"),
+            false => answer(501, "the stand-in reads no HCL"),
+        },
+        "/v1/jobs" => register(body, &mut state, shared),
+        _ if path.starts_with("/v1/job/") && path.ends_with("/plan") => {
+            let id = path["/v1/job/".len()..path.len() - "/plan".len()].to_owned();
+            plan(&id, &body, &mut state)
+        }
+        _ => answer(404, "not found"),
+    }
+}
+
+fn plan(id: &str, body: &Value, state: &mut State) -> Answer {
+    let new = body["Job"].as_object().unwrap();
+    let (kind, fields, index) = match state.jobs.get(id) {
+        None => ("Added", Vec::new(), 0),
+        Some(old) => {
+            let index = old["JobModifyIndex"].as_u64().unwrap();
+            let spec = old["Spec"].as_object().unwrap();
+            let text = |value: Option<&Value>| value.map_or(String::new(), Value::to_string);
+            let names: std::collections::BTreeSet<&String> =
+                new.keys().chain(spec.keys()).collect();
+            let fields: Vec<Value> = names
+                .into_iter()
+                .filter(|name| new.get(*name) != spec.get(*name))
+                .map(|name| json!({"Type": "Edited", "Name": name, "Old": text(spec.get(name)), "New": text(new.get(name))}))
+                .collect();
+            let kind = if fields.is_empty() { "None" } else { "Edited" };
+            (kind, fields, index)
+        }
+    };
+    if state.meddled {
+        state.index += 1;
+        let index = state.index;
+        state
+            .jobs
+            .insert(id.to_owned(), json!({"Spec": {}, "JobModifyIndex": index}));
+    }
+    let diff =
+        json!({"Type": kind, "ID": id, "Fields": fields, "Objects": null, "TaskGroups": null});
+    json_answer(
+        &json!({"JobModifyIndex": index, "Diff": diff, "FailedTGAllocs": null, "Warnings": "", "Index": state.index}),
+        state.index,
+    )
+}
+
+fn register(body: Value, state: &mut State, shared: Arc<Mutex<State>>) -> Answer {
+    let job = &body["Job"];
+    let id = job["ID"].as_str().unwrap().to_owned();
+    state.writes.push(format!("/v1/jobs {id}"));
+    if body["EnforceIndex"] == true {
+        let wanted = body["JobModifyIndex"].as_u64().unwrap();
+        let there = state
+            .jobs
+            .get(&id)
+            .map_or(0, |job| job["JobModifyIndex"].as_u64().unwrap());
+        if wanted != there {
+            return answer(
+                500,
+                format!(
+                    "Enforcing job modify index {wanted}: job exists with conflicting job modify index: {there}"
+                ),
+            );
+        }
+    }
+    state.index += 1;
+    let index = state.index;
+    state
+        .jobs
+        .insert(id.clone(), json!({"Spec": job, "JobModifyIndex": index}));
+    let evaluation = format!("eval-{index}");
+    let outcome = job["Meta"]["outcome"]
+        .as_str()
+        .unwrap_or("healthy")
+        .to_owned();
+    let deployed = !matches!(job["Type"].as_str(), Some("system" | "batch" | "sysbatch"));
+    put(
+        state,
+        &format!("evaluation {evaluation}"),
+        json!({"ID": evaluation, "Status": "pending"}),
+    );
+    tokio::spawn(run(shared, id, evaluation.clone(), deployed, outcome));
+    json_answer(
+        &json!({"EvalID": evaluation, "JobModifyIndex": index, "Warnings": "", "Index": index}),
+        index,
+    )
+}
+
+fn put(state: &mut State, name: &str, mut value: Value) {
+    state.index += 1;
+    value["ModifyIndex"] = json!(state.index);
+    state.things.insert(name.to_owned(), value);
+}
+
+/// The life of a registered job, in steps.
+async fn run(
+    shared: Arc<Mutex<State>>,
+    id: String,
+    evaluation: String,
+    deployed: bool,
+    outcome: String,
+) {
+    let step = || tokio::time::sleep(Duration::from_millis(150));
+    let deployment = if deployed {
+        format!("deploy-of-{evaluation}")
+    } else {
+        String::new()
+    };
+    let allocation = format!("alloc-of-{evaluation}");
+    let allocated = |status: &str, healthy: Option<bool>, task: Value| {
+        json!({"ID": allocation, "Name": format!("{id}.main[0]"), "NodeName": "alder", "JobID": id,
+            "EvalID": evaluation, "DeploymentID": deployment, "DesiredStatus": "run", "ClientStatus": status,
+            "DeploymentStatus": {"Healthy": healthy}, "TaskStates": {"main": task}})
+    };
+    let deploying = |status: &str, healthy: u32, unhealthy: u32| {
+        json!({"ID": deployment, "Status": status, "StatusDescription": format!("Deployment is {status}"),
+            "TaskGroups": {"main": {"DesiredTotal": 1, "PlacedAllocs": 1, "HealthyAllocs": healthy,
+                "UnhealthyAllocs": unhealthy, "DesiredCanaries": 0, "Promoted": false}}})
+    };
+    let keep = |name: &str, value: Value| put(&mut shared.lock().unwrap(), name, value);
+    step().await;
+    keep(
+        &format!("allocation {allocation}"),
+        allocated("pending", None, json!({"State": "pending"})),
+    );
+    if deployed {
+        keep(
+            &format!("deployment {deployment}"),
+            deploying("running", 0, 0),
+        );
+    }
+    keep(
+        &format!("evaluation {evaluation}"),
+        json!({"ID": evaluation, "Status": "complete", "DeploymentID": deployment, "JobID": id}),
+    );
+    step().await;
+    let (status, healthy, task, end) = match outcome.as_str() {
+        "never" => return,
+        "failing" => (
+            "failed",
+            Some(false),
+            json!({"State": "dead", "Failed": true, "Restarts": 2, "Events": [
+                {"Type": "Driver Failure", "DisplayMessage": "failed to pull image"},
+                {"Type": "Not Restarting", "DisplayMessage": "Exceeded allowed attempts 2"}]}),
+            "failed",
+        ),
+        _ => (
+            "running",
+            Some(true),
+            json!({"State": "running", "Events": []}),
+            "successful",
+        ),
+    };
+    keep(
+        &format!("allocation {allocation}"),
+        allocated(status, healthy, task),
+    );
+    if deployed {
+        step().await;
+        let good = u32::from(end == "successful");
+        keep(
+            &format!("deployment {deployment}"),
+            deploying(end, good, 1 - good),
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! `deploy-apps`: each app's jobs planned, registered and followed, in order.
+
+use serde_json::json;
+
+use super::{in_order, jobs, present};
+use crate::cluster::Name;
+use crate::error::{Error, Exit, Result};
+use crate::event::{Event, Reporter};
+use crate::nomad::diff;
+use crate::nomad::follow::{follow, reasons};
+use crate::nomad::job::{Job, Plan};
+use crate::nomad::scheduler::api;
+use crate::operation::{ClusterArgs, Operation};
+use crate::secret::Secret;
+use crate::uplink::api::Api;
+use crate::uplink::reach::Reach;
+
+/// The arguments of `deploy-apps`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    #[command(flatten)]
+    reach: Reach,
+
+    /// The apps: folders below cluster/<CLUSTER>/app/ [default: all]
+    #[arg(value_name = "APP")]
+    apps: Vec<Name>,
+
+    /// Show what would change, then stop
+    #[arg(long)]
+    plan: bool,
+
+    /// Do not wait until the jobs are healthy
+    #[arg(long)]
+    detach: bool,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// What became of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Unchanged,
+    Planned,
+    Registered,
+    Healthy,
+}
+
+impl Outcome {
+    const fn text(self) -> &'static str {
+        match self {
+            Outcome::Unchanged => "unchanged",
+            Outcome::Planned => "would change",
+            Outcome::Registered => "registered",
+            Outcome::Healthy => "healthy",
+        }
+    }
+}
+
+/// Runs `deploy-apps`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    let operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let cluster = &operation.cluster;
+    let apps = in_order(&present(&cluster.name)?, &cluster.apps.order, &args.apps)?;
+    if apps.is_empty() {
+        let folder = super::folder(&cluster.name);
+        return Err(Error::usage(format!(
+            "there are no apps in {}",
+            folder.display()
+        )));
+    }
+    // All jobs are read before the first one is registered: a mistake in the last one changes nothing.
+    reporter.phase("reading the jobs");
+    let mut read = Vec::new();
+    for app in &apps {
+        for file in jobs(&cluster.name, app)? {
+            read.push((app, Job::read(&file).await?));
+        }
+    }
+    distinct(&read)?;
+    let api = api(&operation, &args.reach)?;
+    if api.leader().await?.is_none() {
+        return Err(
+            Error::new(Exit::Probe, "Nomad has no leader; nothing was changed")
+                .help("are enough of its servers up? look at their logs: journalctl -u nomad"),
+        );
+    }
+    let mut done: Vec<(&Job, Outcome)> = Vec::new();
+    for (app, job) in &read {
+        match one(args, &api, app, job, &reporter).await {
+            Ok(outcome) => done.push((job, outcome)),
+            Err(error) => {
+                let left: Vec<&str> = read[done.len() + 1..]
+                    .iter()
+                    .map(|(_, job)| job.id.as_str())
+                    .collect();
+                if !left.is_empty() {
+                    reporter.warning(None, format!("not looked at: {}", left.join(", ")));
+                }
+                return Err(error);
+            }
+        }
+    }
+    summary(&reporter, &done);
+    Ok(())
+}
+
+/// Plans, registers and follows one job.
+async fn one(
+    args: &Args,
+    api: &Api,
+    app: &Name,
+    job: &Job,
+    reporter: &Reporter,
+) -> Result<Outcome> {
+    reporter.phase(format!("{app}: {}", job.id));
+    let plan = job.plan(api).await?;
+    if diff::is_empty(&plan.diff) {
+        return Ok(Outcome::Unchanged);
+    }
+    show(reporter, app, job, &plan);
+    if args.plan {
+        return Ok(Outcome::Planned);
+    }
+    let registered = job.register(api, &plan).await?;
+    warn(reporter, job, registered.warnings.as_deref());
+    if args.detach || registered.evaluation.is_empty() {
+        return Ok(Outcome::Registered);
+    }
+    follow(api, job, &registered.evaluation, reporter).await?;
+    Ok(Outcome::Healthy)
+}
+
+fn show(reporter: &Reporter, app: &Name, job: &Job, plan: &Plan) {
+    let lines = diff::lines(&plan.diff);
+    reporter.emit(Event::Summary {
+        text: lines.join("\n"),
+        data: json!({ "app": app.as_str(), "job": job.id, "diff": plan.diff }),
+    });
+    warn(reporter, job, plan.warnings.as_deref());
+    for line in reasons(plan.unplaced.as_ref()) {
+        reporter.warning(None, format!("{}: {line}", job.id));
+    }
+}
+
+fn warn(reporter: &Reporter, job: &Job, warnings: Option<&str>) {
+    for line in warnings.unwrap_or_default().lines() {
+        reporter.warning(None, format!("{}: {line}", job.id));
+    }
+}
+
+/// Two files for one job would undo each other at every run.
+fn distinct(read: &[(&Name, Job)]) -> Result<()> {
+    for (number, (_, job)) in read.iter().enumerate() {
+        let same = |other: &Job| other.id == job.id && other.namespace == job.namespace;
+        if let Some((_, other)) = read[..number].iter().find(|(_, other)| same(other)) {
+            return Err(Error::usage(format!(
+                "the job ‘{}’ is in two files: {} and {}",
+                job.id,
+                other.file.display(),
+                job.file.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn summary(reporter: &Reporter, done: &[(&Job, Outcome)]) {
+    let width = done.iter().map(|(job, _)| job.id.len()).max().unwrap_or(0);
+    let lines: Vec<String> = done
+        .iter()
+        .map(|(job, outcome)| format!("{:<width$}  {}", job.id, outcome.text()))
+        .collect();
+    let data: Vec<_> = done
+        .iter()
+        .map(|(job, outcome)| json!({"job": job.id, "outcome": outcome.text()}))
+        .collect();
+    reporter.emit(Event::Summary {
+        text: lines.join("\n"),
+        data: json!({ "jobs": data }),
+    });
+}

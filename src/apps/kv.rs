@@ -1,0 +1,86 @@
+//! Consul's key-value store, as far as secrets are kept in it.
+
+use std::collections::BTreeSet;
+
+use hyper::Method;
+
+use crate::error::Error;
+use crate::nomad::job::escaped;
+use crate::secret::Secret;
+use crate::uplink::api::{Api, Trouble};
+
+/// Where jobs' templates look for secrets.
+const PREFIX: &str = "secrets/";
+
+/// The keys below `secrets/` of a Consul.
+pub struct Kv<'a>(pub &'a Api);
+
+/// What a key holds, and of which version that is.
+pub struct Entry {
+    /// The value.
+    pub value: Secret,
+    /// The version, for a write that replaces it.
+    pub index: u64,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answered {
+    modify_index: u64,
+    value: Option<String>,
+}
+
+impl Kv<'_> {
+    /// All keys, without `secrets/`. Values are not read.
+    pub async fn keys(&self) -> Result<BTreeSet<String>, Trouble> {
+        let keys: Option<Vec<String>> = self.0.find(&format!("/v1/kv/{PREFIX}?keys")).await?;
+        let keys = keys.unwrap_or_default().into_iter();
+        Ok(keys
+            .filter_map(|key| key.strip_prefix(PREFIX).map(str::to_owned))
+            .collect())
+    }
+
+    /// What a key holds; none if it is not there.
+    pub async fn get(&self, key: &str) -> Result<Option<Entry>, Trouble> {
+        use base64ct::{Base64, Encoding};
+        let found: Option<Vec<Answered>> = self.0.find(&path(key)).await?;
+        let Some(entry) = found.into_iter().flatten().next() else {
+            return Ok(None);
+        };
+        let not_text = || {
+            Trouble::Said(Error::unexpected(format!(
+                "{PREFIX}{key} does not hold text"
+            )))
+        };
+        let bytes = Base64::decode_vec(&entry.value.unwrap_or_default()).map_err(|_| not_text())?;
+        let value = String::from_utf8(bytes).map_err(|_| not_text())?;
+        Ok(Some(Entry {
+            value: Secret::new(value),
+            index: entry.modify_index,
+        }))
+    }
+
+    /// Writes a key if it is still of version `index`, 0 for one that is not
+    /// there; false if it is not.
+    pub async fn put(&self, key: &str, value: &Secret, index: u64) -> Result<bool, Trouble> {
+        let path = format!("{}?cas={index}", path(key));
+        let body = value.expose().as_bytes().to_vec();
+        let answer = self.0.call(Method::PUT, &path, body).await?;
+        self.0.read(&path, &self.0.ok(&path, answer)?)
+    }
+}
+
+fn path(key: &str) -> String {
+    let parts: Vec<String> = key.split('/').map(escaped).collect();
+    format!("/v1/kv/{PREFIX}{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_keeps_its_folders_in_the_path() {
+        assert_eq!(path("email/a b"), "/v1/kv/secrets/email/a%20b");
+    }
+}

@@ -1,0 +1,492 @@
+//! `app-secrets`: the secrets that an app's jobs read from Consul, made where they are missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, IsTerminal};
+
+use rcgen::{CertificateParams, DnType, KeyPair};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::kv::Kv;
+use super::value::{self, Kind, Pair, Wanted};
+use super::{in_order, present};
+use crate::cluster::Name;
+use crate::error::{Context, Error, Exit, Result};
+use crate::event::{Event, Reporter};
+use crate::operation::{ClusterArgs, Operation};
+use crate::process::Command;
+use crate::secret::Secret;
+use crate::uplink::Service;
+use crate::uplink::api::Api;
+use crate::uplink::client::Client;
+use crate::uplink::reach::{self, Reach};
+
+/// What random secrets are made of.
+const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+/// How long self-signed certificates are valid: the services behind them check no date of their peers.
+const CERTIFICATE_YEARS: i32 = 10;
+
+/// The arguments of `app-secrets`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    #[command(flatten)]
+    reach: Reach,
+
+    /// The app: a folder below cluster/<CLUSTER>/app/
+    #[arg(value_name = "APP")]
+    app: Name,
+
+    /// Say what is missing and change nothing; exit with 5 if something is
+    #[arg(long)]
+    check: bool,
+
+    /// Make this secret anew though it is there; may be repeated
+    #[arg(long, value_name = "NAME", conflicts_with = "check")]
+    rotate: Vec<String>,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// What is to be done about a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It is there.
+    Keep,
+    /// It is missing.
+    Make,
+    /// It is there, and is made anew.
+    Rotate,
+}
+
+/// What is to be done about each secret. Nothing that is there is replaced
+/// unless it is in `rotate`; a certificate and its key are one thing in that.
+pub fn plan(
+    wanted: &Wanted,
+    present: &BTreeSet<String>,
+    rotate: &[String],
+) -> Result<BTreeMap<String, Action>> {
+    for name in rotate {
+        if !wanted.contains_key(name) {
+            let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
+            return Err(Error::usage(format!("the app reads no secret ‘{name}’"))
+                .help(crate::cluster::name::suggestion(name, &names, "secrets")));
+        }
+    }
+    let rotated: BTreeSet<&str> = wanted
+        .iter()
+        .filter(|(key, _)| rotate.contains(key))
+        .filter_map(|(_, kind)| pair(kind))
+        .map(|pair| pair.name.as_str())
+        .collect();
+    let mut actions = BTreeMap::new();
+    for (key, kind) in wanted {
+        let anew =
+            rotate.contains(key) || pair(kind).is_some_and(|p| rotated.contains(p.name.as_str()));
+        let action = match (present.contains(key), anew) {
+            (false, _) => Action::Make,
+            (true, true) => Action::Rotate,
+            (true, false) => Action::Keep,
+        };
+        actions.insert(key.clone(), action);
+    }
+    for (key, kind) in wanted {
+        // A key cannot be found for a certificate; a certificate can be made for a key.
+        if let Kind::SslKey(pair) = kind
+            && actions[key] == Action::Make
+            && let Some(certificate) = certificate_of(wanted, &pair.name)
+            && actions[certificate] == Action::Keep
+        {
+            return Err(Error::usage(format!(
+                "{key} is missing, but the certificate for it, {certificate}, is there"
+            ))
+            .help(format!("make both anew: --rotate {certificate}")));
+        }
+    }
+    Ok(actions)
+}
+
+fn pair(kind: &Kind) -> Option<&Pair> {
+    match kind {
+        Kind::SslKey(pair) | Kind::SslCert(pair) => Some(pair),
+        _ => None,
+    }
+}
+
+fn certificate_of<'a>(wanted: &'a Wanted, name: &str) -> Option<&'a String> {
+    let is = |kind: &Kind| matches!(kind, Kind::SslCert(pair) if pair.name == name);
+    wanted.iter().find(|(_, kind)| is(kind)).map(|(key, _)| key)
+}
+
+fn key_of<'a>(wanted: &'a Wanted, name: &str) -> Option<&'a String> {
+    let is = |kind: &Kind| matches!(kind, Kind::SslKey(pair) if pair.name == name);
+    wanted.iter().find(|(_, kind)| is(kind)).map(|(key, _)| key)
+}
+
+/// Runs `app-secrets`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    let operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let cluster = &operation.cluster;
+    in_order(
+        &present(&cluster.name)?,
+        &[],
+        std::slice::from_ref(&args.app),
+    )?;
+    let file = super::folder(&cluster.name)
+        .join(args.app.as_str())
+        .join("secrets.toml");
+    let Some(wanted) = value::read(&file)? else {
+        return Err(Error::usage(format!("there is no {}", file.display()))
+            .help("an app that reads no secrets needs none"));
+    };
+    if !reach::services(&operation)?.contains(&Service::Consul) {
+        return Err(Error::usage(format!(
+            "the cluster ‘{}’ runs no Consul",
+            cluster.name
+        )));
+    }
+    let uplink = args.reach.uplink(&operation)?;
+    let api = Api::new(Client::new(uplink, Service::Consul));
+    let kv = Kv(&api);
+    reporter.phase("reading the names of the secrets in Consul");
+    let actions = plan(&wanted, &there(&wanted, &kv).await?, &args.rotate)?;
+    let changing: Vec<&str> = actions
+        .iter()
+        .filter(|(_, action)| **action != Action::Keep)
+        .map(|(key, _)| key.as_str())
+        .collect();
+    if changing.is_empty() {
+        let text = format!("{}: all {} secrets are there", args.app, wanted.len());
+        reporter.emit(Event::Summary {
+            text,
+            data: json!({"missing": []}),
+        });
+        return Ok(());
+    }
+    if args.check {
+        let text = changing.iter().map(|key| format!("missing: {key}"));
+        reporter.emit(Event::Summary {
+            text: text.collect::<Vec<_>>().join("\n"),
+            data: json!({ "missing": changing }),
+        });
+        return Err(Error::new(
+            Exit::Partial,
+            format!(
+                "{} of {} secrets of {} are missing",
+                changing.len(),
+                wanted.len(),
+                args.app
+            ),
+        )
+        .help("leave out --check to make them"));
+    }
+    let values = make(&wanted, &actions, &kv, &reporter).await?;
+    write(&wanted, &actions, values, &kv, &reporter).await
+}
+
+/// Which of the secrets are in Consul. Its list leaves out, without a word,
+/// what a token may not read; asked for one of these, it refuses.
+async fn there(wanted: &Wanted, kv: &Kv<'_>) -> Result<BTreeSet<String>> {
+    let mut there = kv.keys().await?;
+    for key in wanted.keys() {
+        if !there.contains(key) && kv.get(key).await?.is_some() {
+            there.insert(key.clone());
+        }
+    }
+    Ok(there)
+}
+
+/// The new values, all of them before the first one is written: what a person
+/// types comes first, so that a mistake costs nothing.
+async fn make(
+    wanted: &Wanted,
+    actions: &BTreeMap<String, Action>,
+    kv: &Kv<'_>,
+    reporter: &Reporter,
+) -> Result<BTreeMap<String, Secret>> {
+    let making = || {
+        wanted
+            .iter()
+            .filter(|(key, _)| actions[*key] != Action::Keep)
+    };
+    let mut values = BTreeMap::new();
+    for (key, kind) in making() {
+        if let Kind::User {
+            description,
+            example,
+            multiline,
+        } = kind
+        {
+            let value = ask(key, description, example.as_deref(), *multiline, reporter).await?;
+            values.insert(key.clone(), value);
+        }
+    }
+    for (key, kind) in making() {
+        let value = match kind {
+            Kind::User { .. } | Kind::SslCert(_) => continue,
+            Kind::Command(command) => printed(key, command).await?,
+            Kind::Constant(value) => Secret::new(value.clone()),
+            Kind::Random(length) => random(*length)?,
+            Kind::SslKey(_) => new_key()?,
+        };
+        values.insert(key.clone(), value);
+    }
+    for (key, kind) in making() {
+        let Kind::SslCert(pair) = kind else { continue };
+        let Some(key_name) = key_of(wanted, &pair.name) else {
+            continue;
+        };
+        let certificate = match values.get(key_name) {
+            Some(own) => certificate(own, pair)?,
+            None => match kv.get(key_name).await? {
+                Some(entry) => certificate(&entry.value, pair)?,
+                None => return Err(Error::unexpected(format!("{key_name} has gone meanwhile"))),
+            },
+        };
+        values.insert(key.clone(), certificate);
+    }
+    Ok(values)
+}
+
+/// Writes the values, keys before their certificates: an interrupted run is
+/// taken up by the next one.
+async fn write(
+    wanted: &Wanted,
+    actions: &BTreeMap<String, Action>,
+    mut values: BTreeMap<String, Secret>,
+    kv: &Kv<'_>,
+    reporter: &Reporter,
+) -> Result<()> {
+    let is_certificate = |key: &str| matches!(wanted.get(key), Some(Kind::SslCert(_)));
+    let mut order: Vec<String> = values.keys().cloned().collect();
+    order.sort_by_key(|key| (is_certificate(key), key.clone()));
+    let mut written = Vec::new();
+    for key in order {
+        let Some(value) = values.remove(&key) else {
+            continue;
+        };
+        let index = match actions[&key] {
+            Action::Rotate => kv.get(&key).await?.map_or(0, |entry| entry.index),
+            _ => 0,
+        };
+        if !kv.put(&key, &value, index).await? {
+            return Err(Error::new(
+                Exit::Partial,
+                format!("{key} was written by someone else at the same time, and is left as it is"),
+            )
+            .saying(format!("written: {}", written.join(", ")))
+            .help("run again to go on from what is there"));
+        }
+        let did = match actions[&key] {
+            Action::Rotate => "made anew",
+            _ => "made",
+        };
+        reporter.emit(Event::Log {
+            node: None,
+            line: format!("{key}: {did}"),
+        });
+        written.push(key);
+    }
+    let text = format!("{} secrets written", written.len());
+    reporter.emit(Event::Summary {
+        text,
+        data: json!({ "written": written }),
+    });
+    Ok(())
+}
+
+/// Asks a person, on the terminal without echo, or reads standard input where that is no terminal.
+async fn ask(
+    key: &str,
+    description: &str,
+    example: Option<&str>,
+    multiline: bool,
+    reporter: &Reporter,
+) -> Result<Secret> {
+    let example = example.map_or(String::new(), |e| format!(", such as {e}"));
+    let end = if multiline {
+        "; end with an empty line"
+    } else {
+        ""
+    };
+    let prompt = format!("{key} ({description}{example}{end}): ");
+    let (key, reporter) = (key.to_owned(), reporter.clone());
+    let asked = tokio::task::spawn_blocking(move || {
+        reporter.pause(|| read_answer(&key, &prompt, multiline))
+    });
+    match asked.await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => Err(Error::unexpected("nothing was asked")),
+        Err(e) => Err(Error::unexpected(format!("it could not be asked: {e}"))),
+    }
+}
+
+fn read_answer(key: &str, prompt: &str, multiline: bool) -> Result<Secret> {
+    let missing = || {
+        Error::usage(format!("{key} has to be typed in, and nothing was"))
+            .help("run on a terminal, or give the answers on standard input, a line each")
+    };
+    let line = || -> Result<Secret> {
+        if std::io::stdin().is_terminal() {
+            let typed = rpassword::prompt_password(prompt);
+            return typed
+                .map(Secret::new)
+                .context(|| "cannot read the answer".into());
+        }
+        let mut text = Zeroizing::new(String::new());
+        let read = std::io::stdin().lock().read_line(&mut text);
+        match read.context(|| "cannot read standard input".into())? {
+            0 => Err(missing()),
+            _ => Ok(Secret::new(text.trim_end_matches(['\n', '\r']).to_owned())),
+        }
+    };
+    let mut text = Zeroizing::new(line()?.expose().to_owned());
+    if text.is_empty() {
+        return Err(missing());
+    }
+    if multiline {
+        while let Ok(next) = line()
+            && !next.expose().is_empty()
+        {
+            text.push('\n');
+            text.push_str(next.expose());
+        }
+    }
+    Ok(Secret::new(text.to_string()))
+}
+
+/// What a command of the operator's machine prints, without the last line break.
+async fn printed(key: &str, command: &str) -> Result<Secret> {
+    let told = Command::new("sh").args(["-c", command]).output().await;
+    let bytes = Zeroizing::new(told.map_err(|e| e.help(format!("the command is that of {key}")))?);
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| Error::usage(format!("the command of {key} does not print text")))?;
+    let text = text.trim_end_matches(['\n', '\r']);
+    match text.is_empty() {
+        true => Err(Error::usage(format!("the command of {key} prints nothing")).running(command)),
+        false => Ok(Secret::new(text.to_owned())),
+    }
+}
+
+fn random(length: usize) -> Result<Secret> {
+    let mut text = Zeroizing::new(String::with_capacity(length));
+    let mut bytes = Zeroizing::new([0_u8; 64]);
+    while text.len() < length {
+        getrandom::fill(&mut *bytes).context(|| "there is no randomness".into())?;
+        for byte in bytes.iter().filter(|byte| **byte < 248) {
+            if text.len() < length {
+                text.push(char::from(LETTERS[usize::from(byte % 62)]));
+            }
+        }
+    }
+    Ok(Secret::new(text.to_string()))
+}
+
+fn new_key() -> Result<Secret> {
+    let key = KeyPair::generate().context(|| "cannot make a key".into())?;
+    Ok(Secret::new(key.serialize_pem()))
+}
+
+/// A self-signed certificate for a key.
+fn certificate(key: &Secret, pair: &Pair) -> Result<Secret> {
+    let of = || format!("cannot make a certificate for ‘{}’", pair.name);
+    let key = KeyPair::from_pem(key.expose()).context(of)?;
+    let mut params = CertificateParams::new(pair.domains.clone()).context(of)?;
+    let name = pair.domains.first().unwrap_or(&pair.name);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, name.as_str());
+    let now = time::OffsetDateTime::now_utc();
+    params.not_before = now - time::Duration::HOUR;
+    params.not_after = now + time::Duration::days(365) * CERTIFICATE_YEARS;
+    let certificate = params.self_signed(&key).context(of)?;
+    Ok(Secret::new(certificate.pem()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> Wanted {
+        let pair = || Pair {
+            name: "mail".into(),
+            domains: vec!["mail.example.org".into()],
+        };
+        BTreeMap::from([
+            ("a/token".to_owned(), Kind::Random(16)),
+            ("mail/tls.crt".to_owned(), Kind::SslCert(pair())),
+            ("mail/tls.key".to_owned(), Kind::SslKey(pair())),
+        ])
+    }
+
+    fn planned(present: &[&str], rotate: &[&str]) -> Result<Vec<Action>> {
+        let present = present.iter().map(ToString::to_string).collect();
+        let rotate: Vec<String> = rotate.iter().map(ToString::to_string).collect();
+        plan(&wanted(), &present, &rotate).map(|actions| actions.into_values().collect())
+    }
+
+    #[test]
+    fn only_what_is_missing_is_made() {
+        use Action::{Keep, Make, Rotate};
+        assert_eq!(planned(&[], &[]).unwrap(), [Make, Make, Make]);
+        assert_eq!(planned(&["a/token"], &[]).unwrap(), [Keep, Make, Make]);
+        assert_eq!(
+            planned(&["a/token", "mail/tls.key"], &["a/token"]).unwrap(),
+            [Rotate, Make, Keep]
+        );
+    }
+
+    #[test]
+    fn a_key_and_its_certificate_are_made_anew_together() {
+        use Action::{Make, Rotate};
+        let all = ["a/token", "mail/tls.crt", "mail/tls.key"];
+        let actions = planned(&all, &["mail/tls.crt"]).unwrap();
+        assert_eq!(actions[1..], [Rotate, Rotate]);
+        let lost_key = planned(&all[..2], &[]).unwrap_err();
+        assert!(lost_key.help.unwrap().contains("--rotate mail/tls.crt"));
+        assert_eq!(
+            planned(&all[..2], &["mail/tls.crt"]).unwrap()[1..],
+            [Rotate, Make]
+        );
+    }
+
+    #[test]
+    fn a_secret_that_the_app_does_not_read_cannot_be_made_anew() {
+        let error = planned(&[], &["a/tokem"]).unwrap_err();
+        assert_eq!(error.help.as_deref(), Some("did you mean ‘a/token’?"));
+    }
+
+    #[test]
+    fn random_secrets_have_their_length_and_differ() {
+        let (one, two) = (random(100).unwrap(), random(100).unwrap());
+        assert_eq!(one.expose().len(), 100);
+        assert!(one.expose().bytes().all(|b| LETTERS.contains(&b)));
+        assert_ne!(one.expose(), two.expose());
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_or_prints_nothing_makes_no_secret() {
+        assert_eq!(printed("a", "echo x").await.unwrap().expose(), "x");
+        assert!(printed("a", "exit 3").await.is_err());
+        assert!(printed("a", "true").await.is_err());
+    }
+
+    #[test]
+    fn a_certificate_is_for_its_key_and_its_names() {
+        let key = new_key().unwrap();
+        let pair = Pair {
+            name: "mail".into(),
+            domains: vec!["mail.example.org".into()],
+        };
+        let made = certificate(&key, &pair).unwrap();
+        assert!(made.expose().starts_with("-----BEGIN CERTIFICATE-----"));
+        assert!(certificate(&Secret::new("no key".into()), &pair).is_err());
+    }
+}

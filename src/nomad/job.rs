@@ -1,0 +1,179 @@
+//! A job: read from its HCL by the operator's own `nomad`, planned, registered.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Exit, Result};
+use crate::process::Command;
+use crate::uplink::api::{Api, Trouble};
+
+/// A job as Nomad's API takes it.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The file it is from.
+    pub file: PathBuf,
+    /// Its ID.
+    pub id: String,
+    /// `service`, `batch`, `system` or `sysbatch`.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Everything that the file says of it.
+    pub data: Map<String, Value>,
+}
+
+/// What Nomad would do with a job.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Plan {
+    /// The version of the job that the plan is made against; 0 if there is none.
+    #[serde(default)]
+    pub job_modify_index: u64,
+    /// What would change.
+    #[serde(default)]
+    pub diff: Value,
+    /// Groups that no node has room for, by name.
+    #[serde(default, rename = "FailedTGAllocs")]
+    pub unplaced: Option<Map<String, Value>>,
+    /// What Nomad finds questionable.
+    #[serde(default)]
+    pub warnings: Option<String>,
+}
+
+/// What came of a registration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Registered {
+    /// The evaluation that places the job; empty for a job that waits for its time or for a call.
+    #[serde(default, rename = "EvalID")]
+    pub evaluation: String,
+    /// What Nomad finds questionable.
+    #[serde(default)]
+    pub warnings: Option<String>,
+}
+
+impl Job {
+    /// Reads a job from its HCL. Nomad's own parser does it: its HTTP API
+    /// refuses the functions, such as `file()`, that jobs use.
+    pub async fn read(file: &Path) -> Result<Self> {
+        let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+            return Err(Error::usage(format!("{} is not a file", file.display())));
+        };
+        let command = Command::new("nomad")
+            .args(["job", "run", "-output", "-no-color"])
+            .arg(name)
+            .current_dir(folder);
+        let finished = command.run(|_| {}).await.map_err(|e| match e.exit {
+            Exit::Usage => e.help(
+                "install Nomad: it reads the jobs, here as on the cluster; `nix develop` brings it",
+            ),
+            _ => e,
+        })?;
+        if !finished.success {
+            let said = String::from_utf8_lossy(&finished.stdout);
+            return Err(Error::usage(format!("{} is not a job", file.display()))
+                .running(command.display())
+                .saying(format!("{said}\n{}", finished.stderr_tail).trim()));
+        }
+        Self::parse(file, &finished.stdout).map_err(|e| e.running(command.display()))
+    }
+
+    fn parse(file: &Path, output: &[u8]) -> Result<Self> {
+        let not_understood = |why: &str| {
+            Error::unexpected(format!(
+                "what nomad makes of {} is not understood: {why}",
+                file.display()
+            ))
+        };
+        let mut value: Value =
+            serde_json::from_slice(output).map_err(|e| not_understood(&e.to_string()))?;
+        let Value::Object(data) = value["Job"].take() else {
+            return Err(not_understood("there is no Job in it"));
+        };
+        let text = |name: &str| data.get(name).and_then(Value::as_str).map(str::to_owned);
+        Ok(Self {
+            file: file.to_owned(),
+            id: text("ID").ok_or_else(|| not_understood("the job has no ID"))?,
+            kind: text("Type").unwrap_or_else(|| "service".into()),
+            namespace: text("Namespace").unwrap_or_else(|| "default".into()),
+            data,
+        })
+    }
+
+    /// The part of a query that says which namespace is meant.
+    pub fn query(&self) -> String {
+        format!("namespace={}", escaped(&self.namespace))
+    }
+
+    /// Asks what registering the job would do.
+    pub async fn plan(&self, api: &Api) -> Result<Plan, Trouble> {
+        let path = format!("/v1/job/{}/plan?{}", escaped(&self.id), self.query());
+        api.put(&path, &json!({ "Job": self.data, "Diff": true }))
+            .await
+    }
+
+    /// Registers the job, unless it is no more what it was when it was planned.
+    pub async fn register(&self, api: &Api, plan: &Plan) -> Result<Registered, Trouble> {
+        let index = plan.job_modify_index;
+        let body = json!({ "Job": self.data, "EnforceIndex": true, "JobModifyIndex": index });
+        let path = format!("/v1/jobs?{}", self.query());
+        match api.put(&path, &body).await {
+            Err(Trouble::Said(e))
+                if e.output
+                    .as_deref()
+                    .is_some_and(|said| said.contains("job modify index")) =>
+            {
+                let what = format!(
+                    "{} was changed by someone else since it was planned",
+                    self.id
+                );
+                Err(Trouble::Said(
+                    Error::new(Exit::Partial, what).help("run again to plan it anew"),
+                ))
+            }
+            other => other,
+        }
+    }
+}
+
+/// A text as a part of a URL's path or query (RFC 3986, section 2).
+pub fn escaped(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_taken_as_nomad_prints_it() {
+        let output =
+            br#"{"Job": {"ID": "web/1", "Type": "system", "Namespace": null, "New": {"x": 1}}}"#;
+        let job = Job::parse(Path::new("web.hcl"), output).unwrap();
+        assert_eq!((job.id.as_str(), job.kind.as_str()), ("web/1", "system"));
+        assert_eq!(job.query(), "namespace=default");
+        assert_eq!(job.data["New"]["x"], 1);
+    }
+
+    #[test]
+    fn what_is_no_job_is_an_error_with_the_file_in_it() {
+        for output in [&b"{}"[..], b"oops", br#"{"Job": {"Name": "x"}}"#] {
+            let error = Job::parse(Path::new("web.hcl"), output).unwrap_err();
+            assert!(error.what.contains("web.hcl"));
+        }
+    }
+
+    #[test]
+    fn an_id_is_escaped_in_a_path() {
+        assert_eq!(escaped("a/b c?ü"), "a%2Fb%20c%3F%C3%BC");
+    }
+}
