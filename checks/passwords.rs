@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use nixcfg::password::hash::{Hash, Password};
 use nixcfg::secret::Secret;
 use pass::PassStore;
-use support::{Lab, NODES, PASSWORD, Ran, Repo, Tool};
+use support::{Lab, NODES, PASSWORD, Ran, Repo, Tool, root};
 
 const NEW: &str = "looking-glass house of cards";
 const BOBS: &str = "a walrus and a carpenter";
@@ -638,4 +638,26 @@ fn deploy_nixos_activates_no_immutable_users_without_their_password_files() {
         .exits(0)
         .tells("was not looked at");
     assert!(s.sudo("birch", "alice", PASSWORD));
+}
+
+#[test]
+fn the_script_of_the_vm_test_holds_on_the_labs_nodes() {
+    let s = Setting::bare();
+    let setting = serde_json::json!({
+        "lab": root().join("checks/lab/lab"), "nodes": NODES, "old": PASSWORD, "new": NEW,
+        "tool": env!("CARGO_BIN_EXE_nixcfg"),
+        "options": ["--override-input", "nixpkgs", support::nixpkgs(), "--ssh-config", s.lab.ssh_config()],
+    });
+    let mut command = Command::new("python3");
+    command
+        .arg(root().join("checks/passwords.py"))
+        .arg(setting.to_string())
+        .current_dir(s.repo.path())
+        .env("NIX_CONFIG", support::NIX_CONFIG)
+        .env(
+            "LAB",
+            std::env::var("LAB").unwrap_or_else(|_| "tests".into()),
+        );
+    let output = s.store.in_env(&mut command).output().unwrap();
+    Ran::from(output).exits(0).shows("all holds");
 }
