@@ -230,7 +230,7 @@ async fn plan_nodes(
             (_, Ok(work)) => works.push(work),
             (node, Err(error)) => {
                 operation.reporter.failure(&error);
-                outcomes.add(&operation.reporter, node, false, error.what);
+                outcomes.add(&operation.reporter, node, Err(error.what));
             }
         }
     }
@@ -403,7 +403,7 @@ async fn execute(
         }
         match done {
             Ok(()) if work.plan.unknown.is_empty() => {
-                outcomes.add(reporter, work.node, true, work.plan.words());
+                outcomes.add(reporter, work.node, Ok(&work.plan));
             }
             Ok(()) => {
                 let names: Vec<&str> = work.plan.unknown.iter().map(Name::as_str).collect();
@@ -412,11 +412,11 @@ async fn execute(
                     .on(&work.node)
                     .help("the password file is in place: deploy-nixos makes the account with it");
                 reporter.failure(&error);
-                outcomes.add(reporter, work.node, false, what);
+                outcomes.add(reporter, work.node, Err(what));
             }
             Err(error) => {
                 reporter.failure(&error);
-                outcomes.add(reporter, work.node, false, error.what);
+                outcomes.add(reporter, work.node, Err(error.what));
             }
         }
     }
@@ -446,12 +446,17 @@ struct Outcomes {
 }
 
 impl Outcomes {
-    fn add(&mut self, reporter: &Reporter, node: Name, ok: bool, words: String) {
+    fn add(&mut self, reporter: &Reporter, node: Name, done: Result<&Plan, String>) {
+        let ok = done.is_ok();
+        let (outcome, data) = match done {
+            Ok(plan) => (plan.words(), plan.data()),
+            Err(what) => (what, json!({})),
+        };
         reporter.emit(Event::Done {
             node: node.clone(),
             ok,
-            outcome: words,
-            data: json!({}),
+            outcome,
+            data,
         });
         self.nodes.insert(node, ok);
     }

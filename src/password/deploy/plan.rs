@@ -216,6 +216,14 @@ impl Plan {
         text
     }
 
+    /// What was done, as data: users by what became of them.
+    pub fn data(&self) -> serde_json::Value {
+        serde_json::json!({
+            "set": self.set, "written": self.write, "locked": self.lock,
+            "removed": self.remove, "formerAdministrators": self.left,
+        })
+    }
+
     /// What was done, in words.
     pub fn words(&self) -> String {
         let list = |verb: &str, users: &BTreeSet<Name>| {
@@ -278,6 +286,7 @@ mod tests {
         assert_eq!(plan.set, [name("alice")].into());
         assert_eq!(plan.write, [name("bob")].into());
         assert_eq!(plan.words(), "password set: alice; file written: bob");
+        assert_eq!(plan.data()["set"], serde_json::json!(["alice"]));
     }
 
     #[test]
