@@ -30,7 +30,7 @@ use nixcfg::secret::Secret;
 use nixcfg::store::pass::Pass;
 use pass::{PassStore, inside, run, said};
 use serde_json::{Value, json};
-use support::{Ran, Repo, Tool};
+use support::{Counters, Ran, Repo, Tool};
 use time::{Duration, OffsetDateTime};
 
 /// Shows nothing.
@@ -48,7 +48,7 @@ fn cluster(per_node: bool) -> Cluster {
     let node = |role: &str| json!({"site": "lyon", "system": "x86_64-linux", "role": role, "configuration": "x"});
     let files = |app: &str| json!({"directory": format!("/var/lib/{app}/pki"), "owner": "root", "group": "root", "unit": format!("{app}.service")});
     Cluster::parse(&json!({
-        "schema": 1, "name": "prod", "secretsPrefix": "example",
+        "schema": 1, "name": "prod", "secretsPrefix": "example", "mutableUsers": true,
         "nodes": {"alder": node("server"), "birch": node("server"), "cedar": node("server"), "dogwood": node("client")},
         "pki": {"perNode": per_node, "consul": files("consul"), "nomad": files("nomad")},
         "consul": {"enable": true, "datacenter": "prod", "domain": "consul", "httpsPort": 8501},
@@ -511,7 +511,6 @@ fn the_command_makes_what_is_missing_once() {
         .shows("3 made");
     gen_pki(&repo, &store, &[])
         .exits(0)
-        .tells("consul-ca.crt")
         .tells("nomad-ca.crt made");
     let again = gen_pki(&repo, &store, &["--json"]).exits(0);
     let summary: Value = serde_json::from_str(again.out.lines().last().unwrap()).unwrap();
@@ -536,4 +535,51 @@ fn the_command_refuses_a_store_that_cannot_be_used_and_a_year_that_is_not_about_
         .exits(2)
         .tells("2016 is too far from it");
     assert_eq!(std::fs::read_dir(store.root()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_store_that_is_not_fit_is_refused_before_any_node_is_logged_in_to() {
+    let (repo, store, counters) = (Repo::new(), PassStore::plain(), Counters::new(&["ssh"]));
+    let deploy = |args: &[&str]| {
+        let config = repo.path().join("cluster/prod/ssh_config");
+        let tool = Tool::new(&repo, "deploy-pki")
+            .args(args)
+            .arg("--ssh-config")
+            .arg(config);
+        let mut command = tool.env("PATH", counters.path()).into_command();
+        let ran = Ran::from(store.in_env(&mut command).output().unwrap());
+        assert_eq!(counters.take(), Vec::<String>::new());
+        ran
+    };
+    let year = now().year();
+    let entry = |name: &str| format!("example/cluster/prod/{name}");
+    deploy(&[])
+        .exits(2)
+        .tells("consul-ca.crt is not in the store");
+    gen_pki(&repo, &store, &[]).exits(0);
+    deploy(&["--year", &(year + 1).to_string()])
+        .exits(2)
+        .tells("is not in the store");
+
+    let own = format!("consul{year}.key");
+    let kept = store.pass(&["show", &entry(&own)]);
+    store.insert(&entry(&own), &store.pass(&["show", &entry("nomad-ca.key")]));
+    deploy(&[]).exits(2).tells("does not fit the key");
+    store.insert(&entry(&own), &kept);
+
+    let ended = Memory::default();
+    let past = now() - Duration::days(800);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (cluster, silent) = (cluster(false), silent());
+    let making = generate(&cluster, &App::ALL, Year::new(year), &ended, &silent, past);
+    runtime.block_on(making).unwrap();
+    for (name, text) in ended.all() {
+        store.insert(&entry(&name), &text);
+    }
+    deploy(&[]).exits(2).tells("ended on");
+    let status = {
+        let mut command = Tool::new(&repo, "pki-status").into_command();
+        Ran::from(store.in_env(&mut command).output().unwrap())
+    };
+    status.exits(5).tells("ended on");
 }

@@ -38,7 +38,7 @@ fn cluster() -> Cluster {
     let node = |role: &str| json!({"site": "lyon", "system": "x86_64-linux", "role": role, "configuration": "x"});
     let files = |app: &str| json!({"directory": format!("/var/lib/{app}/pki"), "owner": "root", "group": "root", "unit": format!("{app}.service")});
     Cluster::parse(&json!({
-        "schema": 1, "name": "prod", "secretsPrefix": "example",
+        "schema": 1, "name": "prod", "secretsPrefix": "example", "mutableUsers": true,
         "nodes": {"alder": node("server"), "birch": node("server"), "cedar": node("server"), "dogwood": node("client")},
         "pki": {"perNode": false, "consul": files("consul"), "nomad": files("nomad")},
         "consul": {"enable": true, "datacenter": "prod", "domain": "consul", "httpsPort": 8501},

@@ -1,6 +1,6 @@
-"""Runs scenario.py on four nodes of the lab, with a real Consul on them. As root.
+"""Runs scenario.py on four nodes of the lab, with a real Consul and nomad.rs, which stands in for Nomad. As root.
 
-usage: lab.py NIXCFG        NIXCFG is the tool, built
+usage: lab.py NIXCFG STANDIN        the tool and the stand-in, built
 """
 
 import json
@@ -34,13 +34,21 @@ Restart=on-failure
 """
 
 
+NOMAD_UNIT = """[Unit]
+ConditionPathExists=/var/lib/nomad/pki/nomad.crt
+ConditionPathExists=/var/lib/nomad/pki/consul-client.crt
+[Service]
+ExecStart=/usr/local/bin/nomad /var/lib/nomad/pki {node} {servers}
+"""
+
+
 class Lab:
     """The driver: nodes of the lab, and the tool on this machine."""
 
     servers, clients, nodes = SERVERS, CLIENTS, NODES
 
-    def __init__(self, nixcfg):
-        self.nixcfg = nixcfg
+    def __init__(self, nixcfg, standin):
+        self.nixcfg, self.standin = nixcfg, standin
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nixcfg-pki-", dir="/tmp"))
         self.env = {
             **os.environ, "HOME": str(self.folder), "GNUPGHOME": str(self.folder / "gnupg"),
@@ -57,6 +65,7 @@ class Lab:
         self.make_repository()
         self.make_store()
         self.make_consul()
+        self.make_nomad()
 
     def lab(self, *argv, stdin=None):
         return self.run(ROOT / "checks/lab/lab", *argv, stdin=stdin)
@@ -114,7 +123,7 @@ class Lab:
             if site.stem != "lyon":
                 site.unlink()
         (repository / "cluster/prod/cluster.nix").write_text(
-            '{ cluster = { domain = "prod.example.org"; secretsPrefix = "example"; nomad.enable = false;\n'
+            '{ cluster = { domain = "prod.example.org"; secretsPrefix = "example";\n'
             '  admins.alice.keys = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAp6rKRCCoy+y3qKuH0Gqyd34UBtX6mfFtBYmF/D8Iwf alice" ]; };\n'
             '  system.stateVersion = "26.05"; }\n'
         )
@@ -148,6 +157,13 @@ class Lab:
             self.root(node, "useradd --system --home-dir /var/lib/consul consul; install -d -o consul -g consul -m 700 "
                             "/var/lib/consul; systemctl daemon-reload")
 
+    def make_nomad(self):
+        program = pathlib.Path(self.standin).read_bytes()
+        for node in NODES:
+            unit = NOMAD_UNIT.format(node=node, servers=",".join(SERVERS))
+            self.lab("root", node, "sh", "-c", "cat >/usr/local/bin/nomad; chmod 755 /usr/local/bin/nomad", stdin=program)
+            self.lab("root", node, "sh", "-c", "cat >/etc/systemd/system/nomad.service; systemctl daemon-reload", stdin=unit)
+
     def close(self):
         subprocess.run(["gpgconf", "--kill", "all"], env=self.env, check=False)
         self.lab("wipe")
@@ -155,7 +171,7 @@ class Lab:
 
 
 def main():
-    driver = Lab(sys.argv[1])
+    driver = Lab(*sys.argv[1:])
     try:
         scenario.run(driver)
     except scenario.Failed as failure:

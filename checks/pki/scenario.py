@@ -73,8 +73,10 @@ class Asker:
         return told
 
 
-def pids(driver):
-    return {node: driver.root(node, "systemctl show -p MainPID --value consul.service").strip() for node in driver.nodes}
+def pids(driver, *apps):
+    """The processes, by app and node."""
+    told = lambda app, node: driver.root(node, f"systemctl show -p MainPID --value {app}.service").strip()
+    return {(app, node): told(app, node) for app in apps for node in driver.nodes}
 
 
 def first_deployment(driver, year):
@@ -89,10 +91,10 @@ def first_deployment(driver, year):
 
 
 def nothing_to_do(driver):
-    before, logins = pids(driver), {node: driver.logins(node) for node in driver.nodes}
+    before, logins = pids(driver, "consul", "nomad"), {node: driver.logins(node) for node in driver.nodes}
     events = driver.tool("deploy-pki")
     check(all(event["outcome"] == "unchanged" for event in done(events).values()), "a second deployment changes nothing")
-    check(pids(driver) == before, "and restarts nothing")
+    check(pids(driver, "consul", "nomad") == before, "and restarts nothing")
     after = {node: driver.logins(node) for node in driver.nodes}
     check(all(after[node] == logins[node] + 1 for node in driver.nodes), f"and logs in once a node: {logins} {after}")
 
@@ -100,15 +102,17 @@ def nothing_to_do(driver):
 def status(driver, year):
     events = driver.tool("pki-status", "--live", "--year", str(year))
     for node, event in done(events).items():
-        kinds = {port["port"]["kind"]: port["served"] for port in event["ports"]}
-        wanted = {"https", "rpc"} if node in driver.servers else {"https"}
-        check(set(kinds) == wanted and all(kinds.values()), f"{node} serves the certificate of {year} on {sorted(wanted)}")
-        names = kinds["https"]["names"]
-        check(("server.prod.consul" in names) == (node in driver.servers), f"{node} has the names of its role: {names}")
+        for app in ["consul", "nomad"]:
+            kinds = {port["port"]["kind"]: port["served"] for port in event["ports"] if port["port"]["app"] == app}
+            wanted = {"https", "rpc"} if node in driver.servers else {"https"}
+            ok = set(kinds) == wanted and all(kinds.values())
+            check(ok, f"{app} on {node} serves the certificate of {year} on {sorted(wanted)}")
+            names = kinds["https"]["names"]
+            check((f"server.prod.{app}" in names) == (node in driver.servers), f"it has the names of its role: {names}")
 
 
 def renewal(driver, year):
-    before = pids(driver)
+    before, nomads = pids(driver, "consul"), pids(driver, "nomad")
     events = driver.tool("gen-pki", "--year", str(year + 1))
     check("consul-ca" in summary(events)["unchanged"], "next year's certificates are by the same authority")
     driver.tool("pki-status", "--live", "--year", str(year + 1), wanted=5)
@@ -119,13 +123,15 @@ def renewal(driver, year):
     driver.fault("dogwood", "free-disk")
     driver.tool("pki-status", "--live", "--year", str(year))
     events = driver.tool("deploy-pki", "--year", str(year + 1))
-    check(all("reloaded" in event["outcome"] for event in done(events).values()), "a renewal reloads every agent")
-    check(pids(driver) == before, "and restarts none")
+    check(all("Consul reloaded" in event["outcome"] for event in done(events).values()), "a renewal reloads every Consul")
+    check(pids(driver, "consul") == before, "and restarts none")
+    restarted = [pid != nomads[where] for where, pid in pids(driver, "nomad").items()]
+    check(all(restarted), "Nomad, which reads its pair for Consul at its start only, is restarted everywhere")
 
 
 def rotation(driver, year, asker):
     """Each step; the client takes the store's certificates between them, as operators do who pull it."""
-    before = pids(driver)
+    before = pids(driver, "consul")
     old = driver.show("consul-ca.crt")
     at = ["--app", "consul", "--year", str(year)]
     driver.tool("rotate-ca", *at, "--step", "leaves", wanted=2)
@@ -150,7 +156,15 @@ def rotation(driver, year, asker):
     check(driver.show("consul-ca.key").count("BEGIN PRIVATE KEY") == 1, "the old one's key is gone")
     asker.take(year)
     check(not summary(driver.tool("rotate-ca", *at))["rotating"], "the rotation is over")
-    check(pids(driver) == before, "a rotation restarts no agent")
+    check(pids(driver, "consul") == before, "a rotation restarts no agent")
+
+
+def rotation_of_nomad(driver, year):
+    before, old = pids(driver, "nomad"), driver.show("nomad-ca.crt")
+    for step in ["trust", "leaves", "drop"]:
+        driver.tool("rotate-ca", "--app", "nomad", "--year", str(year), "--step", step)
+    check(driver.show("nomad-ca.crt") != old, "Nomad's authority is replaced too")
+    check(pids(driver, "nomad") == before, "by signals alone")
 
 
 def lost_half_way(driver, year):
@@ -205,5 +219,6 @@ def run(driver):
     told = client.stop()
     asked, wrong = map(int, told.splitlines()[-1].split())
     check(asked > 100 and wrong == 0, f"the client asked {asked} times, and failed {wrong} times: {told}")
+    rotation_of_nomad(driver, year + 1)
     published(driver, year + 1)
     lost_half_way(driver, year + 1)

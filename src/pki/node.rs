@@ -19,6 +19,9 @@ const SIGNAL: Script = Script {
     text: include_str!("signal.sh"),
 };
 
+/// How often a node is asked for its state.
+const TRIES: u32 = 3;
+
 /// A unit of systemd.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unit {
@@ -57,14 +60,23 @@ impl State {
         let units = units.iter().flat_map(|unit| ["unit", *unit]);
         let files = files.iter().flat_map(|file| ["file", file.path.as_str()]);
         let args: Vec<&str> = units.chain(files).collect();
-        let told = connection.run_root_ok(how, STATE, &args, &[]).await?;
-        Self::parse(&told).map_err(|e| e.on(connection.node()).saying(told))
+        // A login that is lost can leave an answer that is cut short.
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let told = connection.run_root_ok(how, STATE, &args, &[]).await?;
+            match Self::parse(&told) {
+                Err(_) if tries < TRIES => {}
+                read => return read.map_err(|e| e.on(connection.node()).saying(told)),
+            }
+        }
     }
 
     fn parse(told: &str) -> Result<Self> {
         let mut state = Self::default();
+        let strange = || Error::unexpected("does not tell of its certificates as expected");
+        let told = told.strip_suffix("end\n").ok_or_else(strange)?;
         for line in told.lines() {
-            let strange = || Error::unexpected("does not tell of its certificates as expected");
             let (kind, rest) = line.split_once(' ').ok_or_else(strange)?;
             match kind {
                 "unit" => {
@@ -178,7 +190,7 @@ pub async fn act(
 mod tests {
     use super::*;
 
-    const TOLD: &str = "unit nomad.service loaded active 12 100.5\nunit consul.service not-found inactive 0 0\ncrt 99.25 Y2VydA== /p/nomad ca.crt\nkey 101 abcd /p/consul-client.key\nnone /p/nomad.crt\n";
+    const TOLD: &str = "unit nomad.service loaded active 12 100.5\nunit consul.service not-found inactive 0 0\ncrt 99.25 Y2VydA== /p/nomad ca.crt\nkey 101 abcd /p/consul-client.key\nnone /p/nomad.crt\nend\n";
 
     fn wanted(path: &str) -> Vec<Wanted> {
         vec![Wanted {
@@ -203,6 +215,8 @@ mod tests {
         assert_eq!(state.file("/p/nomad ca.crt").unwrap().content, "cert");
         assert!(state.file("/p/nomad.crt").is_none());
         assert!(State::parse("Welcome!").is_err());
+        let whole = TOLD.len();
+        assert!((0..whole).all(|end| State::parse(&TOLD[..end]).is_err()));
     }
 
     #[test]

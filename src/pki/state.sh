@@ -3,6 +3,7 @@
 #   crt CHANGED BASE64 PATH                  a certificate, all of it; CHANGED as STARTED, of the link or what it points at
 #   key CHANGED SHA256 PATH                  a key's digest
 #   none PATH                                nothing there
+#   end                                      that was all
 set -u
 export LC_ALL=C
 while [ $# -ge 2 ]; do
@@ -33,3 +34,4 @@ while [ $# -ge 2 ]; do
     esac
     shift 2
 done
+echo end
