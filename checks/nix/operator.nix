@@ -1,0 +1,132 @@
+# An operator's machine for tests in virtual machines: the tool, a flake that says what the nodes of machines.nix are, a password
+# store, and an ssh key that alice's account on the nodes takes.
+{
+  lib,
+  nixcfg,
+  hostPkgs,
+}:
+roles:
+let
+  keys = import "${hostPkgs.path}/nixos/tests/ssh-keys.nix" hostPkgs;
+
+  addresses = lib.listToAttrs (
+    lib.imap1 (number: name: lib.nameValuePair name "192.168.1.${toString number}") (
+      lib.attrNames roles
+    )
+  );
+
+  files = app: owner: {
+    directory = "/var/lib/${app}/pki";
+    inherit owner;
+    group = owner;
+    unit = "${app}.service";
+  };
+
+  data = {
+    schema = 1;
+    name = "vm";
+    domain = "vm.example.org";
+    secretsPrefix = "example";
+    nodes = lib.mapAttrs (name: role: {
+      inherit role;
+      site = "test";
+      system = hostPkgs.stdenv.hostPlatform.system;
+      configuration = "vm-${name}";
+      address = {
+        ipv4 = addresses.${name};
+        ipv6 = null;
+      };
+    }) roles;
+    pki = {
+      perNode = false;
+      consul = files "consul" "consul";
+      nomad = files "nomad" "root";
+    };
+    consul = {
+      enable = true;
+      datacenter = "vm";
+      domain = "consul";
+      httpsPort = 8501;
+    };
+    nomad = {
+      enable = true;
+      region = "vm";
+      httpPort = 4646;
+    };
+  };
+
+  flake = hostPkgs.writeText "flake.nix" ''
+    { outputs = _: { clusters.vm = builtins.fromJSON (builtins.readFile ./vm.json); }; }
+  '';
+in
+{
+  # What every node gets: a login for the operator, without which nothing can be reached.
+  login.cluster.admins.alice.keys = [ keys.snakeOilPublicKey ];
+
+  machine =
+    { pkgs, ... }:
+    {
+      environment.systemPackages = [
+        nixcfg
+        pkgs.consul
+        pkgs.curl
+        pkgs.gnupg
+        pkgs.jq
+        pkgs.nomad
+        pkgs.openssl
+        pkgs.pass
+      ];
+      nix.settings = {
+        experimental-features = [
+          "nix-command"
+          "flakes"
+        ];
+        flake-registry = "";
+        substituters = lib.mkForce [ ];
+      };
+      virtualisation.memorySize = 1536;
+    };
+
+  # Makes desk an operator's machine and gives every node its certificates and secrets, as pass has them.
+  script = ''
+    import base64, os, shlex
+
+    def prepare(desk, nodes):
+        desk.succeed("mkdir -p /root/repo /root/.ssh && cp ${flake} /root/repo/flake.nix")
+        desk.succeed("cp ${hostPkgs.writeText "vm.json" (builtins.toJSON data)} /root/repo/vm.json")
+        desk.succeed("install -m 0600 ${keys.snakeOilPrivateKey} /root/.ssh/id")
+        desk.succeed("gpg --batch --pinentry-mode loopback --passphrase ''' --quick-generate-key tester future-default default never")
+        desk.succeed("pass init tester")
+        for node in nodes:
+            node.wait_for_unit("sshd")
+            address = node.succeed("ip -4 -o addr show eth1").split()[3].split("/")[0]
+            desk.succeed(f"printf 'Host {node.name}\n  HostName {address}\n' >> /root/repo/ssh_config")
+            desk.succeed(f"ssh-keyscan {address} >> /root/.ssh/known_hosts")
+        desk.succeed("printf 'Host *\n  User alice\n  IdentityFile /root/.ssh/id\n' >> /root/repo/ssh_config")
+        desk.succeed("cd /root/repo && nixcfg gen-pki vm")
+        gossip = {name: base64.b64encode(os.urandom(32)).decode() for name in ["consul-gossip", "nomad-gossip"]}
+        year = desk.succeed("date -u +%Y").strip()
+        for node in nodes:
+            def install(entry, file, owner):
+                text = desk.succeed(f"pass show example/cluster/vm/{entry}")
+                node.succeed(f"printf %s {shlex.quote(text)} | install -D -o {owner} -m 0600 /dev/stdin {file}")
+
+            for name, key in gossip.items():
+                node.succeed(f"printf %s {shlex.quote(key)} | install -D -m 0400 /dev/stdin /var/lib/nixcfg/secrets/{name}")
+            for app, owner in [("nomad", "root"), ("consul", "consul")]:
+                folder = f"/var/lib/{app}/pki"
+                install(f"{app}-ca.crt", f"{folder}/{app}-ca.crt", owner)
+                if app == "nomad":
+                    install("consul-ca.crt", f"{folder}/consul-ca.crt", owner)
+                    for kind in ["crt", "key"]:
+                        install(f"consul{year}-client.{kind}", f"{folder}/consul-client.{kind}", owner)
+                for kind in ["crt", "key"]:
+                    install(f"{app}{year}.{kind}", f"{folder}/{app}.{kind}", owner)
+        for node in nodes:
+            node.wait_for_unit("consul")
+            node.wait_for_unit("nomad")
+
+    def nixcfg(operation, rest=""):
+        return f"cd /root/repo && nixcfg {operation} vm --ssh-config ssh_config {rest}"
+  '';
+}
