@@ -3,6 +3,11 @@
   init = "Write the files of a new cluster, asking for what they need";
   add-node = "Write the files of a new node, with what its machine tells of itself";
   deploy-nixos = "Build and activate the NixOS configuration of a cluster's nodes";
+  rollback = "Take a cluster's nodes back to a generation that they have already";
+  generations = "List the generations of the systems of a cluster's nodes";
+  status = "Tell how a cluster's nodes are: systems, drift, units, leases, certificates, disks";
+  exec = "Run a command on a cluster's nodes";
+  ssh = "Log in to a cluster's node";
   passwd = "Set an administrator's password in the password store, as a hash";
   nomad-scheduler = "Set Nomad's scheduler as cluster.nix has it";
   deploy-apps = "Run the cluster's apps on Nomad";

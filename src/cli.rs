@@ -6,12 +6,15 @@ use crate::apps;
 use crate::deploy;
 use crate::error::Result;
 use crate::event::Reporter;
+use crate::generations;
 use crate::init;
 use crate::nomad::scheduler;
 use crate::password;
 use crate::pki;
+use crate::remote;
 use crate::secret::Secret;
 use crate::secrets;
+use crate::status;
 use crate::tlsproxy;
 
 /// Runs a NixOS cluster.
@@ -45,6 +48,16 @@ enum Operation {
     AddNode(init::add::Args),
     /// Bring nodes to the NixOS configuration of the flake
     DeployNixos(deploy::Args),
+    /// Go back to a generation that nodes have already
+    Rollback(generations::rollback::Args),
+    /// List the generations of nodes' systems
+    Generations(generations::Args),
+    /// Tell how the nodes are
+    Status(status::Args),
+    /// Run a command on nodes
+    Exec(remote::exec::Args),
+    /// Log in to a node
+    Ssh(remote::shell::Args),
     /// Set an administrator's password in the password store, as a hash
     Passwd(password::Args),
     /// Set Nomad's scheduler as cluster.nix has it
@@ -78,6 +91,11 @@ impl Cli {
             Operation::Init(args) => args.json(),
             Operation::AddNode(args) => args.json(),
             Operation::DeployNixos(args) => args.json(),
+            Operation::Rollback(args) => args.json(),
+            Operation::Generations(args) => args.json(),
+            Operation::Status(args) => args.json(),
+            Operation::Exec(args) => args.json(),
+            Operation::Ssh(args) => args.json(),
             Operation::Passwd(args) => args.json(),
             Operation::NomadScheduler(args) => args.json(),
             Operation::DeployApps(args) => args.json(),
@@ -104,6 +122,13 @@ impl Cli {
             Operation::Init(args) => init::run(&args, reporter).await,
             Operation::AddNode(args) => init::add::run(&args, reporter).await,
             Operation::DeployNixos(args) => deploy::run(&args, reporter, password).await,
+            Operation::Rollback(args) => {
+                generations::rollback::run(&args, reporter, password).await
+            }
+            Operation::Generations(args) => generations::run(&args, reporter, password).await,
+            Operation::Status(args) => status::run(&args, reporter, password).await,
+            Operation::Exec(args) => remote::exec::run(&args, reporter, password).await,
+            Operation::Ssh(args) => remote::shell::run(&args, reporter).await,
             Operation::Passwd(args) => password::run(&args, reporter).await,
             Operation::NomadScheduler(args) => scheduler::run(&args, reporter, password).await,
             Operation::DeployApps(args) => apps::deploy::run(&args, reporter, password).await,

@@ -4,6 +4,9 @@ use crate::nix::store::StorePath;
 
 use super::Mode;
 
+/// Lines of a switch's log that are shown for a node that is not as wanted.
+const LOG_LINES: usize = 25;
+
 /// How a switch ended. The exit codes are those of `switch-to-configuration-ng`
 /// in nixpkgs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,6 +248,12 @@ impl Report {
         self.current
             .as_ref()
             .map_or("an unknown system", StorePath::name)
+    }
+
+    /// The end of what the switch printed.
+    pub fn last_lines(&self) -> Vec<&str> {
+        let lines: Vec<&str> = self.log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].to_vec()
     }
 
     /// The units that failed: those that the switch reported, and those that

@@ -21,9 +21,6 @@ use crate::secret::Secret;
 use crate::ssh::Access;
 use crate::ssh::elevate::Elevation;
 
-/// Lines of a switch's log that are shown for a node that is not as wanted.
-const LOG_LINES: usize = 25;
-
 /// What a node came to.
 pub struct Outcome {
     /// Whether it is as wanted.
@@ -200,8 +197,7 @@ impl Work {
         };
         let report = change.run().await?;
         if !report.as_wanted {
-            let lines: Vec<&str> = report.log.lines().collect();
-            for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+            for line in report.last_lines() {
                 self.log(line);
             }
         }

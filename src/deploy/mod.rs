@@ -100,14 +100,15 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
 }
 
 /// Evaluation of the nodes' systems, going on beside the probes.
-struct Evaluation {
+pub struct Evaluation {
     names: BTreeMap<Name, String>,
     known: BTreeMap<String, System>,
     task: JoinHandle<eval::Systems>,
 }
 
 impl Evaluation {
-    fn begin(operation: &Operation, nodes: &BTreeSet<Name>) -> Self {
+    /// Begins to evaluate what is not remembered.
+    pub fn begin(operation: &Operation, nodes: &BTreeSet<Name>) -> Self {
         let names: BTreeMap<Name, String> = nodes
             .iter()
             .filter_map(|node| {
@@ -139,7 +140,7 @@ impl Evaluation {
     }
 
     /// The nodes' systems; what is new is remembered.
-    async fn finish(mut self, operation: &mut Operation) -> Result<BTreeMap<Name, System>> {
+    pub async fn finish(mut self, operation: &mut Operation) -> Result<BTreeMap<Name, System>> {
         let evaluated = (&mut self.task)
             .await
             .map_err(|e| Error::unexpected(format!("the evaluation was lost: {e}")))?;

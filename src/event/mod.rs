@@ -49,6 +49,13 @@ pub enum Event {
         /// The line.
         line: String,
     },
+    /// A line that a command of the operator's own printed.
+    Output {
+        /// The node it was printed on.
+        node: Name,
+        /// The line.
+        line: String,
+    },
     /// Something the operator should know, that stops nothing.
     Warning {
         /// The node it is about, if it is about one.

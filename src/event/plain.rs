@@ -43,6 +43,7 @@ pub(super) fn line(event: &Event) -> Option<(Stream, String)> {
         Event::Step { node, doing } => (Stream::Err, format!("{node}: {doing}")),
         Event::Progress { .. } => return None,
         Event::Log { node, line } => (Stream::Err, of(node, line)),
+        Event::Output { node, line } => (Stream::Out, format!("{node}: {line}")),
         Event::Warning { node, what } => (Stream::Err, format!("warning: {}", of(node, what))),
         Event::Plan { node, plan, .. } => (Stream::Out, format!("{node:<12} {plan}")),
         Event::Done { node, outcome, .. } => (Stream::Out, format!("{node:<12} {outcome}")),

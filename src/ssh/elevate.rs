@@ -168,6 +168,7 @@ impl RootChild {
     /// gives what the program said on its standard error, once it has ended.
     pub fn into_parts(self) -> (ChildStdin, BufReader<ChildStdout>, Ended) {
         let ended = Ended {
+            node: self.node,
             child: self.child,
             stderr: self.stderr,
         };
@@ -177,6 +178,7 @@ impl RootChild {
 
 /// The end of a relayed program.
 pub struct Ended {
+    node: Name,
     child: Child,
     stderr: JoinHandle<String>,
 }
@@ -186,6 +188,12 @@ impl Ended {
     pub async fn last_words(self) -> String {
         let _ = self.child.wait().await;
         self.stderr.await.unwrap_or_default()
+    }
+
+    /// Waits for the program; its exit code, where it has one, and its standard error.
+    pub async fn outcome(self) -> Result<(Option<i32>, String)> {
+        let status = self.child.wait().await.map_err(|e| lost(&self.node, &e))?;
+        Ok((status.code(), self.stderr.await.unwrap_or_default()))
     }
 }
 

@@ -5,7 +5,7 @@ pub mod elevate;
 mod error;
 mod login;
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -118,17 +118,8 @@ impl Access {
         known: &[IpAddr],
     ) -> Result<Vec<Self>> {
         let mut ways = vec![self.clone()];
-        let config = self
-            .config_file
-            .iter()
-            .flat_map(|file| [OsStr::new("-F"), file.as_os_str()]);
-        let user = self
-            .user
-            .iter()
-            .flat_map(|user| [OsStr::new("-l"), OsStr::new(user)]);
         let resolved = process::Command::new("ssh")
-            .args(config)
-            .args(user)
+            .args(self.options())
             .args(["-G", node.as_str()]);
         let resolved = String::from_utf8_lossy(&resolved.output().await?).into_owned();
         let login = Login::read(&resolved);
@@ -153,6 +144,16 @@ impl Access {
             });
         }
         Ok(ways)
+    }
+
+    /// The options of `ssh` by which nodes are reached.
+    pub fn options(&self) -> Vec<OsString> {
+        let config = self.config_file.iter();
+        let config = config.flat_map(|file| ["-F".into(), file.into()]);
+        let user = self.user.iter();
+        config
+            .chain(user.flat_map(|user| ["-l".into(), user.into()]))
+            .collect()
     }
 
     /// What an operator would type to get to the node.

@@ -1,0 +1,188 @@
+//! The generations of nodes' systems: listing them, and going back to one.
+
+pub mod rollback;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::cluster::Name;
+use crate::error::{Error, Result};
+use crate::event::{Event, Reporter};
+use crate::nix::store::StorePath;
+use crate::node::probe::Probed;
+use crate::operation::{ClusterArgs, Operation};
+use crate::secret::Secret;
+use crate::ssh::{Connection, Script};
+
+const LIST: Script = Script {
+    name: "nixcfg-generations",
+    text: include_str!("list.sh"),
+};
+
+/// The arguments of `generations`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// The nodes: names, globs, @tag, site:NAME, role:server, !not, - for standard input [default: all]
+    #[arg(value_name = "NODE")]
+    nodes: Vec<String>,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// One generation of a node's system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Generation {
+    /// Its number.
+    pub number: u64,
+    /// When it was made, in UTC.
+    pub made: String,
+    /// Its system.
+    pub system: StorePath,
+}
+
+/// The generations of a node, by their numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Generations {
+    /// All of them, lowest number first.
+    pub all: Vec<Generation>,
+    /// The number of the one that the profile points to.
+    pub current: Option<u64>,
+}
+
+impl Generations {
+    fn read(told: &str) -> Self {
+        let mut all: Vec<Generation> = told
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.strip_prefix("generation ")?.splitn(3, ' ');
+                Some(Generation {
+                    number: words.next()?.parse().ok()?,
+                    made: words.next()?.to_owned(),
+                    system: words.next()?.parse().ok()?,
+                })
+            })
+            .collect();
+        all.sort_by_key(|generation| generation.number);
+        let link = told
+            .lines()
+            .find_map(|line| line.strip_prefix("boots system-"));
+        let current = link.and_then(|link| link.strip_suffix("-link")?.parse().ok());
+        Self { all, current }
+    }
+
+    /// The generation with this number, or the one before the profile's.
+    pub fn target(&self, number: Option<u64>) -> Result<&Generation> {
+        let numbers = || {
+            let numbers: Vec<String> = self.all.iter().map(|g| g.number.to_string()).collect();
+            format!("it has {}", numbers.join(", "))
+        };
+        match (number, self.current) {
+            (Some(number), _) => self
+                .all
+                .iter()
+                .find(|generation| generation.number == number)
+                .ok_or_else(|| Error::usage(format!("has no generation {number}")).help(numbers())),
+            (None, Some(current)) => self
+                .all
+                .iter()
+                .rfind(|generation| generation.number < current)
+                .ok_or_else(|| {
+                    Error::usage(format!("has no generation before {current}")).help(numbers())
+                }),
+            (None, None) => Err(Error::usage("has no system profile")),
+        }
+    }
+}
+
+/// Asks a node for its generations.
+pub async fn list(connection: &Connection) -> Result<Generations> {
+    Ok(Generations::read(&connection.run_ok(LIST, &[], b"").await?))
+}
+
+/// Asks all nodes at once.
+async fn list_all(probed: &BTreeMap<Name, Probed>) -> Result<BTreeMap<Name, Generations>> {
+    let mut tasks = JoinSet::new();
+    for (name, p) in probed {
+        let (name, connection) = (name.clone(), p.connection.clone());
+        tasks.spawn(async move { (name, list(&connection).await) });
+    }
+    let mut lists = BTreeMap::new();
+    while let Some(joined) = tasks.join_next().await {
+        let (name, list) =
+            joined.map_err(|e| Error::unexpected(format!("a list was lost: {e}")))?;
+        lists.insert(name, list?);
+    }
+    Ok(lists)
+}
+
+/// Runs `generations`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let nodes: BTreeSet<Name> = operation.select(&args.nodes)?;
+    let probed = operation.probe(&nodes, false).await?;
+    for (node, generations) in list_all(&probed).await? {
+        let running = probed.get(&node).and_then(|p| p.facts.current.as_ref());
+        let lines = generations.all.iter().map(|generation| {
+            let boots = generations.current == Some(generation.number);
+            let words = match (running == Some(&generation.system), boots) {
+                (true, true) => "  running",
+                (true, false) => "  running, not the next start’s",
+                (false, true) => "  the next start’s",
+                (false, false) => "",
+            };
+            format!(
+                "{:>4}  {}  {}{words}",
+                generation.number,
+                generation.made,
+                generation.system.name()
+            )
+        });
+        let data = json!({
+            "generations": generations.all, "current": generations.current, "running": running,
+        });
+        reporter.emit(Event::Done {
+            node,
+            ok: true,
+            outcome: lines.collect::<Vec<_>>().join("\n             "),
+            data,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOLD: &str = "generation 10 2026-01-03T00:00:00Z /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-c\n\
+        generation 2 2026-01-01T00:00:00Z /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a\n\
+        generation 9 2026-01-02T00:00:00Z /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-b\n\
+        boots system-9-link\n";
+
+    #[test]
+    fn the_generation_before_is_the_one_before_the_profiles_own_not_before_the_newest() {
+        let generations = Generations::read(TOLD);
+        assert_eq!(generations.target(None).unwrap().number, 2);
+        assert_eq!(generations.target(Some(10)).unwrap().system.name(), "c");
+    }
+
+    #[test]
+    fn a_generation_that_is_not_there_is_refused_with_those_that_are() {
+        let error = Generations::read(TOLD).target(Some(3)).unwrap_err();
+        assert_eq!(error.help.as_deref(), Some("it has 2, 9, 10"));
+        let one =
+            "generation 1 x /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a\nboots system-1-link\n";
+        assert!(Generations::read(one).target(None).is_err());
+    }
+}

@@ -1,0 +1,165 @@
+//! `exec`: a command on many nodes at once, each line with its node's name.
+
+use serde_json::json;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
+use tokio::task::JoinSet;
+
+use crate::cluster::Name;
+use crate::error::{Error, Exit, Result};
+use crate::event::{Event, Reporter};
+use crate::node::probe::Probed;
+use crate::operation::{ClusterArgs, Operation};
+use crate::secret::Secret;
+use crate::ssh::elevate::Elevation;
+
+/// The arguments of `exec`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "The command is run as its words say, by no shell; for one: -- sh -c 'a | b'"
+)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// The nodes: names, globs, @tag, site:NAME, role:server, !not, - for standard input [default: all]
+    #[arg(value_name = "NODE")]
+    nodes: Vec<String>,
+
+    /// Run it as root
+    #[arg(long)]
+    sudo: bool,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// Runs `exec`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let nodes = operation.select(&args.nodes)?;
+    let probed = operation.probe(&nodes, args.sudo).await?;
+    let mut tasks = JoinSet::new();
+    for (node, p) in probed {
+        let how = match args.sudo {
+            true => Some(operation.elevation(&p)?),
+            false => None,
+        };
+        let (reporter, command) = (reporter.clone(), args.command.clone());
+        tasks.spawn(async move {
+            let ended = one(&reporter, &p, how.as_ref(), &command).await;
+            (node, ended)
+        });
+    }
+    let mut failed = Vec::new();
+    while let Some(joined) = tasks.join_next().await {
+        match joined.map_err(|e| Error::unexpected(format!("a command was lost: {e}")))? {
+            (_, Ok(Some(0))) => {}
+            (node, Ok(code)) => {
+                let code = code.map_or("no exit code".to_owned(), |code| {
+                    format!("exit code {code}")
+                });
+                reporter.failure(
+                    &Error::new(Exit::Partial, format!("the command failed ({code})")).on(&node),
+                );
+                failed.push(node.to_string());
+            }
+            (node, Err(error)) => {
+                reporter.failure(&error);
+                failed.push(node.to_string());
+            }
+        }
+    }
+    failed.sort();
+    reporter.emit(Event::Summary {
+        text: match failed.is_empty() {
+            true => format!("done on {} nodes", nodes.len()),
+            false => format!(
+                "failed on {} of {} nodes: {}",
+                failed.len(),
+                nodes.len(),
+                failed.join(", ")
+            ),
+        },
+        data: json!({"nodes": nodes.len(), "failed": failed}),
+    });
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new(
+            Exit::Partial,
+            "the command did not succeed everywhere",
+        )),
+    }
+}
+
+/// Runs the command on one node; its exit code, where it has one.
+async fn one(
+    reporter: &Reporter,
+    probed: &Probed,
+    how: Option<&Elevation>,
+    command: &[String],
+) -> Result<Option<i32>> {
+    let connection = &probed.connection;
+    let node = connection.node();
+    let argv: Vec<&str> = command.iter().map(String::as_str).collect();
+    if let Some(how) = how {
+        let (stdin, stdout, ended) = connection.spawn_root(how, &argv).await?.into_parts();
+        drop(stdin);
+        relay(reporter, node, stdout, false).await;
+        let (code, said) = ended.outcome().await?;
+        for line in said.lines() {
+            tell(reporter, node, line.to_owned(), true);
+        }
+        return Ok(code);
+    }
+    let mut child = connection.spawn(&argv).await?;
+    drop(child.stdin().take());
+    let (stdout, stderr) = (child.stdout().take(), child.stderr().take());
+    let out = async {
+        if let Some(stdout) = stdout {
+            relay(reporter, node, BufReader::new(stdout), false).await;
+        }
+    };
+    let err = async {
+        if let Some(stderr) = stderr {
+            relay(reporter, node, BufReader::new(stderr), true).await;
+        }
+    };
+    tokio::join!(out, err);
+    let status = child.wait().await.map_err(|e| crate::ssh::lost(node, &e))?;
+    Ok(status.code())
+}
+
+async fn relay(reporter: &Reporter, node: &Name, mut from: impl AsyncBufRead + Unpin, error: bool) {
+    let mut bytes = Vec::new();
+    while let Ok(n) = from.read_until(b'\n', &mut bytes).await
+        && n > 0
+    {
+        let line = String::from_utf8_lossy(&bytes);
+        tell(
+            reporter,
+            node,
+            line.trim_end_matches('\n').to_owned(),
+            error,
+        );
+        bytes.clear();
+    }
+}
+
+fn tell(reporter: &Reporter, node: &Name, line: String, error: bool) {
+    let node = node.clone();
+    reporter.emit(match error {
+        true => Event::Log {
+            node: Some(node),
+            line,
+        },
+        false => Event::Output { node, line },
+    });
+}

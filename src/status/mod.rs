@@ -1,0 +1,333 @@
+//! `status`: how the nodes are, over one connection each.
+
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::cluster::Name;
+use crate::deploy::Evaluation;
+use crate::error::{Error, Exit, Result};
+use crate::event::{Event, Reporter};
+use crate::nix::store::StorePath;
+use crate::node::probe::{self, Holder, Probed};
+use crate::operation::{ClusterArgs, Operation};
+use crate::secret::Secret;
+use crate::ssh::Script;
+
+const STATUS: Script = Script {
+    name: "nixcfg-status",
+    text: include_str!("status.sh"),
+};
+const CERTIFICATES: Script = Script {
+    name: "nixcfg-certificates",
+    text: include_str!("certificates.sh"),
+};
+
+/// The arguments of `status`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+Exits with 0 if all nodes are well and run what the flake says, with 5 if some are not, with 3 if some cannot be reached.
+The days that certificates have left are told where the sudo password is given or not needed.")]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// The nodes: names, globs, @tag, site:NAME, role:server, !not, - for standard input [default: all]
+    #[arg(value_name = "NODE")]
+    nodes: Vec<String>,
+
+    /// Do not evaluate the flake: do not compare with what nodes should run
+    #[arg(long)]
+    no_drift: bool,
+
+    /// A certificate with fewer days left is trouble
+    #[arg(long, value_name = "DAYS", default_value_t = 14)]
+    certificate_days: i64,
+
+    /// A disk with less free space is trouble, in per cent
+    #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
+    free: u8,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// How a node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// The system it runs.
+    pub running: Option<StorePath>,
+    /// The system it was started with.
+    pub booted: Option<StorePath>,
+    /// The system that its next start takes.
+    pub profile: Option<StorePath>,
+    /// The link of the profile's generation.
+    pub generation: String,
+    /// The system that the flake says, where that was evaluated.
+    pub wanted: Option<StorePath>,
+    /// What of the running system only a restart brings: kernel, initrd, …
+    pub restart_for: Vec<String>,
+    /// Units that have failed.
+    pub failed_units: Vec<String>,
+    /// Who holds its lease.
+    pub lease: Option<Holder>,
+    /// The run that it waits to be confirmed of.
+    pub unconfirmed: Option<String>,
+    /// Days left, by certificate.
+    pub certificates: BTreeMap<String, i64>,
+    /// Free space for the store, in per cent.
+    pub free: Option<u8>,
+}
+
+/// What counts as trouble.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Days that a certificate must have left.
+    pub certificate_days: i64,
+    /// Free space that there must be, in per cent.
+    pub free: u8,
+}
+
+impl State {
+    /// What is not well, in words; nothing where all is.
+    pub fn trouble(&self, limits: Limits) -> Vec<String> {
+        let mut trouble = Vec::new();
+        if let Some(wanted) = &self.wanted {
+            if self.running.as_ref() != Some(wanted) {
+                trouble.push("runs another system than the flake says".to_owned());
+            } else if self.profile.as_ref() != Some(wanted) {
+                trouble.push("would start another system than it runs".to_owned());
+            }
+        } else if self.running != self.profile {
+            trouble.push("would start another system than it runs".to_owned());
+        }
+        if !self.restart_for.is_empty() {
+            trouble.push(format!(
+                "needs a reboot for its {}",
+                self.restart_for.join(", ")
+            ));
+        }
+        if !self.failed_units.is_empty() {
+            trouble.push(format!("failed: {}", self.failed_units.join(", ")));
+        }
+        if self.unconfirmed.is_some() {
+            trouble.push("waits for a change to be confirmed".to_owned());
+        }
+        for (name, days) in &self.certificates {
+            if *days < limits.certificate_days {
+                trouble.push(format!("{name} has {days} days left"));
+            }
+        }
+        if let Some(free) = self.free.filter(|free| *free < limits.free) {
+            trouble.push(format!("{free} % of its disk is free"));
+        }
+        trouble
+    }
+}
+
+/// Runs `status`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let nodes = operation.select(&args.nodes)?;
+    let evaluation = (!args.no_drift).then(|| Evaluation::begin(&operation, &nodes));
+    let (states, unreached) = look(&operation, &nodes).await;
+    let systems = match evaluation {
+        Some(evaluation) => evaluation.finish(&mut operation).await?,
+        None => BTreeMap::new(),
+    };
+    let limits = Limits {
+        certificate_days: args.certificate_days,
+        free: args.free,
+    };
+    let mut troubled = 0;
+    let mut rows = Vec::new();
+    for (node, mut state) in states {
+        state.wanted = systems.get(&node).map(|system| system.out.clone());
+        let trouble = state.trouble(limits);
+        troubled += usize::from(!trouble.is_empty());
+        let data = serde_json::json!({"state": state, "trouble": trouble});
+        rows.push((node, state, trouble, data));
+    }
+    let lines = table::lines(&rows);
+    for ((node, _, trouble, data), line) in rows.into_iter().zip(lines) {
+        reporter.emit(Event::Done {
+            node,
+            ok: trouble.is_empty(),
+            outcome: line,
+            data,
+        });
+    }
+    for error in &unreached {
+        reporter.failure(error);
+    }
+    let well = nodes.len() - troubled - unreached.len();
+    reporter.emit(Event::Summary {
+        text: format!("{well} of {} nodes well", nodes.len()),
+        data: serde_json::json!({"nodes": nodes.len(), "well": well, "unreached": unreached.len()}),
+    });
+    match (unreached.len(), troubled) {
+        (0, 0) => Ok(()),
+        (0, n) => Err(Error::new(
+            Exit::Partial,
+            format!("{n} of {} nodes not well", nodes.len()),
+        )),
+        (n, _) => Err(Error::new(
+            Exit::Probe,
+            format!("{n} of {} nodes not reached", nodes.len()),
+        )),
+    }
+}
+
+async fn look(
+    operation: &Operation,
+    nodes: &BTreeSet<Name>,
+) -> (BTreeMap<Name, State>, Vec<Error>) {
+    let pki = &operation.cluster.pki;
+    let folders: Vec<String> = [&pki.consul, &pki.nomad]
+        .iter()
+        .map(|place| place.directory.to_string())
+        .collect();
+    let mut tasks = JoinSet::new();
+    for node in nodes {
+        let (access, node, folders) = (operation.access.clone(), node.clone(), folders.clone());
+        let password = operation.password.clone();
+        tasks.spawn(async move {
+            let looked = async {
+                let probed = probe::probe(&access, &node, password).await?;
+                let told = probed.connection.run_ok(STATUS, &[], b"").await?;
+                let certificates = match probed.facts.elevation(probed.password.as_ref()) {
+                    Some(how) => {
+                        let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+                        probed
+                            .connection
+                            .run_root_ok(&how, CERTIFICATES, &folders, b"")
+                            .await?
+                    }
+                    None => String::new(),
+                };
+                Ok(read(probed, &told, &certificates))
+            };
+            (node.clone(), looked.await)
+        });
+    }
+    let (mut states, mut errors) = (BTreeMap::new(), Vec::new());
+    while let Some(joined) = tasks.join_next().await {
+        match joined {
+            Ok((node, Ok(state))) => {
+                states.insert(node, state);
+            }
+            Ok((_, Err(error))) => errors.push(error),
+            Err(e) => errors.push(Error::unexpected(format!("a look was lost: {e}"))),
+        }
+    }
+    errors.sort_by(|a: &Error, b: &Error| a.node.cmp(&b.node));
+    (states, errors)
+}
+
+fn read(probed: Probed, told: &str, certificates: &str) -> State {
+    let all = |text: &'static str, lines: &str| -> Vec<String> {
+        let lines = lines.lines().filter_map(|line| line.split_once(' '));
+        lines
+            .filter(|(k, _)| *k == text)
+            .map(|(_, v)| v.to_owned())
+            .collect()
+    };
+    let free = all("disk", told).first().and_then(|line| {
+        let (size, used) = line.split_once(' ')?;
+        let (size, used): (u64, u64) = (size.parse().ok()?, used.parse().ok()?);
+        u8::try_from(size.saturating_sub(used) * 100 / size.max(1)).ok()
+    });
+    let certificates = all("certificate", certificates);
+    let certificates = certificates.iter().filter_map(|line| {
+        let (days, file) = line.split_once(' ')?;
+        Some((file.to_owned(), days.parse().ok()?))
+    });
+    State {
+        generation: all("generation", told).concat(),
+        restart_for: all("restart", told),
+        certificates: certificates.collect(),
+        free,
+        wanted: None,
+        running: probed.facts.current,
+        booted: probed.facts.booted,
+        profile: probed.facts.profile,
+        failed_units: probed.facts.failed_units,
+        lease: probed.facts.lease,
+        unconfirmed: probed.facts.pending,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn well() -> State {
+        let path = "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-nixos-system-alder-26.05";
+        State {
+            running: path.parse().ok(),
+            booted: path.parse().ok(),
+            profile: path.parse().ok(),
+            generation: "system-7-link".into(),
+            wanted: path.parse().ok(),
+            restart_for: vec![],
+            failed_units: vec![],
+            lease: None,
+            unconfirmed: None,
+            certificates: BTreeMap::from([("/var/lib/consul/pki/consul.crt".into(), 300)]),
+            free: Some(60),
+        }
+    }
+
+    const LIMITS: Limits = Limits {
+        certificate_days: 14,
+        free: 10,
+    };
+
+    #[test]
+    fn a_node_that_is_as_the_flake_says_has_no_trouble() {
+        assert!(well().trouble(LIMITS).is_empty());
+    }
+
+    #[test]
+    fn each_kind_of_trouble_is_told() {
+        let other = "/nix/store/1cq1bq31hix6xjnvpn8kfablndjcqb0n-old"
+            .parse()
+            .ok();
+        let cases: [(fn(&mut State, Option<StorePath>), &str); 7] = [
+            (|s, o| s.running = o, "another system than the flake says"),
+            (|s, o| s.profile = o, "would start another system"),
+            (
+                |s, _| s.restart_for = vec!["kernel".into()],
+                "needs a reboot for its kernel",
+            ),
+            (
+                |s, _| s.failed_units = vec!["a.service".into()],
+                "failed: a.service",
+            ),
+            (
+                |s, _| s.unconfirmed = Some("x".into()),
+                "waits for a change",
+            ),
+            (
+                |s, _| _ = s.certificates.insert("c".into(), 13),
+                "c has 13 days left",
+            ),
+            (|s, _| s.free = Some(9), "9 % of its disk is free"),
+        ];
+        for (spoil, told) in cases {
+            let mut state = well();
+            spoil(&mut state, Option::clone(&other));
+            let trouble = state.trouble(LIMITS);
+            assert_eq!(trouble.len(), 1, "{trouble:?}");
+            assert!(trouble[0].contains(told), "{trouble:?}");
+        }
+    }
+}
