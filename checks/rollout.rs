@@ -208,3 +208,148 @@ fn every_change_is_in_the_nodes_journal_with_who_what_and_outcome() {
         "{journal}"
     );
 }
+
+#[test]
+fn a_check_that_fails_takes_the_system_back_with_what_it_said() {
+    let (lab, repo) = start();
+    let before = lab.state("alder");
+    let check = |text: &str| {
+        format!(
+            r#"{{ environment.etc."nixcfg-test".text = "two"; cluster.nodes.alder.checks.web = {text}; }}"#
+        )
+    };
+    repo.configure(
+        "alder",
+        &check(r#"{ command = [ "sh" "-c" "echo out of order; exit 1" ]; attempts = 1; }"#),
+    );
+    deploy(&repo, &lab)
+        .run()
+        .exits(5)
+        .shows("rolled back")
+        .shows("check web (out of order)");
+    assert_eq!(lab.state("alder"), before);
+    repo.configure("alder", &check(r#"{ tcp = "127.0.0.1:22"; }"#));
+    deploy(&repo, &lab).run().exits(0);
+    at_rest(&lab, "alder");
+}
+
+#[test]
+fn a_node_goes_back_to_a_generation_that_is_listed_and_no_further() {
+    let (lab, repo) = start();
+    let one = lab.root("alder", "readlink -f /run/current-system");
+    for text in ["two", "three"] {
+        repo.configure("alder", &says(text));
+        deploy(&repo, &lab).run().exits(0);
+    }
+    let three = lab.root("alder", "readlink /nix/var/nix/profiles/system");
+    let tool = |operation: &str| {
+        Tool::new(&repo, operation)
+            .arg("--ssh-config")
+            .arg(lab.ssh_config())
+            .arg("alder")
+    };
+    let listed = tool("generations").run().exits(0).shows("running").out;
+    tool("rollback")
+        .run()
+        .exits(0)
+        .shows("1 of 1 nodes as wanted");
+    assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
+    tool("rollback").run().exits(0);
+    assert_eq!(
+        lab.root(
+            "alder",
+            "readlink -f /run/current-system /nix/var/nix/profiles/system"
+        ),
+        format!("{one}\n{one}")
+    );
+    let newest = three
+        .trim_start_matches("system-")
+        .trim_end_matches("-link")
+        .to_owned();
+    tool("rollback").args(&["--to", &newest]).run().exits(0);
+    assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "three");
+    assert_eq!(
+        tool("generations").run().exits(0).out.lines().count(),
+        listed.lines().count(),
+        "no generation was made"
+    );
+    tool("rollback")
+        .args(&["--to", "99"])
+        .run()
+        .exits(2)
+        .tells("has no generation 99");
+    at_rest(&lab, "alder");
+}
+
+#[test]
+fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
+    let (lab, repo) = start();
+    let status = || {
+        Tool::new(&repo, "status")
+            .arg("--ssh-config")
+            .arg(lab.ssh_config())
+            .args(&["alder", "--free", "0"])
+    };
+    let logins = lab.logins("alder");
+    status().run().exits(0).shows("1 of 1 nodes well");
+    assert_eq!(lab.logins("alder") - logins, 1);
+    lab.root(
+        "alder",
+        "systemd-run --quiet --unit=broken false; sleep 0.5",
+    );
+    status().run().exits(5).shows("failed: broken.service");
+    lab.root("alder", "systemctl reset-failed");
+    repo.configure("alder", &says("another"));
+    status()
+        .run()
+        .exits(5)
+        .shows("runs another system than the flake says");
+    status().arg("--no-drift").run().exits(0);
+    let ran = status().args(&["--json", "--no-drift"]).run().exits(0);
+    let first: serde_json::Value = serde_json::from_str(
+        ran.out
+            .lines()
+            .find(|line| line.contains("\"done\""))
+            .unwrap(),
+    )
+    .unwrap();
+    assert!(
+        first["state"]["running"]
+            .as_str()
+            .unwrap()
+            .starts_with("/nix/store/")
+    );
+    lab.fault("alder", &["kill"]);
+    let ran = status().run();
+    lab.fault("alder", &["start"]);
+    ran.exits(3).tells("cannot be reached");
+}
+
+#[test]
+fn a_command_runs_on_nodes_by_its_words_and_as_root_where_asked() {
+    let (lab, repo) = start();
+    let exec = |words: &[&str]| {
+        Tool::new(&repo, "exec")
+            .arg("--ssh-config")
+            .arg(lab.ssh_config())
+            .args(&["alder"])
+            .args(words)
+            .run()
+    };
+    exec(&["--", "echo", "a  b; id $(id)"])
+        .exits(0)
+        .shows("alder: a  b; id $(id)");
+    exec(&["--", "id", "-un"]).exits(0).shows("alder: alice");
+    exec(&["--sudo", "--", "id", "-un"])
+        .exits(0)
+        .shows("alder: root");
+    exec(&["--", "sh", "-c", "echo bad >&2; exit 7"])
+        .exits(5)
+        .tells("exit code 7")
+        .tells("alder: bad");
+    let ssh = Tool::new(&repo, "ssh")
+        .arg("--ssh-config")
+        .arg(lab.ssh_config())
+        .args(&["alder", "--", "exit", "9"]);
+    ssh.run().exits(9);
+}

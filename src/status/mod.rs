@@ -301,7 +301,8 @@ pub(crate) mod tests {
         let other = "/nix/store/1cq1bq31hix6xjnvpn8kfablndjcqb0n-old"
             .parse()
             .ok();
-        let cases: [(fn(&mut State, Option<StorePath>), &str); 7] = [
+        type Spoil = fn(&mut State, Option<StorePath>);
+        let cases: [(Spoil, &str); 7] = [
             (|s, o| s.running = o, "another system than the flake says"),
             (|s, o| s.profile = o, "would start another system"),
             (
