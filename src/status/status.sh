@@ -6,4 +6,3 @@ for part in kernel initrd kernel-modules systemd; do
 done
 echo "generation $(readlink /nix/var/nix/profiles/system)"
 df -Pk /nix/store | tail -n 1 | while read -r _ size used _; do echo "disk $size $used"; done
-sed -n 's/^/last-/p' /var/lib/nixcfg/rollback/last 2>/dev/null
