@@ -271,6 +271,14 @@ class Refused(unittest.TestCase):
             "the forwards a, b have the same local port 1389",
         )
 
+    def test_check_of_no_kind_or_of_two(self):
+        for check in ["{ }", '{ tcp = "a:1"; http = "http://a/"; }']:
+            with self.subTest(check=check):
+                self.refused(
+                    self.node("alder", "{ cluster.nodes.alder.checks.web = %s; }" % check),
+                    "the check ‘web’ of node alder (cluster/c/node/alder.nix) must have one of command, http and tcp",
+                )
+
     def test_model_made_of_packages(self):
         self.refused(
             {

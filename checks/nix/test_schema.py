@@ -50,6 +50,16 @@ SHAPE = {
                 "publicKey": Optional(str),
                 "endpoint": Optional(str),
             },
+            "checks": Each(
+                {
+                    "command": Optional([str]),
+                    "http": Optional(str),
+                    "tcp": Optional(str),
+                    "attempts": int,
+                    "interval": int,
+                    "timeout": int,
+                }
+            ),
             "admins": [str],
             "configuration": str,
         }
@@ -148,14 +158,23 @@ class Schema(unittest.TestCase):
           };
         }"""
         files = {"cluster.nix": with_more("cluster.nix", more)}
+        checks = """{
+          cluster.nodes.alder.checks = {
+            web.http = "http://127.0.0.1:8080/";
+            database.tcp = "127.0.0.1:5432";
+            unit.command = [ "systemctl" "is-active" "nginx" ];
+          };
+        }"""
         for number, node in enumerate(["alder", "birch", "cedar"], 1):
             files[f"node/{node}.nix"] = with_more(
                 f"node/{node}.nix",
                 '{ cluster.nodes.%s.wireguard.address = "10.83.0.%d"; }' % (node, number),
+                *([checks] if node == "alder" else []),
             )
         with Fixture(files) as fixture:
             cluster = fixture.value()
         self.assertEqual(differences(SHAPE, cluster), [])
+        self.assertEqual(sorted(cluster["nodes"]["alder"]["checks"]), ["database", "unit", "web"])
         self.assertEqual(
             sorted(cluster["secrets"]),
             [

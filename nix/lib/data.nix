@@ -47,6 +47,7 @@ in
       address
       ssh
       wireguard
+      checks
       ;
     admins = lib.attrNames ofNode.${node}.admins;
     configuration = "${name}-${node}";

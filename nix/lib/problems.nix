@@ -124,6 +124,23 @@ let
     ) (lib.filterAttrs (_: secrets: lib.length secrets > 1) (filesOf node))
   ) nodeNames;
 
+  # Of the three kinds a check is one.
+  unclearChecks = lib.concatMap (
+    node:
+    lib.concatLists (
+      lib.mapAttrsToList (
+        name: check:
+        lib.optional (
+          lib.length (present [
+            check.command
+            check.http
+            check.tcp
+          ]) != 1
+        ) "the check ‘${name}’ of ${nodeAt node} must have one of command, http and tcp"
+      ) nodes.${node}.checks
+    )
+  ) nodeNames;
+
   localPorts = lib.concatMap (
     port:
     let
@@ -155,6 +172,7 @@ let
     ++ withoutCommand
     ++ sharedFiles
     ++ localPorts
+    ++ unclearChecks
     ++ map (
       node: "${nodeAt node} has no address: set cluster.nodes.${node}.address.ipv4 or .ipv6"
     ) withoutAddress

@@ -5,6 +5,7 @@
     ./cluster.nix
     ./sites.nix
     ./nodes.nix
+    ./checks.nix
     ./admins.nix
     ./wireguard.nix
     ./pki.nix
