@@ -291,7 +291,10 @@ fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
             .args(&["alder", "--free", "0"])
     };
     // What runs was not booted yet.
-    status().run().exits(5).shows("needs a reboot for its kernel");
+    status()
+        .run()
+        .exits(5)
+        .shows("needs a reboot for its kernel");
     lab.fault("alder", &["reboot"]);
     let logins = lab.logins("alder");
     status().run().exits(0).shows("1 of 1 nodes well");
