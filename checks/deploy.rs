@@ -113,6 +113,13 @@ fn systems_are_evaluated_once_and_by_no_more_workers_than_cores() {
         ran.err
     );
     assert_eq!(calls_of(&calls, "#clusters").len(), 1, "{calls:#?}");
+    let evals = calls_of(&calls, " eval ");
+    assert!(
+        evals
+            .iter()
+            .all(|call| call.contains("--option eval-cache false")),
+        "evaluators at once do not share Nix's cache: {calls:#?}"
+    );
 }
 
 #[test]

@@ -134,6 +134,9 @@ async fn eval<T: DeserializeOwned>(
 ) -> Result<T> {
     let command = settings
         .flake_command(&["eval", "--json", "--no-write-lock-file"])
+        // Nix's own cache is not made for several evaluators of one flake at
+        // once: now and then 2.8 takes an attribute that is there for missing.
+        .args(["--option", "eval-cache", "false"])
         .arg(format!("{}#{attribute}", source.reference))
         .args(["--apply", apply]);
     let finished = command.run(|_| {}).await?;
