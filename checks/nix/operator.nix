@@ -27,6 +27,7 @@ let
     name = "vm";
     domain = "vm.example.org";
     secretsPrefix = "example";
+    mutableUsers = true;
     nodes = lib.mapAttrs (name: role: {
       inherit role;
       site = "test";
