@@ -119,15 +119,24 @@ pub fn ask(prompt: &str) -> Result<Secret> {
         )
         .help("set SUDO_PASS, for example: read -rs SUDO_PASS; export SUDO_PASS"));
     }
-    let password = rpassword::prompt_password(prompt).map_err(|e| match e.kind() {
-        std::io::ErrorKind::Interrupted => {
-            Error::new(Exit::Interrupted, "stopped; nothing was changed")
-        }
-        _ => Error::unexpected(format!("cannot read the password: {e}")),
-    })?;
+    let password = read_unechoed(prompt)?;
     let password = Secret::new(password);
     check(&password)?;
     Ok(password)
+}
+
+/// Reads a line from the terminal that is not shown. Blocks.
+///
+/// The echo is off before the prompt appears: whoever types at once would
+/// otherwise see the first letters.
+pub fn read_unechoed(prompt: &str) -> Result<String> {
+    let _modes = TerminalGuard::unechoed();
+    rpassword::prompt_password(prompt).map_err(|e| match e.kind() {
+        std::io::ErrorKind::Interrupted => {
+            Error::new(Exit::Interrupted, "stopped; nothing was changed")
+        }
+        _ => Error::unexpected(format!("cannot read what is typed: {e}")),
+    })
 }
 
 /// Puts the terminal's modes back when dropped: a prompt without echo that is
@@ -141,6 +150,18 @@ impl TerminalGuard {
             let modes = rustix::termios::tcgetattr(&tty).ok()?;
             Some((tty, modes))
         }))
+    }
+
+    /// The same, with the echo off until it is dropped.
+    fn unechoed() -> Self {
+        let guard = Self::new();
+        if let Some((tty, modes)) = &guard.0 {
+            let mut quiet = modes.clone();
+            quiet.local_modes.remove(rustix::termios::LocalModes::ECHO);
+            // A terminal that went away shows nothing either.
+            let _ = rustix::termios::tcsetattr(tty, rustix::termios::OptionalActions::Now, &quiet);
+        }
+        guard
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter};
 use crate::operation::{ClusterArgs, Operation};
 use crate::process::Command;
-use crate::secret::Secret;
+use crate::secret::{Secret, read_unechoed};
 use crate::uplink::Service;
 use crate::uplink::api::Api;
 use crate::uplink::client::Client;
@@ -335,10 +335,7 @@ fn read_answer(key: &str, prompt: &str, multiline: bool) -> Result<Secret> {
     };
     let line = || -> Result<Secret> {
         if std::io::stdin().is_terminal() {
-            let typed = rpassword::prompt_password(prompt);
-            return typed
-                .map(Secret::new)
-                .context(|| "cannot read the answer".into());
+            return read_unechoed(prompt).map(Secret::new);
         }
         let mut text = Zeroizing::new(String::new());
         let read = std::io::stdin().lock().read_line(&mut text);

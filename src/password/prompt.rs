@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Read};
 use super::hash::Password;
 use crate::error::{Context, Error, Result};
 use crate::event::Reporter;
+use crate::secret;
 
 /// Room for the longest password and a line break; more is refused anyway.
 const MOST: u64 = 64 * 1024;
@@ -50,12 +51,12 @@ pub async fn once(reporter: &Reporter, prompt: String) -> Result<Password> {
             .help("give it on standard input, with --stdin"));
     }
     let reporter = reporter.clone();
-    let ask = move || reporter.pause(|| rpassword::prompt_password(prompt));
+    let ask = move || reporter.pause(|| secret::read_unechoed(&prompt));
     let asked = tokio::task::spawn_blocking(ask)
         .await
         .context(|| "the password could not be asked for".into())?;
     match asked {
-        Some(answer) => super::password(answer.context(|| "cannot read the password".into())?),
+        Some(answer) => super::password(answer?),
         None => Err(Error::unexpected("the password was not asked for")),
     }
 }
