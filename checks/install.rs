@@ -74,7 +74,12 @@ fn installed(shell: &[&str], manifest: &Manifest) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{shell:?}: {said}");
     assert_eq!(said, "", "{shell:?}");
-    String::from_utf8(output.stdout).unwrap()
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        nixcfg::install::Report::parse(&told).whole(),
+        "{shell:?}: {told}"
+    );
+    told
 }
 
 fn refused(shell: &[&str], manifest: &Manifest) -> String {

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::ssh::elevate::Elevation;
-use crate::ssh::{Connection, Script};
+use crate::ssh::{Connection, Output, Script};
 
 pub use path::NodePath;
 
@@ -29,6 +29,9 @@ pub const INSTALL: Script = Script {
     name: "nixcfg-install",
     text: concat!(include_str!("install.sh"), include_str!("run.sh")),
 };
+
+/// How often a node is asked what became of its files.
+const TRIES: usize = 3;
 
 /// What is wanted on a node, in the order in which it is made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -304,10 +307,11 @@ pub enum Change {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     changes: BTreeMap<String, Change>,
+    whole: bool,
 }
 
 impl Report {
-    /// Reads what `install.sh` printed.
+    /// Reads what `install.sh` printed, of which a part may be lost.
     pub fn parse(told: &str) -> Self {
         let change = |word| match word {
             "created" => Some(Change::Created),
@@ -316,12 +320,43 @@ impl Report {
             "unchanged" => Some(Change::Unchanged),
             _ => None,
         };
-        let changes = told
+        // What is not a line to its end names another path.
+        let lines = told.rfind('\n').map_or("", |end| &told[..end]);
+        let changes = lines
             .lines()
             .filter_map(|line| line.split_once(' '))
             .filter_map(|(word, path)| Some((path.to_owned(), change(word)?)))
             .collect();
-        Self { changes }
+        Self {
+            changes,
+            whole: told.ends_with("\nend\n") || told == "end\n",
+        }
+    }
+
+    /// Whether nothing of it was lost.
+    pub fn whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Takes over what a later run on the same manifest told. What this report,
+    /// of which a part was lost, does not tell of may have been changed before:
+    /// then it counts as changed.
+    fn then(&mut self, later: Self) {
+        for (path, change) in later.changes {
+            match self.changes.get(&path) {
+                Some(known) if *known != Change::Unchanged => {}
+                Some(_) => {
+                    self.changes.insert(path, change);
+                }
+                None if change == Change::Unchanged => {
+                    self.changes.insert(path, Change::Changed);
+                }
+                None => {
+                    self.changes.insert(path, change);
+                }
+            }
+        }
+        self.whole = later.whole;
     }
 
     /// What became of `path`; nothing if it was not among what is wanted.
@@ -361,12 +396,30 @@ pub async fn install(
     manifest: &Manifest,
 ) -> Result<Report> {
     let input = manifest.encode()?;
-    let output = connection.run_root(how, INSTALL, &[], &input).await?;
-    let report = Report::parse(&output.stdout);
-    if output.status.success() {
-        return Ok(report);
+    let run = async || connection.run_root(how, INSTALL, &[], &input).await;
+    told(connection.node(), run).await
+}
+
+/// Runs until a report is whole: a login that is lost can cut one short, even where the run ends well.
+async fn told(node: &Name, run: impl AsyncFn() -> Result<Output>) -> Result<Report> {
+    let mut known: Option<Report> = None;
+    for _ in 0..TRIES {
+        let output = run().await?;
+        let report = Report::parse(&output.stdout);
+        let known = known.get_or_insert_with(|| report.clone());
+        known.then(report);
+        match (output.status.success(), known.whole()) {
+            (false, _) => return Err(known.failed(node, &output.stderr)),
+            (true, true) => return Ok(known.clone()),
+            (true, false) => {}
+        }
     }
-    Err(report.failed(connection.node(), &output.stderr))
+    let what = format!(
+        "files were written, but {TRIES} times what became of them was not told to its end"
+    );
+    Err(Error::new(Exit::Partial, what)
+        .on(node)
+        .help("run again: what is done is not done twice"))
 }
 
 #[cfg(test)]
@@ -432,10 +485,69 @@ mod tests {
 
     #[test]
     fn a_report_tells_what_became_of_each_path() {
-        let report = Report::parse("unchanged /a\ncreated /b c\nchanged /d\nnoise\n");
+        let report = Report::parse("unchanged /a\ncreated /b c\nchanged /d\nnoise\nend\n");
+        assert!(report.whole());
         assert_eq!(report.of(&path("/a")), Some(Change::Unchanged));
         assert_eq!(report.of(&path("/b c")), Some(Change::Created));
         assert_eq!(report.of(&path("/e")), None);
         assert_eq!(report.touched().collect::<Vec<_>>(), ["/b c", "/d"]);
+    }
+
+    #[test]
+    fn a_report_that_was_cut_anywhere_is_not_whole_and_names_no_other_path() {
+        let whole = "created /a/folder\ncreated /a/folder/key\nend\n";
+        for end in 0..whole.len() {
+            let report = Report::parse(&whole[..end]);
+            assert!(!report.whole(), "{end}");
+            let known = ["/a/folder", "/a/folder/key"];
+            assert!(report.touched().all(|path| known.contains(&path)), "{end}");
+        }
+        assert!(Report::parse("end\n").whole());
+        assert!(!Report::parse("created /the end\n").whole());
+    }
+
+    /// What comes of runs that print these, one after the other, each with an exit code.
+    fn after(runs: &[(&str, i32)]) -> (Result<Report>, usize) {
+        use std::cell::Cell;
+        use std::os::unix::process::ExitStatusExt;
+        let asked = Cell::new(0);
+        let run = async || {
+            let (stdout, code) = runs[asked.get()];
+            asked.set(asked.get() + 1);
+            Ok(Output {
+                status: std::process::ExitStatus::from_raw(code << 8),
+                stdout: stdout.to_owned(),
+                stderr: String::new(),
+            })
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let node = "alder".parse().unwrap();
+        let report = { runtime }.build().unwrap().block_on(told(&node, run));
+        (report, asked.get())
+    }
+
+    #[test]
+    fn a_report_that_is_lost_is_asked_for_again_and_what_may_have_changed_counts_as_changed() {
+        let again = "unchanged /a\nunchanged /b\nunchanged /c\nend\n";
+        let (report, asked) = after(&[("unchanged /a\ncreated /b\nchang", 0), (again, 0)]);
+        let report = report.unwrap();
+        assert_eq!(report.of(&path("/a")), Some(Change::Unchanged));
+        assert_eq!(report.of(&path("/b")), Some(Change::Created));
+        assert_eq!(report.of(&path("/c")), Some(Change::Changed));
+        assert_eq!(asked, 2);
+        let (report, asked) = after(&[("", 0), (again, 0)]);
+        assert_eq!((report.unwrap().touched().count(), asked), (3, 2));
+        let (report, asked) = after(&[(again, 0)]);
+        assert_eq!((report.unwrap().touched().count(), asked), (0, 1));
+    }
+
+    #[test]
+    fn a_report_that_is_lost_each_time_is_an_error_as_a_run_that_fails_is() {
+        let (report, asked) = after(&[("", 0), ("", 0), ("created /a\n", 0)]);
+        assert!(report.unwrap_err().what.contains("3 times"));
+        assert_eq!(asked, 3);
+        let (report, asked) = after(&[("", 0), ("created /b\n", 1)]);
+        assert!(report.unwrap_err().what.contains("before that were: /b"));
+        assert_eq!(asked, 2);
     }
 }

@@ -1,3 +1,4 @@
 lock
 stage
 commit
+echo end

@@ -213,8 +213,7 @@ async fn write_one(
 ) -> Result<Outcome> {
     let output = probed.connection.run_root(how, DEPLOY, &[], input).await?;
     let report = Report::parse(&output.stdout);
-    let ended = output.stdout.lines().any(|line| line == "end");
-    if !output.status.success() || !ended {
+    if !output.status.success() || !report.whole() {
         return Err(report.failed(node, &output.stderr));
     }
     let units = |word: &str| -> Vec<&str> {
