@@ -204,6 +204,73 @@ class Units(unittest.TestCase):
         self.assertEqual(rules["/var/lib/nomad/pki"]["d"]["mode"], "0700")
 
 
+class Changes(unittest.TestCase):
+    """What a change of the cluster's files does to agents that run, as the switch reads it from their units' files."""
+
+    MORE_SERVERS = {
+        f"node/{node}.nix": BASE["node/alder.nix"].replace("nodes.alder", f"nodes.{node}").replace("192.0.2.11", address)
+        for node, address in [("dogwood", "192.0.2.14"), ("elm", "192.0.2.15")]
+    }
+
+    @classmethod
+    def setUpClass(cls):
+        cls.before = cls.units({})
+
+    @classmethod
+    def units(cls, files):
+        """Of each agent's unit file, what a restart is for and what a reload is for."""
+        with Fixture(files) as fixture:
+            texts = fixture.value(
+                "nixosConfigurations.c-alder.config",
+                "config: let units = config.system.build.standinUnits or config.systemd.units;"
+                ' in builtins.mapAttrs (_: unit: unit.text) { inherit (units) "consul.service" "nomad.service"; }',
+            )
+        reload = re.compile(r"(?m)^X-Reload-Triggers=(.*)$")
+        return {
+            unit.removesuffix(".service"): (reload.sub("", text), reload.findall(text)) for unit, text in texts.items()
+        }
+
+    def after(self, files):
+        """What becomes of each agent."""
+        became = {}
+        for app, (restart, reload) in self.units(files).items():
+            if restart != self.before[app][0]:
+                became[app] = "restarted"
+            else:
+                became[app] = "untouched" if reload == self.before[app][1] else "reloaded"
+        return became
+
+    def changed(self, name, more):
+        return {name: with_more(name, more)}
+
+    def test_nothing(self):
+        self.assertEqual(self.after({}), {"consul": "untouched", "nomad": "untouched"})
+
+    def test_more_servers_restart_no_agent(self):
+        self.assertEqual(self.after(self.MORE_SERVERS), {"consul": "reloaded", "nomad": "reloaded"})
+
+    def test_another_tag_restarts_nomad_alone_which_cannot_reload_it(self):
+        files = self.changed("node/alder.nix", '{ cluster.nodes.alder.tags = [ "fast" ]; }')
+        self.assertEqual(self.after(files), {"consul": "reloaded", "nomad": "restarted"})
+
+    def test_another_level_of_logging_is_reloaded(self):
+        files = self.changed(
+            "cluster.nix",
+            '{ services.consul.extraConfig.log_level = "WARN"; services.nomad.settings.log_level = "WARN"; }',
+        )
+        self.assertEqual(self.after(files), {"consul": "reloaded", "nomad": "reloaded"})
+
+    def test_another_port_or_address_restarts(self):
+        files = self.changed("cluster.nix", "{ cluster.consul.httpsPort = 8511; cluster.nomad.httpPort = 4656; }")
+        self.assertEqual(self.after(files), {"consul": "restarted", "nomad": "restarted"})
+        files = {"node/alder.nix": BASE["node/alder.nix"].replace("192.0.2.11", "192.0.2.21")}
+        self.assertEqual(self.after(files), {"consul": "restarted", "nomad": "restarted"})
+
+    def test_both_are_reloaded_by_a_signal_as_they_have_no_plain_port(self):
+        for app in ["consul", "nomad"]:
+            self.assertRegex(self.before[app][0], r"(?m)^ExecReload=\S*/bin/kill -HUP \$MAINPID$")
+
+
 class Firewall(unittest.TestCase):
     APPLY = (
         "firewall: { inherit (firewall) enable allowedTCPPorts allowedUDPPorts allowedTCPPortRanges trustedInterfaces"

@@ -21,6 +21,16 @@ let
   gossipConfig = "/run/consul/gossip.json";
 
   isServer = node.role == "server";
+
+  # What a running agent takes over when it is signalled (node_meta, log_level: Consul's "reloadable configuration"), and what
+  # it looks at only while it joins: another server in the cluster is no reason to restart all agents.
+  withoutRestart = [
+    "bootstrap_expect"
+    "log_level"
+    "node_meta"
+    "retry_join"
+  ];
+  inherit (config.environment) etc;
 in
 {
   config = lib.mkIf cluster.consul.enable {
@@ -73,6 +83,13 @@ in
       unitConfig.ConditionPathExists = needed;
       after = overlay.units;
       wants = overlay.units;
+      restartTriggers = lib.mkForce (
+        [ (builtins.toJSON (removeAttrs (builtins.fromJSON etc."consul.json".text) withoutRestart)) ]
+        ++ lib.mapAttrsToList (_: file: file.source) (
+          lib.filterAttrs (name: _: lib.hasPrefix "consul.d/" name) etc
+        )
+      );
+      reloadTriggers = [ etc."consul.json".text ];
       serviceConfig = {
         RuntimeDirectory = "consul";
         RuntimeDirectoryMode = "0700";

@@ -39,6 +39,21 @@ let
 
   # Jobs' ports are on the overlay; without one, on the interface the node is said to have, or the one Nomad finds.
   interface = if cluster.wireguard.enable then cluster.wireguard.interface else node.interface;
+
+  # As for Consul: what a running agent takes over when it is signalled, or looks at only while it joins.
+  restarting =
+    let
+      inherit (config.services.nomad) settings;
+      part = name: settings.${name} or { };
+    in
+    removeAttrs settings [ "log_level" ]
+    // {
+      client = removeAttrs (part "client") [ "server_join" ];
+      server = removeAttrs (part "server") [
+        "bootstrap_expect"
+        "server_join"
+      ];
+    };
 in
 {
   config = lib.mkIf cluster.nomad.enable {
@@ -139,6 +154,8 @@ in
     virtualisation.docker.autoPrune.enable = lib.mkDefault true;
 
     systemd.services.nomad = {
+      restartTriggers = lib.mkForce [ (builtins.toJSON restarting) ];
+      reloadTriggers = [ config.environment.etc."nomad.json".source ];
       unitConfig.ConditionPathExists = needed;
       after = overlay.units ++ lib.optional cluster.consul.enable "consul.service";
       wants = overlay.units ++ lib.optional cluster.consul.enable "consul.service";

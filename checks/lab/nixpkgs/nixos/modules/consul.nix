@@ -91,7 +91,7 @@ in
         ExecStart = "${lib.getExe cfg.package} agent ${
           lib.concatMapStringsSep " " (file: "-config-file ${file}") files
         }";
-        ExecReload = "${lib.getExe cfg.package} reload";
+        ExecReload = "/bin/kill -HUP $MAINPID";
         PermissionsStartOnly = true;
         User = if cfg.dropPrivileges then "consul" else null;
         Restart = "on-failure";
