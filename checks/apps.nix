@@ -11,7 +11,9 @@ let
   machines = import ./nix/machines.nix { inherit lib self; } roles;
 
   # Tasks without containers: no image can be fetched here.
-  rawExec.services.nomad.settings.plugin = [ { raw_exec = [ { config = [ { enabled = true; } ]; } ]; } ];
+  rawExec.services.nomad.settings.plugin = [
+    { raw_exec = [ { config = [ { enabled = true; } ]; } ]; }
+  ];
 
   job = hostPkgs.writeText "web.hcl" ''
     job "web" {
