@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use super::answer::label;
 use super::ask::Asker;
 use super::files::{self, Node};
 use super::{Common, Machine};
@@ -54,7 +55,7 @@ pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
         reporter: reporter.clone(),
         yes: common.yes,
     };
-    let (node, site) = (super::label(&args.node)?, super::label(&args.site)?);
+    let (node, site) = (label(&args.node)?, label(&args.site)?);
     let root = super::root(&common.flake)?;
     let folder = root.join("cluster").join(common.cluster.as_str());
     if !folder.join("cluster.nix").is_file() {

@@ -1,20 +1,20 @@
 //! `init` and `add-node`: the files of a new cluster and of a new node.
 
 pub mod add;
+mod answer;
 mod ask;
 mod files;
 mod host_key;
 mod survey;
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use crate::cluster::Name;
 use crate::error::{Context, Error, Result};
 use crate::event::{Event, Reporter};
 use crate::nix::source::Flake;
 use crate::process::Command;
+use answer::{Place, label, own_key, public_key, user};
 use ask::Asker;
 use files::Node;
 use host_key::HostKey;
@@ -86,54 +86,6 @@ impl Args {
     /// Whether events are printed as JSON.
     pub fn json(&self) -> bool {
         self.common.json
-    }
-}
-
-/// A node's name and address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    name: Name,
-    address: IpAddr,
-}
-
-impl FromStr for Place {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let (name, address) = text.split_once('=').ok_or_else(|| {
-            Error::usage(format!("‘{text}’ is no NAME=ADDRESS")).help("such as alder=192.0.2.11")
-        })?;
-        Ok(Self {
-            name: label(name)?,
-            address: address
-                .parse()
-                .map_err(|_| Error::usage(format!("‘{address}’ is no IP address")))?,
-        })
-    }
-}
-
-/// A name that the model takes: it is a host name and a label of a DNS name.
-fn label(text: &str) -> Result<Name> {
-    let name: Name = text.parse()?;
-    let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    match name.as_str().chars().all(lower) && !name.as_str().ends_with('-') {
-        true => Ok(name),
-        false => Err(
-            Error::usage(format!("‘{text}’ is no name of a cluster, site or node"))
-                .help("lower-case letters, digits and hyphens, with no hyphen at its ends"),
-        ),
-    }
-}
-
-/// A user's name that the model takes.
-fn user(text: &str) -> Result<Name> {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-    let first = |c: char| c.is_ascii_lowercase();
-    match text.starts_with(first) && text.len() <= 31 && text.chars().all(inner) {
-        true => text.parse(),
-        false => Err(Error::usage(format!("‘{text}’ is no name of a user")).help(
-            "a letter, then lower-case letters, digits, hyphens and underscores, at most 31",
-        )),
     }
 }
 
@@ -406,33 +358,6 @@ fn root(flake: &str) -> Result<PathBuf> {
     }
 }
 
-/// The operator's own public key, where there is one by the usual name.
-fn own_key() -> Option<String> {
-    let file = Path::new(&std::env::var_os("HOME")?).join(".ssh/id_ed25519.pub");
-    file.is_file().then(|| file.display().to_string())
-}
-
-/// The public key in a file; anything else there, a private key above all, is refused.
-fn public_key(file: &str) -> Result<String> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|e| Error::usage(format!("the public key {file} cannot be read: {e}")))?;
-    let key = text.trim();
-    let kinds = [
-        "ssh-ed25519 ",
-        "ssh-rsa ",
-        "ecdsa-sha2-",
-        "sk-ssh-ed25519@",
-        "sk-ecdsa-sha2-",
-    ];
-    match key.lines().count() == 1 && kinds.iter().any(|kind| key.starts_with(kind)) {
-        true => Ok(key.to_owned()),
-        false => Err(
-            Error::usage(format!("{file} is no public SSH key on one line"))
-                .help("public keys are in files that end with .pub"),
-        ),
-    }
-}
-
 /// Nix sees only what Git knows of; the contents are left for the operator to add.
 async fn tell_git(root: &Path, cluster: &Name, reporter: &Reporter) {
     let git = |args: &[&str]| Command::new("git").arg("-C").arg(root).args(args);
@@ -468,44 +393,6 @@ fn note(reporter: &Reporter, line: String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_place_is_a_name_and_an_address() {
-        let place: Place = "alder=2001:db8::1".parse().unwrap();
-        assert_eq!(place.name.as_str(), "alder");
-        for bad in [
-            "alder",
-            "alder=here",
-            "Alder=192.0.2.1",
-            "al_der=192.0.2.1",
-            "=192.0.2.1",
-        ] {
-            assert!(bad.parse::<Place>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_administrator_is_a_user_of_linux() {
-        assert_eq!(user("alice_2").unwrap().as_str(), "alice_2");
-        for bad in ["Alice", "2alice", "", "a b", "root;", &"a".repeat(32)] {
-            assert!(user(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_private_key_is_no_public_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("id");
-        for (text, good) in [
-            ("ssh-ed25519 AAAA alice\n", true),
-            ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n", false),
-            ("ssh-ed25519 AAAA a\nssh-ed25519 BBBB b\n", false),
-            ("", false),
-        ] {
-            std::fs::write(&file, text).unwrap();
-            assert_eq!(public_key(file.to_str().unwrap()).is_ok(), good, "{text}");
-        }
-    }
 
     #[test]
     fn a_cluster_is_written_whole() {

@@ -1,0 +1,126 @@
+//! What the operator says of a cluster, as the model takes it.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::cluster::Name;
+use crate::error::{Error, Result};
+
+/// A node's name and address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub name: Name,
+    pub address: IpAddr,
+}
+
+impl FromStr for Place {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, address) = text.split_once('=').ok_or_else(|| {
+            Error::usage(format!("‘{text}’ is no NAME=ADDRESS")).help("such as alder=192.0.2.11")
+        })?;
+        Ok(Self {
+            name: label(name)?,
+            address: address
+                .parse()
+                .map_err(|_| Error::usage(format!("‘{address}’ is no IP address")))?,
+        })
+    }
+}
+
+/// A name that the model takes: it is a host name and a label of a DNS name.
+pub fn label(text: &str) -> Result<Name> {
+    let name: Name = text.parse()?;
+    let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match name.as_str().chars().all(lower) && !name.as_str().ends_with('-') {
+        true => Ok(name),
+        false => Err(
+            Error::usage(format!("‘{text}’ is no name of a cluster, site or node"))
+                .help("lower-case letters, digits and hyphens, with no hyphen at its ends"),
+        ),
+    }
+}
+
+/// A user's name that the model takes.
+pub fn user(text: &str) -> Result<Name> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    let first = |c: char| c.is_ascii_lowercase();
+    match text.starts_with(first) && text.len() <= 31 && text.chars().all(inner) {
+        true => text.parse(),
+        false => Err(Error::usage(format!("‘{text}’ is no name of a user")).help(
+            "a letter, then lower-case letters, digits, hyphens and underscores, at most 31",
+        )),
+    }
+}
+
+/// The operator's own public key, where there is one by the usual name.
+pub fn own_key() -> Option<String> {
+    let file = Path::new(&std::env::var_os("HOME")?).join(".ssh/id_ed25519.pub");
+    file.is_file().then(|| file.display().to_string())
+}
+
+/// The public key in a file; anything else there, a private key above all, is refused.
+pub fn public_key(file: &str) -> Result<String> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Error::usage(format!("the public key {file} cannot be read: {e}")))?;
+    let key = text.trim();
+    let kinds = [
+        "ssh-ed25519 ",
+        "ssh-rsa ",
+        "ecdsa-sha2-",
+        "sk-ssh-ed25519@",
+        "sk-ecdsa-sha2-",
+    ];
+    match key.lines().count() == 1 && kinds.iter().any(|kind| key.starts_with(kind)) {
+        true => Ok(key.to_owned()),
+        false => Err(
+            Error::usage(format!("{file} is no public SSH key on one line"))
+                .help("public keys are in files that end with .pub"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_name_and_an_address() {
+        let place: Place = "alder=2001:db8::1".parse().unwrap();
+        assert_eq!(place.name.as_str(), "alder");
+        for bad in [
+            "alder",
+            "alder=here",
+            "Alder=192.0.2.1",
+            "al_der=192.0.2.1",
+            "=192.0.2.1",
+        ] {
+            assert!(bad.parse::<Place>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_administrator_is_a_user_of_linux() {
+        assert_eq!(user("alice_2").unwrap().as_str(), "alice_2");
+        for bad in ["Alice", "2alice", "", "a b", "root;", &"a".repeat(32)] {
+            assert!(user(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_private_key_is_no_public_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("id");
+        for (text, good) in [
+            ("ssh-ed25519 AAAA alice\n", true),
+            ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n", false),
+            ("ssh-ed25519 AAAA a\nssh-ed25519 BBBB b\n", false),
+            ("", false),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(public_key(file.to_str().unwrap()).is_ok(), good, "{text}");
+        }
+    }
+}
