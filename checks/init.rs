@@ -6,11 +6,10 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use support::{Lab, Ran, Repo};
+use support::{Lab, Ran, Repo, fed};
 
 /// The addresses of the lab's nodes.
 fn addresses(lab: &Lab) -> BTreeMap<String, String> {
@@ -65,23 +64,15 @@ impl Agent {
 
     /// nixcfg, as a user who has this agent runs it; `answers` are typed.
     fn nixcfg(&self, folder: &Path, args: &[&str], answers: &str) -> Ran {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_nixcfg"))
+        let mut nixcfg = Command::new(env!("CARGO_BIN_EXE_nixcfg"));
+        nixcfg
             .args(args)
             .current_dir(folder)
             .env("NIX_CONFIG", support::NIX_CONFIG)
             .env("SSH_AUTH_SOCK", self.folder.path().join("agent"))
             .env("SSH_USER", "alice")
-            .env("SUDO_PASS", support::PASSWORD)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        // A run that ends before the last answer was wanted closes its end.
-        let _ = stdin.write_all(answers.as_bytes());
-        drop(stdin);
-        Ran::from(child.wait_with_output().unwrap())
+            .env("SUDO_PASS", support::PASSWORD);
+        fed(&mut nixcfg, answers).wait_with_output().unwrap().into()
     }
 }
 

@@ -6,16 +6,18 @@
 #[path = "support/pass.rs"]
 mod pass;
 mod support;
+#[path = "support/terminal.rs"]
+mod terminal;
 
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use base64ct::{Base64, Encoding};
 use nixcfg::password::hash::{Hash, New, Password};
 use nixcfg::secret::Secret;
 use pass::PassStore;
 use proptest::prelude::*;
-use support::{Ran, Repo, Tool, root};
+use support::{Ran, Repo, Tool, fed, root};
+use terminal::{Session, converse};
 
 const STRONG: &str = "looking-glass house of cards";
 
@@ -26,15 +28,7 @@ fn passwd(repo: &Repo, store: &PassStore, args: &[&str], input: &str) -> Ran {
         .password(None)
         .into_command();
     store.in_env(&mut command);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A run that refuses its arguments reads nothing.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap().into()
+    fed(&mut command, input).wait_with_output().unwrap().into()
 }
 
 fn entry(store: &PassStore) -> String {
@@ -156,60 +150,26 @@ fn a_hash_of_a_refused_scheme_in_the_store_is_told_without_showing_it() {
     assert!(!listed.out.contains("digestdigest"));
 }
 
-/// Types each line after the prompt for it, on a terminal; what the terminal showed, and the exit code.
-fn typed(repo: &Repo, store: &PassStore, lines: &[&str]) -> (String, i32) {
-    let tool = Tool::new(repo, "passwd")
-        .arg("alice")
-        .password(None)
-        .into_command();
-    let words: Vec<_> = std::iter::once(tool.get_program())
-        .chain(tool.get_args())
-        .collect();
-    let quoted: Vec<String> = words
-        .iter()
-        .map(|word| format!("'{}'", word.to_str().unwrap()))
-        .collect();
-    let mut command = Command::new("script");
-    command.args(["-qefc", &quoted.join(" "), "/dev/null"]);
-    command.current_dir(repo.path());
-    for (name, value) in tool.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    store.in_env(&mut command);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let (mut shown, mut byte, mut lines) = (Vec::new(), [0], lines.iter());
-    while stdout.read(&mut byte).unwrap() == 1 {
-        shown.push(byte[0]);
-        if (shown.ends_with(b"prod: ") || shown.ends_with(b"again: "))
-            && let Some(line) = lines.next()
-        {
-            stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
-        }
-    }
-    let code = child.wait().unwrap().code().unwrap();
-    (String::from_utf8_lossy(&shown).into_owned(), code)
+/// Types a line after each of the two prompts.
+fn typed(repo: &Repo, store: &PassStore, lines: [&str; 2]) -> Session {
+    let tool = Tool::new(repo, "passwd").arg("alice").password(None);
+    let [first, second] = lines.map(|line| format!("{line}\n"));
+    converse(
+        store.in_env(&mut tool.into_command()),
+        &[("prod: ", &first), ("again: ", &second)],
+    )
 }
 
 #[test]
 fn a_terminal_asks_twice_and_shows_nothing_of_what_is_typed() {
     let (repo, store) = (Repo::new(), PassStore::plain());
-    let (shown, code) = typed(&repo, &store, &[STRONG, "something else"]);
-    assert_eq!(code, 2, "{shown}");
-    assert!(
-        shown.contains("not the same") && !shown.contains(STRONG),
-        "{shown}"
-    );
-    let (shown, code) = typed(&repo, &store, &[STRONG, STRONG]);
-    assert_eq!(code, 0, "{shown}");
-    assert!(!shown.contains(STRONG), "{shown}");
+    let session = typed(&repo, &store, [STRONG, "something else"]);
+    assert_eq!(session.code, 2, "{}", session.shown);
+    assert!(session.shown.contains("not the same"), "{}", session.shown);
+    assert!(!session.shown.contains(STRONG) && session.echoes);
+    let session = typed(&repo, &store, [STRONG, STRONG]);
+    assert_eq!(session.code, 0, "{}", session.shown);
+    assert!(!session.shown.contains(STRONG) && session.echoes);
     assert!(entry(&store).starts_with("$6$"));
 }
 
@@ -222,19 +182,8 @@ fn agree(pairs: &[(&str, Hash)]) {
             format!("{} {}\n", word(password), word(hash.expose()))
         })
         .collect();
-    let mut child = Command::new(root().join("checks/hashes.py"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(lines.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
+    let mut hashes = Command::new(root().join("checks/hashes.py"));
+    let output = fed(&mut hashes, &lines).wait_with_output().unwrap();
     assert_eq!(
         String::from_utf8_lossy(&output.stdout).trim(),
         pairs.len().to_string(),

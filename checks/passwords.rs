@@ -2,208 +2,28 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
 
+#[path = "support/accounts.rs"]
+mod accounts;
 #[allow(dead_code)]
 #[path = "support/pass.rs"]
 mod pass;
 mod support;
+#[path = "support/terminal.rs"]
+mod terminal;
 
 use std::fs;
-use std::io::Write;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use nixcfg::password::hash::{Hash, Password};
-use nixcfg::secret::Secret;
-use pass::PassStore;
-use support::{Lab, NODES, PASSWORD, Ran, Repo, Tool, root};
+use accounts::{Accounts, bcrypt};
+use support::{NODES, PASSWORD, Ran, Tool, root};
+use terminal::converse;
 
 const NEW: &str = "looking-glass house of cards";
 const BOBS: &str = "a walrus and a carpenter";
 
-/// Whether the nodes have bare disks, but for accounts and password files.
-static BARE: AtomicBool = AtomicBool::new(false);
-
-/// A bare lab, a repository and a store.
-struct Setting {
-    lab: Lab,
-    repo: Repo,
-    store: PassStore,
-}
-
-impl Setting {
-    /// Every node's accounts and password files are as on a bare disk.
-    fn bare() -> Self {
-        if !BARE.swap(true, Ordering::SeqCst) {
-            let lab = Lab::bare();
-            for node in NODES {
-                lab.root(
-                    node,
-                    "mkdir /root/bare && cp -a /etc/passwd /etc/shadow /etc/group /etc/gshadow /root/bare/",
-                );
-            }
-        }
-        let lab = Lab::get();
-        for node in NODES {
-            lab.root(
-                node,
-                "while umount /etc/shadow 2>/dev/null; do :; done
-                 cp -a /root/bare/* /etc/ && rm -rf /var/lib/nixcfg /run/go /run/held /home/carol
-                 if [ -e /usr/sbin/chpasswd.real ]; then mv /usr/sbin/chpasswd.real /usr/sbin/chpasswd; fi",
-            );
-        }
-        Self {
-            lab,
-            repo: Repo::new(),
-            store: PassStore::plain(),
-        }
-    }
-
-    /// Puts the hash of a password into the store; fewer rounds than `passwd` takes.
-    fn set(&self, user: &str, password: &str) -> String {
-        let password = Password::new(Secret::new(password.to_owned())).unwrap();
-        let hash = Hash::sha512crypt(&password, 5000)
-            .unwrap()
-            .expose()
-            .to_owned();
-        self.put(user, &hash);
-        hash
-    }
-
-    fn put(&self, user: &str, hash: &str) {
-        self.store.insert(
-            &format!("example/cluster/prod/passwd/{user}"),
-            &format!("{hash}\n"),
-        );
-    }
-
-    /// Starts `deploy-passwords prod`: the sudo password, arguments, standard input.
-    fn start(&self, current: &str, args: &[&str], input: &str) -> Child {
-        let mut command = Tool::new(&self.repo, "deploy-passwords")
-            .arg("--ssh-config")
-            .arg(self.lab.ssh_config())
-            .args(args)
-            .password(Some(current))
-            .into_command();
-        self.store.in_env(&mut command);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        child
-    }
-
-    fn run(&self, current: &str, args: &[&str], input: &str) -> Ran {
-        self.start(current, args, input)
-            .wait_with_output()
-            .unwrap()
-            .into()
-    }
-
-    /// Runs something with a password on its standard input, logged in as a user.
-    fn with_password(&self, node: &str, user: &str, password: &str, command: &str) -> bool {
-        let mut child = Command::new("ssh")
-            .arg("-F")
-            .arg(self.lab.ssh_config())
-            .args(["-l", user, node, command])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(format!("{password}\n").as_bytes())
-            .unwrap();
-        child.wait().unwrap().success()
-    }
-
-    fn sudo(&self, node: &str, user: &str, password: &str) -> bool {
-        self.with_password(node, user, password, "sudo -k -S -p '' true")
-    }
-
-    fn su(&self, node: &str, user: &str, password: &str) -> bool {
-        self.with_password(node, user, password, &format!("su {user} -c true"))
-    }
-
-    fn shadow(&self, node: &str, user: &str) -> String {
-        self.lab
-            .root(node, &format!("getent shadow {user} | cut -d: -f2"))
-    }
-
-    /// The password file and whose it is; "none" where there is none.
-    fn file(&self, node: &str, user: &str) -> String {
-        let path = format!("/var/lib/nixcfg/passwords/{user}");
-        self.lab.root(
-            node,
-            &format!(
-                "if [ -e {path} ]; then stat -c '%U %G %a' {path}; cat {path}; else echo none; fi"
-            ),
-        )
-    }
-
-    /// That nothing of what a change needs on the way is left.
-    fn assert_tidy(&self, node: &str) {
-        assert_eq!(
-            self.lab.root(
-                node,
-                "find /var/lib/nixcfg /etc -name '.nixcfg-*' 2>/dev/null || :"
-            ),
-            "",
-            "{node}"
-        );
-    }
-
-    /// chpasswd waits on a node until `/run/go` is there.
-    fn hold_chpasswd(&self, node: &str) {
-        self.lab.root(
-            node,
-            "mv /usr/sbin/chpasswd /usr/sbin/chpasswd.real; rm -f /run/go /run/held
-             printf '%s\\n' '#!/bin/sh' ': >/run/held' 'while ! [ -e /run/go ]; do sleep 0.2; done' 'exec /usr/sbin/chpasswd.real \"$@\"' >/usr/sbin/chpasswd
-             chmod 755 /usr/sbin/chpasswd; sync",
-        );
-    }
-
-    fn release_chpasswd(&self, node: &str) {
-        self.lab.root(node, "touch /run/go");
-    }
-
-    fn eventually(&self, node: &str, condition: &str) {
-        let end = Instant::now() + Duration::from_secs(60);
-        while !self.lab.holds(node, condition) {
-            assert!(Instant::now() < end, "{node}: {condition}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-/// A hash of a scheme that the tool cannot check itself.
-fn bcrypt(password: &str) -> String {
-    let mut child = Command::new("mkpasswd")
-        .args(["--stdin", "-m", "bcrypt", "-R", "5"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(password.as_bytes())
-        .unwrap();
-    let hash = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
-    assert!(hash.starts_with("$2b$05$"), "{hash}");
-    hash.trim().to_owned()
-}
-
 #[test]
 fn the_new_password_works_and_the_old_does_not_through_sudo_and_su_on_every_node() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     let hash = s.set("alice", NEW);
     s.run(PASSWORD, &["--user", "alice", "--stdin"], NEW)
         .exits(0)
@@ -249,7 +69,7 @@ fn the_new_password_works_and_the_old_does_not_through_sudo_and_su_on_every_node
 
 #[test]
 fn another_administrators_password_changes_without_a_word_about_ones_own() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     s.set("bob", BOBS);
     s.run(PASSWORD, &["--user", "bob", "birch"], "")
         .exits(0)
@@ -264,7 +84,7 @@ fn another_administrators_password_changes_without_a_word_about_ones_own() {
 
 #[test]
 fn a_new_password_that_is_not_the_stores_changes_nothing() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     s.set("alice", NEW);
     s.run(PASSWORD, &["--stdin"], "something else\n")
         .exits(2)
@@ -280,8 +100,28 @@ fn a_new_password_that_is_not_the_stores_changes_nothing() {
 }
 
 #[test]
+fn a_terminal_is_asked_for_ones_own_new_password_and_does_not_show_it() {
+    let s = Accounts::bare();
+    s.set("alice", NEW);
+    for (typed, code, says) in [
+        ("something else", 2, "nothing was changed"),
+        (NEW, 0, "password set: alice"),
+    ] {
+        let mut command = s.command(PASSWORD, &["alder"]);
+        let session = converse(
+            s.store.in_env(&mut command),
+            &[("as set by passwd: ", &format!("{typed}\n"))],
+        );
+        assert_eq!(session.code, code, "{}", session.shown);
+        assert!(session.shown.contains(says), "{}", session.shown);
+        assert!(!session.shown.contains(typed) && session.echoes);
+        assert_eq!(s.sudo("alder", "alice", NEW), code == 0);
+    }
+}
+
+#[test]
 fn without_knowing_the_new_password_a_login_is_proved_alone() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     s.set("alice", NEW);
     s.run(PASSWORD, &["--assume-changed", "alder"], "")
         .exits(0)
@@ -291,7 +131,7 @@ fn without_knowing_the_new_password_a_login_is_proved_alone() {
 
 #[test]
 fn where_sudo_is_not_proved_everything_is_put_back_and_a_rerun_completes_it() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     let old = s.shadow("alder", "alice");
     s.put("alice", &bcrypt(NEW));
     let ran = s
@@ -311,7 +151,7 @@ fn where_sudo_is_not_proved_everything_is_put_back_and_a_rerun_completes_it() {
 
 #[test]
 fn where_no_new_login_is_possible_everything_is_put_back() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     let (old, hash) = (s.shadow("alder", "bob"), s.set("bob", BOBS));
     s.hold_chpasswd("alder");
     let child = s.start(PASSWORD, &["--user", "bob", "alder"], "");
@@ -332,7 +172,7 @@ fn where_no_new_login_is_possible_everything_is_put_back() {
 
 #[test]
 fn a_tool_that_dies_between_the_file_and_chpasswd_leaves_all_as_it_was() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     let old = s.shadow("alder", "alice");
     s.set("alice", NEW);
     s.hold_chpasswd("alder");
@@ -352,7 +192,7 @@ fn a_tool_that_dies_between_the_file_and_chpasswd_leaves_all_as_it_was() {
 
 #[test]
 fn a_power_cut_between_the_file_and_chpasswd_locks_nobody_out_and_a_rerun_completes_it() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     let hash = s.set("alice", NEW);
     s.hold_chpasswd("alder");
     let child = s.start(PASSWORD, &["--stdin", "alder"], NEW);
@@ -372,7 +212,7 @@ fn a_power_cut_between_the_file_and_chpasswd_locks_nobody_out_and_a_rerun_comple
 
 #[test]
 fn no_hash_and_no_password_is_in_an_argument_list_an_environment_or_a_log() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     let hash = s.set("alice", NEW);
     s.hold_chpasswd("alder");
     let child = s.start(PASSWORD, &["--stdin", "alder"], NEW);
@@ -427,7 +267,7 @@ fn no_hash_and_no_password_is_in_an_argument_list_an_environment_or_a_log() {
 
 #[test]
 fn a_read_only_shadow_is_an_error_on_that_node_and_the_rerun_completes_it() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     s.set("alice", NEW);
     s.lab.root(
         "birch",
@@ -449,7 +289,7 @@ fn a_read_only_shadow_is_an_error_on_that_node_and_the_rerun_completes_it() {
 
 #[test]
 fn a_full_disk_is_an_error_and_nobody_is_locked_out() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     s.set("alice", NEW);
     s.lab.fault("alder", &["fill-disk"]);
     s.run(PASSWORD, &["--stdin", "alder"], NEW)
@@ -463,7 +303,7 @@ fn a_full_disk_is_an_error_and_nobody_is_locked_out() {
 
 #[test]
 fn a_user_without_an_account_gets_the_file_and_is_told_of() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     s.lab.root("alder", "userdel bob");
     let hash = s.set("bob", BOBS);
     s.run(PASSWORD, &["--user", "bob", "alder"], "")
@@ -476,7 +316,7 @@ fn a_user_without_an_account_gets_the_file_and_is_told_of() {
 
 #[test]
 fn former_administrators_are_told_of_and_locked_only_when_asked() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     s.set("bob", BOBS);
     s.lab.root("alder", "useradd -m -G wheel carol && echo carol:tea-party | chpasswd && mkdir -p /var/lib/nixcfg/passwords && echo x >/var/lib/nixcfg/passwords/carol && cp -r /home/alice/.ssh /home/carol/ && chown -R carol /home/carol/.ssh");
     assert!(s.sudo("alder", "carol", "tea-party"));
@@ -499,7 +339,7 @@ fn former_administrators_are_told_of_and_locked_only_when_asked() {
 
 #[test]
 fn an_operator_who_is_no_administrator_any_more_is_not_locked_by_their_own_run() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     s.repo
         .replace("cluster/prod/cluster.nix", "alice.keys", "dora.keys");
     s.set("bob", BOBS);
@@ -511,7 +351,7 @@ fn an_operator_who_is_no_administrator_any_more_is_not_locked_by_their_own_run()
 
 #[test]
 fn two_operators_at_once_leave_each_password_as_wanted() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     s.set("alice", NEW);
     s.set("bob", BOBS);
     let one = s.start(PASSWORD, &["--stdin"], NEW);
@@ -536,7 +376,7 @@ fn two_operators_at_once_leave_each_password_as_wanted() {
 
 #[test]
 fn a_hash_that_nixos_refuses_or_that_is_none_is_told_before_any_node_is_spoken_to() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     let before = s.lab.logins("alder");
     for (hash, why) in [
         ("$5$salt$digest", "which NixOS refuses"),
@@ -570,8 +410,8 @@ fn a_hash_that_nixos_refuses_or_that_is_none_is_told_before_any_node_is_spoken_t
 
 #[test]
 fn passwords_survive_a_redeployment_and_a_reboot_with_mutable_and_with_immutable_users() {
-    let s = Setting::bare();
-    BARE.store(false, Ordering::SeqCst);
+    let s = Accounts::bare();
+    s.change_more_than_accounts();
     s.set("alice", NEW);
     s.set("bob", BOBS);
     s.run(PASSWORD, &["--stdin", "alder"], NEW).exits(0);
@@ -611,7 +451,7 @@ fn passwords_survive_a_redeployment_and_a_reboot_with_mutable_and_with_immutable
 
 #[test]
 fn deploy_nixos_activates_no_immutable_users_without_their_password_files() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     s.repo.replace(
         "cluster/prod/cluster.nix",
         "admins = {",
@@ -642,7 +482,7 @@ fn deploy_nixos_activates_no_immutable_users_without_their_password_files() {
 
 #[test]
 fn the_script_of_the_vm_test_holds_on_the_labs_nodes() {
-    let s = Setting::bare();
+    let s = Accounts::bare();
     let setting = serde_json::json!({
         "lab": root().join("checks/lab/lab"), "nodes": NODES, "old": PASSWORD, "new": NEW,
         "tool": env!("CARGO_BIN_EXE_nixcfg"),

@@ -4,9 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
+#[path = "support/terminal.rs"]
+mod terminal;
 
 use std::fs;
-use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use support::{Lab, NODES, PASSWORD, Repo, Tool};
+use terminal::{Session, converse};
 
 /// Looks at every process of the machine, which the nodes' are too, for as long as it lives.
 struct Watch {
@@ -116,48 +118,18 @@ fn a_password_that_is_typed_is_seen_in_no_process_no_file_and_not_on_the_termina
     let lab = Lab::bare();
     let repo = Repo::new();
     with_secret_password(&lab, || {
-        let tool = Tool::deploy(&repo, &lab).password(None).into_command();
-        let words: Vec<String> = std::iter::once(tool.get_program())
-            .chain(tool.get_args())
-            .map(|word| format!("'{}'", word.to_str().unwrap()))
-            .collect();
         let tmp = tempfile::tempdir().unwrap();
-        let watch = Watch::begin(SECRET);
-        // script(1) gives the tool a terminal of its own.
-        let mut child = Command::new("script")
-            .args([
-                "--quiet",
-                "--return",
-                "--command",
-                &words.join(" "),
-                "/dev/null",
-            ])
-            .current_dir(repo.path())
-            .env("NIX_CONFIG", support::NIX_CONFIG)
+        let tool = Tool::deploy(&repo, &lab)
             .env("TMPDIR", tmp.path())
-            .env_remove("SUDO_PASS")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut shown = Vec::new();
-        let mut block = [0; 4096];
-        let mut answered = false;
-        while let Ok(n @ 1..) = output.read(&mut block) {
-            shown.extend_from_slice(&block[..n]);
-            if !answered
-                && String::from_utf8_lossy(&shown).contains("sudo password of alice on prod: ")
-            {
-                writeln!(input, "{SECRET}").unwrap();
-                answered = true;
-            }
-        }
-        drop(input);
-        let status = child.wait().unwrap();
+            .password(None)
+            .into_command();
+        let watch = Watch::begin(SECRET);
+        let Session { shown, code, .. } = converse(
+            &tool,
+            &[("sudo password of alice on prod: ", &format!("{SECRET}\n"))],
+        );
         let found = watch.end();
-        let shown = String::from_utf8_lossy(&shown).into_owned();
-        assert!(answered && status.success(), "{shown}");
+        assert_eq!(code, 0, "{shown}");
         assert_eq!(found, Vec::<String>::new());
         assert!(!shown.contains(SECRET), "{shown}");
         assert_eq!(
@@ -215,37 +187,7 @@ fn an_interrupted_prompt_leaves_the_terminal_with_its_echo() {
     let lab = Lab::get();
     let repo = Repo::new();
     let tool = Tool::deploy(&repo, &lab).password(None).into_command();
-    let words: Vec<String> = std::iter::once(tool.get_program())
-        .chain(tool.get_args())
-        .map(|word| format!("'{}'", word.to_str().unwrap()))
-        .collect();
-    let line = format!("{}; echo \"exit=$?\"; stty -a", words.join(" "));
-    let mut child = Command::new("script")
-        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
-        .current_dir(repo.path())
-        .env("NIX_CONFIG", support::NIX_CONFIG)
-        .env("SHELL", "/bin/sh")
-        .env_remove("SUDO_PASS")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let mut shown = Vec::new();
-    let mut block = [0; 4096];
-    let mut interrupted = false;
-    while let Ok(n @ 1..) = output.read(&mut block) {
-        shown.extend_from_slice(&block[..n]);
-        if !interrupted && String::from_utf8_lossy(&shown).contains("sudo password of") {
-            input.write_all(b"\x03").unwrap();
-            interrupted = true;
-        }
-    }
-    child.wait().unwrap();
-    let shown = String::from_utf8_lossy(&shown).into_owned();
-    assert!(shown.contains("exit=130"), "{shown}");
-    assert!(
-        shown.contains(" echo ") && !shown.contains("-echo "),
-        "{shown}"
-    );
+    let session = converse(&tool, &[("sudo password of", "\x03")]);
+    assert_eq!(session.code, 130, "{}", session.shown);
+    assert!(session.echoes, "{}", session.shown);
 }

@@ -1,0 +1,184 @@
+//! What the tests of passwords do on the lab's nodes: accounts as on a bare
+//! disk, logins with passwords, and a chpasswd that waits.
+
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nixcfg::password::hash::{Hash, Password};
+use nixcfg::secret::Secret;
+
+use crate::pass::PassStore;
+use crate::support::{Lab, NODES, Ran, Repo, Tool, fed};
+
+/// Whether the nodes have bare disks, but for accounts and password files.
+static BARE: AtomicBool = AtomicBool::new(false);
+
+/// A lab with the accounts of bare nodes, a repository and a store.
+pub struct Accounts {
+    pub lab: Lab,
+    pub repo: Repo,
+    pub store: PassStore,
+}
+
+impl Accounts {
+    /// Every node's accounts and password files are as on a bare disk.
+    pub fn bare() -> Self {
+        if !BARE.swap(true, Ordering::SeqCst) {
+            let lab = Lab::bare();
+            for node in NODES {
+                lab.root(
+                    node,
+                    "mkdir /root/bare && cp -a /etc/passwd /etc/shadow /etc/group /etc/gshadow /root/bare/",
+                );
+            }
+        }
+        let lab = Lab::get();
+        for node in NODES {
+            lab.root(
+                node,
+                "while umount /etc/shadow 2>/dev/null; do :; done
+                 cp -a /root/bare/* /etc/ && rm -rf /var/lib/nixcfg /run/go /run/held /home/carol
+                 if [ -e /usr/sbin/chpasswd.real ]; then mv /usr/sbin/chpasswd.real /usr/sbin/chpasswd; fi",
+            );
+        }
+        Self {
+            lab,
+            repo: Repo::new(),
+            store: PassStore::plain(),
+        }
+    }
+
+    /// Says that this test leaves more behind than accounts: the next one begins with bare disks.
+    pub fn change_more_than_accounts(&self) {
+        BARE.store(false, Ordering::SeqCst);
+    }
+
+    /// Puts the hash of a password into the store; fewer rounds than `passwd` takes.
+    pub fn set(&self, user: &str, password: &str) -> String {
+        let password = Password::new(Secret::new(password.to_owned())).unwrap();
+        let hash = Hash::sha512crypt(&password, 5000)
+            .unwrap()
+            .expose()
+            .to_owned();
+        self.put(user, &hash);
+        hash
+    }
+
+    /// Puts a hash into the store.
+    pub fn put(&self, user: &str, hash: &str) {
+        self.store.insert(
+            &format!("example/cluster/prod/passwd/{user}"),
+            &format!("{hash}\n"),
+        );
+    }
+
+    /// `deploy-passwords prod` with a sudo password and arguments.
+    pub fn command(&self, current: &str, args: &[&str]) -> Command {
+        let mut command = Tool::new(&self.repo, "deploy-passwords")
+            .arg("--ssh-config")
+            .arg(self.lab.ssh_config())
+            .args(args)
+            .password(Some(current))
+            .into_command();
+        self.store.in_env(&mut command);
+        command
+    }
+
+    /// Starts it with something on its standard input.
+    pub fn start(&self, current: &str, args: &[&str], input: &str) -> Child {
+        let mut command = self.command(current, args);
+        fed(&mut command, input)
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, current: &str, args: &[&str], input: &str) -> Ran {
+        self.start(current, args, input)
+            .wait_with_output()
+            .unwrap()
+            .into()
+    }
+
+    /// Runs something with a password on its standard input, logged in as a user.
+    pub fn with_password(&self, node: &str, user: &str, password: &str, command: &str) -> bool {
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-F")
+            .arg(self.lab.ssh_config())
+            .args(["-l", user, node, command]);
+        let output = fed(&mut ssh, &format!("{password}\n")).wait_with_output();
+        output.unwrap().status.success()
+    }
+
+    /// Whether a password makes its user root by sudo.
+    pub fn sudo(&self, node: &str, user: &str, password: &str) -> bool {
+        self.with_password(node, user, password, "sudo -k -S -p '' true")
+    }
+
+    /// Whether su takes it.
+    pub fn su(&self, node: &str, user: &str, password: &str) -> bool {
+        self.with_password(node, user, password, &format!("su {user} -c true"))
+    }
+
+    /// The hash that holds now.
+    pub fn shadow(&self, node: &str, user: &str) -> String {
+        self.lab
+            .root(node, &format!("getent shadow {user} | cut -d: -f2"))
+    }
+
+    /// The password file and whose it is; "none" where there is none.
+    pub fn file(&self, node: &str, user: &str) -> String {
+        let path = format!("/var/lib/nixcfg/passwords/{user}");
+        self.lab.root(
+            node,
+            &format!(
+                "if [ -e {path} ]; then stat -c '%U %G %a' {path}; cat {path}; else echo none; fi"
+            ),
+        )
+    }
+
+    /// That nothing of what a change needs on the way is left.
+    pub fn assert_tidy(&self, node: &str) {
+        assert_eq!(
+            self.lab.root(
+                node,
+                "find /var/lib/nixcfg /etc -name '.nixcfg-*' 2>/dev/null || :"
+            ),
+            "",
+            "{node}"
+        );
+    }
+
+    /// chpasswd waits on a node until `/run/go` is there.
+    pub fn hold_chpasswd(&self, node: &str) {
+        self.lab.root(
+            node,
+            "mv /usr/sbin/chpasswd /usr/sbin/chpasswd.real; rm -f /run/go /run/held
+             printf '%s\\n' '#!/bin/sh' ': >/run/held' 'while ! [ -e /run/go ]; do sleep 0.2; done' 'exec /usr/sbin/chpasswd.real \"$@\"' >/usr/sbin/chpasswd
+             chmod 755 /usr/sbin/chpasswd; sync",
+        );
+    }
+
+    /// Ends that wait.
+    pub fn release_chpasswd(&self, node: &str) {
+        self.lab.root(node, "touch /run/go");
+    }
+
+    /// Waits for a shell condition on a node.
+    pub fn eventually(&self, node: &str, condition: &str) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !self.lab.holds(node, condition) {
+            assert!(Instant::now() < end, "{node}: {condition}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// A hash of a scheme that the tool cannot check itself.
+pub fn bcrypt(password: &str) -> String {
+    let mut mkpasswd = Command::new("mkpasswd");
+    mkpasswd.args(["--stdin", "-m", "bcrypt", "-R", "5"]);
+    let output = fed(&mut mkpasswd, password).wait_with_output().unwrap();
+    let hash = String::from_utf8(output.stdout).unwrap();
+    assert!(hash.starts_with("$2b$05$"), "{hash}");
+    hash.trim().to_owned()
+}

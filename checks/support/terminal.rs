@@ -1,0 +1,69 @@
+//! A program on a terminal of its own, by script(1), and someone who types.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+/// What there was to see.
+pub struct Session {
+    /// All that the terminal showed.
+    pub shown: String,
+    /// The exit code.
+    pub code: i32,
+    /// Whether the terminal shows what is typed, as it did at the beginning.
+    pub echoes: bool,
+}
+
+const SILENT: &str = "(the terminal is left without its echo)";
+
+/// Runs a command on a terminal and types each answer once its prompt is shown.
+/// Fails where a prompt never came.
+pub fn converse(command: &Command, answers: &[(&str, &str)]) -> Session {
+    let words: Vec<String> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let line = format!(
+        "{}; code=$?; if stty -a | grep -qw -- -echo; then echo '{SILENT}'; fi; exit $code",
+        words.join(" ")
+    );
+    let mut script = Command::new("script");
+    script
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    if let Some(folder) = command.get_current_dir() {
+        script.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    let mut child = script.spawn().unwrap();
+    let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut shown, mut seen, mut block) = (Vec::new(), 0, [0; 4096]);
+    let mut answers = answers.iter().peekable();
+    while let Ok(n @ 1..) = output.read(&mut block) {
+        shown.extend_from_slice(&block[..n]);
+        if let Some((prompt, answer)) = answers.peek()
+            && String::from_utf8_lossy(&shown[seen..]).contains(prompt)
+        {
+            seen = shown.len();
+            input.write_all(answer.as_bytes()).unwrap();
+            answers.next();
+        }
+    }
+    drop(input);
+    let code = child.wait().unwrap().code().unwrap();
+    let shown = String::from_utf8_lossy(&shown).into_owned();
+    if let Some((prompt, _)) = answers.peek() {
+        panic!("no prompt {prompt:?} came, exit code {code}:\n{shown}");
+    }
+    Session {
+        echoes: !shown.contains(SILENT),
+        shown,
+        code,
+    }
+}
