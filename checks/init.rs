@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -46,7 +47,8 @@ impl Agent {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        while !socket.exists() {
+        // The socket is there a moment before someone listens.
+        while UnixStream::connect(&socket).is_err() {
             std::thread::yield_now();
         }
         let added = Command::new("ssh-add")

@@ -7,6 +7,8 @@
   packages,
 }:
 let
+  tested = pkgs.callPackage ./package.nix { withTests = true; };
+
   # That a node's system can be made of its files; not that it can be built, which would take a machine of its platform.
   evaluation = lib.mapAttrs' (
     name: node:
@@ -43,9 +45,9 @@ evaluation
 // machines
 // {
   # Its build runs the unit tests.
-  package = packages.nixcfg;
+  package = tested;
 
-  clippy = packages.nixcfg.overrideAttrs (previous: {
+  clippy = tested.overrideAttrs (previous: {
     pname = "nixcfg-clippy";
     nativeBuildInputs = previous.nativeBuildInputs ++ [ pkgs.clippy ];
     buildPhase = ''

@@ -1,11 +1,13 @@
 {
   lib,
   rustPlatform,
+  # Whether the tests are part of it. Who runs the tool does not wait for them.
+  withTests ? false,
 }:
 let
   root = toString ../.;
 
-  # Only what cargo reads: a change of a cluster's files must not build the tool anew.
+  # Only what cargo reads: a change of a cluster's files, or of a test, must not build the tool anew.
   isSource =
     path: type:
     let
@@ -16,8 +18,15 @@ let
     || name == "clippy.toml"
     || name == "src"
     || lib.hasPrefix "src/" name
-    || name == "checks"
-    || (dirOf name == "checks" && type == "regular" && lib.hasSuffix ".rs" name);
+    || (withTests && isTest name type);
+
+  isTest =
+    name: type:
+    name == "checks"
+    || (
+      lib.hasPrefix "checks/" name
+      && (type == "directory" || lib.hasSuffix ".rs" name || name == "checks/support/cluster.nix")
+    );
 
   manifest = lib.importTOML ../Cargo.toml;
 in
@@ -32,6 +41,7 @@ rustPlatform.buildRustPackage {
   };
   cargoLock.lockFile = ../Cargo.lock;
 
+  doCheck = withTests;
   # The integration tests drive real nodes, which a build has not: checks/run starts them.
   cargoTestFlags = [
     "--lib"
