@@ -173,6 +173,31 @@ mod tests {
     }
 
     #[test]
+    fn the_common_options_are_the_same_everywhere_and_nothing_else_is_among_them() {
+        for operation in Cli::command().get_subcommands() {
+            let common: Vec<_> = operation
+                .get_arguments()
+                .filter(|arg| arg.get_help_heading() == Some("Common options"))
+                .map(|arg| arg.get_id().as_str())
+                .collect();
+            let all = [
+                "flake",
+                "override_input",
+                "option",
+                "show_trace",
+                "ssh_config",
+                "ssh_user",
+                "json",
+            ];
+            assert!(
+                common.is_empty() || common == all,
+                "{}: {common:?}",
+                operation.get_name()
+            );
+        }
+    }
+
+    #[test]
     fn an_unknown_mode_is_a_usage_error() {
         let error =
             Cli::try_parse_from(["nixcfg", "deploy-nixos", "prod", "--mode", "swich"]).unwrap_err();

@@ -28,36 +28,38 @@ pub struct ClusterArgs {
     pub common: CommonArgs,
 }
 
+/// Their heading in `--help`: of these alone, where a heading of the whole would reach what follows it.
+const COMMON: &str = "Common options";
+
 /// Options of every operation on a cluster.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Common options")]
 pub struct CommonArgs {
     /// The flake that describes the cluster
-    #[arg(long, value_name = "REF", default_value = ".")]
+    #[arg(help_heading = COMMON, long, value_name = "REF", default_value = ".")]
     pub flake: String,
 
     /// Use another flake for one of its inputs
-    #[arg(long, num_args = 2, value_names = ["INPUT", "REF"], action = clap::ArgAction::Append)]
+    #[arg(help_heading = COMMON, long, num_args = 2, value_names = ["INPUT", "REF"], action = clap::ArgAction::Append)]
     pub override_input: Vec<String>,
 
     /// Set an option of Nix
-    #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"], action = clap::ArgAction::Append)]
+    #[arg(help_heading = COMMON, long, num_args = 2, value_names = ["NAME", "VALUE"], action = clap::ArgAction::Append)]
     pub option: Vec<String>,
 
     /// Show Nix's whole trace in errors
-    #[arg(long)]
+    #[arg(help_heading = COMMON, long)]
     pub show_trace: bool,
 
     /// How to reach the nodes [default: cluster/<CLUSTER>/ssh_config]
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = COMMON, long, value_name = "FILE")]
     pub ssh_config: Option<PathBuf>,
 
     /// Log in as this user [default: as ssh_config says, else your own name]
-    #[arg(long, value_name = "USER", env = "SSH_USER")]
+    #[arg(help_heading = COMMON, long, value_name = "USER", env = "SSH_USER")]
     pub ssh_user: Option<String>,
 
     /// Print events as JSON, one to a line
-    #[arg(long)]
+    #[arg(help_heading = COMMON, long)]
     pub json: bool,
 }
 

@@ -6,20 +6,22 @@ use super::{Policy, Watch, run_name};
 use crate::error::Result;
 use crate::lease::Claim;
 
+/// Their heading in `--help`: of these alone, where a heading of the whole would reach what follows it.
+const SAFETY: &str = "Safety";
+
 /// How changes are watched.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Safety")]
 pub struct WatchArgs {
     /// How long a node waits for its new system to be confirmed before it goes back by itself
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(5..=3600))]
+    #[arg(help_heading = SAFETY, long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(5..=3600))]
     pub confirm_timeout: u16,
 
     /// What to do with a system on which units or a part of the activation failed
-    #[arg(long, value_enum, default_value = "rollback")]
+    #[arg(help_heading = SAFETY, long, value_enum, default_value = "rollback")]
     pub on_degraded: Policy,
 
     /// Take nodes over from another operator who holds them
-    #[arg(long)]
+    #[arg(help_heading = SAFETY, long)]
     pub steal: bool,
 }
 
