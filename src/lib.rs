@@ -24,6 +24,7 @@ pub mod password;
 pub mod pki;
 pub mod process;
 pub mod remote;
+pub mod rollout;
 pub mod secret;
 pub mod secrets;
 pub mod signal;

@@ -1,209 +1,201 @@
-//! Carrying the plans out: leases, copies, switches.
+//! Carrying the plans out: leases, copies to all nodes at once, switches in order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::try_join;
 use serde_json::json;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 use super::plan::{Action, Plan};
 use super::{Args, count};
-use crate::activation::{self, Change, Mode, Watch};
-use crate::cluster::{self, Name};
+use crate::activation::{self, Mode, Report};
+use crate::cluster::{Check, Cluster, Name};
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter, bytes};
 use crate::lease::cluster::{Leases, take_all};
+use crate::nix::store::StorePath;
 use crate::nix::{Settings, copy};
 use crate::node::probe::Probed;
 use crate::operation::Operation;
-use crate::secret::Secret;
-use crate::ssh::Access;
-use crate::ssh::elevate::Elevation;
+use crate::rollout::{self, Outcome, Turn};
 
-/// What a node came to.
-pub struct Outcome {
-    /// Whether it is as wanted.
-    pub ok: bool,
-    /// In words.
-    pub words: String,
-    /// As data.
-    pub data: serde_json::Value,
-}
-
-/// Carries out the plans, at most `--jobs` at once.
+/// Carries out the plans.
 pub async fn execute(
     args: &Args,
     operation: &Operation,
-    mut probed: BTreeMap<Name, Probed>,
+    probed: &BTreeMap<Name, Probed>,
     plans: BTreeMap<Name, Plan>,
 ) -> Result<BTreeMap<Name, Outcome>> {
+    let mut outcomes = BTreeMap::new();
+    for (node, plan) in &plans {
+        if plan.action == Action::Unchanged {
+            let outcome = unchanged(&plan.system.out);
+            rollout::tell(&operation.reporter, node, &outcome);
+            outcomes.insert(node.clone(), outcome);
+        }
+    }
     let busy: BTreeSet<Name> = plans
-        .iter()
-        .filter(|(_, plan)| plan.action != Action::Unchanged)
-        .map(|(name, _)| name.clone())
+        .keys()
+        .filter(|name| !outcomes.contains_key(*name))
+        .cloned()
         .collect();
+    if busy.is_empty() {
+        return Ok(outcomes);
+    }
     let claim = args.watch.claim("deploy-nixos")?;
     let leases = match args.mode {
         Mode::DryActivate => Leases::default(),
-        _ if busy.is_empty() => Leases::default(),
-        _ => take_all(operation, &probed, &busy, &claim).await?,
+        _ => take_all(operation, probed, &busy, &claim).await?,
     };
-    if !busy.is_empty() {
-        operation.reporter.phase(match args.mode {
-            Mode::DryActivate => format!("asking {} what would change", count(busy.len(), "node")),
-            _ => format!("deploying to {}", count(busy.len(), "node")),
-        });
-    }
+    operation.reporter.phase(match args.mode {
+        Mode::DryActivate => format!("asking {} what would change", count(busy.len(), "node")),
+        _ => format!("deploying to {}", count(busy.len(), "node")),
+    });
     let permits = Arc::new(Semaphore::new(usize::from(args.jobs)));
-    let mut tasks = JoinSet::new();
+    let mut work = BTreeMap::new();
     for (node, plan) in plans {
-        let (Some(probed), Some(told)) = (probed.remove(&node), operation.cluster.nodes.get(&node))
-        else {
+        let Some(probed) = probed.get(&node).filter(|_| busy.contains(&node)) else {
             continue;
         };
-        let elevation = match plan.action {
-            Action::Unchanged => None,
-            _ => Some(operation.elevation(&probed)?),
-        };
-        let work = Work {
-            node: node.clone(),
-            told: told.clone(),
-            plan,
-            password: probed.password.clone(),
-            probed,
-            elevation,
-            mode: args.mode,
-            watch: args.watch.watch(&claim),
-            substitute: args.substitute_on_destination,
-            settings: operation.settings.clone(),
-            access: operation.access.clone(),
-            reporter: operation.reporter.clone(),
-        };
-        let permits = permits.clone();
-        tasks.spawn(async move {
-            let _permit = permits.acquire_owned().await;
-            let outcome = work.run().await;
-            work.report(&outcome);
-            (node, outcome)
-        });
+        let turn = Turn::new(operation, probed, args.mode, args.watch.watch(&claim))?;
+        work.insert(node, Work::begin(args, operation, plan, turn, &permits));
     }
-    let mut outcomes = BTreeMap::new();
-    while let Some(joined) = tasks.join_next().await {
-        let (node, outcome) =
-            joined.map_err(|e| Error::unexpected(format!("a node's work was lost: {e}")))?;
-        outcomes.insert(node, outcome);
-    }
+    let disturbing = matches!(args.mode, Mode::Switch | Mode::Test);
+    let order = args.rollout.prepare(operation, probed, &busy, disturbing);
+    let order = order.await?;
+    let lost = |node: &Name| Outcome::failed(Error::unexpected("its work was lost").on(node));
+    let apply = async |node: &Name| match work.get(node) {
+        Some(work) => work.run().await,
+        None => lost(node),
+    };
+    let back = async |node: &Name| match work.get(node) {
+        Some(work) => work.turn.back().await,
+        None => lost(node),
+    };
+    outcomes.extend(order.run(apply, back).await);
+    drop(work);
     leases.release().await;
     Ok(outcomes)
 }
 
-/// The work on one node.
+fn unchanged(system: &StorePath) -> Outcome {
+    Outcome {
+        ok: true,
+        changed: false,
+        words: "unchanged".into(),
+        data: json!({"action": "unchanged", "system": system}),
+        error: None,
+    }
+}
+
+/// What a node is a member of, to be checked after its switch.
+type Members = BTreeMap<String, Check>;
+
+/// The work on one node: what comes before its turn, which begins at once, and its turn.
 struct Work {
-    node: Name,
-    told: cluster::Node,
     plan: Plan,
-    probed: Probed,
-    elevation: Option<Elevation>,
-    password: Option<Arc<Secret>>,
-    mode: Mode,
-    watch: Watch,
-    substitute: bool,
-    settings: Settings,
-    access: Access,
+    turn: Arc<Turn>,
+    ahead: Mutex<Option<JoinHandle<Result<Members>>>>,
     reporter: Reporter,
+    stop: tokio::task::AbortHandle,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.stop.abort();
+    }
 }
 
 impl Work {
-    async fn run(&self) -> Outcome {
-        let Some(how) = &self.elevation else {
-            return Outcome {
-                ok: true,
-                words: "unchanged".into(),
-                data: json!({"action": "unchanged", "system": self.plan.system.out}),
-            };
+    fn begin(
+        args: &Args,
+        operation: &Operation,
+        plan: Plan,
+        turn: Turn,
+        permits: &Arc<Semaphore>,
+    ) -> Self {
+        let turn = Arc::new(turn);
+        let ahead = Ahead {
+            turn: turn.clone(),
+            plan: plan.clone(),
+            substitute: args.substitute_on_destination,
+            settings: operation.settings.clone(),
+            folder: operation.access.folder().to_owned(),
+            cluster: operation.cluster.clone(),
+            reporter: operation.reporter.clone(),
         };
-        match self.change(how).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                self.reporter.failure(&error);
-                Outcome {
-                    ok: false,
-                    words: error.what.clone(),
-                    data: json!({"action": "failed", "system": self.plan.system.out}),
-                }
-            }
+        let permits = permits.clone();
+        let task = tokio::spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            ahead.run().await
+        });
+        Self {
+            plan,
+            turn,
+            stop: task.abort_handle(),
+            ahead: Mutex::new(Some(task)),
+            reporter: operation.reporter.clone(),
         }
     }
 
-    async fn change(&self, how: &Elevation) -> Result<Outcome> {
-        let connection = &self.probed.connection;
-        let system = &self.plan.system.out;
-        if let Action::Deploy {
-            paths, bytes: size, ..
-        } = &self.plan.action
-            && *paths > 0
-        {
-            self.reporter.step(
-                &self.node,
-                format!("copying {} ({})", count(*paths, "path"), bytes(*size)),
-            );
-            let (reporter, node, total) = (self.reporter.clone(), self.node.clone(), *size);
-            let sent = move |done: u64| {
-                let node = node.clone();
-                reporter.emit(Event::Progress {
-                    node,
-                    done: done.min(total),
-                    total,
-                });
-            };
-            let folder = self.access.folder();
-            copy::copy(
-                &self.settings,
-                connection,
-                how,
-                folder,
-                system,
-                self.substitute,
-                sent,
-            )
-            .await?;
+    /// Waits for what comes before the node's turn.
+    async fn ready(&self) -> Result<Members> {
+        let task = self
+            .ahead
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match task {
+            Some(task) => task
+                .await
+                .map_err(|e| Error::unexpected(format!("a node's work was lost: {e}")))?,
+            None => Err(Error::unexpected("a node's work was begun twice")),
         }
-        if self.mode == Mode::DryActivate {
-            let told = activation::dry_activate(connection, how, system).await?;
-            for line in told.lines() {
-                self.log(line);
+    }
+
+    async fn run(&self) -> Outcome {
+        let system = &self.plan.system.out;
+        let done = async {
+            let members = self.ready().await?;
+            match self.turn.mode {
+                Mode::DryActivate => self.ask().await,
+                _ => Ok(self.outcome(&self.turn.go(system, None, members).await?)),
             }
-            return Ok(Outcome {
-                ok: true,
-                words: "not changed".into(),
-                data: json!({"action": "dryActivated", "system": system, "log": told}),
+        };
+        done.await.unwrap_or_else(|error| Outcome {
+            data: json!({"action": "failed", "system": system}),
+            ..Outcome::failed(error)
+        })
+    }
+
+    /// What would change.
+    async fn ask(&self) -> Result<Outcome> {
+        let turn = &self.turn;
+        let system = &self.plan.system.out;
+        let told = activation::dry_activate(&turn.connection, &turn.how, system).await?;
+        for line in told.lines() {
+            self.reporter.emit(Event::Log {
+                node: Some(turn.name.clone()),
+                line: line.to_owned(),
             });
         }
-        self.reporter
-            .step(&self.node, format!("activating ({})", self.mode.action()));
-        let change = Change {
-            access: &self.access,
-            told: &self.told,
-            connection,
-            facts: &self.probed.facts,
-            how,
-            password: self.password.as_ref(),
-            toplevel: system,
-            mode: self.mode,
-            generation: None,
-            watch: &self.watch,
-            reporter: &self.reporter,
-        };
-        let report = change.run().await?;
-        if !report.as_wanted {
-            for line in report.last_lines() {
-                self.log(line);
-            }
-        }
         Ok(Outcome {
+            ok: true,
+            changed: false,
+            words: "not changed".into(),
+            data: json!({"action": "dryActivated", "system": system, "log": told}),
+            error: None,
+        })
+    }
+
+    fn outcome(&self, report: &Report) -> Outcome {
+        let system = &self.plan.system.out;
+        Outcome {
             ok: report.as_wanted,
-            words: report.words(self.mode),
+            changed: self.turn.changed(report, system),
+            words: report.words(self.turn.mode),
             data: json!({
                 "action": report.end.keyword(),
                 "system": system,
@@ -212,22 +204,62 @@ impl Work {
                 "profile": report.profile,
                 "failedUnits": report.failed_units(),
             }),
-        })
+            error: None,
+        }
+    }
+}
+
+/// What is done ahead of a node's turn: it changes nothing that runs.
+struct Ahead {
+    turn: Arc<Turn>,
+    plan: Plan,
+    substitute: bool,
+    settings: Settings,
+    folder: std::path::PathBuf,
+    cluster: Cluster,
+    reporter: Reporter,
+}
+
+impl Ahead {
+    async fn run(&self) -> Result<Members> {
+        match self.turn.mode {
+            Mode::Switch | Mode::Test => {
+                let members = self.turn.memberships(&self.cluster);
+                let ((), members) = try_join(self.copy(), members).await?;
+                Ok(members)
+            }
+            Mode::Boot | Mode::DryActivate => self.copy().await.map(|()| Members::new()),
+        }
     }
 
-    fn log(&self, line: &str) {
-        self.reporter.emit(Event::Log {
-            node: Some(self.node.clone()),
-            line: line.to_owned(),
-        });
-    }
-
-    fn report(&self, outcome: &Outcome) {
-        self.reporter.emit(Event::Done {
-            node: self.node.clone(),
-            ok: outcome.ok,
-            outcome: outcome.words.clone(),
-            data: outcome.data.clone(),
-        });
+    async fn copy(&self) -> Result<()> {
+        let turn = &self.turn;
+        let Action::Deploy {
+            paths, bytes: size, ..
+        } = &self.plan.action
+        else {
+            return Ok(());
+        };
+        if *paths == 0 {
+            return Ok(());
+        }
+        let what = format!("copying {} ({})", count(*paths, "path"), bytes(*size));
+        self.reporter.step(&turn.name, what);
+        let (reporter, node, total) = (self.reporter.clone(), turn.name.clone(), *size);
+        let sent = move |done: u64| {
+            let node = node.clone();
+            let done = done.min(total);
+            reporter.emit(Event::Progress { node, done, total });
+        };
+        copy::copy(
+            &self.settings,
+            &turn.connection,
+            &turn.how,
+            &self.folder,
+            &self.plan.system.out,
+            self.substitute,
+            sent,
+        )
+        .await
     }
 }

@@ -20,9 +20,10 @@ use crate::nix::store::StorePath;
 use crate::node::probe::Probed;
 use crate::operation::{ClusterArgs, Operation};
 use crate::password::lockout;
+use crate::rollout::{self, RolloutArgs};
 use crate::secret::Secret;
 use crate::ssh::{Connection, Script};
-use execute::{Outcome, execute};
+use execute::execute;
 use plan::{Action, Plan};
 
 const MISSING: Script = Script {
@@ -48,13 +49,16 @@ pub struct Args {
     #[arg(long)]
     plan: bool,
 
-    /// How many nodes are copied to and switched at once
+    /// How many nodes are copied to at once, ahead of their turn to be switched
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
 
     /// Let nodes fetch from their own caches what these have
     #[arg(long)]
     substitute_on_destination: bool,
+
+    #[command(flatten)]
+    rollout: RolloutArgs,
 
     #[command(flatten)]
     watch: WatchArgs,
@@ -95,8 +99,9 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     if args.plan {
         return planned(&reporter, plans.len(), failed.len());
     }
-    let outcomes = execute(args, &operation, probed, plans).await?;
-    summarize(&reporter, &nodes, outcomes, &failed)
+    let outcomes = execute(args, &operation, &probed, plans).await?;
+    let first = (!failed.is_empty()).then_some("mend what does not build");
+    rollout::conclude(&reporter, &nodes, &outcomes, first)
 }
 
 /// Evaluation of the nodes' systems, going on beside the probes.
@@ -356,43 +361,6 @@ fn planned(reporter: &Reporter, planned: usize, failed: usize) -> Result<()> {
             Exit::Build,
             format!("{n} of {} systems do not build", planned + n),
         )),
-    }
-}
-
-fn summarize(
-    reporter: &Reporter,
-    nodes: &BTreeSet<Name>,
-    outcomes: BTreeMap<Name, Outcome>,
-    failed: &Failures,
-) -> Result<()> {
-    let ok = outcomes.values().filter(|outcome| outcome.ok).count();
-    let undone: Vec<&str> = nodes
-        .iter()
-        .filter(|node| !outcomes.get(*node).is_some_and(|outcome| outcome.ok))
-        .map(Name::as_str)
-        .collect();
-    let text = match undone.is_empty() {
-        true => format!("{} as wanted", count(nodes.len(), "node")),
-        false => format!(
-            "{ok} of {} as wanted; not: {}",
-            count(nodes.len(), "node"),
-            undone.join(", ")
-        ),
-    };
-    reporter.emit(Event::Summary {
-        text,
-        data: json!({"nodes": nodes.len(), "asWanted": ok, "notAsWanted": undone}),
-    });
-    match undone.is_empty() {
-        true => Ok(()),
-        false => Err(Error::new(
-            Exit::Partial,
-            format!("{} not as wanted", count(undone.len(), "node")),
-        )
-        .help(match failed.is_empty() {
-            true => "running the same command again goes on from here",
-            false => "mend what does not build, then run the same command again",
-        })),
     }
 }
 

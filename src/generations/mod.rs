@@ -81,6 +81,14 @@ impl Generations {
         Self { all, current }
     }
 
+    /// The number of a system: the profile's own where that is it, else the newest.
+    pub fn of(&self, system: &StorePath) -> Option<u64> {
+        let its = self.all.iter().filter(|one| one.system == *system);
+        let numbers: Vec<u64> = its.map(|one| one.number).collect();
+        let own = self.current.filter(|current| numbers.contains(current));
+        own.or(numbers.last().copied())
+    }
+
     /// The generation with this number, or the one before the profile's.
     pub fn target(&self, number: Option<u64>) -> Result<&Generation> {
         let numbers = || {
@@ -175,6 +183,21 @@ mod tests {
         let generations = Generations::read(TOLD);
         assert_eq!(generations.target(None).unwrap().number, 2);
         assert_eq!(generations.target(Some(10)).unwrap().system.name(), "c");
+    }
+
+    #[test]
+    fn a_system_is_found_by_the_profiles_own_generation_or_by_its_newest() {
+        let again = format!(
+            "{TOLD}generation 11 x /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-b\ngeneration 12 x /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a\n"
+        );
+        let generations = Generations::read(&again);
+        let system = |name: &str| {
+            let path = format!("/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-{name}");
+            path.parse().unwrap()
+        };
+        assert_eq!(generations.of(&system("b")), Some(9));
+        assert_eq!(generations.of(&system("a")), Some(12));
+        assert_eq!(generations.of(&system("z")), None);
     }
 
     #[test]

@@ -1,20 +1,18 @@
 //! `rollback`: nodes go to a generation that they have already, watched like any other change.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use super::{Generation, list_all};
-use crate::activation::{Change, Mode, Report, WatchArgs};
+use crate::activation::{Mode, WatchArgs};
 use crate::cluster::Name;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
 use crate::lease;
 use crate::lease::cluster::take_all;
 use crate::operation::{ClusterArgs, Operation};
+use crate::rollout::{self, Outcome, RolloutArgs, Turn};
 use crate::secret::Secret;
 
 /// The arguments of `rollback`.
@@ -35,9 +33,8 @@ pub struct Args {
     #[arg(long)]
     plan: bool,
 
-    /// How many nodes are switched at once
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
-    jobs: u16,
+    #[command(flatten)]
+    rollout: RolloutArgs,
 
     #[command(flatten)]
     watch: WatchArgs,
@@ -99,93 +96,53 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     let claim = args.watch.claim("rollback")?;
     let changing: BTreeSet<Name> = targets.keys().cloned().collect();
     let leases = take_all(&operation, &probed, &changing, &claim).await?;
-    let permits = Arc::new(Semaphore::new(usize::from(args.jobs)));
-    let mut tasks = JoinSet::new();
+    let mut work = BTreeMap::new();
     for (node, generation) in targets {
-        let (Some(p), Some(told)) = (probed.remove(&node), operation.cluster.nodes.get(&node))
-        else {
-            continue;
-        };
-        let (how, told, watch) = (
-            operation.elevation(&p)?,
-            told.clone(),
-            args.watch.watch(&claim),
-        );
-        let (access, password) = (operation.access.clone(), p.password.clone());
-        let (reporter, permits) = (reporter.clone(), permits.clone());
-        tasks.spawn(async move {
-            let _permit = permits.acquire_owned().await;
-            reporter.step(&node, format!("going to generation {}", generation.number));
-            let change = Change {
-                access: &access,
-                told: &told,
-                connection: &p.connection,
-                facts: &p.facts,
-                how: &how,
-                password: password.as_ref(),
-                toplevel: &generation.system,
-                mode: Mode::Switch,
-                generation: Some(generation.number),
-                watch: &watch,
-                reporter: &reporter,
-            };
-            let report = change.run().await;
-            (node, generation, report)
-        });
-    }
-    let mut undone = Vec::new();
-    while let Some(joined) = tasks.join_next().await {
-        let (node, generation, report) =
-            joined.map_err(|e| Error::unexpected(format!("a node's work was lost: {e}")))?;
-        if !tell(&reporter, &node, &generation, report) {
-            undone.push(node.to_string());
+        if let Some(p) = probed.get(&node) {
+            let watch = args.watch.watch(&claim);
+            work.insert(
+                node,
+                (Turn::new(&operation, p, Mode::Switch, watch)?, generation),
+            );
         }
     }
+    let order = args.rollout.prepare(&operation, &probed, &changing, true);
+    let order = order.await?;
+    let lost = |node: &Name| Outcome::failed(Error::unexpected("its work was lost").on(node));
+    let apply = async |node: &Name| match work.get(node) {
+        Some((turn, generation)) => go(&operation, turn, generation)
+            .await
+            .unwrap_or_else(Outcome::failed),
+        None => lost(node),
+    };
+    let back = async |node: &Name| match work.get(node) {
+        Some((turn, _)) => turn.back().await,
+        None => lost(node),
+    };
+    let outcomes = order.run(apply, back).await;
     leases.release().await;
-    undone.sort();
-    let done = nodes.len() - undone.len();
-    reporter.emit(Event::Summary {
-        text: format!("{done} of {} nodes as wanted", nodes.len()),
-        data: json!({"nodes": nodes.len(), "asWanted": done, "notAsWanted": undone}),
-    });
-    match undone.is_empty() {
-        true => Ok(()),
-        false => Err(Error::new(
-            Exit::Partial,
-            format!("not as wanted: {}", undone.join(", ")),
-        )),
-    }
+    rollout::conclude(&reporter, &nodes, &outcomes, None)
 }
 
-/// Tells what a node came to, and whether that is as wanted.
-fn tell(reporter: &Reporter, node: &Name, generation: &Generation, report: Result<Report>) -> bool {
-    let (ok, outcome, data) = match report {
-        Ok(report) => {
-            if !report.as_wanted {
-                for line in report.last_lines() {
-                    reporter.emit(Event::Log {
-                        node: Some(node.clone()),
-                        line: line.to_owned(),
-                    });
-                }
-            }
-            let words = match report.as_wanted {
-                true => format!("at generation {}", generation.number),
-                false => report.words(Mode::Switch),
-            };
-            let data = json!({"action": report.end.keyword(), "generation": generation.number, "system": generation.system, "current": report.current, "profile": report.profile});
-            (report.as_wanted, words, data)
-        }
-        Err(error) => {
-            reporter.failure(&error);
-            (false, error.what, json!({"action": "failed"}))
-        }
-    };
-    reporter.emit(Event::Done {
-        node: node.clone(),
-        ok,
-        outcome,
-        data,
-    });
-    ok
+async fn go(operation: &Operation, turn: &Turn, generation: &Generation) -> Result<Outcome> {
+    let members = turn.memberships(&operation.cluster).await?;
+    let report = turn
+        .go(&generation.system, Some(generation.number), members)
+        .await?;
+    Ok(Outcome {
+        ok: report.as_wanted,
+        changed: turn.changed(&report, &generation.system),
+        words: match report.as_wanted {
+            true => format!("at generation {}", generation.number),
+            false => report.words(Mode::Switch),
+        },
+        data: json!({
+            "action": report.end.keyword(),
+            "generation": generation.number,
+            "system": generation.system,
+            "current": report.current,
+            "profile": report.profile,
+        }),
+        error: None,
+    })
 }

@@ -11,7 +11,7 @@ use super::generate::{all, chosen, count};
 use super::layout::{Holder, PairId};
 use super::member::{Member, Work};
 use super::node::State;
-use super::rollout::{Results, Rollout};
+use super::rollout::{AppRollout, Results};
 use super::stored::Stored;
 use super::{App, Year, files, plan, publish};
 use crate::cluster::{Cluster, Name};
@@ -199,7 +199,7 @@ pub async fn bring(
             .iter()
             .filter(|member| !results.failed.contains_key(&member.name))
             .collect();
-        let rollout = Rollout {
+        let rollout = AppRollout {
             work,
             app: *app,
             reporter,

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use hyper::Method;
-use serde::Deserialize;
 
 use super::files::{self, Wanted};
 use super::layout::PairId;
@@ -18,6 +17,7 @@ use crate::error::{Error, Exit, Result};
 use crate::install::{self, Manifest};
 use crate::node::probe::Probed;
 use crate::operation::Operation;
+use crate::rollout::quorum::{self, Health};
 use crate::ssh::elevate::Elevation;
 
 /// What an operation is about.
@@ -39,62 +39,6 @@ pub struct Member {
     probed: Probed,
     how: Elevation,
     tunnels: Tunnels,
-}
-
-/// The health of an app's servers (`/v1/operator/autopilot/health`).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Health {
-    /// Whether all servers are.
-    pub healthy: bool,
-    /// How many servers may fail before there is no quorum.
-    pub failure_tolerance: u32,
-    /// The servers.
-    #[serde(default)]
-    pub servers: Vec<Server>,
-}
-
-/// One of an app's servers.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Server {
-    /// Its name; Nomad's have the region behind.
-    pub name: String,
-    /// Whether it leads.
-    #[serde(default)]
-    pub leader: bool,
-    /// Whether it is healthy.
-    #[serde(default)]
-    pub healthy: bool,
-}
-
-impl Health {
-    /// Whether `node` leads.
-    pub fn leads(&self, node: &Name) -> bool {
-        let own =
-            |name: &str| name == node.as_str() || name.split('.').next() == Some(node.as_str());
-        self.servers
-            .iter()
-            .any(|server| server.leader && own(&server.name))
-    }
-
-    /// The state in words.
-    pub fn words(&self) -> String {
-        let bad: Vec<&str> = self
-            .servers
-            .iter()
-            .filter(|server| !server.healthy)
-            .map(|server| server.name.as_str())
-            .collect();
-        match (self.healthy, bad.is_empty()) {
-            (true, _) => format!(
-                "healthy, {} of its servers may fail",
-                self.failure_tolerance
-            ),
-            (false, true) => "not healthy".into(),
-            (false, false) => format!("not healthy: {}", bad.join(", ")),
-        }
-    }
 }
 
 impl Member {
@@ -274,36 +218,13 @@ impl Member {
 
     /// What an app's servers say of themselves, asked here.
     pub async fn health(&self, work: &Work, app: App) -> Result<Health> {
-        let unknown = |what: String| Error::new(Exit::Partial, what).on(&self.name);
-        let path = "/v1/operator/autopilot/health";
-        let answer = self
-            .call(
-                work,
-                app,
-                Call {
-                    method: Method::GET,
-                    path,
-                    body: Bytes::new(),
-                },
-            )
-            .await?;
-        // 429 is the status of servers that are not healthy; the body is the same.
-        let title = app.title();
-        match answer.status {
-            200 | 429 => serde_json::from_slice(&answer.body).map_err(|e| {
-                unknown(format!(
-                    "{title} tells of its health in a way that is not understood: {e}"
-                ))
-            }),
-            403 => Err(unknown(format!(
-                "{title} does not tell of its health: its ACLs are on"
-            ))
-            .help(
-                "let anonymous clients read operator state, or go on without looking: --unhealthy",
-            )),
-            status => Err(unknown(format!("{title} answers {path} with {status}"))
-                .saying(String::from_utf8_lossy(&answer.body))),
-        }
+        let call = Call {
+            method: Method::GET,
+            path: quorum::HEALTH,
+            body: Bytes::new(),
+        };
+        let answer = self.call(work, app, call).await?;
+        Health::read(app.title(), answer.status, &answer.body).map_err(|e| e.on(&self.name))
     }
 
     /// Sends something to an app's API there.
@@ -353,21 +274,4 @@ fn operator(work: &Work, app: App) -> Result<Caller<'_>> {
         certificate,
         key,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_leader_is_known_by_its_name_with_and_without_a_region() {
-        let health: Health = serde_json::from_str(
-            r#"{"Healthy": false, "FailureTolerance": 0, "Servers": [{"Name": "alder.prod", "Leader": true, "Healthy": true, "Voter": true}, {"Name": "birch.prod", "Healthy": false}]}"#,
-        )
-        .unwrap();
-        assert!(
-            health.leads(&"alder".parse().unwrap()) && !health.leads(&"birch".parse().unwrap())
-        );
-        assert_eq!(health.words(), "not healthy: birch.prod");
-    }
 }

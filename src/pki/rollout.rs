@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::App;
-use super::member::{Health, Member, Work};
+use super::member::{Member, Work};
 use super::node::{Action, State, Unit};
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
+use crate::rollout::engine::{Guard, Ready};
+use crate::rollout::plan::{Part, Plan};
+use crate::rollout::quorum::{self, Health};
+use crate::rollout::{OnFailure, Outcome, Rollout};
 
-/// How long a program may take to serve a new certificate, and servers to be healthy again.
+/// How long a program may take to serve a new certificate.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How long servers that are not well may take to become so before one is touched.
-const SETTLING: Duration = Duration::from_secs(30);
 /// How long to wait before looking again.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -44,36 +46,8 @@ pub fn decide(unit: &Unit, touched: bool, newer: bool, lacking: bool) -> Action 
     }
 }
 
-/// The order in which servers are gone through: those that do not run first,
-/// which only helps; the leader last, so that there is one election at most.
-pub fn order(servers: &mut [(Name, Action)], leader: Option<&Name>) {
-    servers.sort_by_key(|(name, action)| {
-        (*action != Action::Start, Some(name) == leader, name.clone())
-    });
-}
-
-/// Whether servers that are in this state can do without one for a moment.
-fn spare(health: &Health, servers: usize, action: Action) -> Result<()> {
-    let refuse = |why: String, help: &str| Err(Error::new(Exit::Partial, why).help(help));
-    // A program that reads its files again goes on meanwhile.
-    let alone = servers == 1 && action == Action::Reload;
-    if !health.healthy {
-        refuse(
-            format!("the servers are {}", health.words()),
-            "heal them first, then run again; --unhealthy goes on anyway, where certificates are what ails them",
-        )
-    } else if health.failure_tolerance < 1 && !alone {
-        refuse(
-            "the servers have no failure to spare".into(),
-            "a cluster of one or two servers stands still while one restarts: if that may be, use --unhealthy",
-        )
-    } else {
-        Ok(())
-    }
-}
-
 /// One app's rollout over the nodes of a run.
-pub struct Rollout<'a> {
+pub struct AppRollout<'a> {
     /// What it is about.
     pub work: &'a Work,
     /// The app.
@@ -84,7 +58,7 @@ pub struct Rollout<'a> {
     pub unhealthy: bool,
 }
 
-impl Rollout<'_> {
+impl AppRollout<'_> {
     /// Does what is to be done on `members`. `touched` are the paths that changed on each.
     pub async fn run(
         &self,
@@ -148,10 +122,6 @@ impl Rollout<'_> {
         members: &[&Member],
         results: &mut Results,
     ) {
-        let by_name: BTreeMap<&Name, &Member> = servers
-            .iter()
-            .map(|(member, _)| (&member.name, *member))
-            .collect();
         let count = self
             .work
             .cluster
@@ -170,75 +140,58 @@ impl Rollout<'_> {
             }
             return;
         }
-        let mut queue: Vec<(Name, Action)> = servers
-            .iter()
-            .map(|(member, action)| (member.name.clone(), *action))
-            .collect();
         let leader = self.leader(members).await;
-        order(&mut queue, leader.as_ref());
-        let mut stopped: Option<String> = None;
-        for (name, action) in queue {
-            let Some(member) = by_name.get(&name) else {
+        let queue = servers.iter().map(|(member, action)| {
+            let part = match action {
+                Action::Start => Part::Down,
+                _ if leader.as_ref() == Some(&member.name) => Part::Leader(1),
+                _ => Part::Voter,
+            };
+            (part, member.name.clone())
+        });
+        let plan = Plan::servers(queue.collect());
+        let by_name: BTreeMap<&Name, (&Member, Action)> = servers
+            .iter()
+            .map(|(member, action)| (&member.name, (*member, *action)))
+            .collect();
+        let guard = Guarded {
+            rollout: self,
+            members: &by_name,
+            alone: count == 1,
+        };
+        let apply = async |name: &Name| match by_name.get(name) {
+            Some((member, action)) => match self.one(member, *action).await {
+                Ok(()) => Outcome {
+                    ok: true,
+                    changed: true,
+                    words: action.doing().to_owned(),
+                    data: serde_json::Value::Null,
+                    error: None,
+                },
+                Err(error) => Outcome::failed(error),
+            },
+            None => Outcome::failed(Error::unexpected("is no server").on(name)),
+        };
+        let turns = Rollout {
+            plan: &plan,
+            on_failure: OnFailure::Stop,
+            tell: &|_, _| {},
+        };
+        // Files that were brought stay: nothing is taken back.
+        let back = async |name: &Name| Outcome::failed(Error::unexpected("stays").on(name));
+        for (name, outcome) in turns.run(&guard, apply, back).await {
+            let Some((member, action)) = by_name.get(&name) else {
                 continue;
             };
-            if let Some(why) = &stopped {
-                let error = Error::new(
-                    Exit::Partial,
-                    format!("{} was left as it was: {why}", self.app.title()),
-                )
-                .on(&name);
-                self.fail(member, error, results);
-                continue;
-            }
-            let outcome = self.server(member, action, count).await;
-            if let Err(error) = &outcome {
-                stopped = Some(format!("{name} came first, and {}", error.what));
-            }
-            self.note(member, action, outcome, results);
-        }
-    }
-
-    async fn server(&self, member: &Member, action: Action, count: usize) -> Result<()> {
-        if action != Action::Start && !self.unhealthy {
-            self.spared(member, action, count).await?;
-        }
-        self.one(member, action).await?;
-        if self.unhealthy {
-            return Ok(());
-        }
-        let began = Instant::now();
-        loop {
-            let health = member.health(self.work, self.app).await;
-            let said = match health {
-                Ok(health) if health.healthy => return Ok(()),
-                Ok(health) => format!("the servers are {}", health.words()),
-                Err(error) => error.what,
+            let result = match (outcome.ok, outcome.error) {
+                (true, _) => Ok(()),
+                (false, Some(error)) => Err(error),
+                (false, None) => {
+                    let what = format!("{} was {}", self.app.title(), outcome.words);
+                    Err(Error::new(Exit::Partial, what).on(&name))
+                }
             };
-            if began.elapsed() > PATIENCE {
-                let what = format!(
-                    "{} is not well after {}: {said}",
-                    self.app.title(),
-                    action.doing()
-                );
-                return Err(Error::new(Exit::Partial, what).on(&member.name));
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    /// Waits until the servers can do without one: one that has just come back
-    /// counts only after a while (`ServerStabilizationTime`, 10 seconds).
-    async fn spared(&self, member: &Member, action: Action, count: usize) -> Result<()> {
-        let began = Instant::now();
-        loop {
-            let health = member.health(self.work, self.app).await;
-            match health
-                .and_then(|health| spare(&health, count, action).map_err(|e| e.on(&member.name)))
-            {
-                Ok(()) => return Ok(()),
-                Err(error) if began.elapsed() > SETTLING => return Err(error),
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            }
+            self.note(member, *action, result, results);
         }
     }
 
@@ -316,6 +269,58 @@ impl Rollout<'_> {
     }
 }
 
+/// Keeps an app's servers healthy while they are gone through.
+struct Guarded<'a> {
+    rollout: &'a AppRollout<'a>,
+    members: &'a BTreeMap<&'a Name, (&'a Member, Action)>,
+    alone: bool,
+}
+
+impl Guarded<'_> {
+    async fn health(&self, member: &Member) -> Result<Health> {
+        member.health(self.rollout.work, self.rollout.app).await
+    }
+}
+
+impl Guard for Guarded<'_> {
+    async fn before(&self, node: &Name) -> Result<Ready> {
+        let Some((member, action)) = self.members.get(node) else {
+            return Ok(Ready::Go);
+        };
+        if *action == Action::Start || self.rollout.unhealthy {
+            return Ok(Ready::Go);
+        }
+        // A program that reads its files again goes on meanwhile.
+        let alone = self.alone && *action == Action::Reload;
+        quorum::until(quorum::SETTLING, async || {
+            let health = self.health(member).await?;
+            health.spare(alone).map_err(|e| e.on(node))?;
+            Ok(match health.leads(node) {
+                true => Ready::Leads,
+                false => Ready::Go,
+            })
+        })
+        .await
+    }
+
+    async fn after(&self, node: &Name) -> Result<()> {
+        let Some((member, action)) = self.members.get(node) else {
+            return Ok(());
+        };
+        if self.rollout.unhealthy {
+            return Ok(());
+        }
+        let well = quorum::until(quorum::PATIENCE, async || {
+            self.health(member).await?.whole()
+        });
+        well.await.map_err(|error| {
+            let (app, doing) = (self.rollout.app.title(), action.doing());
+            let what = format!("{app} is not well after {doing}: {}", error.what);
+            Error::new(Exit::Partial, what).on(node)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -346,31 +351,5 @@ mod tests {
             ..stopped
         };
         assert_eq!(decide(&absent, true, true, true), Action::Nothing);
-    }
-
-    #[test]
-    fn the_leader_comes_last_and_what_does_not_run_first() {
-        let name = |text: &str| text.parse::<Name>().unwrap();
-        let mut servers = ["alder", "birch", "cedar", "dogwood"].map(|n| (name(n), Action::Reload));
-        servers[3].1 = Action::Start;
-        order(&mut servers, Some(&name("alder")));
-        assert_eq!(
-            servers.map(|(name, _)| name.to_string()),
-            ["dogwood", "birch", "cedar", "alder"]
-        );
-    }
-
-    #[test]
-    fn a_server_is_touched_only_while_one_can_be_spared() {
-        let health = |healthy, failure_tolerance| Health {
-            healthy,
-            failure_tolerance,
-            servers: vec![],
-        };
-        assert!(spare(&health(true, 1), 3, Action::Restart).is_ok());
-        assert!(spare(&health(false, 1), 3, Action::Reload).is_err());
-        assert!(spare(&health(true, 0), 3, Action::Reload).is_err());
-        assert!(spare(&health(true, 0), 1, Action::Reload).is_ok());
-        assert!(spare(&health(true, 0), 1, Action::Restart).is_err());
     }
 }

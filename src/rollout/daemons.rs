@@ -1,0 +1,425 @@
+//! Consul and Nomad on servers that are being changed: asked on the nodes
+//! themselves, as root and by the nodes' own certificates, so that neither the
+//! password store nor another way to the nodes is needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use base64ct::{Base64, Encoding};
+use futures_util::future::join_all;
+
+use super::engine::{Guard, Ready};
+use super::plan::Part;
+use super::quorum::{self, Health};
+use crate::cluster::{Cluster, Name, Node, Role};
+use crate::error::{Error, Exit, Result};
+use crate::event::Reporter;
+use crate::node::probe::Probed;
+use crate::operation::Operation;
+use crate::pki::files::place;
+use crate::pki::spec::agent_name;
+use crate::pki::{App, live};
+use crate::ssh::elevate::Elevation;
+use crate::ssh::{Access, Connection, Script};
+
+const DAEMONS: Script = Script {
+    name: "nixcfg-daemons",
+    text: include_str!("daemons.sh"),
+};
+
+/// The daemons that a cluster's nodes run.
+pub fn enabled(cluster: &Cluster) -> Vec<App> {
+    App::ALL
+        .into_iter()
+        .filter(|app| match app {
+            App::Consul => cluster.consul.enable,
+            App::Nomad => cluster.nomad.enable,
+        })
+        .collect()
+}
+
+/// How a daemon is asked on a node of its: its name, its unit, its port, the
+/// name that its certificate holds, the folder of its certificates.
+pub fn words(cluster: &Cluster, app: App, node: &Node) -> [String; 5] {
+    let files = place(cluster, app);
+    [
+        app.to_string(),
+        files.unit.clone(),
+        live::Port::api(cluster, app).number.to_string(),
+        agent_name(cluster, app, node.role),
+        files.directory.clone(),
+    ]
+}
+
+/// A daemon on a server.
+#[derive(Debug, Clone)]
+enum Daemon {
+    /// It does not run.
+    Down,
+    /// It runs, and has never been part of a quorum.
+    Unformed,
+    /// It runs; what it says of its servers, if it says anything.
+    Up(Result<Health>),
+}
+
+/// A daemon and the start that it has been running since.
+type Seen = BTreeMap<App, (String, Daemon)>;
+
+fn read(told: &str, apps: &[App]) -> Result<Seen> {
+    let strange = || Error::unexpected("does not tell of its daemons as expected").saying(told);
+    let told = told.strip_suffix("end\n").ok_or_else(strange)?;
+    let line = |kind: &str, app: App| {
+        let mut lines = told
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .filter(|words| words.first() == Some(&kind) && words.get(1) == Some(&app.name()));
+        lines.next()
+    };
+    let answer = |kind: &str, app: App| -> Result<Option<(u16, Vec<u8>)>> {
+        let Some(words) = line(kind, app) else {
+            return Ok(None);
+        };
+        let [_, _, status, body] = words.as_slice() else {
+            return Err(strange());
+        };
+        let body = Base64::decode_vec(body).map_err(|_| strange())?;
+        Ok(Some((status.parse().map_err(|_| strange())?, body)))
+    };
+    let mut seen = Seen::new();
+    for app in apps {
+        let words = line("daemon", *app).ok_or_else(strange)?;
+        let [_, _, state, invocation] = words.as_slice() else {
+            return Err(strange());
+        };
+        let daemon = match (answer("health", *app)?, answer("peers", *app)?) {
+            _ if *state != "active" => Daemon::Down,
+            (Some((status, _)), Some((200, peers)))
+                if !matches!(status, 200 | 429) && no_peers(&peers) =>
+            {
+                Daemon::Unformed
+            }
+            (Some(answer), _) => Daemon::Up(health(*app, answer)),
+            (None, _) => return Err(strange()),
+        };
+        seen.insert(*app, ((*invocation).to_owned(), daemon));
+    }
+    Ok(seen)
+}
+
+/// An empty list: raft has never had members.
+fn no_peers(body: &[u8]) -> bool {
+    serde_json::from_slice::<Option<Vec<serde_json::Value>>>(body)
+        .is_ok_and(|peers| peers.is_none_or(|peers| peers.is_empty()))
+}
+
+fn health(app: App, (status, body): (u16, Vec<u8>)) -> Result<Health> {
+    match status {
+        0 => {
+            let error = Error::new(Exit::Partial, format!("{app} does not answer on it"));
+            Err(error.saying(String::from_utf8_lossy(&body)))
+        }
+        status => Health::read(app.title(), status, &body),
+    }
+}
+
+/// A server that is about to be changed.
+struct Seat {
+    node: Node,
+    access: Access,
+    how: Elevation,
+    connection: Mutex<Connection>,
+    before: Seen,
+}
+
+/// The quorum of a cluster's servers, kept while they are changed.
+pub struct Quorum {
+    cluster: Cluster,
+    apps: Vec<App>,
+    seats: BTreeMap<Name, Seat>,
+    /// Whether to look at all.
+    minded: bool,
+    /// Whether there is no other server.
+    alone: bool,
+    reporter: Reporter,
+}
+
+impl Quorum {
+    /// No quorum to keep.
+    pub fn none(operation: &Operation) -> Self {
+        Self {
+            cluster: operation.cluster.clone(),
+            apps: Vec::new(),
+            seats: BTreeMap::new(),
+            minded: false,
+            alone: false,
+            reporter: operation.reporter.clone(),
+        }
+    }
+
+    /// Looks at those of `nodes` that are servers. `unhealthy`: they are changed
+    /// one by one all the same, but not kept from it.
+    pub async fn survey(
+        operation: &Operation,
+        probed: &BTreeMap<Name, Probed>,
+        nodes: &BTreeSet<Name>,
+        unhealthy: bool,
+    ) -> Result<Self> {
+        let mut this = Self::none(operation);
+        this.apps = enabled(&operation.cluster);
+        let servers = operation.cluster.nodes.iter();
+        let servers: Vec<(&Name, &Node)> = servers
+            .filter(|(_, node)| node.role == Role::Server)
+            .collect();
+        this.alone = servers.len() == 1;
+        this.minded = !unhealthy && !this.alone;
+        if this.apps.is_empty() {
+            return Ok(this);
+        }
+        for (name, node) in servers {
+            let Some(probed) = probed.get(name).filter(|_| nodes.contains(name)) else {
+                continue;
+            };
+            let seat = Seat {
+                node: node.clone(),
+                access: operation.access.clone(),
+                how: operation.elevation(probed)?,
+                connection: Mutex::new(probed.connection.clone()),
+                before: Seen::new(),
+            };
+            this.seats.insert(name.clone(), seat);
+        }
+        let looks = this.seats.keys().map(|name| this.look(name));
+        let looks = join_all(looks).await;
+        for (seat, look) in this.seats.values_mut().zip(looks) {
+            seat.before = look?;
+        }
+        this.say();
+        Ok(this)
+    }
+
+    /// Says where there is nothing to keep.
+    fn say(&self) {
+        let runs = |app: &App| {
+            let mut seats = self.seats.values();
+            seats.any(|seat| matches!(seat.before.get(app), Some((_, Daemon::Up(_)))))
+        };
+        let (up, down): (Vec<App>, Vec<App>) = self.apps.iter().partition(|app| runs(app));
+        let titles = |apps: &[App]| apps.iter().map(|app| app.title()).collect::<Vec<_>>();
+        if self.seats.is_empty() {
+            return;
+        }
+        if !down.is_empty() {
+            let line = format!(
+                "no quorum of {} to keep: it does not run on these servers yet",
+                titles(&down).join(" and of ")
+            );
+            self.reporter
+                .emit(crate::event::Event::Log { node: None, line });
+        }
+        if self.alone && !up.is_empty() {
+            let what = format!(
+                "is the cluster’s only server: {} may stand still while it is changed",
+                titles(&up).join(" and ")
+            );
+            self.reporter.warning(self.seats.keys().next(), what);
+        }
+    }
+
+    /// What a node is to the quorum.
+    pub fn part(&self, name: &Name) -> Part {
+        let Some(seat) = self.seats.get(name) else {
+            return Part::None;
+        };
+        let up = |seat: &Seat| {
+            let mut daemons = seat.before.values();
+            daemons.any(|(_, daemon)| matches!(daemon, Daemon::Up(_)))
+        };
+        let leads = seat
+            .before
+            .values()
+            .filter(|(_, daemon)| matches!(daemon, Daemon::Up(Ok(health)) if health.leads(name)))
+            .count();
+        match (leads, up(seat)) {
+            (0, true) => Part::Voter,
+            (0, false) if self.seats.values().any(up) => Part::Down,
+            (0, false) => Part::None,
+            (leads, _) => Part::Leader(leads),
+        }
+    }
+
+    /// Asks a server, over the connection that there is, or a new one where it
+    /// is gone.
+    async fn look(&self, name: &Name) -> Result<Seen> {
+        let seat = self
+            .seats
+            .get(name)
+            .ok_or_else(|| Error::unexpected("is no server").on(name))?;
+        let words = self
+            .apps
+            .iter()
+            .flat_map(|app| words(&self.cluster, *app, &seat.node));
+        let words: Vec<String> = words.collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let connection = seat
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let told = match connection
+            .run_root_ok(&seat.how, DAEMONS, &words, b"")
+            .await
+        {
+            Ok(told) => told,
+            Err(e) => {
+                tracing::debug!(node = %name, "{e}");
+                let connection = seat.access.connect(name).await?;
+                let told = connection
+                    .run_root_ok(&seat.how, DAEMONS, &words, b"")
+                    .await?;
+                *seat
+                    .connection
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = connection;
+                told
+            }
+        };
+        read(&told, &self.apps).map_err(|e| e.on(name))
+    }
+
+    /// Whether the others can do without a server.
+    async fn spared(&self, name: &Name) -> Result<Ready> {
+        let mut ready = Ready::Go;
+        for (app, (_, daemon)) in self.look(name).await? {
+            if let Daemon::Up(health) = daemon {
+                let health = health.map_err(|e| e.on(name))?;
+                health
+                    .spare(false)
+                    .map_err(|e| of(app, e).on(name).exit(Exit::Partial))?;
+                if health.leads(name) {
+                    ready = Ready::Leads;
+                }
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Whether a server takes its part as it did before.
+    async fn takes_part(&self, name: &Name) -> Result<()> {
+        let before = self.seats.get(name).map(|seat| &seat.before);
+        for (app, (_, daemon)) in self.look(name).await? {
+            let was = before.and_then(|before| before.get(&app));
+            match (daemon, was) {
+                (Daemon::Up(health), _) => health
+                    .and_then(|health| health.whole())
+                    .map_err(|e| of(app, e).on(name))?,
+                (Daemon::Down, Some((_, Daemon::Up(_)))) => {
+                    let what = format!("{} does not run any more", app.title());
+                    return Err(Error::new(Exit::Partial, what).on(name));
+                }
+                (Daemon::Unformed, Some((_, Daemon::Up(_)))) => {
+                    let what = format!("{} knows of no other server any more", app.title());
+                    return Err(Error::new(Exit::Partial, what).on(name));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a daemon was started since the survey.
+    async fn restarted(&self, name: &Name) -> Result<bool> {
+        let before = self.seats.get(name).map(|seat| &seat.before);
+        let now = self.look(name).await?;
+        Ok(now.iter().any(|(app, (invocation, _))| {
+            let was = before.and_then(|before| before.get(app));
+            was.is_none_or(|(was, _)| was != invocation)
+        }))
+    }
+}
+
+fn of(app: App, mut error: Error) -> Error {
+    error.what = error
+        .what
+        .replacen("the servers", &format!("{}’s servers", app.title()), 1);
+    error
+}
+
+impl Guard for Quorum {
+    async fn before(&self, node: &Name) -> Result<Ready> {
+        if !self.minded {
+            return Ok(Ready::Go);
+        }
+        quorum::until(quorum::SETTLING, async || self.spared(node).await).await
+    }
+
+    async fn after(&self, node: &Name) -> Result<()> {
+        if !self.minded && !self.alone {
+            return Ok(());
+        }
+        self.reporter
+            .step(node, "waiting for the servers to be well");
+        let look = async || self.restarted(node).await;
+        let restarted = quorum::until(quorum::PATIENCE, look).await?;
+        let times = if restarted { quorum::STEADY } else { 1 };
+        let look = async || self.takes_part(node).await;
+        quorum::steadily(times, quorum::PATIENCE, look).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(health: &str, peers: &str) -> String {
+        let (health, peers) = (
+            health.split_once(' ').unwrap(),
+            peers.split_once(' ').unwrap(),
+        );
+        let encoded = |body: &str| Base64::encode_string(body.as_bytes());
+        format!(
+            "daemon consul active 1f\nhealth consul {} {}\npeers consul {} {}\ndaemon nomad inactive -\nend\n",
+            health.0,
+            encoded(health.1),
+            peers.0,
+            encoded(peers.1)
+        )
+    }
+
+    fn consul(health: &str, peers: &str) -> Daemon {
+        let mut seen = read(&told(health, peers), &App::ALL).unwrap();
+        assert!(matches!(seen[&App::Nomad], (_, Daemon::Down)));
+        seen.remove(&App::Consul).unwrap().1
+    }
+
+    #[test]
+    fn a_server_that_was_never_part_of_a_quorum_is_told_from_one_that_lost_it() {
+        let healthy = "200 {\"Healthy\": true, \"FailureTolerance\": 1}";
+        let ill = "429 {\"Healthy\": false, \"FailureTolerance\": 0}";
+        let members = "200 [\"192.0.2.11:8300\"]";
+        assert!(matches!(consul(healthy, members), Daemon::Up(Ok(health)) if health.healthy));
+        assert!(matches!(consul(ill, members), Daemon::Up(Ok(health)) if !health.healthy));
+        let none = "500 No cluster leader";
+        assert!(matches!(consul(none, members), Daemon::Up(Err(_))));
+        assert!(matches!(consul(none, "200 []"), Daemon::Unformed));
+        assert!(matches!(consul(none, "200 null"), Daemon::Unformed));
+        assert!(matches!(
+            consul("000 refused", "000 refused"),
+            Daemon::Up(Err(_))
+        ));
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_short_is_none() {
+        let told = told("200 {}", "200 []");
+        assert!(read(told.strip_suffix("end\n").unwrap(), &App::ALL).is_err());
+    }
+
+    #[test]
+    fn the_script_is_shell_that_parses_and_tells_of_what_does_not_answer() {
+        let status = std::process::Command::new("sh")
+            .args(["-n", "-c", DAEMONS.text])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+}

@@ -1,0 +1,34 @@
+# Tells of this node's daemons and of their servers, as root, by the node's own certificates.
+# Arguments, for each daemon: its name, its unit, its port for HTTPS, the name that its certificate holds, the folder
+# of its certificates.
+#   daemon NAME STATE INVOCATION         as systemd has them; a dash for none
+#   health NAME STATUS BASE64            the answer to /v1/operator/autopilot/health; 000 where there is none
+#   peers NAME STATUS BASE64             the answer to /v1/status/peers
+#   end                                  that was all
+set -u
+newline='
+'
+ask() { # PATH
+  curl --silent --show-error --max-time 8 --noproxy '*' --cacert "$folder/$daemon-ca.crt" --cert "$folder/$daemon.crt" \
+    --key "$folder/$daemon.key" --connect-to "::127.0.0.1:$port" --write-out '\n%{http_code}' "https://$name:$port$1" 2>&1
+}
+answer() { # WORD PATH
+  said=$(ask "$2")
+  status=${said##*"$newline"}
+  case $status in
+  [0-9][0-9][0-9]) ;;
+  *) status=000 said="$said$newline" ;;
+  esac
+  echo "$1 $daemon $status $(printf '%s' "${said%"$newline"*}" | base64 -w 0)"
+}
+while [ $# -ge 5 ]; do
+  daemon=$1 unit=$2 port=$3 name=$4 folder=$5
+  shift 5
+  state=$(systemctl show -p ActiveState --value -- "$unit")
+  invocation=$(systemctl show -p InvocationID --value -- "$unit")
+  echo "daemon $daemon ${state:--} ${invocation:--}"
+  [ "$state" = active ] || continue
+  answer health /v1/operator/autopilot/health
+  answer peers /v1/status/peers
+done
+echo end

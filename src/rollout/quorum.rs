@@ -1,0 +1,227 @@
+//! When raft servers can do without one of them: what Consul's and Nomad's
+//! autopilot says, and how long it is waited for.
+
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use crate::cluster::Name;
+use crate::error::{Error, Exit, Result};
+
+/// Where a daemon's servers tell of their health.
+pub const HEALTH: &str = "/v1/operator/autopilot/health";
+/// How long servers may take to be healthy again.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+/// How long servers that are not well may take to become so before one is touched.
+pub const SETTLING: Duration = Duration::from_secs(30);
+/// How long to wait before looking again.
+pub const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 300 });
+/// How many looks in a row have to find servers well of which one has just
+/// started, five seconds of them: their leader looks every two (autopilot's
+/// `ServerHealthInterval`), and what it says may be older than the start.
+pub const STEADY: usize = 17;
+
+/// The health of a daemon's servers (`/v1/operator/autopilot/health`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Health {
+    /// Whether all servers are.
+    pub healthy: bool,
+    /// How many servers may fail before there is no quorum.
+    pub failure_tolerance: u32,
+    /// The servers.
+    #[serde(default)]
+    pub servers: Vec<Server>,
+}
+
+/// One of a daemon's servers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Server {
+    /// Its name; Nomad's have the region behind.
+    pub name: String,
+    /// Whether it leads.
+    #[serde(default)]
+    pub leader: bool,
+    /// Whether it is healthy.
+    #[serde(default)]
+    pub healthy: bool,
+}
+
+impl Health {
+    /// Reads an answer of `title`'s API. 429 is the status of servers that are
+    /// not healthy; the body is the same.
+    pub fn read(title: &str, status: u16, body: &[u8]) -> Result<Self> {
+        let unknown = |what: String| Error::new(Exit::Partial, what);
+        match status {
+            200 | 429 => serde_json::from_slice(body).map_err(|e| {
+                unknown(format!(
+                    "{title} tells of its health in a way that is not understood: {e}"
+                ))
+            }),
+            403 => Err(unknown(format!(
+                "{title} does not tell of its health: its ACLs are on"
+            ))
+            .help(
+                "let anonymous clients read operator state, or go on without looking: --unhealthy",
+            )),
+            status => Err(unknown(format!("{title} answers {HEALTH} with {status}"))
+                .saying(String::from_utf8_lossy(body))),
+        }
+    }
+
+    /// Whether `node` leads.
+    pub fn leads(&self, node: &Name) -> bool {
+        let own =
+            |name: &str| name == node.as_str() || name.split('.').next() == Some(node.as_str());
+        self.servers
+            .iter()
+            .any(|server| server.leader && own(&server.name))
+    }
+
+    /// The state in words.
+    pub fn words(&self) -> String {
+        let bad: Vec<&str> = self
+            .servers
+            .iter()
+            .filter(|server| !server.healthy)
+            .map(|server| server.name.as_str())
+            .collect();
+        match (self.healthy, bad.is_empty()) {
+            (true, _) => format!(
+                "healthy, {} of its servers may fail",
+                self.failure_tolerance
+            ),
+            (false, true) => "not healthy".into(),
+            (false, false) => format!("not healthy: {}", bad.join(", ")),
+        }
+    }
+
+    /// Whether the servers can do without one for a moment; `alone` is a single
+    /// server that goes on meanwhile, or may be missed.
+    pub fn spare(&self, alone: bool) -> Result<()> {
+        let refuse = |why: String, help: &str| Err(Error::new(Exit::Partial, why).help(help));
+        if !self.healthy {
+            refuse(
+                format!("the servers are {}", self.words()),
+                "heal them first, then run again; --unhealthy goes on anyway, where what is brought is what heals them",
+            )
+        } else if self.failure_tolerance < 1 && !alone {
+            refuse(
+                "the servers have no failure to spare".into(),
+                "a cluster of two servers stands still while one restarts: if that may be, use --unhealthy",
+            )
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the servers are well again.
+    pub fn whole(&self) -> Result<()> {
+        match self.healthy {
+            true => Ok(()),
+            false => Err(Error::new(
+                Exit::Partial,
+                format!("the servers are {}", self.words()),
+            )),
+        }
+    }
+}
+
+/// Looks again and again until it is well, for `patience` at most; the last error else.
+pub async fn until<T>(patience: Duration, look: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match look().await {
+            Ok(well) => return Ok(well),
+            Err(error) if began.elapsed() > patience => return Err(error),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Looks until it was well so many times in a row, for `patience` at most; the last error else.
+pub async fn steadily(
+    times: usize,
+    patience: Duration,
+    look: impl AsyncFn() -> Result<()>,
+) -> Result<()> {
+    let began = Instant::now();
+    let mut well = 0;
+    loop {
+        match look().await {
+            Ok(()) => well += 1,
+            Err(error) if began.elapsed() > patience => return Err(error),
+            Err(_) => well = 0,
+        }
+        if well >= times {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    fn health(healthy: bool, failure_tolerance: u32) -> Health {
+        Health {
+            healthy,
+            failure_tolerance,
+            servers: vec![],
+        }
+    }
+
+    #[test]
+    fn the_leader_is_known_by_its_name_with_and_without_a_region() {
+        let told = br#"{"Healthy": false, "FailureTolerance": 0, "Servers": [{"Name": "alder.prod", "Leader": true, "Healthy": true, "Voter": true}, {"Name": "birch.prod", "Healthy": false}]}"#;
+        let health = Health::read("Nomad", 429, told).unwrap();
+        assert!(
+            health.leads(&"alder".parse().unwrap()) && !health.leads(&"birch".parse().unwrap())
+        );
+        assert_eq!(health.words(), "not healthy: birch.prod");
+    }
+
+    #[test]
+    fn a_server_is_touched_only_while_one_can_be_spared() {
+        assert!(health(true, 1).spare(false).is_ok());
+        assert!(health(false, 1).spare(false).is_err());
+        assert!(health(true, 0).spare(false).is_err());
+        assert!(health(true, 0).spare(true).is_ok());
+        assert!(health(false, 0).spare(true).is_err());
+    }
+
+    #[test]
+    fn an_answer_that_is_no_health_is_an_error_with_what_to_do() {
+        assert!(Health::read("Consul", 500, b"No cluster leader").is_err());
+        let error = Health::read("Consul", 403, b"").unwrap_err();
+        assert!(error.help.unwrap_or_default().contains("--unhealthy"));
+    }
+
+    #[tokio::test]
+    async fn servers_that_waver_are_waited_for_until_they_are_steady() {
+        let looks = Cell::new(0);
+        let wavering = async || {
+            looks.set(looks.get() + 1);
+            match looks.get() {
+                3 | 5 => Err(Error::new(Exit::Partial, "not healthy")),
+                _ => Ok(()),
+            }
+        };
+        steadily(3, PATIENCE, wavering).await.unwrap();
+        assert_eq!(looks.get(), 8);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_become_well_ends_with_its_last_error() {
+        let looks = Cell::new(0);
+        let never = async || {
+            looks.set(looks.get() + 1);
+            Err::<(), _>(Error::new(Exit::Partial, format!("look {}", looks.get())))
+        };
+        let error = until(Duration::from_millis(20), never).await.unwrap_err();
+        assert_eq!(error.what, format!("look {}", looks.get()));
+    }
+}

@@ -1,0 +1,108 @@
+//! The command that goes on with the nodes that a run left undone: the run's
+//! own, with these nodes in the place of its selectors.
+
+use clap::{Command, CommandFactory};
+
+use crate::cli::Cli;
+use crate::cluster::Name;
+
+/// For this process's own command line.
+pub fn command<'a>(undone: impl Iterator<Item = &'a Name>) -> String {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    rebuild(
+        &words.collect::<Vec<_>>(),
+        &Cli::command(),
+        &undone.map(Name::as_str).collect::<Vec<_>>(),
+    )
+}
+
+/// The program, the operation and the cluster, the nodes, and every option as it was given.
+fn rebuild(words: &[String], cli: &Command, nodes: &[&str]) -> String {
+    let mut cli = cli.clone();
+    cli.build();
+    let operation = words.get(1).and_then(|name| cli.find_subcommand(name));
+    let values = |option: &str| -> usize {
+        let long = |arg: &&clap::Arg| arg.get_long() == Some(option);
+        let arg = operation.and_then(|operation| operation.get_arguments().find(long));
+        let takes = arg.filter(|arg| arg.get_action().takes_values());
+        takes
+            .and_then(|arg| arg.get_num_args())
+            .map_or(0, |count| count.min_values())
+    };
+    let mut options = Vec::new();
+    let mut positional = words.iter().take(2).cloned().collect::<Vec<_>>();
+    let mut rest = words.iter().skip(2);
+    while let Some(word) = rest.next() {
+        match word.strip_prefix("--") {
+            Some("") => positional.extend(rest.by_ref().cloned()),
+            Some(option) => {
+                options.push(word.clone());
+                if !option.contains('=') {
+                    options.extend(rest.by_ref().take(values(option)).cloned());
+                }
+            }
+            None => positional.push(word.clone()),
+        }
+    }
+    // What follows the cluster are the nodes.
+    positional.truncate(3);
+    positional.extend(nodes.iter().map(ToString::to_string));
+    positional.extend(options);
+    let quoted: Vec<String> = positional.iter().map(|word| quoted(word)).collect();
+    quoted.join(" ")
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@%+=".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resumed(line: &[&str], nodes: &[&str]) -> String {
+        let words: Vec<String> = line.iter().map(ToString::to_string).collect();
+        rebuild(&words, &Cli::command(), nodes)
+    }
+
+    #[test]
+    fn nodes_take_the_place_of_selectors_and_options_stay() {
+        assert_eq!(
+            resumed(
+                &[
+                    "nixcfg",
+                    "deploy-nixos",
+                    "prod",
+                    "!cedar",
+                    "--canary",
+                    "alder",
+                    "--override-input",
+                    "nixpkgs",
+                    "path:/x",
+                    "@storage",
+                    "--steal",
+                    "--flake=.",
+                    "-",
+                ],
+                &["birch", "dogwood"]
+            ),
+            "nixcfg deploy-nixos prod birch dogwood --canary alder --override-input nixpkgs path:/x --steal --flake=."
+        );
+    }
+
+    #[test]
+    fn words_that_a_shell_would_take_apart_are_quoted() {
+        assert_eq!(
+            resumed(
+                &["/a b/nixcfg", "deploy-nixos", "prod", "--flake", "it's"],
+                &["alder"]
+            ),
+            r"'/a b/nixcfg' deploy-nixos prod alder --flake 'it'\''s'"
+        );
+    }
+}
