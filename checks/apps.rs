@@ -262,6 +262,38 @@ fn a_job_that_fails_stops_what_comes_later_and_shows_why() {
 }
 
 #[test]
+fn a_job_that_never_gets_healthy_ends_with_its_deadline_and_shows_what_its_tasks_say() {
+    let stage = Stage::new();
+    stage.simple("core", "service", "healthy");
+    stage.simple("frontend", "service", "stuck");
+    stage.simple("garage", "service", "healthy");
+    stage
+        .nomad
+        .set(|state| state.log = "listening on the wrong port\n".into());
+    ended(
+        &stage.run("deploy-apps", &[]),
+        5,
+        &[
+            "frontend is not healthy: its deployment is failed: Failed due to progress deadline",
+            "frontend.main[0] on alder",
+            "main: Alloc Unhealthy: Task not running for min_healthy_time",
+            "main stderr: listening on the wrong port",
+            "not looked at: garage",
+        ],
+    );
+    assert_eq!(stage.nomad.writes(), ["/v1/jobs core", "/v1/jobs frontend"]);
+}
+
+#[test]
+fn an_election_in_the_midst_of_a_deployment_is_waited_out() {
+    let stage = Stage::new();
+    stage.simple("core", "service", "healthy");
+    stage.nomad.set(|state| state.election = 2);
+    ended(&stage.run("deploy-apps", &[]), 0, &["core  healthy"]);
+    assert_eq!(stage.nomad.writes(), ["/v1/jobs core"]);
+}
+
+#[test]
 fn a_mistake_in_one_job_registers_none() {
     let stage = Stage::new();
     stage.simple("core", "service", "healthy");
@@ -325,6 +357,7 @@ fn a_job_that_changes_between_plan_and_registration_is_left_alone() {
 fn an_interrupt_leaves_the_job_and_the_next_run_finds_it() {
     let stage = Stage::new();
     stage.simple("core", "service", "never");
+    stage.simple("garage", "service", "healthy");
     let child = stage.command("deploy-apps").spawn().unwrap();
     let mut running = Running(child);
     while stage.nomad.writes().is_empty() {
@@ -333,7 +366,12 @@ fn an_interrupt_leaves_the_job_and_the_next_run_finds_it() {
     }
     running.signal(rustix::process::Signal::INT);
     assert_eq!(running.0.wait().unwrap().code(), Some(130));
-    ended(&stage.run("deploy-apps", &[]), 0, &["core  unchanged"]);
+    assert_eq!(stage.nomad.writes(), ["/v1/jobs core"]);
+    ended(
+        &stage.run("deploy-apps", &[]),
+        0,
+        &["core    unchanged", "garage  healthy"],
+    );
 }
 
 #[test]

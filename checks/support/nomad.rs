@@ -5,7 +5,7 @@
 //! enforced indexes are honoured, queries with an index block, an unhealthy
 //! autopilot answers 429 with a body, the parser refuses `file()`. What it does
 //! not do: run anything. A job's `Meta.outcome` says what becomes of it:
-//! `healthy` (or none), `failing`, `never`.
+//! `healthy` (or none), `failing`, `stuck` until the progress deadline, `never`.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -29,6 +29,9 @@ pub struct State {
     /// Every write, as its path.
     pub writes: Vec<String>,
     pub leaderless: bool,
+    /// How many requests find no leader after each registration, as one election would have it.
+    pub election: usize,
+    electing: usize,
     pub unhealthy: bool,
     pub token: Option<String>,
     /// How many scheduler writes someone else gets ahead of.
@@ -111,7 +114,7 @@ async fn respond(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Answer
     let token = token.map(|t| t.to_str().unwrap().to_owned());
     let body = request.into_body().collect().await.unwrap().to_bytes();
     {
-        let state = state.lock().unwrap();
+        let mut state = state.lock().unwrap();
         if path == "/v1/status/leader" {
             let leader = if state.leaderless {
                 ""
@@ -119,6 +122,10 @@ async fn respond(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Answer
                 "192.0.2.11:4647"
             };
             return json_answer(&json!(leader), state.index);
+        }
+        if state.electing > 0 {
+            state.electing -= 1;
+            return answer(500, "No cluster leader");
         }
         if state.leaderless {
             return answer(500, "No cluster leader");
@@ -299,6 +306,7 @@ fn register(body: Value, state: &mut State, shared: Arc<Mutex<State>>) -> Answer
             );
         }
     }
+    state.electing = state.election;
     state.index += 1;
     let index = state.index;
     state
@@ -349,7 +357,11 @@ async fn run(
             "DeploymentStatus": {"Healthy": healthy}, "TaskStates": {"main": task}})
     };
     let deploying = |status: &str, healthy: u32, unhealthy: u32| {
-        json!({"ID": deployment, "Status": status, "StatusDescription": format!("Deployment is {status}"),
+        let description = match (status, outcome.as_str()) {
+            ("failed", "stuck") => "Failed due to progress deadline".to_owned(),
+            _ => format!("Deployment is {status}"),
+        };
+        json!({"ID": deployment, "Status": status, "StatusDescription": description,
             "TaskGroups": {"main": {"DesiredTotal": 1, "PlacedAllocs": 1, "HealthyAllocs": healthy,
                 "UnhealthyAllocs": unhealthy, "DesiredCanaries": 0, "Promoted": false}}})
     };
@@ -378,6 +390,15 @@ async fn run(
             json!({"State": "dead", "Failed": true, "Restarts": 2, "Events": [
                 {"Type": "Driver Failure", "DisplayMessage": "failed to pull image"},
                 {"Type": "Not Restarting", "DisplayMessage": "Exceeded allowed attempts 2"}]}),
+            "failed",
+        ),
+        // Health checks fail; the allocation's health stays open until the deployment's end.
+        "stuck" => (
+            "running",
+            None,
+            json!({"State": "running", "Failed": false, "Restarts": 0, "Events": [
+                {"Type": "Started", "DisplayMessage": "Task started by client"},
+                {"Type": "Alloc Unhealthy", "DisplayMessage": "Task not running for min_healthy_time of 10s by healthy_deadline of 5m0s"}]}),
             "failed",
         ),
         _ => (

@@ -15,10 +15,10 @@ use crate::uplink::api::{Api, Trouble};
 const WAIT: u32 = 30;
 /// How long a job without a deployment may take to run: Nomad's own default for one with a deployment.
 const DEADLINE: Duration = Duration::from_secs(600);
-/// How long to wait before asking again after the connection broke.
+/// How long to wait before asking again where Nomad cannot answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often in a row that may happen.
-const TRIES: u32 = 20;
+/// How often in a row that may happen: an election takes some seconds.
+const TRIES: u32 = 30;
 
 /// An attempt of the scheduler to place a job.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -66,6 +66,7 @@ pub struct Allocation {
     pub name: String,
     #[serde(rename = "EvalID")]
     evaluation: String,
+    create_index: u64,
     desired_status: String,
     client_status: String,
     deployment_status: Option<Health>,
@@ -117,26 +118,30 @@ impl Follower<'_> {
         self.reporter.emit(Event::Log { node: None, line });
     }
 
-    /// Reads `path` once it is newer than `index`. A connection that breaks is
-    /// made anew: the job goes on without it.
+    /// Reads `path` once it is newer than `index`. While Nomad cannot be
+    /// reached or elects a leader it is asked again, for some time: the job
+    /// goes on without us.
     async fn watch<T: DeserializeOwned>(&self, path: &str, index: u64) -> Result<(T, u64)> {
         let query = format!("{path}?{}&index={index}&wait={WAIT}s", self.job.query());
         let mut tries = 0;
-        let answer = loop {
-            match self.api.call(hyper::Method::GET, &query, Vec::new()).await {
-                Ok(answer) => break answer,
-                Err(Trouble::Uplink(failure)) if tries < TRIES => {
-                    tries += 1;
-                    tracing::debug!("asked again after: {failure}");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(e) => return Err(e.into()),
+        loop {
+            let answer = self.api.call(hyper::Method::GET, &query, Vec::new()).await;
+            let passing = match &answer {
+                Ok(answer) => answer.has_no_leader(),
+                Err(trouble) => matches!(trouble, Trouble::Uplink(_)),
+            };
+            if passing && tries < TRIES {
+                tries += 1;
+                tracing::debug!(path, "asked again");
+                tokio::time::sleep(PAUSE).await;
+                continue;
             }
-        };
-        // An index that goes back, or is 0, would be waited for in vain.
-        let next = answer.index.filter(|new| *new >= index).unwrap_or(0).max(1);
-        let body = self.api.ok(path, answer)?;
-        Ok((self.api.read(path, &body)?, next))
+            let answer = answer?;
+            // An index that goes back, or is 0, would be waited for in vain.
+            let next = answer.index.filter(|new| *new >= index).unwrap_or(0).max(1);
+            let body = self.api.ok(path, answer)?;
+            return Ok((self.api.read(path, &body)?, next));
+        }
     }
 
     async fn evaluation(&self, id: &str) -> Result<(String, Evaluation)> {
@@ -179,7 +184,9 @@ impl Follower<'_> {
                     let path = format!("/v1/deployment/allocations/{}", escaped(id));
                     let (status, why) = (&deployment.status, &deployment.status_description);
                     let error = self.failed(format!("its deployment is {status}: {why}"));
-                    return Err(self.with_last_words(error, &path, |_| true).await);
+                    return Err(self
+                        .with_last_words(error, &path, |a| a.health() != Some(true))
+                        .await);
                 }
                 "running" if waits_for_promotion(&deployment) => {
                     self.reporter.warning(
@@ -216,7 +223,7 @@ impl Follower<'_> {
             if own.iter().any(|a| a.failed()) {
                 let error = self.failed("a task failed".into());
                 return Err(self
-                    .with_last_words(error, &path, |a| a.evaluation == evaluation)
+                    .with_last_words(error, &path, |a| a.evaluation == evaluation && !a.runs())
                     .await);
             }
             if running == own.len() {
@@ -231,7 +238,7 @@ impl Follower<'_> {
                 let minutes = DEADLINE.as_secs() / 60;
                 let error = self.failed(format!("it does not run within {minutes} minutes"));
                 return Err(self
-                    .with_last_words(error, &path, |a| a.evaluation == evaluation)
+                    .with_last_words(error, &path, |a| a.evaluation == evaluation && !a.runs())
                     .await);
             }
             index = next;
@@ -245,20 +252,21 @@ impl Follower<'_> {
         ))
     }
 
-    /// The error with the events and the last lines of the tasks that failed.
+    /// The error with the events and the last lines of the tasks of the newest bad allocations.
     async fn with_last_words(
         &self,
         error: Error,
         path: &str,
-        which: impl Fn(&Allocation) -> bool,
+        is_bad: impl Fn(&Allocation) -> bool,
     ) -> Error {
         let query = format!("{path}?{}", self.job.query());
-        let Ok(all) = self.api.get::<Vec<Allocation>>(&query).await else {
+        let Ok(mut all) = self.api.get::<Vec<Allocation>>(&query).await else {
             return error;
         };
+        all.retain(is_bad);
+        all.sort_by_key(|a| std::cmp::Reverse(a.create_index));
         let mut said = Vec::new();
-        let bad = all.iter().filter(|a| which(a) && !a.healthy());
-        for allocation in bad.take(2) {
+        for allocation in all.iter().take(2) {
             said.extend(self.last_words(allocation).await);
         }
         error.saying(said.join("\n"))
@@ -266,10 +274,10 @@ impl Follower<'_> {
 
     async fn last_words(&self, allocation: &Allocation) -> Vec<String> {
         let mut said = vec![format!("{} on {}", allocation.name, allocation.node_name)];
-        let tasks = allocation.task_states.iter().flatten();
-        let bad =
-            tasks.filter(|(_, task)| task.failed || task.restarts > 0 || task.state != "running");
-        for (name, task) in bad {
+        let tasks = || allocation.task_states.iter().flatten();
+        // Where all run, one of them does not become healthy.
+        let all_run = !tasks().any(|(_, task)| task.is_bad());
+        for (name, task) in tasks().filter(|(_, task)| all_run || task.is_bad()) {
             let events = task.events.iter().flatten().collect::<Vec<_>>();
             for event in events.iter().rev().take(5).rev() {
                 said.push(format!(
@@ -314,9 +322,15 @@ impl Allocation {
         matches!(self.client_status.as_str(), "failed" | "lost")
     }
 
-    fn healthy(&self) -> bool {
-        let health = self.deployment_status.as_ref().and_then(|s| s.healthy);
-        health.unwrap_or_else(|| self.runs())
+    /// What its deployment makes of it; none as long as that is open.
+    fn health(&self) -> Option<bool> {
+        self.deployment_status.as_ref()?.healthy
+    }
+}
+
+impl Task {
+    fn is_bad(&self) -> bool {
+        self.failed || self.restarts > 0 || self.state != "running"
     }
 }
 

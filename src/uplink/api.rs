@@ -43,6 +43,13 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+impl Answer {
+    /// Whether the servers are without a leader, as for some seconds after one went down.
+    pub fn has_no_leader(&self) -> bool {
+        self.status.is_server_error() && no_leader(&String::from_utf8_lossy(&self.body))
+    }
+}
+
 /// An API, with the operator's token for it.
 #[derive(Clone)]
 pub struct Api {
@@ -181,6 +188,10 @@ const fn index_header(service: Service) -> HeaderName {
     }
 }
 
+fn no_leader(said: &str) -> bool {
+    said.contains("No cluster leader")
+}
+
 /// What a service's refusal means.
 fn refusal(
     service: Service,
@@ -206,7 +217,7 @@ fn refusal(
         };
         return new(what).help(format!("set {variable} to a token that allows {needs}"));
     }
-    if said.contains("No cluster leader") {
+    if no_leader(said) {
         return new(format!("{service} has no leader")).help(
             "are enough of its servers up? look at their logs: journalctl -u nomad, -u consul",
         );
