@@ -32,13 +32,11 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use hyper::header;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use plain::{Reply, ask, free_offset, get, reply};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A service that is neither Nomad nor Consul: it shows what reaches a server.
 fn mirror() -> Handler {
-    Arc::new(|mut request: Request<hyper::body::Incoming>| {
+    Arc::new(|request: Request<hyper::body::Incoming>| {
         Box::pin(async move {
             let path = request.uri().path().to_owned();
             match path.as_str() {
@@ -60,22 +58,7 @@ fn mirror() -> Handler {
                     answer(200, "waited")
                 }
                 "/stream" => stream(),
-                "/exec" => {
-                    let upgrade = hyper::upgrade::on(&mut request);
-                    tokio::spawn(async move {
-                        let mut io = TokioIo::new(upgrade.await.unwrap());
-                        let mut buffer = [0; 1024];
-                        while let Ok(n @ 1..) = io.read(&mut buffer).await {
-                            let loud = buffer[..n].to_ascii_uppercase();
-                            io.write_all(&loud).await.unwrap();
-                        }
-                    });
-                    let mut answer = answer(101, "");
-                    let headers = answer.headers_mut();
-                    headers.insert(header::UPGRADE, "websocket".parse().unwrap());
-                    headers.insert(header::CONNECTION, "upgrade".parse().unwrap());
-                    answer
-                }
+                "/exec" => endpoint::shout(request),
                 _ => answer(200, path),
             }
         })
@@ -176,6 +159,13 @@ impl Stage {
     }
 }
 
+/// Waits for a condition, which comes about or hangs the test.
+fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[track_caller]
 fn ended(output: &Output, code: i32, told: &[&str]) {
     let said = pass::said(output);
@@ -271,21 +261,9 @@ fn an_upgraded_connection_carries_bytes_both_ways() {
     let stage = Stage::new();
     let _proxy = stage.serve();
     let port = stage.port();
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let request = format!(
-        "GET /exec HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: http://localhost:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let reply = reply(&mut reader);
-    assert_eq!(reply.status, 101);
-    assert!(reply.head.to_lowercase().contains("upgrade: websocket"));
-    for word in ["hello", "again"] {
-        stream.write_all(word.as_bytes()).unwrap();
-        let mut heard = vec![0; word.len()];
-        reader.read_exact(&mut heard).unwrap();
-        assert_eq!(heard, word.to_uppercase().as_bytes());
-    }
+    let mut shouting = plain::Upgraded::open(port, "/exec");
+    assert_eq!(shouting.say("hello"), "HELLO");
+    assert_eq!(shouting.say("again"), "AGAIN");
 }
 
 #[test]
@@ -332,6 +310,46 @@ fn a_server_that_restarts_is_found_again() {
     assert!(reply.body.contains("nothing answers on port"), "{reply:?}");
     stage.nomad.resume();
     assert_eq!(stage.get("/c").body, "/c");
+}
+
+#[test]
+fn a_query_that_waits_for_news_outlives_a_restart_of_its_server() {
+    let mut stage = Stage::new();
+    let _proxy = stage.serve();
+    let ask = |path: &'static str| {
+        let (port, before) = (stage.port(), stage.nomad.requests());
+        let asked = std::thread::spawn(move || get(port, path, ""));
+        until(|| stage.nomad.requests() > before);
+        asked
+    };
+    let (waiting, plain) = (ask("/wait?index=7"), ask("/wait"));
+    stage.nomad.stop();
+    assert_eq!(plain.join().unwrap().status, 503);
+    assert!(!waiting.is_finished());
+    stage.nomad.resume();
+    assert_eq!(waiting.join().unwrap().body, "waited");
+}
+
+#[test]
+fn what_may_change_something_is_never_sent_twice() {
+    let mut stage = Stage::new();
+    let _proxy = stage.serve();
+    let port = stage.port();
+    for method in ["POST", "PUT", "DELETE"] {
+        let before = stage.nomad.requests();
+        let asked = std::thread::spawn(move || {
+            let request = format!("{method} /wait?index=7 HTTP/1.1\r\nHost: localhost:{port}\r\n");
+            let request = format!("{request}Content-Length: 2\r\n\r\n{{}}");
+            ask(&format!("127.0.0.1:{port}"), &request)
+        });
+        until(|| stage.nomad.requests() > before);
+        stage.nomad.stop();
+        stage.nomad.resume();
+        let reply = asked.join().unwrap();
+        assert_eq!(reply.status, 502, "{method}: {reply:?}");
+        assert!(reply.body.contains("broke off"), "{reply:?}");
+        assert_eq!(stage.nomad.requests(), before + 1, "{method}");
+    }
 }
 
 #[test]
@@ -489,6 +507,37 @@ fn one_silent_service_is_a_warning_and_two_are_an_error() {
 }
 
 #[test]
+fn where_no_node_can_be_reached_each_is_named() {
+    let stage = Stage::new();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let config = format!("Host *\n  HostName 127.0.0.1\n  Port {port}\n");
+    std::fs::write(stage.cluster.folder().join("closed"), config).unwrap();
+    let offset = stage.offset.to_string();
+    let args = [
+        "tlsproxy",
+        "prod",
+        "--ssh-config",
+        "closed",
+        "--port-offset",
+        &offset,
+    ];
+    ended(
+        &stage.cluster.nixcfg(&args).output().unwrap(),
+        3,
+        &[
+            "Nomad cannot be reached",
+            "Consul cannot be reached",
+            "alder: cannot be reached",
+            "birch: cannot be reached",
+            "cedar: cannot be reached",
+            "Connection refused",
+        ],
+    );
+}
+
+#[test]
 fn a_taken_port_names_its_holder_and_the_way_out() {
     let stage = Stage::new();
     let _held = std::net::TcpListener::bind(("127.0.0.1", stage.port())).unwrap();
@@ -581,6 +630,19 @@ fn the_operators_keys_are_in_memory_only() {
             [] as [std::path::PathBuf; 0]
         );
     }
+}
+
+#[test]
+fn only_a_node_of_the_cluster_can_be_gone_through() {
+    let stage = Stage::new();
+    let mut command = stage
+        .cluster
+        .nixcfg(&["tlsproxy", "prod", "--via", "alden"]);
+    ended(
+        &command.output().unwrap(),
+        2,
+        &["has no node ‘alden’", "did you mean ‘alder’?"],
+    );
 }
 
 #[test]

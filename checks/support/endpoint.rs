@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,16 +13,18 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto::ring};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::certificates::Pair;
 
@@ -35,6 +37,7 @@ pub type Handler =
 /// A running server; it ends when dropped.
 pub struct Endpoint {
     pub port: u16,
+    address: IpAddr,
     config: Arc<Mutex<Arc<ServerConfig>>>,
     handler: Handler,
     counts: Arc<Counts>,
@@ -51,8 +54,14 @@ struct Counts {
 impl Endpoint {
     /// Starts one that presents `pair` and trusts clients of the CA `ca`.
     pub fn start(pair: &Pair, ca: &str, handler: Handler) -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), pair, ca, handler)
+    }
+
+    /// Starts one on an address of this machine.
+    pub fn start_at(address: IpAddr, pair: &Pair, ca: &str, handler: Handler) -> Self {
         let mut this = Self {
             port: 0,
+            address,
             config: Arc::new(Mutex::new(config(pair, ca))),
             handler,
             counts: Arc::default(),
@@ -72,7 +81,7 @@ impl Endpoint {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
             // The port is free when nothing answers on it.
-            while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+            while std::net::TcpStream::connect((self.address, self.port)).is_ok() {
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
         }
@@ -86,7 +95,7 @@ impl Endpoint {
             .build()
             .unwrap();
         let listener = runtime
-            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)))
+            .block_on(TcpListener::bind((self.address, self.port)))
             .unwrap();
         self.port = listener.local_addr().unwrap().port();
         let (config, handler, counts) = (
@@ -175,9 +184,52 @@ fn config(pair: &Pair, ca: &str) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
+/// A connection to an endpoint of Nomad's, by TLS.
+pub async fn connect(pair: &Pair, ca: &str, port: u16) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap())
+        .unwrap();
+    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes())
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+        .await
+        .unwrap();
+    stream.set_nodelay(true).unwrap();
+    let name = ServerName::try_from("server.prod.nomad").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(name, stream).await.unwrap()
+}
+
 /// An answer with this body.
 pub fn answer(status: u16, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()).boxed());
     *answer.status_mut() = status.try_into().unwrap();
+    answer
+}
+
+/// Agrees to another protocol, in which what comes is sent back in capitals.
+pub fn shout(mut request: Request<Incoming>) -> Answer {
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let mut io = TokioIo::new(upgrade.await.unwrap());
+        let mut buffer = [0; 1024];
+        while let Ok(n @ 1..) = io.read(&mut buffer).await {
+            let loud = buffer[..n].to_ascii_uppercase();
+            io.write_all(&loud).await.unwrap();
+        }
+    });
+    let mut answer = answer(101, "");
+    let headers = answer.headers_mut();
+    headers.insert(header::UPGRADE, "websocket".parse().unwrap());
+    headers.insert(header::CONNECTION, "upgrade".parse().unwrap());
     answer
 }

@@ -96,11 +96,33 @@ impl Lab {
         Path::new(&self.env["LAB_KNOWN_HOSTS"])
     }
 
+    /// The lab's number: this machine is 10.77.<number>.1 to its nodes.
+    pub fn number(&self) -> &str {
+        &self.env["LAB_NUMBER"]
+    }
+
     /// Runs a shell command as root inside a node, not through sshd.
     pub fn root(&self, node: &str, script: &str) -> String {
         lab(&["root", node, "sh", "-c", script])
             .trim_end()
             .to_owned()
+    }
+
+    /// Copies what is in a folder of this machine to a folder of a node.
+    pub fn copy(&self, node: &str, from: &Path, to: &str) {
+        let mut packed = Command::new("tar")
+            .arg("-C")
+            .arg(from)
+            .args(["-c", "."])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let unpack = "mkdir -p \"$0\" && tar -x -C \"$0\"";
+        let status = lab_command(&["root", node, "sh", "-c", unpack, to])
+            .stdin(packed.stdout.take().unwrap())
+            .status()
+            .unwrap();
+        assert!(packed.wait().unwrap().success() && status.success());
     }
 
     /// Whether a shell condition holds inside a node.

@@ -1,7 +1,7 @@
 //! Plain HTTP, written and read by hand: what goes over the wire is what the test says.
 #![allow(dead_code)]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 /// An answer.
@@ -79,4 +79,34 @@ pub fn free_offset() -> u16 {
                 .all(|port| TcpListener::bind(("127.0.0.1", port + offset)).is_ok())
         })
         .unwrap()
+}
+
+/// A connection that went over to another protocol.
+pub struct Upgraded {
+    stream: BufReader<TcpStream>,
+}
+
+impl Upgraded {
+    /// Asks for it as a browser does.
+    pub fn open(port: u16, path: &str) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let own = format!("Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\n{own}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut stream = BufReader::new(stream);
+        let reply = reply(&mut stream);
+        assert_eq!(reply.status, 101, "{reply:?}");
+        assert!(reply.head.to_lowercase().contains("upgrade: websocket"));
+        Self { stream }
+    }
+
+    /// Says a word and gives what comes back for it, which is as long.
+    pub fn say(&mut self, word: &str) -> String {
+        self.stream.get_mut().write_all(word.as_bytes()).unwrap();
+        let mut heard = vec![0; word.len()];
+        self.stream.read_exact(&mut heard).unwrap();
+        String::from_utf8(heard).unwrap()
+    }
 }

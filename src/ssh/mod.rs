@@ -4,6 +4,7 @@
 pub mod elevate;
 mod error;
 mod login;
+mod master;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -219,6 +220,13 @@ impl Connection {
     /// The master's control socket, on which other programs' `ssh -S` can ride.
     pub fn control_socket(&self) -> &Path {
         self.session.control_socket()
+    }
+
+    /// Ends the login at once, and everything that it carries.
+    pub fn end(&self) {
+        if let Err(e) = master::terminate(self.control_socket()) {
+            tracing::debug!(node = %self.node, "master: {e}");
+        }
     }
 
     /// Starts a command with all of its streams piped.

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -19,6 +19,10 @@ use super::{Failure, Secured, Service, Uplink};
 
 /// How long an unused connection is kept for the next request.
 const IDLE: Duration = Duration::from_secs(15);
+/// How long a query that waits for news is asked again while no server can be reached.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait before asking again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a request carries: bytes that can be sent twice, or a stream.
 pub type Body = Either<Full<Bytes>, Incoming>;
@@ -56,40 +60,49 @@ impl Client {
 
     /// Sends a request and waits for the head of the answer. One that changes
     /// nothing and can be sent twice is, where the connection broke: it may
-    /// have been one to a node that has gone.
+    /// have been one to a node that has gone. One that waits for news anyway
+    /// is sent until a server can be reached again, for some time.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Failure> {
         let (mut parts, body) = request.into_parts();
         parts.uri = self.uri(&parts.uri)?;
         let again = match &body {
-            Either::Left(bytes) if is_safe(&parts.method) => {
-                let mut copy = Request::new(Either::Left(bytes.clone()));
-                *copy.method_mut() = parts.method.clone();
-                *copy.uri_mut() = parts.uri.clone();
-                *copy.headers_mut() = parts.headers.clone();
-                Some(copy)
-            }
+            Either::Left(bytes) if is_safe(&parts.method) => Some((parts.clone(), bytes.clone())),
             _ => None,
         };
+        let patient = waits_for_news(&parts.uri);
         let used = self.uplink.identities().of(self.service).await?;
-        let failure = match self.once(Request::from_parts(parts, body)).await {
-            Ok(response) => return Ok(response),
-            Err(failure) => failure,
+        let began = Instant::now();
+        let mut sent = self.once(Request::from_parts(parts, body)).await;
+        let Some((parts, bytes)) = again else {
+            return sent.map_err(Failure::of_one_chance);
         };
-        let retry = match &failure {
-            Failure::Broken(_) => true,
-            // The operator's certificate may have been renewed, or the CA replaced.
-            Failure::Refused(_) => {
-                let renewed = self.uplink.identities().renewed(self.service, &used).await;
-                matches!(renewed, Ok(Some(_)))
+        let mut tries = 0;
+        loop {
+            let failure = match sent {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
+            };
+            let waits = patient && began.elapsed() < PATIENCE;
+            let retry = match &failure {
+                Failure::Broken(_) => tries == 0 || waits,
+                Failure::Unreachable(_) => waits,
+                // The operator's certificate may have been renewed, or the CA replaced.
+                Failure::Refused(_) if tries == 0 => {
+                    let renewed = self.uplink.identities().renewed(self.service, &used).await;
+                    matches!(renewed, Ok(Some(_)))
+                }
+                _ => false,
+            };
+            if !retry {
+                return Err(failure);
             }
-            _ => false,
-        };
-        match again.filter(|_| retry) {
-            Some(again) => {
-                tracing::debug!(service = %self.service, "sent again after: {failure}");
-                self.once(again).await
+            if tries > 0 {
+                tokio::time::sleep(PAUSE).await;
             }
-            None => Err(failure),
+            tries += 1;
+            tracing::debug!(service = %self.service, "sent again after: {failure}");
+            let body = Either::Left(bytes.clone());
+            sent = self.once(Request::from_parts(parts.clone(), body)).await;
         }
     }
 
@@ -119,6 +132,16 @@ impl Client {
 /// Whether a request changes nothing (RFC 9110, section 9.2.1).
 fn is_safe(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+}
+
+/// Whether a request names the index after which it wants to be answered: a
+/// blocking query of Nomad's or Consul's, of which a second one tells the same.
+fn waits_for_news(uri: &Uri) -> bool {
+    let query = uri.query().unwrap_or_default();
+    query.split('&').any(|pair| {
+        pair.strip_prefix("index=")
+            .is_some_and(|index| index.bytes().any(|digit| digit != b'0'))
+    })
 }
 
 /// Makes connections for the pool.
@@ -198,5 +221,25 @@ impl AsyncWrite for Pooled {
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_queries_with_an_index_wait_for_news() {
+        let waits = |uri: &str| waits_for_news(&uri.parse().unwrap());
+        assert!(waits("/v1/kv/a?wait=5m&index=7"));
+        assert!(waits("/v1/jobs?index=10"));
+        for other in [
+            "/v1/jobs",
+            "/v1/jobs?index=0",
+            "/v1/jobs?index=",
+            "/v1/kv/index=7?x=index=7",
+        ] {
+            assert!(!waits(other), "{other}");
+        }
     }
 }

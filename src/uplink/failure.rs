@@ -38,6 +38,16 @@ impl Failure {
         }
     }
 
+    /// A request that is not sent twice, as it may change something.
+    pub(super) fn of_one_chance(self) -> Self {
+        match self {
+            Failure::Broken(e) => Failure::Broken(
+                e.help("it may have been carried out: look before you send it again"),
+            ),
+            other => other,
+        }
+    }
+
     /// None of the ways there are leads to the service.
     pub(super) fn unreachable(service: Service, failures: &[Error]) -> Self {
         let each: Vec<String> = failures

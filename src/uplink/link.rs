@@ -60,14 +60,19 @@ impl Links {
     }
 
     /// Connects to `remote` from `node`. Where the login failed after `began`,
-    /// that failure is the answer: of many that wait, one tries.
+    /// that failure is the answer: of many that wait, one tries. A login that
+    /// was there before `began` may have ended unnoticed, and is made anew then.
     pub async fn open(&self, node: &Name, remote: &Remote, began: Instant) -> Result<Channel> {
-        let link = self.link(node, began).await?;
-        match link.open(remote).await {
-            Ok(channel) => Ok(channel),
-            Err(e) => {
-                link.dead.store(true, Ordering::Relaxed);
-                Err(e)
+        loop {
+            let link = self.link(node, began).await?;
+            match link.open(remote).await {
+                Ok(channel) => return Ok(channel),
+                Err(e) => {
+                    link.dead.store(true, Ordering::Relaxed);
+                    if link.made >= began {
+                        return Err(e);
+                    }
+                }
             }
         }
     }
@@ -106,9 +111,11 @@ impl Links {
 /// A login on a node. It ends when the last connection through it has ended.
 pub struct Link {
     connection: Connection,
-    folder: PathBuf,
+    /// Keeps the folder with the master's socket.
+    access: Access,
     sockets: Arc<AtomicUsize>,
     forwards: Mutex<BTreeMap<Remote, PathBuf>>,
+    made: Instant,
     dead: Arc<AtomicBool>,
     /// When the node last answered a doubt.
     present: Mutex<Option<Instant>>,
@@ -131,10 +138,11 @@ impl Link {
             ended.store(true, Ordering::Relaxed);
         });
         Ok(Self {
-            folder: access.folder().to_owned(),
+            access: access.clone(),
             connection,
             sockets,
             forwards: Mutex::default(),
+            made: Instant::now(),
             dead,
             present: Mutex::default(),
             watch,
@@ -148,7 +156,7 @@ impl Link {
             Some(socket) => socket.clone(),
             None => {
                 let number = self.sockets.fetch_add(1, Ordering::Relaxed);
-                let socket = self.folder.join(format!("forward-{number}"));
+                let socket = self.access.folder().join(format!("forward-{number}"));
                 self.connection
                     .forward(&socket, &remote.host, remote.port)
                     .await?;
@@ -169,25 +177,34 @@ impl Link {
     }
 
     /// Asks the node whether it is there, and gives the login up if it does not
-    /// say so. An answer that came after `began` is good enough: of many that doubt, one asks.
-    pub async fn doubt(&self, began: Instant) {
+    /// say so; tells whether it is given up. An answer that came after `began`
+    /// is good enough: of many that doubt, one asks.
+    pub async fn doubt(&self, began: Instant) -> bool {
         let mut present = self.present.lock().await;
-        if self.dead.load(Ordering::Relaxed) || *present >= Some(began) {
-            return;
+        if !self.dead.load(Ordering::Relaxed) && *present < Some(began) {
+            let asked = self.connection.run_ok(PRESENT, &[], &[]);
+            if matches!(tokio::time::timeout(PRESENCE, asked).await, Ok(Ok(_))) {
+                *present = Some(Instant::now());
+            } else {
+                tracing::info!(node = %self.connection.node(), "login given up");
+                self.dead.store(true, Ordering::Relaxed);
+                // Nothing that it carries waits any longer for a node that is not there.
+                self.connection.end();
+            }
         }
-        let asked = self.connection.run_ok(PRESENT, &[], &[]);
-        if !matches!(tokio::time::timeout(PRESENCE, asked).await, Ok(Ok(_))) {
-            tracing::info!(node = %self.connection.node(), "login given up");
-            self.dead.store(true, Ordering::Relaxed);
-        } else {
-            *present = Some(Instant::now());
-        }
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// Whether the login was there before `moment`.
+    pub fn is_older_than(&self, moment: Instant) -> bool {
+        self.made < moment
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
         self.watch.abort();
+        self.connection.end();
     }
 }
 

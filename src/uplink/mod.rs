@@ -24,8 +24,10 @@ use identity::{Identities, Identity};
 pub use link::Channel;
 use route::{Route, Way};
 
-/// How long a server may take to finish a handshake; a dead connection is noticed by this.
+/// How long a server may take to finish a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long it may be silent before the node is asked whether it is there: a dead login is noticed by this.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// An API of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,31 +102,44 @@ impl Uplink {
     pub async fn connect(&self, service: Service) -> Result<Secured, Failure> {
         let began = Instant::now();
         let ways = self.route.ways(service);
-        let first = self.last_good(service).filter(|way| *way < ways.len());
-        let first = first.unwrap_or_default();
+        let first = self.last_good(service).unwrap_or_default();
+        let others = (0..ways.len()).filter(|number| *number != first);
         let mut failures: Vec<Error> = Vec::new();
-        for number in (first..ways.len()).chain(0..first) {
-            let way = &ways[number];
-            let raw = match self.route.open(way, began).await {
-                Ok(raw) => raw,
-                Err(e) => {
-                    // A node that cannot be reached has several ways, and one error.
-                    if !failures.iter().any(|f| f.to_string() == e.to_string()) {
-                        failures.push(e);
-                    }
-                    continue;
-                }
+        for number in std::iter::once(first).chain(others) {
+            let Some(way) = ways.get(number) else {
+                continue;
             };
-            match self.secure(service, raw, way, began).await {
+            match self.by(service, way, began).await {
                 Ok(secured) => {
                     self.remember(service, number, way);
                     return Ok(secured);
                 }
-                Err(Failure::Unreachable(e)) => failures.push(e),
+                Err(Failure::Unreachable(e)) => {
+                    // A node that cannot be reached has several ways, and one error.
+                    if !failures.iter().any(|f| f.to_string() == e.to_string()) {
+                        failures.push(e);
+                    }
+                }
                 Err(other) => return Err(other),
             }
         }
         Err(Failure::unreachable(service, &failures))
+    }
+
+    /// Connects by one way. Where its login turns out to have ended before,
+    /// as after a laptop's sleep, it is taken again with a new one.
+    async fn by(&self, service: Service, way: &Way, began: Instant) -> Result<Secured, Failure> {
+        loop {
+            let raw = self.route.open(way, began).await;
+            let raw = raw.map_err(Failure::Unreachable)?;
+            let link = raw.link();
+            let secured = self.secure(service, raw, way, began).await;
+            match (&secured, link) {
+                (Err(Failure::Unreachable(_)), Some(link))
+                    if link.is_older_than(began) && link.doubt(began).await => {}
+                _ => return secured,
+            }
+        }
     }
 
     /// The handshake, again with what is in the store by now if the server is not trusted.
@@ -177,15 +192,19 @@ async fn handshake(
     let link = raw.link();
     let connector = TlsConnector::from(identity.config.clone());
     let handshake = connector.connect(identity.server.clone(), raw);
-    match tokio::time::timeout(HANDSHAKE, handshake).await {
-        Ok(Ok(secured)) => Ok(secured),
-        Ok(Err(e)) => Err(Failure::of_handshake(service, &identity.server, way, &e)),
-        Err(_) => {
-            // Is it the server that is silent, or the node?
-            if let Some(link) = link {
-                link.doubt(began).await;
-            }
-            Err(Failure::silent(service, way, HANDSHAKE))
+    // Is it the server that is silent, or the node?
+    let gone = async {
+        tokio::time::sleep(SILENCE).await;
+        match link {
+            Some(link) if link.doubt(began).await => {}
+            _ => std::future::pending().await,
         }
+    };
+    tokio::select! {
+        done = handshake => {
+            done.map_err(|e| Failure::of_handshake(service, &identity.server, way, &e))
+        }
+        () = gone => Err(Failure::silent(service, way, SILENCE)),
+        () = tokio::time::sleep(HANDSHAKE) => Err(Failure::silent(service, way, HANDSHAKE)),
     }
 }

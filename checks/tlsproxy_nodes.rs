@@ -1,0 +1,362 @@
+//! `tlsproxy` through real nodes: a Consul on each of two raft servers, alder
+//! and cedar, which tells who answers, and birch, which is none.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/certificates.rs"]
+mod certificates;
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/endpoint.rs"]
+mod endpoint;
+#[allow(dead_code)]
+#[path = "support/pass.rs"]
+mod pass;
+#[path = "support/plain.rs"]
+mod plain;
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use cluster::{Cluster, Running};
+use endpoint::{Endpoint, answer, shout};
+use plain::{Reply, Upgraded, ask, free_offset, get};
+use rustix::process::{Pid, Signal, kill_process};
+use support::Lab;
+
+/// The raft servers of the cluster.
+const SERVERS: [&str; 2] = ["alder", "cedar"];
+
+/// Consul's, of the version that Debian had last: each is a raft by itself.
+const CONFIG: &str = r#"{"datacenter": "prod", "server": true, "bootstrap_expect": 1, "performance": {"raft_multiplier": 1},
+    "data_dir": "/srv/consul/data", "bind_addr": "127.0.0.1", "addresses": {"https": "0.0.0.0"},
+    "ports": {"http": -1, "https": 8501, "dns": -1, "grpc": -1},
+    "ca_file": "/srv/consul/ca.crt", "cert_file": "/srv/consul/own.crt", "key_file": "/srv/consul/own.key",
+    "verify_incoming": true, "verify_outgoing": true}"#;
+
+/// Starts a node's Consul and waits for its leader, itself, and its port, 8501.
+const START: &str = r#"
+    systemd-run --quiet --collect --unit=consul-test /srv/consul/consul agent -config-file /srv/consul/config.json
+    for i in $(seq 300); do
+        journalctl -o cat "_SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID consul-test)" |
+            grep -c 'cluster leadership acquired' >/dev/null && grep -q ':2135 0*:0000 0A' /proc/net/tcp6 && exit 0
+        sleep 0.1
+    done
+    journalctl -u consul-test
+    exit 1"#;
+
+/// Nodes with Consul, and what is needed to reach them.
+struct Stage {
+    lab: Lab,
+    cluster: Cluster,
+    folder: tempfile::TempDir,
+    offset: u16,
+}
+
+static BARE: AtomicBool = AtomicBool::new(false);
+
+impl Stage {
+    /// A cluster of Consul alone.
+    fn new() -> Self {
+        let stage = Self::with_nomad();
+        stage.cluster.without("nomad");
+        stage
+    }
+
+    /// A cluster which has a Nomad as well, that nothing runs yet.
+    fn with_nomad() -> Self {
+        let lab = match BARE.swap(true, Ordering::Relaxed) {
+            false => Lab::bare(),
+            true => Lab::get(),
+        };
+        let cluster = Cluster::new();
+        let program = Command::new(support::root().join("checks/lab/consul"))
+            .output()
+            .unwrap();
+        let program = String::from_utf8(program.stdout).unwrap();
+        for node in SERVERS {
+            install(&lab, node, &cluster, Path::new(program.trim()));
+        }
+        Self {
+            lab,
+            cluster,
+            folder: tempfile::tempdir_in("/tmp").unwrap(),
+            offset: free_offset(),
+        }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let offset = self.offset.to_string();
+        let mut command = self.cluster.nixcfg(&["tlsproxy", "prod"]);
+        command
+            .args(["--ssh-config", self.lab.ssh_config().to_str().unwrap()])
+            .args(["--ssh-user", "alice", "--port-offset", &offset])
+            .args(args)
+            .env("TMPDIR", self.folder.path());
+        command
+    }
+
+    /// The proxy, serving.
+    fn serve(&self, args: &[&str]) -> Running {
+        let mut command = self.command(args);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let running = Running(child);
+        let served = out.lines().any(|line| {
+            let line = line.unwrap();
+            line.starts_with("export CONSUL_HTTP_ADDR=")
+        });
+        assert!(served, "it ended");
+        running
+    }
+
+    fn port(&self) -> u16 {
+        8500 + self.offset
+    }
+
+    /// The node whose Consul answers.
+    fn who(&self) -> String {
+        let reply = get(self.port(), "/v1/agent/self", "");
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let agent: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+        agent["Config"]["NodeName"].as_str().unwrap().to_owned()
+    }
+
+    /// Writes a value at whichever node answers.
+    fn put(&self, key: &str) {
+        let port = self.port();
+        let head = format!("PUT /v1/kv/{key} HTTP/1.1\r\nHost: localhost:{port}");
+        let request = format!("{head}\r\nContent-Length: 3\r\n\r\nnew");
+        let reply = ask(&format!("127.0.0.1:{port}"), &request);
+        assert_eq!((reply.status, reply.body.trim()), (200, "true"));
+    }
+
+    /// The processes of the operator's ssh that this stage's runs have started.
+    fn logins(&self) -> Vec<Pid> {
+        let folder = self.folder.path().to_str().unwrap();
+        procfs::process::all_processes()
+            .unwrap()
+            .flatten()
+            .filter(|process| {
+                let words = process.cmdline().unwrap_or_default();
+                words.first().is_some_and(|word| word.starts_with("ssh"))
+                    && words.iter().any(|word| word.contains(folder))
+            })
+            .filter_map(|process| Pid::from_raw(process.pid))
+            .collect()
+    }
+
+    /// Cuts a node's power and switches it on again; its Consul is started, too.
+    fn restart(&self, node: &str) {
+        self.lab.fault(node, &["kill"]);
+        self.lab.fault(node, &["start"]);
+        if SERVERS.contains(&node) {
+            self.lab.root(node, START);
+        }
+    }
+}
+
+impl Drop for Stage {
+    /// A test that failed leaves nodes to the next one.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for node in support::NODES {
+                self.lab.fault(node, &["join"]);
+                self.lab.fault(node, &["start"]);
+            }
+        }
+    }
+}
+
+/// Puts a Consul with the cluster's certificates and no data on a node, and starts it.
+fn install(lab: &Lab, node: &str, cluster: &Cluster, program: &Path) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    let pair = cluster.server("consul");
+    file("ca.crt", &cluster.consul.pem());
+    file("own.crt", &pair.certificate);
+    file("own.key", &pair.key);
+    file("config.json", CONFIG);
+    if !lab.holds(node, "test -e /srv/consul/consul") {
+        std::fs::copy(program, dir.path().join("consul")).unwrap();
+    }
+    lab.root(
+        node,
+        "systemctl stop consul-test 2>/dev/null; rm -rf /srv/consul/data",
+    );
+    lab.copy(node, dir.path(), "/srv/consul");
+    lab.root(node, START);
+}
+
+#[test]
+fn the_next_raft_server_answers_when_one_goes_down_in_whatever_way() {
+    let stage = Stage::new();
+    let _proxy = stage.serve(&[]);
+    assert_eq!(stage.who(), "alder");
+    // Its Consul stops; ssh goes on.
+    stage.lab.root("alder", "systemctl stop consul-test");
+    assert_eq!(stage.who(), "cedar");
+    stage.lab.root("alder", START);
+    // The power is cut while a long poll waits, which goes on elsewhere.
+    let port = stage.port();
+    let waiting = thread::spawn(move || get(port, "/v1/kv/news?index=1&wait=60s", ""));
+    thread::sleep(Duration::from_secs(1));
+    stage.lab.fault("cedar", &["kill"]);
+    assert_eq!(stage.who(), "alder");
+    assert!(!waiting.is_finished());
+    stage.put("news");
+    let Reply { status, body, .. } = waiting.join().unwrap();
+    assert_eq!(status, 200);
+    assert!(body.contains("bmV3"), "{body}");
+    // Back again, and the other one falls silent without a word.
+    stage.lab.fault("cedar", &["start"]);
+    stage.lab.root("cedar", START);
+    stage.lab.fault("alder", &["cut"]);
+    assert_eq!(stage.who(), "cedar");
+    stage.lab.fault("alder", &["join"]);
+}
+
+#[test]
+fn streams_and_web_sockets_stay_open_while_other_nodes_restart() {
+    let stage = Stage::with_nomad();
+    // In Nomad's place, beyond alder's port.
+    let address = format!("10.77.{}.1", stage.lab.number());
+    let nomad = Endpoint::start_at(
+        address.parse().unwrap(),
+        &stage.cluster.server("nomad"),
+        &stage.cluster.nomad.pem(),
+        std::sync::Arc::new(|request| {
+            Box::pin(async move {
+                match request.uri().path() {
+                    "/exec" => shout(request),
+                    _ => answer(200, r#""192.0.2.11:4647""#),
+                }
+            })
+        }),
+    );
+    let carry = format!(
+        "systemctl stop nomad-test.socket 2>/dev/null
+        systemd-run --quiet --collect --unit=nomad-test --socket-property=ListenStream=127.0.0.1:4646 \
+            /lib/systemd/systemd-socket-proxyd {address}:{}",
+        nomad.port
+    );
+    stage.lab.root("alder", &carry);
+    let _proxy = stage.serve(&["--forward", "shell=1389:127.0.0.1:22"]);
+    let mut socket = Upgraded::open(4646 + stage.offset, "/exec");
+    assert_eq!(socket.say("before"), "BEFORE");
+    let mut forward = TcpStream::connect(("127.0.0.1", 1389 + stage.offset)).unwrap();
+    assert_eq!(banner(&mut forward), "SSH-2.0-");
+    let port = stage.port();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = format!("GET /v1/agent/monitor?loglevel=debug HTTP/1.1\r\nHost: localhost:{port}");
+    write!(stream, "{head}\r\n\r\n").unwrap();
+    stage.put("before");
+    let mut lines = BufReader::new(stream).lines();
+    let mut logged = |key: &str| {
+        let wanted = format!("/v1/kv/{key}");
+        lines.any(|line| line.unwrap().contains(&wanted))
+    };
+    assert!(logged("before"), "the stream ended");
+    for node in ["birch", "cedar"] {
+        stage.restart(node);
+    }
+    assert_eq!(socket.say("after"), "AFTER");
+    forward.write_all(b"SSH-2.0-test\r\n").unwrap();
+    assert_eq!(forward.read(&mut [0]).unwrap(), 1);
+    stage.put("after");
+    assert!(logged("after"), "the stream ended");
+}
+
+/// The first words of a server that speaks first.
+fn banner(stream: &mut TcpStream) -> String {
+    let mut start = [0; 8];
+    stream.read_exact(&mut start).unwrap();
+    String::from_utf8(start.to_vec()).unwrap()
+}
+
+#[test]
+fn after_a_laptops_sleep_the_next_request_is_answered() {
+    let stage = Stage::new();
+    let proxy = stage.serve(&["--via", "alder"]);
+    assert_eq!(stage.who(), "alder");
+    let asleep: Vec<Pid> = stage
+        .logins()
+        .into_iter()
+        .chain([Pid::from_child(&proxy.0)])
+        .collect();
+    assert!(asleep.len() > 1, "there is no ssh");
+    for pid in &asleep {
+        kill_process(*pid, Signal::STOP).unwrap();
+    }
+    // Meanwhile every connection ends, and nobody is told.
+    stage.lab.fault("alder", &["cut"]);
+    stage.lab.fault("alder", &["kill"]);
+    stage.lab.fault("alder", &["join"]);
+    stage.lab.fault("alder", &["start"]);
+    stage.lab.root("alder", START);
+    for pid in &asleep {
+        kill_process(*pid, Signal::CONT).unwrap();
+    }
+    assert_eq!(stage.who(), "alder");
+}
+
+#[test]
+fn a_node_that_is_no_server_is_passed_through_to_one() {
+    let stage = Stage::new();
+    let _proxy = stage.serve(&["--via", "birch"]);
+    assert_eq!(stage.who(), "alder");
+    stage.lab.root("alder", "systemctl stop consul-test");
+    assert_eq!(stage.who(), "cedar");
+    assert_eq!(stage.logins().len(), 1);
+}
+
+#[test]
+fn further_ports_are_carried_and_a_server_behind_them_speaks_first() {
+    let stage = Stage::new();
+    stage
+        .cluster
+        .flake("forwards.shell = { localPort = 1389; host = \"127.0.0.1\"; port = 22; };");
+    stage.cluster.without("nomad");
+    let connect = |port: u16| TcpStream::connect(("127.0.0.1", port + stage.offset)).unwrap();
+    let _proxy = stage.serve(&["--forward", "again=1390:localhost:22"]);
+    assert_eq!(banner(&mut connect(1389)), "SSH-2.0-");
+    assert_eq!(banner(&mut connect(1390)), "SSH-2.0-");
+}
+
+#[test]
+fn no_login_is_left_anywhere_once_it_has_ended() {
+    let stage = Stage::new();
+    let mut proxy = stage.serve(&[]);
+    let port = stage.port();
+    let open = thread::spawn(move || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let head = format!("GET /v1/kv/news?index=1 HTTP/1.1\r\nHost: localhost:{port}");
+        write!(stream, "{head}\r\n\r\n").unwrap();
+        stream.read(&mut [0])
+    });
+    assert_eq!(stage.who(), "alder");
+    assert!(!stage.logins().is_empty());
+    proxy.signal(Signal::INT);
+    assert_eq!(proxy.0.wait().unwrap().code(), Some(0));
+    assert!(matches!(open.join().unwrap(), Ok(0) | Err(_)));
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    // The master is told to end, and does so by itself.
+    for _ in 0..50 {
+        if stage.logins().is_empty() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(stage.logins(), []);
+    assert_eq!(std::fs::read_dir(stage.folder.path()).unwrap().count(), 0);
+    let left = "for i in $(seq 50); do pgrep -u alice -f 'exec cat' >/dev/null || exit 0; sleep 0.1; done; pgrep -u alice -a";
+    for node in SERVERS {
+        assert_eq!(stage.lab.root(node, left), "");
+    }
+}
