@@ -69,32 +69,34 @@ impl FromStr for Canary {
     }
 }
 
+/// Their heading in `--help`.
+const ORDER: &str = "Order";
+
 /// In which order nodes are changed, and what becomes of a failure.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Order")]
 pub struct RolloutArgs {
     /// In which order nodes are changed
-    #[arg(long, value_enum, default_value = "rolling")]
+    #[arg(help_heading = ORDER, long, value_enum, default_value = "rolling")]
     strategy: Strategy,
 
     /// How many nodes are changed at once; servers of a quorum are changed one by one
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(help_heading = ORDER, long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     max_parallel: u16,
 
     /// How many nodes of one site are changed at once [default: as many as in all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(help_heading = ORDER, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     max_per_site: Option<u16>,
 
     /// Nodes that go first, and end the run if they fail: how many, or a selector
-    #[arg(long, value_name = "N|NODE")]
+    #[arg(help_heading = ORDER, long, value_name = "N|NODE")]
     canary: Option<Canary>,
 
     /// What to do when a node is not as wanted
-    #[arg(long, value_enum, default_value = "stop")]
+    #[arg(help_heading = ORDER, long, value_enum, default_value = "stop")]
     on_failure: OnFailure,
 
     /// Change servers even if their quorum is not healthy or has no failure to spare
-    #[arg(long)]
+    #[arg(help_heading = ORDER, long)]
     unhealthy: bool,
 }
 
