@@ -88,11 +88,12 @@ in
       virtualisation.memorySize = 1536;
     };
 
-  # Makes desk an operator's machine and gives every node its certificates and secrets, as pass has them.
+  # `operate` makes desk an operator's machine, `gossip` gives nodes the keys of gossip; `prepare` does both and gives every node its
+  # certificates, as pass has them.
   script = ''
     import base64, os, shlex
 
-    def prepare(desk, nodes):
+    def operate(desk, nodes):
         desk.succeed("mkdir -p /root/repo /root/.ssh && cp ${flake} /root/repo/flake.nix")
         desk.succeed("cp ${hostPkgs.writeText "vm.json" (builtins.toJSON data)} /root/repo/vm.json")
         desk.succeed("install -m 0600 ${keys.snakeOilPrivateKey} /root/.ssh/id")
@@ -104,16 +105,23 @@ in
             desk.succeed(f"printf 'Host {node.name}\n  HostName {address}\n' >> /root/repo/ssh_config")
             desk.succeed(f"ssh-keyscan {address} >> /root/.ssh/known_hosts")
         desk.succeed("printf 'Host *\n  User alice\n  IdentityFile /root/.ssh/id\n' >> /root/repo/ssh_config")
+
+    def gossip(nodes):
+        for name in ["consul-gossip", "nomad-gossip"]:
+            key = base64.b64encode(os.urandom(32)).decode()
+            for node in nodes:
+                node.succeed(f"printf %s {shlex.quote(key)} | install -D -m 0400 /dev/stdin /var/lib/nixcfg/secrets/{name}")
+
+    def prepare(desk, nodes):
+        operate(desk, nodes)
         desk.succeed("cd /root/repo && nixcfg gen-pki vm")
-        gossip = {name: base64.b64encode(os.urandom(32)).decode() for name in ["consul-gossip", "nomad-gossip"]}
+        gossip(nodes)
         year = desk.succeed("date -u +%Y").strip()
         for node in nodes:
             def install(entry, file, owner):
                 text = desk.succeed(f"pass show example/cluster/vm/{entry}")
                 node.succeed(f"printf %s {shlex.quote(text)} | install -D -o {owner} -m 0600 /dev/stdin {file}")
 
-            for name, key in gossip.items():
-                node.succeed(f"printf %s {shlex.quote(key)} | install -D -m 0400 /dev/stdin /var/lib/nixcfg/secrets/{name}")
             for app, owner in [("nomad", "root"), ("consul", "consul")]:
                 folder = f"/var/lib/{app}/pki"
                 install(f"{app}-ca.crt", f"{folder}/{app}-ca.crt", owner)

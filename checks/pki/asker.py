@@ -1,9 +1,11 @@
-"""A client that asks a cluster's Consul for its leader all the time, and counts what fails.
+"""Asks Consul and Nomad as an operator does, by TLS with a certificate.
 
-usage: asker.py FOLDER HOST…
+usage: asker.py FOLDER HOST…                  asks Consul for its leader all the time, and counts what fails
+       asker.py --get FOLDER APP HOST:PORT PATH    asks once, and prints the answer
 
-Each request is a connection of its own, with the certificates that FOLDER holds at that moment (ca.crt; client.pem
-with the key too), to the next of the hosts, port 8501. Prints `<asked> <failed>` when FOLDER/stop appears, after each failure.
+FOLDER holds <app>-ca.crt and <app>.pem, the certificate with its key; they are read anew for each request, which has a connection
+of its own. Counting goes in turn through the hosts, port 8501, and ends when FOLDER/stop appears: the last line is `<asked> <failed>`,
+and there is a line before for each failure.
 """
 
 import http.client
@@ -15,13 +17,13 @@ import sys
 import time
 
 
-def get(host, path, authority, pair):
-    """Asks a node, as the holder of a certificate and key."""
-    context = ssl.create_default_context(cafile=str(authority))
-    context.load_cert_chain(pair)
+def get(folder, app, host, port, path):
+    """One answer."""
+    context = ssl.create_default_context(cafile=str(folder / f"{app}-ca.crt"))
+    context.load_cert_chain(folder / f"{app}.pem")
     # Nodes are reached by address here; each proves the name that its certificate holds on the node itself.
     context.check_hostname = False
-    connection = http.client.HTTPSConnection(host, 8501, timeout=10, context=context)
+    connection = http.client.HTTPSConnection(host, port, timeout=10, context=context)
     connection.request("GET", path)
     response = connection.getresponse()
     body = response.read()
@@ -31,21 +33,29 @@ def get(host, path, authority, pair):
     return body
 
 
-def main():
-    folder, hosts = pathlib.Path(sys.argv[1]), sys.argv[2:]
+def count(folder, hosts):
     asked, failed = 0, 0
     for host in itertools.cycle(hosts):
         if (folder / "stop").exists():
             break
         asked += 1
         try:
-            if not json.loads(get(host, "/v1/status/leader", folder / "ca.crt", folder / "client.pem")):
+            if not json.loads(get(folder, "consul", host, 8501, "/v1/status/leader")):
                 raise RuntimeError("there is no leader")
         except Exception as error:
             failed += 1
             print(f"{host}: {error!r}", flush=True)
-        time.sleep(0.02)
+        time.sleep(0.05)
     print(f"{asked} {failed}", flush=True)
+
+
+def main():
+    if sys.argv[1] == "--get":
+        folder, app, address, path = sys.argv[2:]
+        host, port = address.rsplit(":", 1)
+        print(get(pathlib.Path(folder), app, host, int(port), path).decode(), end="")
+    else:
+        count(pathlib.Path(sys.argv[1]), sys.argv[2:])
 
 
 if __name__ == "__main__":

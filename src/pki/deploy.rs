@@ -11,7 +11,7 @@ use super::generate::{all, chosen, count};
 use super::layout::{Holder, PairId};
 use super::member::{Member, Work};
 use super::node::State;
-use super::rollout::{AppRollout, Results};
+use super::rollout::{AppRollout, Care, Results};
 use super::stored::Stored;
 use super::{App, Year, files, plan, publish};
 use crate::cluster::{Cluster, Name};
@@ -36,9 +36,8 @@ pub struct Args {
     #[arg(long, value_name = "YEAR")]
     year: Option<i32>,
 
-    /// Go through servers even if they are not healthy or have no failure to spare
-    #[arg(long)]
-    unhealthy: bool,
+    #[command(flatten)]
+    care: Care,
 
     /// Put authorities and operators' pairs into Consul's KV, private keys included, for jobs that read them there
     #[arg(long)]
@@ -66,7 +65,7 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     }
     let work = load(&operation, &apps, year, now).await?;
     let members = members(&mut operation, &nodes).await?;
-    let results = bring(&work, &members, &apps, &reporter, args.unhealthy).await?;
+    let results = bring(&work, &members, &apps, &reporter, args.care).await?;
     if args.publish_kv && results.failed.is_empty() {
         reporter.phase("publishing to Consul’s KV");
         publish::publish(&work, &apps, &members, &reporter).await?;
@@ -159,7 +158,7 @@ pub async fn bring(
     members: &[Member],
     apps: &[App],
     reporter: &Reporter,
-    unhealthy: bool,
+    care: Care,
 ) -> Result<Results> {
     reporter.phase(format!(
         "writing the files of {}",
@@ -203,7 +202,7 @@ pub async fn bring(
             work,
             app: *app,
             reporter,
-            unhealthy,
+            care,
         };
         rollout.run(&good, &states, &touched, &mut results).await?;
     }

@@ -124,6 +124,12 @@ impl Member {
         .await
     }
 
+    /// The end of the log of an app's program.
+    pub async fn log(&self, work: &Work, app: App) -> Result<String> {
+        let unit = &files::place(&work.cluster, app).unit;
+        node::log(&self.probed.connection, &self.how, unit).await
+    }
+
     /// Looks at one port as the year's operator.
     pub async fn look(&self, work: &Work, port: &Port) -> Result<Look> {
         self.tunnels

@@ -186,6 +186,13 @@ pub async fn act(
         .map(drop)
 }
 
+/// The last lines of a unit's log.
+pub async fn log(connection: &Connection, how: &Elevation, unit: &str) -> Result<String> {
+    connection
+        .run_root_ok(how, SIGNAL, &["log", unit], &[])
+        .await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

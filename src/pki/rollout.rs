@@ -17,8 +17,8 @@ use crate::rollout::plan::{Part, Plan};
 use crate::rollout::quorum::{self, Health};
 use crate::rollout::{OnFailure, Outcome, Rollout};
 
-/// How long a program may take to serve a new certificate.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a program may take before it is looked at whether it runs at all.
+const SOON: Duration = Duration::from_secs(1);
 /// How long to wait before looking again.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -29,6 +29,26 @@ pub struct Results {
     pub done: BTreeMap<Name, Vec<String>>,
     /// What failed, by node.
     pub failed: BTreeMap<Name, Error>,
+    /// Why nothing more is to be touched, once a server did not come back.
+    pub stopped: Option<String>,
+}
+
+/// How careful one is with servers.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Care {
+    /// Go through servers even if they are not healthy or have no failure to spare
+    #[arg(long)]
+    pub unhealthy: bool,
+
+    /// How long a program may take to serve its certificate, and servers to be healthy again
+    #[arg(long, value_name = "SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..))]
+    pub patience: u16,
+}
+
+impl Care {
+    fn patience(self) -> Duration {
+        Duration::from_secs(self.patience.into())
+    }
 }
 
 /// What has to be done to a program for it to run with its files.
@@ -46,6 +66,30 @@ pub fn decide(unit: &Unit, touched: bool, newer: bool, lacking: bool) -> Action 
     }
 }
 
+/// In what state an app's servers are: `looked` says of each why it does not run with its files, if it does not.
+fn standing(app: App, looked: &[(&Name, Option<String>)], health: Option<&str>) -> String {
+    let good = looked.iter().filter(|(_, why)| why.is_none());
+    let good: Vec<&str> = good.map(|(name, _)| name.as_str()).collect();
+    let bad = looked
+        .iter()
+        .filter_map(|(name, why)| Some(format!("{name} ({})", why.as_deref()?)));
+    let bad: Vec<String> = bad.collect();
+    let list = |names: Vec<&str>| match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.join(", "),
+    };
+    format!(
+        "{} was stopped half-way. Servers with the store’s certificates: {}; without: {}. {}",
+        app.title(),
+        list(good),
+        list(bad.iter().map(String::as_str).collect()),
+        match health {
+            Some(words) => format!("The servers are {words}"),
+            None => "None of the servers tells how they are".to_owned(),
+        }
+    )
+}
+
 /// One app's rollout over the nodes of a run.
 pub struct AppRollout<'a> {
     /// What it is about.
@@ -54,12 +98,13 @@ pub struct AppRollout<'a> {
     pub app: App,
     /// Where it reports to.
     pub reporter: &'a Reporter,
-    /// Whether servers are gone through even if they are not healthy.
-    pub unhealthy: bool,
+    /// How it goes through servers.
+    pub care: Care,
 }
 
 impl AppRollout<'_> {
     /// Does what is to be done on `members`. `touched` are the paths that changed on each.
+    /// Once a server does not come back, everything else is left as it is.
     pub async fn run(
         &self,
         members: &[&Member],
@@ -82,7 +127,20 @@ impl AppRollout<'_> {
                 Err(error) => self.fail(member, error, results),
             }
         }
+        if let Some(why) = &results.stopped.clone() {
+            for (member, _) in servers.iter().chain(&others) {
+                self.leave(member, why, results);
+            }
+            return Ok(());
+        }
         self.servers(&servers, members, results).await;
+        if let Some(why) = &results.stopped.clone() {
+            for (member, _) in &others {
+                self.leave(member, why, results);
+            }
+            self.tell(members).await;
+            return Ok(());
+        }
         let done = join_all(others.iter().map(|(member, action)| async move {
             (*member, *action, self.one(member, *action).await)
         }));
@@ -179,6 +237,7 @@ impl AppRollout<'_> {
         };
         // Files that were brought stay: nothing is taken back.
         let back = async |name: &Name| Outcome::failed(Error::unexpected("stays").on(name));
+        let mut left = Vec::new();
         for (name, outcome) in turns.run(&guard, apply, back).await {
             let Some((member, action)) = by_name.get(&name) else {
                 continue;
@@ -187,12 +246,44 @@ impl AppRollout<'_> {
                 (true, _) => Ok(()),
                 (false, Some(error)) => Err(error),
                 (false, None) => {
-                    let what = format!("{} was {}", self.app.title(), outcome.words);
-                    Err(Error::new(Exit::Partial, what).on(&name))
+                    left.push(*member);
+                    continue;
                 }
             };
+            if let Err(error) = &result {
+                results.stopped = Some(format!("{name} came first, and {}", error.what));
+            }
             self.note(member, *action, result, results);
         }
+        if let Some(why) = &results.stopped.clone() {
+            for member in left {
+                self.leave(member, why, results);
+            }
+        }
+    }
+
+    /// Notes that a program was not touched.
+    fn leave(&self, member: &Member, why: &str, results: &mut Results) {
+        let what = format!("{} was left as it was: {why}", self.app.title());
+        self.fail(
+            member,
+            Error::new(Exit::Partial, what).on(&member.name),
+            results,
+        );
+    }
+
+    /// Says in what state the servers are after a stop.
+    async fn tell(&self, members: &[&Member]) {
+        let servers = members.iter().filter(|member| member.serves());
+        let looked = join_all(servers.map(|member| async move {
+            let behind = member.behind(self.work, self.app, &[self.app]).await;
+            let why = behind.unwrap_or_else(|error| Some(error.what));
+            (&member.name, why)
+        }))
+        .await;
+        let health = self.health(members).await.map(|health| health.words());
+        let text = standing(self.app, &looked, health.as_deref());
+        self.reporter.warning(None, text);
     }
 
     /// One program: done once all of its ports serve what they should.
@@ -210,39 +301,51 @@ impl AppRollout<'_> {
             let Some(lacking) = member.lacking(self.work, self.app).await? else {
                 return Ok(());
             };
-            if action == Action::Start {
-                let state = member.state(self.work, &[self.app]).await?;
-                let unit = &super::files::place(&self.work.cluster, self.app).unit;
-                if !state.unit(unit).active {
-                    let what = format!("{unit} does not start yet");
-                    return Err(Error::new(Exit::Partial, what).on(&member.name).help(
-                        "does it wait for other files, such as secrets? then deploy these; otherwise: journalctl -u",
-                    ));
+            let unit = &super::files::place(&self.work.cluster, self.app).unit;
+            // To ask for it takes sudo, and mostly a moment is enough.
+            let gone = began.elapsed() > SOON
+                && !member
+                    .state(self.work, &[self.app])
+                    .await?
+                    .unit(unit)
+                    .active;
+            if !gone && began.elapsed() <= self.care.patience() {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            let what = match (gone, action) {
+                (true, Action::Start) => format!("{unit} does not start yet"),
+                (true, _) => format!("{unit} does not run after {}", action.doing()),
+                (false, _) => format!("after {}, {lacking}", action.doing()),
+            };
+            let help = match action {
+                Action::Start => {
+                    "does it wait for other files, such as secrets? then deploy these".to_owned()
                 }
-            }
-            if began.elapsed() > PATIENCE {
-                let what = format!("after {}, {lacking}", action.doing());
-                return Err(Error::new(Exit::Partial, what)
-                    .on(&member.name)
-                    .help("look at its log: journalctl -u"));
-            }
-            tokio::time::sleep(PAUSE).await;
+                _ => format!("look at its log there: journalctl -u {unit}"),
+            };
+            let log = member.log(self.work, self.app).await.unwrap_or_default();
+            return Err(Error::new(Exit::Partial, what)
+                .on(&member.name)
+                .saying(log)
+                .help(help));
         }
     }
 
-    async fn leader(&self, members: &[&Member]) -> Option<Name> {
+    /// What the servers say of themselves: the first that answers.
+    async fn health(&self, members: &[&Member]) -> Option<Health> {
         for member in members.iter().filter(|member| member.serves()) {
             if let Ok(health) = member.health(self.work, self.app).await {
-                return self
-                    .work
-                    .cluster
-                    .nodes
-                    .keys()
-                    .find(|name| health.leads(name))
-                    .cloned();
+                return Some(health);
             }
         }
         None
+    }
+
+    async fn leader(&self, members: &[&Member]) -> Option<Name> {
+        let health = self.health(members).await?;
+        let mut names = self.work.cluster.nodes.keys();
+        names.find(|name| health.leads(name)).cloned()
     }
 
     fn note(&self, member: &Member, action: Action, outcome: Result<()>, results: &mut Results) {
@@ -287,12 +390,13 @@ impl Guard for Guarded<'_> {
         let Some((member, action)) = self.members.get(node) else {
             return Ok(Ready::Go);
         };
-        if *action == Action::Start || self.rollout.unhealthy {
+        if *action == Action::Start || self.rollout.care.unhealthy {
             return Ok(Ready::Go);
         }
         // A program that reads its files again goes on meanwhile.
         let alone = self.alone && *action == Action::Reload;
-        quorum::until(quorum::SETTLING, async || {
+        let patience = self.rollout.care.patience();
+        quorum::until(quorum::SETTLING.min(patience), async || {
             let health = self.health(member).await?;
             health.spare(alone).map_err(|e| e.on(node))?;
             Ok(match health.leads(node) {
@@ -307,10 +411,10 @@ impl Guard for Guarded<'_> {
         let Some((member, action)) = self.members.get(node) else {
             return Ok(());
         };
-        if self.rollout.unhealthy {
+        if self.rollout.care.unhealthy {
             return Ok(());
         }
-        let well = quorum::until(quorum::PATIENCE, async || {
+        let well = quorum::until(self.rollout.care.patience(), async || {
             self.health(member).await?.whole()
         });
         well.await.map_err(|error| {
@@ -351,5 +455,19 @@ mod tests {
             ..stopped
         };
         assert_eq!(decide(&absent, true, true, true), Action::Nothing);
+    }
+
+    #[test]
+    fn a_stop_tells_which_servers_have_what_and_how_they_are() {
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let (alder, birch) = (name("alder"), name("birch"));
+        let looked = [(&alder, None), (&birch, Some("does not answer".into()))];
+        let text = standing(App::Nomad, &looked, Some("healthy, and 1 of them may fail"));
+        assert_eq!(
+            text,
+            "Nomad was stopped half-way. Servers with the store’s certificates: alder; without: birch (does not answer). The servers are healthy, and 1 of them may fail"
+        );
+        let text = standing(App::Consul, &looked[1..], None);
+        assert!(text.contains(": none;") && text.ends_with("tells how they are"));
     }
 }

@@ -21,6 +21,7 @@ use super::deploy::{bring, finish, load, members};
 use super::generate::{all, chosen, count};
 use super::layout::{Holder, PairId};
 use super::member::{Member, Work};
+use super::rollout::Care;
 use super::spec::Spec;
 use super::stored::{Held, Stored};
 use super::x509::{Certificate, Key};
@@ -55,9 +56,8 @@ pub struct Args {
     #[arg(long, value_name = "NODE")]
     without: Vec<Name>,
 
-    /// Go through servers even if they are not healthy or have no failure to spare
-    #[arg(long)]
-    unhealthy: bool,
+    #[command(flatten)]
+    care: Care,
 }
 
 impl Args {
@@ -173,7 +173,7 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
         change_store(&operation, app, step, &reporter).await?;
     }
     let work = load(&operation, &apps, year, now).await?;
-    let results = bring(&work, &members, &apps, &reporter, args.unhealthy).await?;
+    let results = bring(&work, &members, &apps, &reporter, args.care).await?;
     if results.failed.is_empty() {
         reporter.phase("verifying every node");
         verify(&work, &members, app, &apps, &reporter).await?;

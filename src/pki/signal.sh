@@ -1,4 +1,5 @@
-# Makes a unit's program take its files. As root. Arguments: ACTION UNIT, where ACTION is reload, restart or start.
+# Makes a unit's program take its files. As root. Arguments: ACTION UNIT, where ACTION is reload, restart or start;
+# or log, which prints the last lines of the unit's log.
 set -eu
 case $1 in
 reload)
@@ -9,5 +10,6 @@ reload)
     ;;
 restart) systemctl restart -- "$2" ;;
 start) systemctl start -- "$2" ;;
+log) journalctl --no-pager --quiet --output cat --lines 10 --unit "$2" ;;
 *) exit 2 ;;
 esac

@@ -88,10 +88,7 @@ impl Health {
             .map(|server| server.name.as_str())
             .collect();
         match (self.healthy, bad.is_empty()) {
-            (true, _) => format!(
-                "healthy, {} of its servers may fail",
-                self.failure_tolerance
-            ),
+            (true, _) => format!("healthy, and {} of them may fail", self.failure_tolerance),
             (false, true) => "not healthy".into(),
             (false, false) => format!("not healthy: {}", bad.join(", ")),
         }
