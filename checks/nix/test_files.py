@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import tempfile
+import tomllib
 import unittest
 
 from fixture import BASE, GENUINE, ROOT, Fixture, flake_value, nix, with_more
@@ -269,6 +270,72 @@ class Changes(unittest.TestCase):
     def test_both_are_reloaded_by_a_signal_as_they_have_no_plain_port(self):
         for app in ["consul", "nomad"]:
             self.assertRegex(self.before[app][0], r"(?m)^ExecReload=\S*/bin/kill -HUP \$MAINPID$")
+
+
+class Outside(unittest.TestCase):
+    """Who gets in and who are peers, as the programs read it: files that units name."""
+
+    @classmethod
+    def setUpClass(cls):
+        found = flake_value(
+            NODE,
+            "--apply",
+            "config: let inherit (config.systemd.services) firewall wgautomesh; rules = config.environment.etc.\"nftables/nixos.nft\" or null;"
+            " made = unit: builtins.concatMap (line: builtins.attrNames (builtins.getContext line))"
+            " ([ unit.serviceConfig.ExecStart ] ++ (unit.serviceConfig.ExecStartPre or [ ]));"
+            " in { firewall = if rules != null then { inherit (rules) text; } else { drv = made firewall; }; mesh = made wgautomesh; }",
+        )
+        rules = found["firewall"]
+        cls.rules = rules["text"] if "text" in rules else "\n".join(ingredients(next(drv for drv in rules["drv"] if "firewall-start" in drv)))
+        mesh = next(drv for drv in found["mesh"] if re.search(r"wgautomesh[a-z-]*\.toml\.drv$", drv))
+        if GENUINE:
+            cls.mesh = json.loads(derivation(mesh)["env"]["value"])
+        else:
+            cls.mesh = tomllib.loads(built(mesh))
+
+    @classmethod
+    def let_in(cls):
+        """(interface or None, protocol, ports) of all that is let in, and the lines that let in something else."""
+        ports, others = set(), []
+        for line in map(str.strip, cls.rules.splitlines()):
+            shell = re.fullmatch(r"ip46tables -A nixos-fw -p (\w+) --dport (\S+) -j nixos-fw-accept(?: -i (\S+))? ?", line)
+            nft = re.fullmatch(r'(?:iifname "(\w+)" )?(tcp|udp) dport \{ (.*) \} accept', line)
+            if shell:
+                ports.add((shell[3], shell[1], shell[2].replace(":", "-")))
+            elif nft:
+                ports |= {(nft[1], nft[2], port) for port in nft[3].split(", ")}
+            elif re.search(r"-A nixos-fw .*-j nixos-fw-accept| accept$", line):
+                others.append(line)
+        return ports, others
+
+    def test_what_the_firewall_lets_in(self):
+        ports, others = self.let_in()
+        outside = {(None, "tcp", "22"), (None, "udp", "1666"), (None, "udp", "51820")}
+        inside = {("wg0", "tcp", str(port)) for port in [4646, 4647, 4648, 8300, 8301, 8501]}
+        inside |= {("wg0", "udp", str(port)) for port in [4648, 8301]}
+        inside |= {("wg0", protocol, "20000-32000") for protocol in ["tcp", "udp"]}
+        containers = {(bridge, protocol, "53") for bridge in ["docker0", "nomad"] for protocol in ["tcp", "udp"]}
+        self.assertEqual(ports, outside | inside | containers)
+        # What is left: answers, the node itself, echoes, and IPv6's own messages.
+        known = r"-i lo |iifname \"lo\"|ESTABLISHED,RELATED|established, related|icmp|fe80::/64"
+        self.assertEqual([line for line in others if not re.search(known, line)], [])
+        self.assertGreaterEqual(len(others), 4)
+
+    @unittest.skipIf(GENUINE, "its script is made of commands")
+    def test_nft_understands_the_rules(self):
+        done = subprocess.run(
+            ["unshare", "--net", "nft", "--check", "--file", "/dev/stdin"], input=self.rules, capture_output=True, text=True, check=False
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_what_wgautomesh_is_told(self):
+        self.assertEqual((self.mesh["interface"], self.mesh["gossip_port"]), ("wg0", 1666))
+        peers = [(peer["pubkey"], peer["address"], peer["endpoint"]) for peer in self.mesh["peers"]]
+        self.assertEqual([peer[1:] for peer in peers], [("10.83.1.2", "192.0.2.12:51820"), ("10.83.2.1", "198.51.100.11:51820")])
+        self.assertTrue(all(re.fullmatch(r"[A-Za-z0-9+/]{43}=", key) for key, _, _ in peers))
+        self.assertNotIn("gossip_secret", self.mesh)
+        if GENUINE:
+            self.assertEqual(self.mesh["gossip_secret_file"], "$CREDENTIALS_DIRECTORY/gossip_secret")
 
 
 class Firewall(unittest.TestCase):

@@ -1,8 +1,9 @@
 """What is wrong with a cluster's files is said clearly, and what is right comes out whole."""
 
+import re
 import unittest
 
-from fixture import BASE, KEY, Fixture, with_more
+from fixture import BASE, HERE, KEY, ROOT, Fixture, with_more
 
 
 class Refused(unittest.TestCase):
@@ -101,7 +102,7 @@ class Refused(unittest.TestCase):
     def test_even_number_of_servers(self):
         self.refused(
             {"node/birch.nix": BASE["node/birch.nix"].replace('"server"', '"client"')},
-            "it has 2 servers (alder, cedar)",
+            "it has 2 servers (alder, cedar): an even number outlives no more losses",
         )
 
     def test_no_server(self):
@@ -144,6 +145,7 @@ class Refused(unittest.TestCase):
                 .replace("192.0.2.12", "192.0.2.11")
                 .replace('"server"', '"client"')
             },
+            "cluster ‘c’ cannot be used:",
             "the IPv4 address 192.0.2.11",
             "it has 2 servers",
         )
@@ -298,6 +300,32 @@ class Refused(unittest.TestCase):
             "the IPv4 address 192.0.2.11 belongs to more than one node",
             attribute="nixosConfigurations.c-cedar.config.system.build.toplevel.drvPath",
         )
+
+
+class Tested(unittest.TestCase):
+    """Nothing is asserted that no test triggers."""
+
+    # As many letters of a message as no other message has in a row.
+    TELLING = 14
+
+    def messages(self):
+        """Of each line with a part of a message, the words of it that are always the same."""
+        for path in (ROOT / "nix").rglob("*.nix"):
+            for line in path.read_text().splitlines():
+                if path.name == "problems.nix" or re.search(r"\bthrow \"|\bmessage = \"", line):
+                    quoted = re.split(r"(?<!\\)\"", line.split(" # ")[0])[1::2]
+                    words = [part for text in quoted for part in re.split(r"\$\{.*?(?:\}|$)", text)]
+                    if any(len(part) >= self.TELLING and " " in part.strip() for part in words):
+                        yield words
+
+    def test_each_message_is_expected_by_a_test(self):
+        tests = "".join(path.read_text() for path in HERE.glob("test_*.py"))
+        messages = list(self.messages())
+        self.assertGreater(len(messages), 15)
+        for words in messages:
+            windows = (part[at : at + self.TELLING] for part in words for at in range(len(part) - self.TELLING + 1))
+            with self.subTest(message="…".join(words)):
+                self.assertTrue(any(window in tests for window in windows), "no test expects it")
 
 
 class Accepted(unittest.TestCase):
