@@ -537,6 +537,58 @@ fn the_command_refuses_a_store_that_cannot_be_used_and_a_year_that_is_not_about_
     assert_eq!(std::fs::read_dir(store.root()).unwrap().count(), 0);
 }
 
+/// An operation of the tool whose clock is wrong by so many days.
+fn at_another_time(
+    repo: &Repo,
+    store: &PassStore,
+    operation: &str,
+    days: &str,
+    args: &[&str],
+) -> Ran {
+    let preload = Command::new("faketime")
+        .args(["-f", "+0", "printenv", "LD_PRELOAD"])
+        .output()
+        .unwrap();
+    let config = repo.path().join("cluster/prod/ssh_config");
+    let mut command = Tool::new(repo, operation)
+        .args(args)
+        .arg("--ssh-config")
+        .arg(config)
+        .into_command();
+    let command = store
+        .in_env(&mut command)
+        .env("LD_PRELOAD", said(&preload).trim());
+    let command = command
+        .env("FAKETIME", format!("{days}d"))
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    Ran::from(command.output().unwrap())
+}
+
+#[test]
+fn a_clock_that_is_years_wrong_is_told_of_by_every_operation_and_changes_nothing() {
+    let (repo, store) = (Repo::new(), PassStore::plain());
+    gen_pki(&repo, &store, &[]).exits(0);
+    let entries = || store.pass(&["ls"]);
+    let (before, year) = (entries(), now().year().to_string());
+    for operation in ["gen-pki", "deploy-pki"] {
+        let then = (now() - Duration::days(1500)).date().to_string();
+        at_another_time(&repo, &store, operation, "-1500", &[])
+            .exits(2)
+            .tells(&format!("this machine’s clock says {then}"));
+        at_another_time(&repo, &store, operation, "+1500", &["--year", &year])
+            .exits(2)
+            .tells("is too far from it");
+        assert_eq!(entries(), before);
+    }
+    // What the clock says has ended is told to have ended.
+    at_another_time(&repo, &store, "gen-pki", "+4000", &[])
+        .exits(2)
+        .tells("consul-ca.crt ended on");
+    let status = at_another_time(&repo, &store, "pki-status", "-1500", &[]);
+    status.exits(5).tells("clock says");
+    assert_eq!(entries(), before);
+}
+
 #[test]
 fn a_store_that_is_not_fit_is_refused_before_any_node_is_logged_in_to() {
     let (repo, store, counters) = (Repo::new(), PassStore::plain(), Counters::new(&["ssh"]));
