@@ -195,6 +195,7 @@ class Units(unittest.TestCase):
         for name in ["consul", "nomad"]:
             script = self.units["services"][name]["script"]
             self.assertIn("umask 077", script)
+            self.assertNotIn("/nix/store", script.split("umask 077")[1])
             self.assertIn('printf \'{"', script)
             self.assertNotIn("cat ", script)
 
@@ -270,6 +271,31 @@ class Changes(unittest.TestCase):
     def test_both_are_reloaded_by_a_signal_as_they_have_no_plain_port(self):
         for app in ["consul", "nomad"]:
             self.assertRegex(self.before[app][0], r"(?m)^ExecReload=\S*/bin/kill -HUP \$MAINPID$")
+
+
+class Unprivileged(unittest.TestCase):
+    """Nomad as a user that systemd makes up: it is given its files through a group, and the key of gossip by systemd."""
+
+    def test_nomad_without_privileges(self):
+        files = {"cluster.nix": with_more("cluster.nix", "{ cluster.nomad.dropPrivileges = true; }")}
+        with Fixture(files) as fixture:
+            place = fixture.value()["pki"]["nomad"]
+            made = fixture.value(
+                "nixosConfigurations.c-alder.config",
+                "config: let units = config.system.build.standinUnits or config.systemd.units; in {"
+                ' unit = units."nomad.service".text; rules = config.systemd.tmpfiles.settings."10-nixcfg";'
+                " groups = builtins.attrNames config.users.groups; tls = config.services.nomad.settings.tls; }",
+            )
+        self.assertEqual((place["owner"], place["group"], place["groupReads"]), ("root", "nomad-pki", True))
+        rule = made["rules"][place["directory"]]["d"]
+        self.assertEqual((rule["mode"], rule["user"], rule["group"]), ("0750", "root", "nomad-pki"))
+        self.assertIn("nomad-pki", made["groups"])
+        self.assertEqual(made["tls"]["key_file"], f"{place['directory']}/nomad.key")
+        # What is below a folder that systemd keeps for the user could not be reached by the name it has.
+        self.assertFalse(place["directory"].startswith("/var/lib/nomad"))
+        for line in ["DynamicUser=(true|yes)", "SupplementaryGroups=.*nomad-pki", "LoadCredential=gossip:/var/lib/nixcfg/secrets/nomad-gossip"]:
+            self.assertRegex(made["unit"], rf"(?m)^{line}$")
+        self.assertIn(f"ConditionPathExists={place['directory']}/nomad.key", made["unit"])
 
 
 class Outside(unittest.TestCase):

@@ -82,8 +82,8 @@ SHAPE = {
     ),
     "pki": {
         "perNode": bool,
-        "consul": {"directory": str, "owner": str, "group": str, "unit": str},
-        "nomad": {"directory": str, "owner": str, "group": str, "unit": str},
+        "consul": {"directory": str, "owner": str, "group": str, "groupReads": bool, "unit": str},
+        "nomad": {"directory": str, "owner": str, "group": str, "groupReads": bool, "unit": str},
     },
     "consul": {"enable": bool, "datacenter": str, "domain": str, "httpsPort": int},
     "nomad": {

@@ -37,11 +37,15 @@ Restart=on-failure
 """
 
 
+# As with cluster.nomad.dropPrivileges; Nomad as root is what the virtual machines have.
 NOMAD_UNIT = """[Unit]
-ConditionPathExists=/var/lib/nomad/pki/nomad.crt
-ConditionPathExists=/var/lib/nomad/pki/consul-client.crt
+ConditionPathExists={folder}/nomad.crt
+ConditionPathExists={folder}/consul-client.crt
 [Service]
-ExecStart=/usr/local/bin/nomad /var/lib/nomad/pki {node} {servers}
+DynamicUser=yes
+StateDirectory=nomad
+SupplementaryGroups=nomad-pki
+ExecStart=/usr/local/bin/nomad {folder} {node} {servers}
 """
 
 
@@ -49,6 +53,7 @@ class Lab:
     """The driver: nodes of the lab, and the tool on this machine."""
 
     cluster, servers, clients, nodes = "prod", SERVERS, CLIENTS, NODES
+    nomad_pki = "/var/lib/nixcfg/pki/nomad"
     asker = HERE / "asker.py"
 
     def __init__(self, nixcfg, standin):
@@ -118,7 +123,7 @@ class Lab:
             if site.stem != "lyon":
                 site.unlink()
         (repository / "cluster/prod/cluster.nix").write_text(
-            '{ cluster = { domain = "prod.example.org"; secretsPrefix = "example";\n'
+            '{ cluster = { domain = "prod.example.org"; secretsPrefix = "example"; nomad.dropPrivileges = true;\n'
             '  admins.alice.keys = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAp6rKRCCoy+y3qKuH0Gqyd34UBtX6mfFtBYmF/D8Iwf alice" ]; };\n'
             '  system.stateVersion = "26.05"; }\n'
         )
@@ -154,6 +159,8 @@ class Lab:
                 "bind_addr": self.addresses[node], "client_addr": "127.0.0.1",
                 "addresses": {"https": f"127.0.0.1 {self.addresses[node]}"},
                 "ports": {"http": -1, "https": 8501, "serf_wan": -1}, "performance": {"raft_multiplier": 1},
+                # After 10 seconds by itself, for which each run would wait.
+                "autopilot": {"server_stabilization_time": "1s"},
                 "verify_incoming": True, "verify_outgoing": True, "verify_server_hostname": True, **files,
                 **({"bootstrap_expect": len(SERVERS)} if server else {}),
             }
@@ -166,7 +173,8 @@ class Lab:
     def make_nomad(self):
         program = pathlib.Path(self.standin).read_bytes()
         for node in NODES:
-            unit = NOMAD_UNIT.format(node=node, servers=",".join(SERVERS))
+            unit = NOMAD_UNIT.format(node=node, servers=",".join(SERVERS), folder=self.nomad_pki)
+            self.root(node, "groupadd --system nomad-pki")
             self.lab("root", node, "sh", "-c", "cat >/usr/local/bin/nomad; chmod 755 /usr/local/bin/nomad", stdin=program)
             self.lab("root", node, "sh", "-c", "cat >/etc/systemd/system/nomad.service; systemctl daemon-reload", stdin=unit)
 

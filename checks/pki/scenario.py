@@ -3,6 +3,7 @@ time; servers that do not come back and nodes that are lost half-way; agents wit
 
 The same on the lab's nodes (lab.py) and in virtual machines (../pki.nix). A driver gives the surroundings:
 - `cluster`, `servers`, `clients`, `nodes` (names), `addresses`; `folder`, a path on the operator's machine, and `asker`, that of asker.py
+- `nomad_pki`: the folder of Nomad's files, which Nomad reads as root, or as another user through the group nomad-pki
 - `desk(script)`: runs a shell script on the operator's machine, and gives exit code and standard output
 - `command(operation, *argv)`: the words that run an operation of the tool there, with JSON for output
 - `root(node, script)`: runs a shell script as root on a node, which must succeed, and gives what it prints
@@ -191,13 +192,19 @@ def mended(driver, node, app):
 
 def first_deployment(driver, year):
     tool(driver, "deploy-pki", wanted=2)
-    check(driver.root("alder", "find /var/lib/consul /var/lib/nomad -type f 2>&1 || true").count(".crt") == 0, "nothing is deployed before it is made")
+    check(driver.root("alder", f"find /var/lib/consul {driver.nomad_pki} -type f 2>&1 || true").count(".crt") == 0, "nothing is deployed before it is made")
     tool(driver, "gen-pki")
     events = tool(driver, "deploy-pki")
     check(all(event["ok"] for event in done(events).values()), "the first deployment reaches every node")
     stats = driver.root("alder", "cd /var/lib/consul/pki; stat -c '%n %U %a' .; stat -c '%n %U %a %N' *").strip()
     check(f"consul{year}.key consul 400" in stats and ". consul 700" in stats, f"keys are for Consul alone: {stats}")
     check(f"'consul.crt' -> 'consul{year}.crt'" in stats, "links name the year's files")
+    nomad, key = driver.root("alder", f"cd {driver.nomad_pki}; stat -c '%U %G %a' . nomad{year}.key").splitlines()
+    own = driver.root("alder", "systemctl show -p DynamicUser --value nomad").strip() == "no"
+    wanted = ("root root 700", "root root 400") if own else ("root nomad-pki 750", "root nomad-pki 440")
+    check((nomad, key) == wanted, f"Nomad's are for the user that it runs as: {nomad}, {key}")
+    user = driver.root("alder", "ps -o user= -p $(systemctl show -p MainPID --value nomad)").strip()
+    check((user == "root") == own, f"which is {user}")
     # Until the servers have voted each other in: what is asked for before is no failed request.
     for _ in range(200):
         code, out = driver.desk(shlex.join(driver.command("pki-status", "--live")) + " 2>&1")
@@ -426,16 +433,15 @@ def intruders(driver, operator):
     intruder(driver, (f"{here}/consul.crt", f"{here}/consul.key"))
     until(30, f"the intruder listens: {log()}", started)
     check(serves()[0], "an agent's certificate is taken as an agent's")
-    until(60, "a server refuses it", lambda: refused(f"not server.{driver.cluster}.consul"))
+    until(60, "a server refuses it", lambda: refused(f"client.{driver.cluster}.consul, localhost, not server.{driver.cluster}.consul"))
     check("intruder" not in votes(), "a node's certificate is refused as a server's")
     gone()
 
-    folder = "/var/lib/nomad/pki"
-    intruder(driver, (f"{folder}/consul-client.crt", f"{folder}/consul-client.key"))
+    intruder(driver, (f"{driver.nomad_pki}/consul-client.crt", f"{driver.nomad_pki}/consul-client.key"))
     until(30, f"the intruder listens: {log()}", started)
     ok, said = serves()
     check(not ok and "unsuitable certificate purpose" in said, f"an operator's certificate is refused as an agent's: {said.splitlines()[-1]}")
-    until(60, "a server refuses it", lambda: refused("incompatible key usage"))
+    until(60, "a server refuses it", lambda: refused(f"cli.{driver.cluster}.consul, not server.{driver.cluster}.consul"))
     check("intruder" not in votes(), "and as a server's")
     gone()
 

@@ -77,12 +77,15 @@ in
       inherit (whole.pki.consul) directory;
       owner = "consul";
       group = "consul";
+      groupReads = false;
       unit = "consul.service";
     };
     nomad = {
       inherit (whole.pki.nomad) directory;
       owner = "root";
-      group = "root";
+      # A user that is made up has no name by which files could be given to it.
+      group = if whole.nomad.dropPrivileges then "nomad-pki" else "root";
+      groupReads = whole.nomad.dropPrivileges;
       unit = "nomad.service";
     };
   };

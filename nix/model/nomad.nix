@@ -70,6 +70,16 @@ in
               example = 4646;
               description = "Port of Nomad's API, by TLS with a client certificate only.";
             };
+            dropPrivileges = mkOption {
+              type = types.bool;
+              default = false;
+              example = true;
+              description = ''
+                Whether Nomad runs as a user that systemd makes up for it, instead of as root. It can then start no tasks that
+                need root: volumes and networks of their own, for example. Its certificates are read through the group
+                `nomad-pki`.
+              '';
+            };
 
             scheduler = {
               algorithm = mkOption {

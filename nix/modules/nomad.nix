@@ -60,8 +60,7 @@ in
     services.nomad = {
       enable = true;
       enableDocker = true;
-      # Running jobs in containers with volumes and networks of their own takes root.
-      dropPrivileges = false;
+      inherit (cluster.nomad) dropPrivileges;
       extraSettingsPaths = lib.optional isServer gossipConfig;
 
       settings = lib.mkMerge [
@@ -159,18 +158,25 @@ in
       unitConfig.ConditionPathExists = needed;
       after = overlay.units ++ lib.optional cluster.consul.enable "consul.service";
       wants = overlay.units ++ lib.optional cluster.consul.enable "consul.service";
-      serviceConfig = lib.mkIf isServer {
-        RuntimeDirectory = "nomad";
-        RuntimeDirectoryMode = "0700";
-      };
+      serviceConfig = lib.mkMerge [
+        (lib.mkIf isServer {
+          RuntimeDirectory = "nomad";
+          RuntimeDirectoryMode = "0700";
+          # Root's file, which whatever user Nomad runs as is given.
+          LoadCredential = [ "gossip:${gossip}" ];
+        })
+        (lib.mkIf cluster.nomad.dropPrivileges { SupplementaryGroups = [ "nomad-pki" ]; })
+      ];
       preStart = lib.mkIf isServer ''
         (
           umask 077
-          printf '{"server":{"encrypt":"%s"}}\n' "$(< ${lib.escapeShellArg gossip})" > ${gossipConfig}.new
+          printf '{"server":{"encrypt":"%s"}}\n' "$(< "$CREDENTIALS_DIRECTORY/gossip")" > ${gossipConfig}.new
         )
         mv ${gossipConfig}.new ${gossipConfig}
       '';
     };
+
+    users.groups = lib.mkIf cluster.nomad.dropPrivileges { nomad-pki = { }; };
 
     systemd.paths.nomad = {
       description = "Start Nomad when its certificates and secrets have come";

@@ -30,9 +30,9 @@ in
       })
       (lib.mkIf cluster.nomad.enable {
         ${cfg.nomad.directory}.d = {
-          mode = "0700";
+          mode = if cluster.nomad.dropPrivileges then "0750" else "0700";
           user = "root";
-          group = "root";
+          group = if cluster.nomad.dropPrivileges then "nomad-pki" else "root";
         };
       })
     ];

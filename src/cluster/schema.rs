@@ -160,6 +160,9 @@ pub struct PkiFiles {
     pub owner: String,
     /// Their group.
     pub group: String,
+    /// Whether the program reads them as a member of that group, not as their owner.
+    #[serde(default)]
+    pub group_reads: bool,
     /// The systemd unit that uses them.
     pub unit: String,
 }

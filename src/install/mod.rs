@@ -159,6 +159,10 @@ impl Mode {
     pub const PUBLIC: Self = Self(0o644);
     /// A folder for the owner alone: 0700.
     pub const PRIVATE_FOLDER: Self = Self(0o700);
+    /// For the owner and the group, to read: 0440.
+    pub const GROUP_SECRET: Self = Self(0o440);
+    /// A folder for the owner, which the group may read: 0750.
+    pub const GROUP_FOLDER: Self = Self(0o750);
     /// A folder that others pass through to files they know of: 0711.
     pub const PASSAGE: Self = Self(0o711);
 }

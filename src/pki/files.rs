@@ -128,7 +128,11 @@ pub fn manifest(
         group: group.clone(),
         mode,
     };
-    manifest.folder(folder.clone(), ownership(Mode::PRIVATE_FOLDER));
+    let (folder_mode, key_mode) = match place.group_reads {
+        true => (Mode::GROUP_FOLDER, Mode::GROUP_SECRET),
+        false => (Mode::PRIVATE_FOLDER, Mode::SECRET),
+    };
+    manifest.folder(folder.clone(), ownership(folder_mode));
     for authority in authorities(cluster, app) {
         let path = folder.join(&format!("{authority}-ca.crt"))?;
         manifest.file(
@@ -143,7 +147,7 @@ pub fn manifest(
         let path = |ending| folder.join(&format!("{}.{ending}", deployed.file));
         manifest.file(
             path("key")?,
-            ownership(Mode::SECRET),
+            ownership(key_mode),
             Content::new(key.pem().expose()),
         );
         manifest.file(
@@ -169,4 +173,63 @@ fn whole<'a>(stored: &'a Stored, pair: &PairId) -> Result<(&'a Certificate, &'a 
         Error::usage(format!("{pair}.crt is not in the store"))
             .help("make it with gen-pki, or pull the store if others did")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::cluster::schema::tests::example;
+    use crate::pki::spec::Spec;
+    use crate::pki::stored::Held;
+
+    fn whole() -> Stored {
+        let (mut stored, now) = (Stored::default(), OffsetDateTime::now_utc());
+        for app in App::ALL {
+            for pair in PairId::wanted(&example(), app, Year::of(now)) {
+                let key = Key::generate().unwrap();
+                let spec = Spec::of(&example(), &pair);
+                let certificate = match stored.authority(app) {
+                    None => key.self_signed(&spec, None, now).unwrap(),
+                    Some(authority) => authority.sign(&spec, &key, now).unwrap(),
+                };
+                let (certificates, keys) = (vec![certificate], vec![key]);
+                stored.put(pair, Held { certificates, keys });
+            }
+        }
+        stored
+    }
+
+    /// The first words of the folder's line and of each key's: kind, mode, user, group.
+    fn closed(cluster: &Cluster, app: App) -> Vec<String> {
+        let (mut manifest, year) = (Manifest::new(), Year::of(OffsetDateTime::now_utc()));
+        let node = "alder".parse().unwrap();
+        self::manifest(cluster, app, year, &node, &whole(), &mut manifest).unwrap();
+        let text = String::from_utf8(manifest.encode().unwrap().to_vec()).unwrap();
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("folder") || line.ends_with(".key"));
+        let first = lines.filter_map(|line| Some(line.split_once(" /")?.0.to_owned()));
+        first.filter(|line| !line.starts_with("link")).collect()
+    }
+
+    #[test]
+    fn keys_are_for_their_owner_alone_or_for_a_group_through_which_they_are_read() {
+        let mut cluster = example();
+        let owners = [
+            "folder 700 root root",
+            "file 400 root root",
+            "file 400 root root",
+        ];
+        assert_eq!(closed(&cluster, App::Nomad), owners);
+        cluster.pki.nomad.group = "nomad-pki".into();
+        cluster.pki.nomad.group_reads = true;
+        let groups = [
+            "folder 750 root nomad-pki",
+            "file 440 root nomad-pki",
+            "file 440 root nomad-pki",
+        ];
+        assert_eq!(closed(&cluster, App::Nomad), groups);
+    }
 }

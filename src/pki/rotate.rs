@@ -183,7 +183,7 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     }
     finish(&reporter, &nodes, &results)?;
     let store = Pass::open(store::folder(&operation.cluster)?)?;
-    let stored = read(&store, app)
+    let stored = Stored::read(&store, &authorities(app))
         .await
         .map_err(|errors| all(&reporter, errors))?;
     tell(&reporter, app, Stage::of(&stored, app));
@@ -270,16 +270,19 @@ fn all_entries(names: &[PairId]) -> Result<BTreeSet<EntryName>> {
         .collect()
 }
 
+/// The authority of an app, and the one whose place it took.
+fn authorities(app: App) -> [PairId; 2] {
+    let retired = PairId {
+        app,
+        holder: Holder::Retired,
+    };
+    [PairId::authority(app), retired]
+}
+
 /// The authority of an app, and all that it signed.
 async fn read(store: &impl Store, app: App) -> Result<Stored, Vec<Error>> {
     let names = store.list().await.map_err(|error| vec![error])?;
-    let mut pairs = vec![
-        PairId::authority(app),
-        PairId {
-            app,
-            holder: Holder::Retired,
-        },
-    ];
+    let mut pairs = authorities(app).to_vec();
     let stems = names
         .iter()
         .filter_map(|name| name.as_str().strip_suffix(".crt"));
