@@ -184,6 +184,50 @@ class Lab:
         shutil.rmtree(self.folder)
 
 
+def any_order(driver, node):
+    """The conditions and the path unit that the model makes, with a real Consul: it fails at no time, and starts when the last of
+    its files has come, whichever that is."""
+    units = json.loads(driver.run(
+        "nix", "eval", "--json", "--no-write-lock-file", "--override-input", "nixpkgs", f"path:{ROOT}/checks/lab/nixpkgs",
+        f"{driver.folder}/repository#nixosConfigurations.prod-{node}.config.system.build.standinUnits", "--apply",
+        'units: builtins.mapAttrs (_: unit: unit.text) { inherit (units) "consul.service" "consul.path"; }',
+    ))
+    conditions = [line for line in units["consul.service"].splitlines() if line.startswith("ConditionPathExists=")]
+    # With `|` are the stand-in's own, about programs.
+    needed = [path for line in conditions if not (path := line.split("=", 1)[1]).startswith("|")]
+    scenario.check(len(needed) == 4, f"Consul needs {needed}")
+    kept = driver.root(node, "cat /etc/systemd/system/consul.service")
+    own = [line for line in kept.splitlines() if not line.startswith("Condition")]
+    text = "\n".join([own[0], *conditions, *own[1:]]) + "\n"
+    for name, unit in [("service", text), ("path", units["consul.path"])]:
+        driver.lab("root", node, "sh", "-c", f"cat >/etc/systemd/system/consul.{name}", stdin=unit)
+    folders = " ".join(sorted({path.rsplit("/", 1)[0] for path in needed}))
+    driver.root(node, f"""
+        set -e; mkdir -p {folders} /root/all; systemctl daemon-reload; systemctl start consul.path; cd /root/all
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test -keyout consul.key -out consul.crt 2>&1
+        cp consul.crt consul-ca.crt; echo key >consul-gossip; chmod 644 *
+    """)
+    state = lambda: driver.root(node, "systemctl is-active consul.service || true").strip()
+    for number in range(len(needed)):
+        order = needed[number:] + needed[:number]
+        driver.root(node, "systemctl start consul.service")
+        scenario.check(state() == "inactive", "a start without the files is none, and no failure")
+        for path in order[:-1]:
+            driver.root(node, f"cp /root/all/{path.rsplit('/', 1)[1]} {path}.new; mv {path}.new {path}")
+        early = state()
+        driver.root(node, f"cp /root/all/{order[-1].rsplit('/', 1)[1]} {order[-1]}.new; mv {order[-1]}.new {order[-1]}")
+        scenario.until(20, f"Consul starts by {order[-1]}", lambda: state() == "active")
+        scenario.check(early == "inactive", f"Consul starts when {order[-1]} has come as the last")
+        driver.root(node, f"systemctl stop consul.service; rm {' '.join(needed)}; rm -rf /var/lib/consul/[a-oq-z]*")
+    driver.root(node, f"systemctl stop consul.path; rm -rf /etc/systemd/system/consul.path /root/all {folders}")
+    driver.lab("root", node, "sh", "-c", "cat >/etc/systemd/system/consul.service; systemctl daemon-reload", stdin=kept)
+
+
+def whole(driver):
+    any_order(driver, "dogwood")
+    scenario.run(driver)
+
+
 def bench(driver, runs=9):
     """How long deploy-pki takes with nothing to do, and that it does nothing."""
     driver.nodes, driver.clients = SERVERS, []
@@ -206,7 +250,7 @@ def main():
     nixcfg, standin, *more = sys.argv[1:]
     driver = Lab(nixcfg, standin)
     try:
-        (bench if more else scenario.run)(driver)
+        (bench if more else whole)(driver)
     except scenario.Failed as failure:
         print(failure)
     finally:

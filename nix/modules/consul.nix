@@ -110,7 +110,8 @@ in
     systemd.paths.consul = {
       description = "Start Consul when its certificates and secrets have come";
       wantedBy = [ "multi-user.target" ];
-      pathConfig.PathChanged = lib.unique (map dirOf needed);
+      # The files and not their folders: what comes while systemd is busy with the one before is then noticed afterwards.
+      pathConfig.PathChanged = needed;
     };
   };
 }

@@ -181,7 +181,8 @@ in
     systemd.paths.nomad = {
       description = "Start Nomad when its certificates and secrets have come";
       wantedBy = [ "multi-user.target" ];
-      pathConfig.PathChanged = lib.unique (map dirOf needed);
+      # The files and not their folders: what comes while systemd is busy with the one before is then noticed afterwards.
+      pathConfig.PathChanged = needed;
     };
 
     systemd.tmpfiles.settings."10-nixcfg" = lib.mapAttrs' (
