@@ -299,6 +299,22 @@ class Formed(Cluster):
         self.assertNotEqual(self.consul("alder", "members", certificate=stranger).returncode, 0)
         self.assertEqual(self.consul("alder", "members").returncode, 0)
 
+    def test_running_agents_take_over_what_they_are_only_reloaded_for(self):
+        for node, change in [
+            ("elm", {"node_meta": {"site": "brest", "tags": "fast"}, "log_level": "WARN"}),
+            ("alder", {"retry_join": [*SERVERS.values(), "192.0.2.98", "192.0.2.99"], "bootstrap_expect": 5}),
+        ]:
+            path = self.folder / node / "consul.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | change))
+            self.processes[node].send_signal(signal.SIGHUP)
+        tagged = lambda: self.consul("alder", "catalog nodes", "-node-meta=tags=fast").stdout
+        self.wait(lambda: "elm" in tagged(), "elm's tag is known")
+        self.wait(lambda: "Reload" in self.log("alder") or "hangup" in self.log("alder"), "alder is reloaded")
+        for node in ["elm", "alder"]:
+            self.assertIsNone(self.processes[node].poll())
+            self.assertNotRegex(self.log(node), "(?i)reload.*failed")
+        self.assertEqual(set(self.raft("alder")), set(SERVERS))
+
     def test_names_of_nodes_and_services(self):
         self.assertEqual(self.dns("elm", "alder.node.consul", 8600), ["192.0.2.11"])
         self.assertEqual(self.dns("elm", "consul.service.consul", 8600), sorted(SERVERS.values()))
