@@ -57,6 +57,16 @@ def nix(*arguments, root=ROOT):
     )
 
 
+def derivation(path):
+    """One derivation, as nix of any version shows it."""
+    for command in (["derivation", "show"], ["show-derivation"]):
+        done = nix(*command, path)
+        if done.returncode == 0:
+            shown = json.loads(done.stdout)
+            return next(iter(shown.get("derivations", shown).values()))
+    raise AssertionError(done.stderr)
+
+
 class Fixture:
     """A folder with one cluster, `c`: the base one, with some files replaced, added, or (None) left out."""
 

@@ -8,7 +8,7 @@ import tempfile
 import tomllib
 import unittest
 
-from fixture import BASE, GENUINE, ROOT, Fixture, flake_value, nix, with_more
+from fixture import BASE, GENUINE, ROOT, Fixture, derivation, flake_value, nix, with_more
 
 NODE = "nixosConfigurations.prod-alder.config"
 
@@ -29,16 +29,6 @@ SOURCES = (
     + " ".join(f'"{name}" = "{other}";' for name, other in ETC.items())
     + " }"
 )
-
-
-def derivation(path):
-    """One derivation, as nix of any version shows it."""
-    for command in (["derivation", "show"], ["show-derivation"]):
-        done = nix(*command, path)
-        if done.returncode == 0:
-            shown = json.loads(done.stdout)
-            return next(iter(shown.get("derivations", shown).values()))
-    raise AssertionError(done.stderr)
 
 
 def ingredients(path, depth=1):

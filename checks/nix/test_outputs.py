@@ -1,12 +1,13 @@
 """Every output of the flake evaluates, on every system it is for."""
 
+import ast
 import json
 import pathlib
 import re
 import tempfile
 import unittest
 
-from fixture import NIXPKGS, ROOT, Fixture, flake_eval, flake_nixpkgs, flake_value, nix, with_more
+from fixture import GENUINE, NIXPKGS, ROOT, Fixture, derivation, flake_eval, flake_nixpkgs, flake_value, nix, with_more
 
 SYSTEMS = ["x86_64-linux", "aarch64-linux", "x86_64-darwin", "aarch64-darwin"]
 
@@ -42,6 +43,15 @@ class Outputs(unittest.TestCase):
                 self.assertLessEqual(
                     {"package", "clippy", "formatting", "options-doc", "cluster-prod"}, set(found)
                 )
+
+    @unittest.skipIf(GENUINE, "it type-checks and lints them itself when it builds them")
+    def test_scripts_of_the_machines_are_python(self):
+        found = self.derivations("checks.x86_64-linux")
+        for name in sorted(path.stem for path in (ROOT / "checks").glob("*.nix")):
+            with self.subTest(test=name):
+                script = derivation(found[name])["env"]["testScript"]
+                self.assertIn("start_all()", script)
+                ast.parse(script)
 
     def test_formatter(self):
         for system in SYSTEMS:
