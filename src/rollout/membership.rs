@@ -2,6 +2,7 @@
 //! it was changed is one afterwards, or the change is not confirmed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -17,46 +18,51 @@ const MEMBER: Script = Script {
     text: include_str!("member.sh"),
 };
 
-/// How often it is looked, and with which pause in seconds: a daemon that was
-/// restarted is a member again after some.
-const ATTEMPTS: (u32, u32) = (15, 2);
-/// How long one look may take, in seconds.
-const TIMEOUT: u32 = 6;
+/// How long a node whose daemon was restarted may take to be a member again, in
+/// seconds, where the time for the confirmation allows it.
+const MOST: u64 = 30;
+/// How long one look may take beyond that, in seconds.
+const LOOK: u32 = 6;
 
-fn arguments(cluster: &Cluster, app: App, name: &Name, node: &Node) -> Vec<String> {
+/// The arguments of [`MEMBER`]; it may become one for so many `seconds`.
+fn arguments(cluster: &Cluster, app: App, name: &Name, node: &Node, seconds: u64) -> Vec<String> {
     let mut arguments = words(cluster, app, node).to_vec();
-    arguments.push(name.to_string());
+    arguments.extend([name.to_string(), seconds.to_string()]);
     arguments
 }
 
-/// The checks to be added for a node: of those daemons of which it is a member now.
+/// The checks to be added for a node: of those daemons of which it is a member
+/// now. `patience` is how long its confirmation may take.
 pub async fn checks(
     cluster: &Cluster,
     name: &Name,
     node: &Node,
     connection: &Connection,
     how: &Elevation,
+    patience: Duration,
 ) -> Result<BTreeMap<String, Check>> {
+    let seconds = MOST.min(patience.as_secs() / 2);
     let looks = enabled(cluster).into_iter().map(|app| async move {
-        let arguments = arguments(cluster, app, name, node);
-        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let now = arguments(cluster, app, name, node, 0);
+        let words: Vec<&str> = now.iter().map(String::as_str).collect();
         let output = connection.run_root(how, MEMBER, &words, b"").await?;
-        Ok(output.status.success().then(|| check(app, &arguments)))
+        let then = arguments(cluster, app, name, node, seconds);
+        Ok(output.status.success().then(|| check(app, &then, seconds)))
     });
     let looks: Result<Vec<_>> = join_all(looks).await.into_iter().collect();
     Ok(looks?.into_iter().flatten().collect())
 }
 
-fn check(app: App, arguments: &[String]) -> (String, Check) {
+fn check(app: App, arguments: &[String], seconds: u64) -> (String, Check) {
     let mut command = MEMBER.argv(&[]);
     command.extend(arguments.iter().map(String::as_str));
     let check = Check {
         command: Some(command.into_iter().map(str::to_owned).collect()),
         http: None,
         tcp: None,
-        attempts: ATTEMPTS.0,
-        interval: ATTEMPTS.1,
-        timeout: TIMEOUT,
+        attempts: 1,
+        interval: 0,
+        timeout: LOOK.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX)),
     };
     (format!("membership in {}", app.title()), check)
 }
@@ -70,7 +76,7 @@ mod tests {
     fn a_member_is_looked_for_by_words_and_under_the_name_of_its_role() {
         let cluster = example();
         let name: Name = "birch".parse().unwrap();
-        let arguments = arguments(&cluster, App::Nomad, &name, &cluster.nodes[&name]);
+        let arguments = arguments(&cluster, App::Nomad, &name, &cluster.nodes[&name], 30);
         let wanted = [
             "nomad",
             "nomad.service",
@@ -78,11 +84,13 @@ mod tests {
             "client.prod.nomad",
             "/var/lib/nomad/pki",
             "birch",
+            "30",
         ];
         assert_eq!(arguments, wanted);
-        let (title, check) = check(App::Nomad, &arguments);
+        let (title, check) = check(App::Nomad, &arguments, 30);
         assert_eq!(title, "membership in Nomad");
         assert_eq!(check.command.unwrap()[4..], wanted);
+        assert_eq!(check.timeout, 36);
     }
 
     #[test]

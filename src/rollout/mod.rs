@@ -133,6 +133,10 @@ impl RolloutArgs {
             Strategy::Rolling => Plan::rolling(&candidates, limits),
             Strategy::Parallel => Plan::parallel(&candidates, limits),
         };
+        if let Some(words) = plan.words() {
+            let line = format!("in order: {words}");
+            operation.reporter.emit(Event::Log { node: None, line });
+        }
         Ok(Order {
             plan,
             quorum,

@@ -151,6 +151,25 @@ impl Plan {
         self.phases.iter().flat_map(Phase::nodes)
     }
 
+    /// The order in words; none where all nodes are alike.
+    pub fn words(&self) -> Option<String> {
+        let phase = |phase: &Phase| {
+            let names: Vec<&str> = phase.nodes().iter().map(Name::as_str).collect();
+            let names = names.join(", ");
+            match phase {
+                Phase::Servers { nodes, .. } if nodes.len() > 1 => {
+                    format!("servers one by one: {names}")
+                }
+                Phase::Servers { .. } => format!("server {names}"),
+                Phase::Some { canary: true, .. } => format!("first {names}"),
+                Phase::Some { .. } => names,
+            }
+        };
+        let alike = matches!(self.phases.as_slice(), [] | [Phase::Some { .. }]);
+        let phases: Vec<String> = self.phases.iter().map(phase).collect();
+        (!alike).then(|| phases.join("; then "))
+    }
+
     /// The one of `waiting` that may begin beside those that are `running`.
     pub fn next(&self, waiting: &[Name], running: &BTreeSet<Name>) -> Option<usize> {
         if running.len() >= self.limits.at_once {
@@ -211,14 +230,21 @@ mod tests {
             candidate("elm", Part::None, false),
             candidate("fir", Part::None, true),
         ];
+        let plan = Plan::rolling(&candidates, LIMITS);
         assert_eq!(
-            words(&Plan::rolling(&candidates, LIMITS)),
+            words(&plan),
             [
                 "some canary: fir",
                 "servers: dogwood birch cedar alder",
                 "some: elm"
             ]
         );
+        assert_eq!(
+            plan.words().unwrap(),
+            "first fir; then servers one by one: dogwood, birch, cedar, alder; then elm"
+        );
+        let alike = [candidate("elm", Part::None, false)];
+        assert_eq!(Plan::rolling(&alike, LIMITS).words(), None);
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Health {
         } else if self.failure_tolerance < 1 && !alone {
             refuse(
                 "the servers have no failure to spare".into(),
-                "a cluster of two servers stands still while one restarts: if that may be, use --unhealthy",
+                "bring back a server that is missing; where there are two only, they stand still while one restarts: if that may be, use --unhealthy",
             )
         } else {
             Ok(())

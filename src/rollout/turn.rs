@@ -61,7 +61,9 @@ impl Turn {
 
     /// Checks of what the node is a member of now, to be made before it is confirmed.
     pub async fn memberships(&self, cluster: &Cluster) -> Result<BTreeMap<String, Check>> {
-        membership::checks(cluster, &self.name, &self.told, &self.connection, &self.how).await
+        let patience = self.watch.timeout;
+        let (name, told, connection, how) = (&self.name, &self.told, &self.connection, &self.how);
+        membership::checks(cluster, name, told, connection, how, patience).await
     }
 
     /// Whether the node is, or may be, at another system than before.
