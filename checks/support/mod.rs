@@ -125,6 +125,22 @@ impl Lab {
         assert!(packed.wait().unwrap().success() && status.success());
     }
 
+    /// Puts a file into a node.
+    pub fn put(&self, node: &str, path: &str, mode: &str, content: &[u8]) {
+        let script = format!("mkdir -p \"${{1%/*}}\" && cat >\"$1\" && chmod {mode} \"$1\"");
+        let mut child = lab_command(&["root", node, "sh", "-c", &script, "put", path])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(content).unwrap();
+        assert!(child.wait().unwrap().success(), "{path} on {node}");
+    }
+
+    /// The address of a node, by its place among [`NODES`].
+    pub fn address(&self, place: usize) -> String {
+        format!("10.77.{}.{}", self.number(), 11 + place)
+    }
+
     /// Whether a shell condition holds inside a node.
     pub fn holds(&self, node: &str, condition: &str) -> bool {
         let mut command = lab_command(&["root", node, "sh", "-c", condition]);
