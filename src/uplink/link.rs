@@ -34,6 +34,9 @@ const PRESENT: Script = Script {
 /// How long a doubted node may take to say that it is there.
 const PRESENCE: Duration = Duration::from_secs(3);
 
+/// How long a node whose login failed is tried after all others.
+const REST: Duration = Duration::from_secs(30);
+
 /// The logins of a run, one a node, made when they are needed.
 pub struct Links {
     access: Access,
@@ -77,13 +80,24 @@ impl Links {
         }
     }
 
+    /// Whether the login on `node` has ended, or failed a moment ago. One that
+    /// is just being made is taken for a good one.
+    pub fn has_ended(&self, node: &Name) -> bool {
+        let slot = self.slots.get(node).and_then(|slot| slot.try_lock().ok());
+        slot.is_some_and(|slot| match (&slot.link, &slot.failure) {
+            (Some(link), _) => link.has_ended(),
+            (None, Some((when, _))) => when.elapsed() < REST,
+            (None, None) => false,
+        })
+    }
+
     async fn link(&self, node: &Name, began: Instant) -> Result<Arc<Link>> {
         let Some(slot) = self.slots.get(node) else {
             return Err(Error::unexpected("is not a node to go through").on(node));
         };
         let mut slot = slot.lock().await;
         if let Some(link) = &slot.link
-            && !link.dead.load(Ordering::Relaxed)
+            && !link.has_ended()
         {
             return Ok(link.clone());
         }
@@ -193,6 +207,11 @@ impl Link {
             }
         }
         self.dead.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is known to have ended. A master that ends removes its socket first.
+    fn has_ended(&self) -> bool {
+        self.dead.load(Ordering::Relaxed) || !self.connection.control_socket().exists()
     }
 
     /// Whether the login was there before `moment`.

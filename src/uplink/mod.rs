@@ -102,13 +102,10 @@ impl Uplink {
     pub async fn connect(&self, service: Service) -> Result<Secured, Failure> {
         let began = Instant::now();
         let ways = self.route.ways(service);
-        let first = self.last_good(service).unwrap_or_default();
-        let others = (0..ways.len()).filter(|number| *number != first);
+        let ended: Vec<bool> = ways.iter().map(|way| self.route.has_ended(way)).collect();
         let mut failures: Vec<Error> = Vec::new();
-        for number in std::iter::once(first).chain(others) {
-            let Some(way) = ways.get(number) else {
-                continue;
-            };
+        for number in order(self.last_good(service), &ended) {
+            let way = &ways[number];
             match self.by(service, way, began).await {
                 Ok(secured) => {
                     self.remember(service, number, way);
@@ -182,6 +179,15 @@ impl Uplink {
     }
 }
 
+/// The numbers of the ways in the order in which they are tried: the one that
+/// was good last, the others, and then those whose login has `ended`, which
+/// may take long to be made again.
+fn order(good: Option<usize>, ended: &[bool]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..ended.len()).collect();
+    order.sort_by_key(|number| (ended[*number], Some(*number) != good));
+    order
+}
+
 async fn handshake(
     service: Service,
     raw: Channel,
@@ -206,5 +212,20 @@ async fn handshake(
         }
         () = gone => Err(Failure::silent(service, way, SILENCE)),
         () = tokio::time::sleep(HANDSHAKE) => Err(Failure::silent(service, way, HANDSHAKE)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_that_was_good_last_comes_first_unless_its_login_has_ended() {
+        assert_eq!(order(None, &[false; 3]), [0, 1, 2]);
+        assert_eq!(order(Some(2), &[false; 3]), [2, 0, 1]);
+        assert_eq!(order(Some(0), &[true, false, true]), [1, 0, 2]);
+        assert_eq!(order(Some(2), &[true, false, true]), [1, 2, 0]);
+        // Where there is no other node, nothing is gained by another order.
+        assert_eq!(order(Some(1), &[true, true]), [1, 0]);
     }
 }

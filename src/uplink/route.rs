@@ -108,6 +108,14 @@ impl Route {
         }
     }
 
+    /// Whether the login that a way needs has ended, or failed a moment ago.
+    pub fn has_ended(&self, way: &Way) -> bool {
+        match (self, way) {
+            (Route::Ssh { links, .. }, Way::Node { node, .. }) => links.has_ended(node),
+            _ => false,
+        }
+    }
+
     /// Opens a connection to anything that a node reaches, through the first node that is up.
     pub async fn open_remote(&self, remote: &Remote) -> Result<Channel> {
         let Route::Ssh { nodes, links, .. } = self else {
