@@ -4,7 +4,7 @@ usage: asker.py FOLDER HOST…                  asks Consul for its leader all t
        asker.py --get FOLDER APP HOST:PORT PATH    asks once, and prints the answer
 
 FOLDER holds <app>-ca.crt and <app>.pem, the certificate with its key; they are read anew for each request, which has a connection
-of its own. Counting goes in turn through the hosts, port 8501, and ends when FOLDER/stop appears: the last line is `<asked> <failed>`,
+of its own. Counting goes in turn through the hosts, port 8501, and ends when FOLDER/stop appears or FOLDER is gone: the last line is `<asked> <failed>`,
 and there is a line before for each failure.
 """
 
@@ -36,7 +36,8 @@ def get(folder, app, host, port, path):
 def count(folder, hosts):
     asked, failed = 0, 0
     for host in itertools.cycle(hosts):
-        if (folder / "stop").exists():
+        # Whoever started it may be gone, and the folder with them.
+        if (folder / "stop").exists() or not folder.exists():
             break
         asked += 1
         try:
