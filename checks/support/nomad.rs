@@ -4,7 +4,7 @@
 //! that it does not know are kept, an omitted field is gone, check-and-set and
 //! enforced indexes are honoured, queries with an index block, an unhealthy
 //! autopilot answers 429 with a body, the parser refuses `file()`. What it does
-//! not do: run anything. A job's `Meta.outcome` says what becomes of it:
+//! not do: run anything; a drain is over after a moment. A job's `Meta.outcome` says what becomes of it:
 //! `healthy` (or none), `failing`, `stuck` until the progress deadline, `never`.
 #![allow(dead_code)]
 
@@ -38,6 +38,10 @@ pub struct State {
     pub overtaken: usize,
     /// Whether someone else registers each job between its plan and its registration.
     pub meddled: bool,
+    /// The client nodes, by their IDs.
+    pub nodes: BTreeMap<String, Value>,
+    /// Whether what runs on a node never leaves it.
+    pub drains_forever: bool,
     /// The log of every task.
     pub log: String,
 }
@@ -74,6 +78,21 @@ impl Nomad {
 
     pub fn handler(&self) -> Handler {
         self.handler.clone()
+    }
+
+    /// Adds a client node that is up; gives its ID.
+    pub fn add_node(&self, name: &str) -> String {
+        let id = format!("id-of-{name}");
+        let node = json!({"ID": id, "Name": name, "Status": "ready", "SchedulingEligibility": "eligible", "DrainStrategy": null});
+        self.set(|state| _ = state.nodes.insert(id.clone(), node));
+        id
+    }
+
+    /// A client node's scheduling eligibility.
+    pub fn eligibility(&self, id: &str) -> String {
+        let state = self.state.lock().unwrap();
+        let said = &state.nodes[id]["SchedulingEligibility"];
+        said.as_str().unwrap().to_owned()
     }
 
     pub fn writes(&self) -> Vec<String> {
@@ -196,6 +215,8 @@ fn look_up(path: &str, state: &State) -> Option<(Value, u64)> {
             json!({"Healthy": !state.unhealthy, "FailureTolerance": 0, "Servers": []}),
             state.index,
         )),
+        ["nodes"] => Some((json!(state.nodes.values().collect::<Vec<_>>()), state.index)),
+        ["node", id] => state.nodes.get(*id).map(|n| (n.clone(), state.index)),
         ["job", id] => state.jobs.get(*id).map(|job| (job.clone(), state.index)),
         ["job", id, "allocations"] => allocations("JobID", id),
         ["deployment", "allocations", id] => allocations("DeploymentID", id),
@@ -245,12 +266,66 @@ fn write(
             false => answer(501, "the stand-in reads no HCL"),
         },
         "/v1/jobs" => register(body, &mut state, shared),
+        _ if path.starts_with("/v1/node/") => {
+            state.writes.push(path.to_owned());
+            let parts: Vec<&str> = path["/v1/node/".len()..].split('/').collect();
+            match parts.as_slice() {
+                [id, "drain"] => drain(id, &body, &mut state, shared),
+                [id, "eligibility"] => set_eligibility(id, &body, &mut state),
+                _ => answer(404, "not found"),
+            }
+        }
         _ if path.starts_with("/v1/job/") && path.ends_with("/plan") => {
             let id = path["/v1/job/".len()..path.len() - "/plan".len()].to_owned();
             plan(&id, &body, &mut state)
         }
         _ => answer(404, "not found"),
     }
+}
+
+fn drain(id: &str, body: &Value, state: &mut State, shared: Arc<Mutex<State>>) -> Answer {
+    state.index += 1;
+    let index = state.index;
+    let Some(node) = state.nodes.get_mut(id) else {
+        return answer(404, "node not found");
+    };
+    if body["DrainSpec"].is_null() {
+        node["DrainStrategy"] = Value::Null;
+        if body["MarkEligible"] == true {
+            node["SchedulingEligibility"] = json!("eligible");
+        }
+    } else {
+        node["DrainStrategy"] = body["DrainSpec"].clone();
+        node["SchedulingEligibility"] = json!("ineligible");
+        let id = id.to_owned();
+        if !state.drains_forever {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                let mut state = shared.lock().unwrap();
+                state.nodes.get_mut(&id).unwrap()["DrainStrategy"] = Value::Null;
+            });
+        }
+    }
+    json_answer(
+        &json!({"NodeModifyIndex": index, "EvalIDs": null, "Index": index}),
+        index,
+    )
+}
+
+fn set_eligibility(id: &str, body: &Value, state: &mut State) -> Answer {
+    state.index += 1;
+    let index = state.index;
+    let Some(node) = state.nodes.get_mut(id) else {
+        return answer(404, "node not found");
+    };
+    if body["Eligibility"] == "eligible" && !node["DrainStrategy"].is_null() {
+        return answer(
+            500,
+            "can not set node's scheduling eligibility to eligible while it is draining",
+        );
+    }
+    node["SchedulingEligibility"] = body["Eligibility"].clone();
+    json_answer(&json!({"NodeModifyIndex": index, "Index": index}), index)
 }
 
 fn plan(id: &str, body: &Value, state: &mut State) -> Answer {

@@ -3,12 +3,15 @@
 # as root.
 # Arguments: toplevel, action, name of the run, id of the lease, seconds to
 # wait for confirmation, generation to go to or nothing, who asks, the unit's
-# program, the program that goes back, the operation.
-toplevel=$1 action=$2 run=$3 lease=$4 seconds=$5 number=$6 who=$7 program=$8 program_back=$9 what=${10}
+# program, the program that goes back, the operation, whether it may start anew
+# for the system (never, needed).
+toplevel=$1 action=$2 run=$3 lease=$4 seconds=$5 number=$6 who=$7 program=$8 program_back=$9 what=${10} restart=${11}
 if ! [ -f "$toplevel/nixos-version" ]; then
   echo "$toplevel is not a NixOS system, or not on this node" >&2
   exit 64
 fi
+# What a restart brings is not activated before it.
+if [ "$restart" = needed ] && [ "$action" = switch ] && [ -n "$(restart_for "$toplevel")" ]; then action=boot; fi
 alone --timeout 30 || { echo "the node is going back from an earlier switch" >&2; exit 66; }
 if [ -e "$state/pending" ]; then
   echo "a switch of $(recorded who) since $(recorded since) is not confirmed yet" >&2

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Policy, Watch, run_name};
+use super::{Policy, Restarts, Watch, run_name};
 use crate::error::Result;
 use crate::lease::Claim;
+use crate::operation::Operation;
 
 /// Their heading in `--help`: of these alone, where a heading of the whole would reach what follows it.
 const SAFETY: &str = "Safety";
@@ -19,6 +20,14 @@ pub struct WatchArgs {
     /// What to do with a system on which units or a part of the activation failed
     #[arg(help_heading = SAFETY, long, value_enum, default_value = "rollback")]
     pub on_degraded: Policy,
+
+    /// Restart nodes whose new system needs it (for its kernel, initrd or systemd), drained in Nomad before
+    #[arg(help_heading = SAFETY, long)]
+    pub reboot: bool,
+
+    /// How long jobs may take to leave a node that is to restart; then Nomad stops them
+    #[arg(help_heading = SAFETY, long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=86400))]
+    pub drain_timeout: u32,
 
     /// Take nodes over from another operator who holds them
     #[arg(help_heading = SAFETY, long)]
@@ -37,13 +46,15 @@ impl WatchArgs {
     }
 
     /// How changes under a claim are watched.
-    pub fn watch(&self, claim: &Claim) -> Watch {
+    pub fn watch(&self, claim: &Claim, operation: &Operation) -> Watch {
+        let drain = Duration::from_secs(u64::from(self.drain_timeout));
         Watch {
             timeout: Duration::from_secs(u64::from(self.confirm_timeout)),
             on_degraded: self.on_degraded,
             who: claim.who.clone(),
             what: claim.what,
             lease: claim.id.clone(),
+            restarts: self.reboot.then(|| Restarts::of(operation, drain)),
         }
     }
 }

@@ -1,5 +1,5 @@
 # Prepares the way back, before anything is changed. Sourced text: needs the
-# shared functions, and toplevel, action, run, seconds, who, what, program_back.
+# shared functions, and toplevel, action, run, seconds, who, what, restart, program_back.
 room=8 # MiB that are set aside for going back on a full disk
 
 boot_text() {
@@ -28,8 +28,21 @@ arm_boot() {
   boot_text >"$control/$boot_unit" && sync "$control/$boot_unit" "$control"
 }
 
+# What the node was started with, where it has the wanted system already and
+# is only to start it: that one may not start at all.
+find_fallback() {
+  fallback='' fallback_generation=''
+  if [ "$before" != "$toplevel" ] || [ "$restart" = never ]; then return; fi
+  booted=$(readlink -f /run/booted-system)
+  if [ "$booted" = "$before" ]; then return; fi
+  for link in "${profile%/*}"/system-*-link; do
+    if [ "$(readlink -f "$link")" = "$booted" ]; then fallback=$booted fallback_generation=${link##*/}; fi
+  done
+}
+
 arm() {
   previous=$(current) generation=$(readlink "$profile") before=$(readlink -f "$profile")
+  find_fallback
   newest=$(find "${profile%/*}" -maxdepth 1 -name 'system-*-link' | sed 's/.*system-\([0-9]*\)-link/\1/' | sort -n | tail -n 1)
   ( umask 022 && mkdir -p "$state" ) || return
   rm -f "$state"/*.new
@@ -49,6 +62,8 @@ system $toplevel
 previous $previous
 profile $before
 generation $generation
+fallback $fallback
+fallback-generation $fallback_generation
 newest ${newest:-0}
 boot $(boot_id)
 armed $(uptime_seconds)

@@ -4,6 +4,8 @@
 mod args;
 mod checks;
 pub mod outcome;
+pub mod restart;
+mod verdict;
 mod watched;
 
 use clap::ValueEnum;
@@ -14,7 +16,9 @@ use crate::ssh::elevate::Elevation;
 use crate::ssh::{Connection, Script};
 pub use args::WatchArgs;
 pub use outcome::{End, Outcome, Report};
-pub use watched::{Change, Policy, Watch};
+pub use restart::Restarts;
+pub use verdict::Policy;
+pub use watched::{Change, Watch};
 
 const DRY: Script = Script {
     name: "nixcfg-dry-activate",

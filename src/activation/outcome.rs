@@ -93,7 +93,9 @@ impl End {
 pub(super) struct Told {
     code: Option<String>,
     now: Option<StorePath>,
+    booted: Option<StorePath>,
     generation: Option<StorePath>,
+    restart: Vec<String>,
     failed: Vec<String>,
     /// Whether it waits for confirmation.
     pub pending: bool,
@@ -113,11 +115,18 @@ impl Told {
         Self {
             code: one("code"),
             now: one("now").and_then(|path| path.parse().ok()),
+            booted: one("booted").and_then(|path| path.parse().ok()),
+            restart: all("restart").collect(),
             generation: one("generation").and_then(|path| path.parse().ok()),
             failed: all("failed").collect(),
             pending: one("pending").is_some(),
             went: one("went").map(|outcome| (outcome, one("because").unwrap_or_default())),
         }
+    }
+
+    /// Whether it has been told to restart, and has not yet.
+    pub(super) fn is_restarting(&self) -> bool {
+        self.code.as_deref() == Some("restarting")
     }
 
     /// The failed units that are not among those that had failed before.
@@ -138,6 +147,12 @@ pub struct Report {
     pub current: Option<StorePath>,
     /// Its profile's newest generation.
     pub profile: Option<StorePath>,
+    /// What of the wanted system only a restart brings: kernel, initrd, …
+    pub restart_for: Vec<String>,
+    /// Whether the node was restarted for it, and has come back.
+    pub restarted: bool,
+    /// Whether Nomad still places no jobs on it.
+    pub drained: bool,
     /// What the switch printed.
     pub log: String,
     /// Units that failed and had not failed before, and checks that failed.
@@ -150,14 +165,17 @@ impl Report {
     pub(super) fn read(told: &Told, toplevel: &StorePath, mode: Mode, log: String) -> Self {
         let outcome = match told.code.as_deref() {
             Some("profile") => Outcome::ProfileFailed,
+            Some("restarted") => Outcome::Done,
             Some(code) => code.parse().map_or(Outcome::Died, Outcome::from_code),
             None => Outcome::Died,
         };
         let (current, profile) = (told.now.clone(), told.generation.clone());
         let runs = current.as_ref() == Some(toplevel);
         let boots = profile.as_ref() == Some(toplevel);
+        let restarted = told.code.as_deref() == Some("restarted");
         let as_wanted = outcome == Outcome::Done
             && match mode {
+                _ if restarted => runs && boots && told.booted.as_ref() == Some(toplevel),
                 Mode::Switch => runs && boots,
                 Mode::Boot => boots,
                 Mode::Test => runs,
@@ -168,16 +186,37 @@ impl Report {
             as_wanted,
             current,
             profile,
+            restart_for: told.restart.clone(),
+            restarted,
+            drained: false,
             log,
             failed: Vec::new(),
             end: End::Untouched,
         }
     }
 
+    /// Whether it has the system that it is to boot, and only a restart is missing.
+    pub(super) fn awaits_restart(&self, toplevel: &StorePath, mode: Mode) -> bool {
+        let can = matches!(mode, Mode::Switch | Mode::Boot) && !self.restarted;
+        let must = match self.outcome {
+            Outcome::RebootNeeded => true,
+            Outcome::Done => mode == Mode::Boot || !self.restart_for.is_empty(),
+            _ => false,
+        };
+        can && must && self.profile.as_ref() == Some(toplevel)
+    }
+
     /// Notes units that have failed and had not failed before, or checks.
     pub(super) fn failing(mut self, what: Vec<String>) -> Self {
         self.as_wanted &= what.is_empty();
         self.failed.extend(what);
+        self
+    }
+
+    /// Notes that Nomad places no jobs on it.
+    pub(super) fn still_drained(mut self) -> Self {
+        self.as_wanted = false;
+        self.drained = true;
         self
     }
 
@@ -189,6 +228,21 @@ impl Report {
 
     /// The outcome in words.
     pub fn words(&self, mode: Mode) -> String {
+        let mut words = self.end_in_words(mode);
+        let boots_later = mode == Mode::Boot && !self.restarted;
+        if self.as_wanted && !self.restart_for.is_empty() && !boots_later {
+            words.push_str(&format!(
+                "; needs a reboot for its {}",
+                self.restart_for.join(", ")
+            ));
+        }
+        if self.drained {
+            words.push_str("; Nomad still places no jobs on it");
+        }
+        words
+    }
+
+    fn end_in_words(&self, mode: Mode) -> String {
         match &self.end {
             End::Returned {
                 whole: true,
@@ -196,6 +250,8 @@ impl Report {
             } => {
                 let reason = match reason.as_str() {
                     "unconfirmed" => "it could not be confirmed",
+                    "abandoned" => "its operator was gone before it restarted",
+                    "other-system" => "its restart brought another system",
                     "restarted" => "it restarted before it was confirmed",
                     "overdue" => "the switch did not end in time",
                     "died" => "the switch was ended before its time",
@@ -215,6 +271,7 @@ impl Report {
             Outcome::Done if !self.failed.is_empty() => {
                 format!("switched, but failed: {}", self.failed.join(", "))
             }
+            Outcome::Done if self.as_wanted && self.restarted => "restarted with it".into(),
             Outcome::Done if self.as_wanted => match mode {
                 Mode::Switch => "switched".into(),
                 Mode::Boot => "boots the new system from the next start on".into(),

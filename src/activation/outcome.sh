@@ -1,18 +1,30 @@
 # Tells how a switch ended, over a connection of its own, without being root.
-# Arguments: name of the run, seconds to wait.
-run=$1 left=$(($2 * 5))
-while ! [ -f "/run/nixcfg/$run/result" ] && [ "$left" -gt 0 ]; do
-  state_now=$(systemctl show --property=ActiveState --value "nixcfg-switch-$run" 2>/dev/null)
-  case $state_now in
-  active | activating | deactivating | reloading) sleep 0.2 ;;
-  # The unit may have ended between the two looks.
-  *) [ -f "/run/nixcfg/$run/result" ] || echo "died"; break ;;
-  esac
-  left=$((left - 1))
-done
-cat "/run/nixcfg/$run/result" 2>/dev/null
+# Arguments: name of the run, seconds to wait, the system.
+run=$1 left=$(($2 * 5)) toplevel=$3
+if [ "$(recorded run)" = "$run" ] && [ "$(recorded phase)" = reboot ]; then
+  if restarted; then
+    # Its units have half of the time to start in: the rest is for looking at them.
+    timeout "$(($(recorded seconds) / 2))" systemctl is-system-running --wait >/dev/null 2>&1
+    echo "code restarted"
+  else
+    echo "code restarting"
+  fi
+else
+  while ! [ -f "/run/nixcfg/$run/result" ] && [ "$left" -gt 0 ]; do
+    state_now=$(systemctl show --property=ActiveState --value "nixcfg-switch-$run" 2>/dev/null)
+    case $state_now in
+    active | activating | deactivating | reloading) sleep 0.2 ;;
+    # The unit may have ended between the two looks.
+    *) [ -f "/run/nixcfg/$run/result" ] || echo "died"; break ;;
+    esac
+    left=$((left - 1))
+  done
+  cat "/run/nixcfg/$run/result" 2>/dev/null
+fi
 echo "now $(current)"
+echo "booted $(readlink -f /run/booted-system)"
 echo "generation $(readlink -f "$profile")"
+restart_for "$toplevel" | while read -r part; do echo "restart $part"; done
 systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
   while read -r unit _; do echo "failed $unit"; done
 [ "$(recorded run)" != "$run" ] || echo "pending $run"

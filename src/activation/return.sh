@@ -20,6 +20,12 @@ switches() {
   esac
 }
 
+# The lease ends within a minute of its holder.
+abandoned() {
+  renewed=$(sed -n 's/^renewed //p' /run/nixcfg/node.lease 2>/dev/null)
+  [ $(($(uptime_seconds) - ${renewed:-0})) -ge 60 ]
+}
+
 # Another switch-to-configuration may still be ending.
 configure() { # SYSTEM ACTION
   for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
@@ -39,13 +45,12 @@ boots_as_before() {
   if [ "$action" = switch ] && [ "$before" = "$previous" ] && ! restarted; then return 0; fi
   configure "$before" boot
 }
-restarted() { [ "$(recorded boot)" != "$(boot_id)" ]; }
 
 # Where it cannot change back live, a node starts anew, once.
 start_anew() {
   [ -z "$(recorded tries)" ] || return 0
   echo "starting anew to go back"
-  { cat "$state/pending"; echo "tries 1"; } | keep pending
+  { cat "$state/pending"; printf '%s\n' "tries 1" "reason $reason"; } | keep pending
   systemctl reboot
   exit 0
 }
@@ -65,8 +70,12 @@ LAST
 go_back() {
   alone
   [ "$(recorded run)" = "$run" ] || exit 0
-  action=$(recorded action) previous=$(recorded previous) before=$(recorded profile)
-  echo "nixcfg: going back to $previous, $(recorded generation): $reason (run $run)"
+  action=$(recorded action) previous=$(recorded previous)
+  way_back
+  # What had it start anew to go back is still the reason.
+  began=$(recorded reason)
+  reason=${began:-$reason}
+  echo "nixcfg: going back to $before, $generation: $reason (run $run)"
   rm -f "$state/room"
   systemctl kill --signal=KILL "nixcfg-switch-$run.service" 2>/dev/null
   systemctl stop "nixcfg-switch-$run.service" 2>/dev/null
@@ -102,6 +111,12 @@ overdue)
     systemctl stop "nixcfg-overdue-$2.timer"
     exit 0
   fi
+  # Who would have it restarted is gone: the other timer counts far longer.
+  if [ -n "$(recorded held)" ] && [ -z "$(recorded phase)" ] && abandoned; then
+    run=$2 reason=abandoned
+    go_back
+    exit 0
+  fi
   # The switch starts within seconds; after it, the other timer counts.
   waited=$(($(uptime_seconds) - $(recorded armed)))
   if [ "$waited" -lt 15 ] || systemctl is-active --quiet "nixcfg-confirm-$2.timer" "nixcfg-confirm-$2.service"; then exit 0; fi
@@ -117,7 +132,8 @@ boot)
     count_down "$run" "$(recorded seconds)"
   fi
   # In a unit of its own: going back may start and wait for everything that this one belongs to.
-  exec systemd-run --quiet --no-block --collect --unit="nixcfg-return-$run" /bin/sh "$state/return" now restarted "$run"
+  case $(recorded phase) in reboot) reason=other-system ;; *) reason=restarted ;; esac
+  exec systemd-run --quiet --no-block --collect --unit="nixcfg-return-$run" /bin/sh "$state/return" now "$reason" "$run"
   ;;
 now)
   reason=$2 run=$3

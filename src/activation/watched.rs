@@ -8,12 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::checks;
 use super::outcome::{End, Outcome, Report, Told};
+use super::restart::Restarts;
+use super::verdict::{Policy, Terms, Verdict, judge};
 use super::{Mode, run_name};
 use crate::cluster::{Name, Node};
 use crate::error::{Error, Exit, Result};
@@ -52,19 +53,10 @@ const GO_BACK: Script = Script {
 /// How long a switch may take: the node ends it then ([`RETURN`] says so too).
 const LONGEST_SWITCH: Duration = Duration::from_secs(900);
 /// How long a node that goes back, by a restart if need be, is waited for.
-const GOING_BACK: Duration = Duration::from_secs(180);
+pub(super) const GOING_BACK: Duration = Duration::from_secs(180);
 /// The pause between two looks at a node: the first, and the longest. sshd
 /// shuts out who fails to log in too often.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
-
-/// What to do with a switch that went through but not well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Policy {
-    /// Go back to the system before
-    Rollback,
-    /// Keep the new system, and say what is wrong
-    Keep,
-}
 
 /// How a change is watched.
 #[derive(Debug, Clone)]
@@ -79,6 +71,8 @@ pub struct Watch {
     pub what: &'static str,
     /// The lease under which the node is changed.
     pub lease: String,
+    /// How the node is restarted, where it may be.
+    pub restarts: Option<Restarts>,
 }
 
 /// A change of one node.
@@ -107,37 +101,8 @@ pub struct Change<'a> {
     pub reporter: &'a Reporter,
 }
 
-/// What to do with a node that waits for confirmation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It stays.
-    Confirm(&'static str),
-    /// It goes back, for this reason.
-    Return(String),
-}
-
-/// Judges a switch by its report; `repair` is one to the system that ran already.
-pub(super) fn judge(report: &Report, on_degraded: Policy, repair: bool) -> Verdict {
-    let failed = report.failed_units();
-    let degraded = match report.outcome {
-        Outcome::Done if !failed.is_empty() => format!("failed: {}", failed.join(", ")),
-        Outcome::Done if !report.as_wanted => return Verdict::Return("not as wanted".into()),
-        Outcome::Done => return Verdict::Confirm("confirmed"),
-        Outcome::RebootNeeded => return Verdict::Confirm("needs a reboot"),
-        Outcome::UnitsFailed => format!("failed: {}", failed.join(", ")),
-        Outcome::ScriptFailed => "failed activation".to_owned(),
-        _ => return Verdict::Return(report.outcome.keyword().to_owned()),
-    };
-    match on_degraded {
-        // There is nothing to go back to.
-        _ if repair => Verdict::Confirm("degraded"),
-        Policy::Keep => Verdict::Confirm("kept, degraded"),
-        Policy::Rollback => Verdict::Return(degraded),
-    }
-}
-
 impl Change<'_> {
-    fn node(&self) -> &Name {
+    pub(super) fn node(&self) -> &Name {
         self.connection.node()
     }
 
@@ -145,7 +110,16 @@ impl Change<'_> {
     pub async fn run(&self) -> Result<Report> {
         let run = run_name()?;
         let started = self.start(&run).await?;
-        self.see_through(&run, started).await
+        let most = match started {
+            Some(_) => self.watch.timeout + GOING_BACK,
+            None => LONGEST_SWITCH + self.watch.timeout + GOING_BACK,
+        };
+        let mut tried = Tried::new(most);
+        let ended = self.see_through(&run, started, &mut tried).await;
+        match (&tried.drained, &self.watch.restarts) {
+            (Some(id), Some(restarts)) => self.undrain(ended, id, restarts).await,
+            _ => ended,
+        }
     }
 
     /// Starts the switch and waits for it; what it printed, or nothing where
@@ -154,6 +128,10 @@ impl Change<'_> {
         let toplevel = self.toplevel.to_string();
         let seconds = self.watch.timeout.as_secs().to_string();
         let generation = self.generation.map(|n| n.to_string()).unwrap_or_default();
+        let restart = match (&self.watch.restarts, self.mode) {
+            (Some(_), Mode::Switch | Mode::Boot) => "needed",
+            _ => "never",
+        };
         let args = [
             &toplevel,
             self.mode.action(),
@@ -165,6 +143,7 @@ impl Change<'_> {
             SWITCH,
             RETURN,
             self.watch.what,
+            restart,
         ];
         match self
             .connection
@@ -200,27 +179,23 @@ impl Change<'_> {
     }
 
     /// Looks at the node over new connections until it is confirmed or has gone back.
-    async fn see_through(&self, run: &str, printed: Option<String>) -> Result<Report> {
-        let ways = self
-            .access
-            .following(self.node(), self.told, &self.facts.addresses)
-            .await?;
-        let most = match printed {
-            Some(_) => self.watch.timeout + GOING_BACK,
-            None => LONGEST_SWITCH + self.watch.timeout + GOING_BACK,
-        };
-        let limit = Instant::now() + most;
+    async fn see_through(
+        &self,
+        run: &str,
+        printed: Option<String>,
+        tried: &mut Tried,
+    ) -> Result<Report> {
+        let ways = self.ways().await?;
         let log = printed.unwrap_or_default();
         let mut pause = PAUSES.0;
-        let mut tried = Tried::default();
         let mut last = None;
-        while Instant::now() < limit {
-            match self.look(&ways, run, &log, &mut tried).await {
+        while Instant::now() < tried.until {
+            match self.look(&ways, run, &log, tried).await {
                 Ok(Some(report)) => return Ok(report),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(node = %self.node(), "{error}");
-                    if last.is_none() {
+                    if last.is_none() && !tried.restarting {
                         let what = format!(
                             "cannot be confirmed yet; unless it is, it goes back by itself {} s after its switch: {}",
                             self.watch.timeout.as_secs(),
@@ -232,7 +207,10 @@ impl Change<'_> {
                 }
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
+            pause = match tried.restarting {
+                true => PAUSES.0,
+                false => (pause * 2).min(PAUSES.1),
+            };
         }
         let said = last.map(|e| e.to_string()).unwrap_or_default();
         Err(Error::new(Exit::Partial, "cannot be reached after the switch: its state is not known")
@@ -241,6 +219,13 @@ impl Change<'_> {
             .help(format!(
                 "without a confirmation it goes back by itself, also when it starts anew; see `journalctl -t nixcfg` and /var/lib/nixcfg/rollback on it (run {run})"
             )))
+    }
+
+    /// The ways to log in to the node with its new system.
+    pub(super) async fn ways(&self) -> Result<Vec<Access>> {
+        self.access
+            .following(self.node(), self.told, &self.facts.addresses)
+            .await
     }
 
     /// One look at the node: its report if it has come to an end.
@@ -253,8 +238,9 @@ impl Change<'_> {
     ) -> Result<Option<Report>> {
         let (way, connection) = self.connect(ways).await?;
         let seconds = LONGEST_SWITCH.as_secs().to_string();
-        let told = connection.run_ok(OUTCOME, &[run, &seconds], b"").await?;
-        let told = Told::read(&told);
+        let toplevel = self.toplevel.to_string();
+        let args = [run, &seconds, &toplevel];
+        let told = Told::read(&connection.run_ok(OUTCOME, &args, b"").await?);
         let before = &self.facts.failed_units;
         let report = Report::read(&told, self.toplevel, self.mode, log.to_owned())
             .failing(told.failed_since(before));
@@ -272,22 +258,40 @@ impl Change<'_> {
             };
             return Ok(Some(report.ended(end)));
         }
-        if tried.gave_up {
+        if tried.gave_up || told.is_restarting() {
             return Ok(None);
         }
         let (connection, how) = match self.told.checks.is_empty() {
             true => (connection, self.how.clone()),
             false => self.root(&way, connection, tried).await?,
         };
+        let restarts = self.watch.restarts.as_ref();
+        let restarts = restarts.filter(|_| report.awaits_restart(self.toplevel, self.mode));
+        let live = self.mode != Mode::Boot || report.restarted;
         let report = match report.outcome {
-            Outcome::Done if self.mode != Mode::Boot && tried.reason.is_none() => {
+            Outcome::Done if live && restarts.is_none() && tried.reason.is_none() => {
                 let failing = checks::failing(&connection, &how, self.told).await?;
                 report.failing(failing)
             }
             _ => report,
         };
-        let repair = self.facts.current.as_ref() == Some(self.toplevel);
-        match judge(&report, self.watch.on_degraded, repair) {
+        let terms = Terms {
+            on_degraded: self.watch.on_degraded,
+            repair: self.facts.current.as_ref() == Some(self.toplevel),
+            restart: restarts.is_some() && tried.reason.is_none(),
+        };
+        let verdict = match (judge(&report, terms), restarts) {
+            (Verdict::Restart, Some(restarts)) => {
+                let root = (&connection, &how);
+                match self.restart(restarts, &way, root, run, tried).await? {
+                    None => return Ok(None),
+                    Some(reason) => Verdict::Return(reason),
+                }
+            }
+            (verdict, _) => verdict,
+        };
+        match verdict {
+            Verdict::Restart => Ok(None),
             Verdict::Confirm(word) => {
                 tried.confirmed = true;
                 self.as_root(&way, &connection, &how, CONFIRM, &[run, word], tried)
@@ -315,7 +319,7 @@ impl Change<'_> {
     }
 
     /// Logs in by all ways at once; the first that gets there is taken.
-    async fn connect(&self, ways: &[Access]) -> Result<(Way, Connection)> {
+    pub(super) async fn connect(&self, ways: &[Access]) -> Result<(Way, Connection)> {
         let mut tasks = JoinSet::new();
         for (number, access) in ways.iter().cloned().enumerate() {
             let node = self.node().clone();
@@ -338,7 +342,7 @@ impl Change<'_> {
     }
 
     /// Runs a script as root, had as given or as the new system gives it.
-    async fn as_root(
+    pub(super) async fn as_root(
         &self,
         way: &Way,
         connection: &Connection,
@@ -346,15 +350,14 @@ impl Change<'_> {
         script: Script,
         args: &[&str],
         tried: &mut Tried,
-    ) -> Result<()> {
+    ) -> Result<String> {
         match connection.run_root_ok(how, script, args, b"").await {
-            Ok(_) => return Ok(()),
+            Ok(told) => return Ok(told),
             Err(e) if e.exit != Exit::Partial => return Err(e),
             Err(e) => tracing::debug!(node = %self.node(), "{e}"),
         }
         let (connection, how) = self.root_anew(way, tried).await?;
-        connection.run_root_ok(&how, script, args, b"").await?;
-        Ok(())
+        connection.run_root_ok(&how, script, args, b"").await
     }
 
     /// A connection and a way to become root on it that works.
@@ -389,97 +392,42 @@ impl Change<'_> {
 }
 
 /// A way to log in; the first is as `ssh_config` says.
-struct Way {
+pub(super) struct Way {
     number: usize,
     access: Access,
 }
 
 /// What has been tried so far.
-#[derive(Debug, Default)]
-struct Tried {
+#[derive(Debug)]
+pub(super) struct Tried {
+    /// When the node is given up.
+    pub until: Instant,
+    /// Whether it has been told to restart.
+    pub restarting: bool,
+    /// By which name Nomad drained it.
+    pub drained: Option<String>,
     confirmed: bool,
     gave_up: bool,
     reason: Option<String>,
 }
 
+impl Tried {
+    pub(super) fn new(most: Duration) -> Self {
+        Self {
+            until: Instant::now() + most,
+            restarting: false,
+            drained: None,
+            confirmed: false,
+            gave_up: false,
+            reason: None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::restart::{HOLD, RESTART};
     use super::*;
-
-    const NEW: &str = "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-new";
-    const OLD: &str = "/nix/store/1cq1bq31hix6xjnvpn8kfablndjcqb0n-old";
-
-    fn verdict(text: &str, before: &[&str], policy: Policy) -> Verdict {
-        let told = Told::read(text);
-        let before: Vec<String> = before.iter().map(ToString::to_string).collect();
-        let report = Report::read(&told, &NEW.parse().unwrap(), Mode::Switch, String::new());
-        judge(&report.failing(told.failed_since(&before)), policy, false)
-    }
-
-    fn told(code: &str, more: &str) -> String {
-        format!("code {code}\nnow {NEW}\ngeneration {NEW}\n{more}")
-    }
-
-    #[test]
-    fn a_system_that_runs_and_boots_without_new_failures_is_confirmed() {
-        assert_eq!(
-            verdict(&told("0", ""), &[], Policy::Rollback),
-            Verdict::Confirm("confirmed")
-        );
-        let failed = told("0", "failed a.service\n");
-        assert_eq!(
-            verdict(&failed, &["a.service"], Policy::Rollback),
-            Verdict::Confirm("confirmed")
-        );
-    }
-
-    #[test]
-    fn a_degraded_switch_is_kept_or_not_by_policy() {
-        let failed = told("0", "failed a.service\nfailed b.service\n");
-        assert_eq!(
-            verdict(&failed, &["b.service"], Policy::Rollback),
-            Verdict::Return("failed: a.service".into())
-        );
-        assert_eq!(
-            verdict(&failed, &[], Policy::Keep),
-            Verdict::Confirm("kept, degraded")
-        );
-        for code in ["2", "4"] {
-            assert!(matches!(
-                verdict(&told(code, ""), &[], Policy::Rollback),
-                Verdict::Return(_)
-            ));
-            assert!(matches!(
-                verdict(&told(code, ""), &[], Policy::Keep),
-                Verdict::Confirm(_)
-            ));
-        }
-    }
-
-    #[test]
-    fn a_switch_that_died_or_is_not_as_it_says_is_taken_back_under_every_policy() {
-        for policy in [Policy::Rollback, Policy::Keep] {
-            assert!(matches!(
-                verdict("died\nnow /x\n", &[], policy),
-                Verdict::Return(_)
-            ));
-            assert!(matches!(
-                verdict(&told("101", ""), &[], policy),
-                Verdict::Return(_)
-            ));
-            let old = format!("code 0\nnow {OLD}\ngeneration {NEW}\n");
-            assert!(matches!(verdict(&old, &[], policy), Verdict::Return(_)));
-        }
-    }
-
-    #[test]
-    fn what_needs_a_reboot_is_kept_for_it() {
-        let text = format!("code 100\nnow {OLD}\ngeneration {NEW}\n");
-        assert_eq!(
-            verdict(&text, &[], Policy::Rollback),
-            Verdict::Confirm("needs a reboot")
-        );
-    }
 
     #[test]
     fn the_scripts_are_shell_that_parses() {
@@ -490,6 +438,8 @@ mod tests {
             OUTCOME.text,
             CONFIRM.text,
             GO_BACK.text,
+            HOLD.text,
+            RESTART.text,
         ] {
             let status = std::process::Command::new("sh")
                 .args(["-n", "-c", text])

@@ -11,7 +11,26 @@ control=/etc/systemd/system.control
 recorded() { sed -n "s/^$1 //p" "$state/pending" 2>/dev/null; }
 current() { readlink -f /run/current-system; }
 boot_id() { cat /proc/sys/kernel/random/boot_id; }
+# Whether the node has started anew since the record was made.
+restarted() { [ "$(recorded boot)" != "$(boot_id)" ]; }
 uptime_seconds() { cut -d. -f1 /proc/uptime; }
+
+# What of a system only a restart brings.
+restart_for() { # SYSTEM
+  for part in kernel initrd kernel-modules systemd; do
+    [ "$(readlink -f "/run/booted-system/$part")" = "$(readlink -f "$1/$part")" ] || echo "$part"
+  done
+}
+
+# Where the way back leads: to the system and the generation from before the
+# switch. A node that had the new system already and was only to start it goes
+# back to what it was started with before.
+way_back() {
+  before=$(recorded profile) generation=$(recorded generation)
+  if [ -n "$(recorded fallback)" ] && restarted; then
+    before=$(recorded fallback) generation=$(recorded fallback-generation)
+  fi
+}
 
 # Replaces a file of the state by standard input; it is on the disk afterwards.
 keep() {
@@ -50,7 +69,8 @@ forget() {
 # The profile at its recorded generation again, by that generation's own link;
 # one that the switch made goes. Works on a full disk.
 profile_back() (
-  link=$(recorded generation) path=$(recorded profile) now=$(readlink "$profile")
+  way_back
+  link=$generation path=$before now=$(readlink "$profile")
   if [ -z "$link" ] || [ "$now" = "$link" ]; then exit; fi
   folder=${profile%/*}
   [ -e "$folder/$link" ] || ln -sfn "$path" "$folder/$link"

@@ -59,10 +59,10 @@ pub async fn execute(
         let Some(probed) = probed.get(&node).filter(|_| busy.contains(&node)) else {
             continue;
         };
-        let turn = Turn::new(operation, probed, args.mode, args.watch.watch(&claim))?;
+        let turn = Turn::new(operation, probed, args.mode, args.watch.watch(&claim, operation))?;
         work.insert(node, Work::begin(args, operation, plan, turn, &permits));
     }
-    let disturbing = matches!(args.mode, Mode::Switch | Mode::Test);
+    let disturbing = matches!(args.mode, Mode::Switch | Mode::Test) || args.watch.reboot;
     let order = args.rollout.prepare(operation, probed, &busy, disturbing);
     let order = order.await?;
     let lost = |node: &Name| Outcome::failed(Error::unexpected("its work was lost").on(node));
@@ -203,6 +203,8 @@ impl Work {
                 "current": report.current,
                 "profile": report.profile,
                 "failedUnits": report.failed_units(),
+                "restarted": report.restarted,
+                "rebootFor": report.restart_for,
             }),
             error: None,
         }

@@ -73,6 +73,11 @@ impl Args {
 
 /// Runs `deploy-nixos`.
 pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    if args.watch.reboot && !matches!(args.mode, Mode::Switch | Mode::Boot) {
+        return Err(Error::usage(
+            "--reboot goes with --mode switch and boot only",
+        ));
+    }
     let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
     let nodes = operation.select(&args.nodes)?;
     reporter.phase(format!(
@@ -88,7 +93,8 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
 
     let roots = operation.access.folder().join("roots");
     let mut failed = build_systems(&operation, &systems, &probed, args.mode, &roots).await?;
-    let plans = plan_nodes(&operation, &systems, &probed, args.mode, &mut failed).await?;
+    let what = (args.mode, args.watch.reboot);
+    let plans = plan_nodes(&operation, &systems, &probed, what, &mut failed).await?;
     if args.mode != Mode::DryActivate {
         let changing = plans
             .iter()
@@ -253,7 +259,7 @@ async fn plan_nodes(
     operation: &Operation,
     systems: &BTreeMap<Name, System>,
     probed: &BTreeMap<Name, Probed>,
-    mode: Mode,
+    (mode, reboot): (Mode, bool),
     failed: &mut Failures,
 ) -> Result<BTreeMap<Name, Plan>> {
     let todo: Vec<(&Name, &System, &Probed)> = systems
@@ -305,7 +311,8 @@ async fn plan_nodes(
             mode,
             &graph,
             lacking.get(node).unwrap_or(&none),
-        );
+        )
+        .restarting(reboot);
         if let Some((need, free)) = plan.too_large_for(p.facts.free) {
             let error = Error::new(
                 Exit::Probe,

@@ -10,6 +10,7 @@ use crate::nix::closure::Graph;
 use crate::nix::eval::System;
 use crate::nix::store::StorePath;
 use crate::node::Facts;
+use crate::node::probe::different_parts;
 
 /// Space that must stay free on a node beyond what is copied: the profile, logs, units.
 const RESERVE: u64 = 64 << 20;
@@ -24,6 +25,8 @@ pub enum Action {
         /// The units.
         failed: Vec<String>,
     },
+    /// It has the system, and has to restart for parts of it.
+    Restart,
     /// It gets another system.
     Deploy {
         /// How many paths it lacks.
@@ -42,6 +45,8 @@ pub struct Plan {
     pub system: System,
     /// What has to be done for that.
     pub action: Action,
+    /// What of the system only a restart brings: kernel, initrd, …
+    pub restart_for: Vec<&'static str>,
 }
 
 /// Whether a node already is as `mode` wants it, so that its closure need not be looked at.
@@ -85,13 +90,27 @@ pub fn plan(
             failed: facts.failed_units.clone(),
         }
     };
+    let restart_for = match (&action, mode) {
+        (_, Mode::Test | Mode::DryActivate) => Vec::new(),
+        (Action::Deploy { .. }, _) => different_parts(&facts.booted_parts, &system.parts()),
+        _ => facts.pending_restart(),
+    };
     Plan {
         system: system.clone(),
         action,
+        restart_for,
     }
 }
 
 impl Plan {
+    /// With the node restarted, where it may be and that is all that it lacks.
+    pub fn restarting(mut self, reboot: bool) -> Self {
+        if reboot && self.action == Action::Unchanged && !self.restart_for.is_empty() {
+            self.action = Action::Restart;
+        }
+        self
+    }
+
     /// Whether the node's free space, in bytes, is too little.
     pub fn too_large_for(&self, free: Option<u64>) -> Option<(u64, u64)> {
         match (&self.action, free) {
@@ -104,8 +123,20 @@ impl Plan {
 
     /// The plan in words.
     pub fn words(&self) -> String {
+        let parts = self.restart_for.join(", ");
+        match (&self.action, self.restart_for.is_empty()) {
+            (_, true) => self.action_in_words(),
+            (Action::Restart, false) => format!("has the system; restart for its {parts}"),
+            (_, false) => {
+                format!("{}; needs a reboot for its {parts}", self.action_in_words())
+            }
+        }
+    }
+
+    fn action_in_words(&self) -> String {
         match &self.action {
             Action::Unchanged => "unchanged".into(),
+            Action::Restart => "has the system; restart".into(),
             Action::Repair { failed } => format!(
                 "has the system, but failed units: {}; activate again",
                 failed.join(", ")
@@ -137,8 +168,17 @@ impl Plan {
 
     /// The plan as data.
     pub fn data(&self) -> serde_json::Value {
+        let mut data = self.action_as_data();
+        if let Some(fields) = data.as_object_mut() {
+            fields.insert("rebootFor".into(), json!(self.restart_for));
+        }
+        data
+    }
+
+    fn action_as_data(&self) -> serde_json::Value {
         match &self.action {
             Action::Unchanged => json!({"action": "unchanged", "system": self.system.out}),
+            Action::Restart => json!({"action": "restart", "system": self.system.out}),
             Action::Repair { failed } => {
                 json!({"action": "repair", "system": self.system.out, "failedUnits": failed})
             }
@@ -187,6 +227,9 @@ mod tests {
             sudo: Sudo::Right,
             boot: String::new(),
             from: String::new(),
+            booted_parts: vec![],
+            profile_parts: vec![],
+            drained: None,
             addresses: vec![],
             pending: None,
             lease: None,
@@ -244,6 +287,7 @@ mod tests {
                 bytes,
                 replaces: None,
             },
+            restart_for: vec![],
         };
         assert!(deploy(1 << 30).too_large_for(Some(1 << 30)).is_some());
         assert!(deploy(1 << 20).too_large_for(Some(1 << 30)).is_none());
@@ -263,10 +307,25 @@ mod tests {
                 bytes: 2048,
                 replaces: OLD.parse().ok(),
             },
+            restart_for: vec![],
         };
         assert_eq!(
             plan.words(),
             "copy 1 path (2.00 KiB), replace 1cq1bq3…-nixos-system-alder-26.05 by 0cq1bq3…-nixos-system-alder-26.05"
         );
+    }
+
+    #[test]
+    fn a_node_that_only_lacks_a_restart_is_restarted_where_that_is_asked_for() {
+        let mut facts = facts(NEW, NEW);
+        facts.booted_parts = ["k", "i", "m", "s"].map(String::from).into();
+        facts.profile_parts = ["K", "i", "m", "s"].map(String::from).into();
+        let graph = Graph::default();
+        let planned = plan(&facts, &system(), Mode::Switch, &graph, &BTreeSet::new());
+        assert_eq!(planned.words(), "unchanged; needs a reboot for its kernel");
+        assert_eq!(planned.clone().restarting(false), planned);
+        let restarting = planned.restarting(true);
+        assert_eq!(restarting.action, Action::Restart);
+        assert_eq!(restarting.words(), "has the system; restart for its kernel");
     }
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Scope, held};
+use crate::activation::restart::finish_drains;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::node::probe::{self, Probed};
@@ -72,7 +73,7 @@ pub async fn settle(
         }
     }
     match stuck.is_empty() {
-        true => Ok(()),
+        true => finish_drains(operation, probed).await,
         false => Err(Error::new(
             Exit::Probe,
             format!(

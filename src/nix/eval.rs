@@ -10,6 +10,7 @@ use super::source::Source;
 use super::store::StorePath;
 use super::{Settings, message};
 use crate::error::{Context, Error, Exit, Result};
+use crate::node::probe::PARTS;
 
 /// Memory that a worker is expected to need for its first system, and half of
 /// it for each further one: 0.5 to 0.9 GB were measured on genuine nixpkgs.
@@ -22,6 +23,18 @@ pub struct System {
     pub drv: StorePath,
     /// The toplevel itself.
     pub out: StorePath,
+}
+
+impl System {
+    /// Where its kernel, initrd, kernel modules and systemd lie, once it is built.
+    pub fn parts(&self) -> Vec<String> {
+        let toplevel = std::path::PathBuf::from(self.out.to_string());
+        let parts = PARTS.iter().map(|part| toplevel.join(part));
+        parts
+            .map(|link| link.canonicalize().unwrap_or(link))
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect()
+    }
 }
 
 /// What `clusters` says of one name.

@@ -62,6 +62,12 @@ pub struct Facts {
     pub boot: String,
     /// Where the login came from, as the node sees it.
     pub from: String,
+    /// Kernel, initrd, kernel modules and systemd that it was booted with.
+    pub booted_parts: Vec<String>,
+    /// Those of the newest generation of the system profile.
+    pub profile_parts: Vec<String>,
+    /// Since when, by whom and for what it is drained in Nomad, by this tool.
+    pub drained: Option<String>,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
     /// The run whose switch is neither confirmed nor undone yet.
@@ -206,6 +212,9 @@ fn parse(told: &[String]) -> Result<Facts> {
         sudo,
         boot: one("boot").to_owned(),
         from: one("from").to_owned(),
+        booted_parts: words(one("booted-parts")),
+        profile_parts: words(one("profile-parts")),
+        drained: drained(one),
         addresses: all("address")
             .iter()
             .filter_map(|ip| ip.parse().ok())
@@ -213,6 +222,15 @@ fn parse(told: &[String]) -> Result<Facts> {
         pending: Some(one("pending").to_owned()).filter(|run| !run.is_empty()),
         lease: lease(one),
     })
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+fn drained<'a>(one: impl Fn(&str) -> &'a str) -> Option<String> {
+    let (since, who, what) = (one("drained-since"), one("drained-who"), one("drained-for"));
+    (!since.is_empty()).then(|| format!("{since} by {who}, for {what}"))
 }
 
 fn lease<'a>(one: impl Fn(&str) -> &'a str) -> Option<Holder> {
@@ -236,7 +254,24 @@ fn system(machine: &str, kernel: &str) -> String {
     format!("{cpu}-{}", kernel.to_lowercase())
 }
 
+/// What of a system only a restart brings, in the order in which a probe tells it.
+pub const PARTS: [&str; 4] = ["kernel", "initrd", "kernel-modules", "systemd"];
+
+/// The parts in which two systems differ, by where their parts lie.
+pub fn different_parts(one: &[String], other: &[String]) -> Vec<&'static str> {
+    let pairs = PARTS.iter().zip(one.iter().zip(other));
+    pairs
+        .filter(|(_, (one, other))| one != other)
+        .map(|(part, _)| *part)
+        .collect()
+}
+
 impl Facts {
+    /// What the newest generation of the profile needs a restart for.
+    pub fn pending_restart(&self) -> Vec<&'static str> {
+        different_parts(&self.booted_parts, &self.profile_parts)
+    }
+
     /// Whether a password has to be asked for.
     pub fn wants_password(&self) -> bool {
         self.sudo == Sudo::Wanted
@@ -340,6 +375,16 @@ mod tests {
         assert_eq!(facts.booted, None);
         assert_eq!(facts.current, facts.profile);
         assert_eq!((facts.pending, facts.lease), (None, None));
+    }
+
+    #[test]
+    fn a_restart_is_pending_where_the_next_start_brings_another_kernel() {
+        let parts = |profile: &str| {
+            let lines = ["sudo right", "booted-parts k i m s", profile];
+            parse(&told(&lines)).unwrap().pending_restart()
+        };
+        assert!(parts("profile-parts k i m s").is_empty());
+        assert_eq!(parts("profile-parts K i m S"), ["kernel", "systemd"]);
     }
 
     #[test]

@@ -8,6 +8,11 @@ echo "machine $(uname -m)"
 echo "current $(readlink -f /run/current-system 2>/dev/null)"
 echo "booted $(readlink -f /run/booted-system 2>/dev/null)"
 echo "profile $(readlink -f /nix/var/nix/profiles/system 2>/dev/null)"
+set -- $(cd /run/booted-system 2>/dev/null && readlink -m kernel initrd kernel-modules systemd)
+echo "booted-parts $*"
+set -- $(cd /nix/var/nix/profiles/system 2>/dev/null && readlink -m kernel initrd kernel-modules systemd)
+echo "profile-parts $*"
+sed -n 's/^/drained-/p' /var/lib/nixcfg/drained 2>/dev/null
 echo "boot $(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
 ip -o address 2>/dev/null | while read -r _ _ _ address _; do echo "address ${address%%/*}"; done
 echo "from ${SSH_CONNECTION%% *}"

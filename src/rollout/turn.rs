@@ -71,6 +71,7 @@ impl Turn {
         let was = |what: &Option<StorePath>| what.as_ref() == Some(system);
         match report.end {
             End::Confirmed => match self.mode {
+                _ if report.restarted => true,
                 Mode::Switch => !(was(&self.facts.current) && was(&self.facts.profile)),
                 Mode::Test => !was(&self.facts.current),
                 Mode::Boot => !was(&self.facts.profile),

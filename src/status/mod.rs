@@ -77,6 +77,8 @@ pub struct State {
     pub restart_for: Vec<String>,
     /// Units that have failed.
     pub failed_units: Vec<String>,
+    /// Since when, by whom and for what it is drained in Nomad.
+    pub drained: Option<String>,
     /// Who holds its lease.
     pub lease: Option<Holder>,
     /// The run that it waits to be confirmed of.
@@ -120,6 +122,9 @@ impl State {
         }
         if self.unconfirmed.is_some() {
             trouble.push("waits for a change to be confirmed".to_owned());
+        }
+        if let Some(since) = &self.drained {
+            trouble.push(format!("is drained in Nomad since {since}"));
         }
         for (name, days) in &self.certificates {
             if *days < limits.certificate_days {
@@ -260,6 +265,7 @@ fn read(probed: Probed, told: &str, certificates: &str) -> State {
         booted: probed.facts.booted,
         profile: probed.facts.profile,
         failed_units: probed.facts.failed_units,
+        drained: probed.facts.drained,
         lease: probed.facts.lease,
         unconfirmed: probed.facts.pending,
     }
@@ -279,6 +285,7 @@ pub(crate) mod tests {
             wanted: path.parse().ok(),
             restart_for: vec![],
             failed_units: vec![],
+            drained: None,
             lease: None,
             unconfirmed: None,
             certificates: BTreeMap::from([("/var/lib/consul/pki/consul.crt".into(), 300)]),
@@ -302,7 +309,7 @@ pub(crate) mod tests {
             .parse()
             .ok();
         type Spoil = fn(&mut State, Option<StorePath>);
-        let cases: [(Spoil, &str); 7] = [
+        let cases: [(Spoil, &str); 8] = [
             (|s, o| s.running = o, "another system than the flake says"),
             (|s, o| s.profile = o, "would start another system"),
             (
@@ -316,6 +323,10 @@ pub(crate) mod tests {
             (
                 |s, _| s.unconfirmed = Some("x".into()),
                 "waits for a change",
+            ),
+            (
+                |s, _| s.drained = Some("2026 by al".into()),
+                "is drained in Nomad since 2026 by al",
             ),
             (
                 |s, _| _ = s.certificates.insert("c".into(), 13),

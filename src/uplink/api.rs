@@ -57,6 +57,12 @@ pub struct Api {
     token: Option<HeaderValue>,
 }
 
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Api({})", self.service())
+    }
+}
+
 impl Api {
     /// The API of the client's service, with the token of the environment
     /// (`NOMAD_TOKEN`, `CONSUL_HTTP_TOKEN`).

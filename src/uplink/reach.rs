@@ -14,7 +14,7 @@ use crate::store;
 use crate::store::pass::Pass;
 
 /// How the cluster's APIs are reached.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct Reach {
     /// Go through this node only [default: raft servers first, then the others]
     #[arg(long, value_name = "NODE")]

@@ -158,6 +158,7 @@ in
           kernelTree = kernel;
           systemdTree = config.systemd.package;
           inherit initrd;
+          initInterface = config.systemd.package.interfaceVersion or 2;
           execWheelOnly = build.standinSudoExecWheelOnly or false;
           sshd = build.standinSshd or false;
           bootLoader = build.installBootLoader or "";

@@ -27,6 +27,7 @@ ln -s "$scripts" "$out/standin/scripts"
 
 printf %s "$version" >"$out/nixos-version"
 printf %s "$platform" >"$out/system"
+printf 'systemd %s' "$initInterface" >"$out/init-interface-version"
 ln -s "$kernelImage" "$out/kernel"
 ln -s "$kernelTree" "$out/kernel-modules"
 ln -s "$systemdTree" "$out/systemd"

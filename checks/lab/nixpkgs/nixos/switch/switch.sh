@@ -1,5 +1,5 @@
 # switch-to-configuration TOPLEVEL ACTION: exit codes are NixOS's own.
-# 0 done, 1 not switched, 2 the activation failed in part, 4 a unit failed, 11 another switch holds the lock.
+# 0 done, 1 not switched, 2 the activation failed in part, 4 a unit failed, 11 another switch holds the lock, 100 it takes a restart.
 top=$1
 action=${2-}
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -43,6 +43,14 @@ while read -r line; do say "note: not applied on this node by the stand-in for n
 while IFS=$'\t' read -r program option; do
   command -v "$program" >/dev/null || say "note: $program is not on this node: $option is configured and does not run"
 done < <(cat "$top/standin/programs" 2>/dev/null)
+
+# Another init cannot take over from the one that runs.
+if [ -e /run/current-system/init-interface-version ] &&
+  [ "$(cat /run/current-system/init-interface-version)" != "$(cat "$top/init-interface-version" 2>/dev/null)" ]; then
+  say "Warning: the new configuration has an 'init' that is incompatible with the current one."
+  say "It takes effect when the machine is started again."
+  exit 100
+fi
 
 plan_units "$(readlink -f /etc/static 2>/dev/null)" "$top/etc"
 if [ "$action" = dry-activate ]; then

@@ -81,6 +81,13 @@ let
       deps = [ "users" ];
     };
     failingCheck.system.preSwitchChecks.never = "exit 1";
+    otherInit =
+      { pkgs, ... }:
+      {
+        systemd.package = pkgs.systemd // {
+          interfaceVersion = 3;
+        };
+      };
     failingBootLoader =
       { pkgs, ... }:
       {

@@ -1,0 +1,318 @@
+//! Restarts of nodes for their new systems: drained, watched, taken back, and
+//! finished by the next run where one was cut short.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/certificates.rs"]
+mod certificates;
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/endpoint.rs"]
+mod endpoint;
+#[path = "support/nomad.rs"]
+mod nomad;
+#[path = "support/pass.rs"]
+#[allow(dead_code)]
+mod pass;
+mod support;
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cluster::{Cluster, Running};
+use endpoint::Endpoint;
+use nomad::Nomad;
+use support::{Lab, Ran, Repo, Tool};
+
+const NODE: &str = "alder";
+
+/// A system that says something, with more.
+fn system(text: &str, more: &str) -> String {
+    format!(r#"{{ lib, pkgs, ... }}: {{ environment.etc."nixcfg-test".text = "{text}"; {more} }}"#)
+}
+
+const KERNEL: &str = "boot.kernelPackages = pkgs.linuxPackages_latest;";
+/// A systemd that cannot take over from the one that runs.
+const INIT: &str = "systemd.package = pkgs.systemd // { interfaceVersion = 3; };";
+/// Nomad in name only, as a unit that runs.
+const NOMAD: &str = r#"systemd.services.nomad = { unitConfig.ConditionPathExists = lib.mkForce [ ]; preStart = lib.mkForce ""; serviceConfig.ExecStart = lib.mkForce "/bin/sleep infinity"; };"#;
+/// No login while this system is the booted one.
+const DEAF: &str = r#"systemd.services.deaf = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; serviceConfig.RemainAfterExit = true; script = "systemctl stop ssh.socket ssh.service"; preStop = "systemctl start ssh.service"; };"#;
+
+fn deploy(repo: &Repo, lab: &Lab) -> Tool {
+    Tool::deploy(repo, lab).args(&[NODE, "--confirm-timeout", "10"])
+}
+
+/// The lab and a repository, with a node that was started with its system.
+fn start(more: &str) -> (Lab, Repo) {
+    let (lab, repo) = (Lab::bare(), Repo::new());
+    repo.configure(NODE, &system("one", more));
+    deploy(&repo, &lab).run().exits(0);
+    lab.fault(NODE, &["reboot"]);
+    (lab, repo)
+}
+
+fn boot_id(lab: &Lab) -> String {
+    lab.root(NODE, "cat /proc/sys/kernel/random/boot_id")
+}
+
+fn says(lab: &Lab) -> String {
+    lab.root(NODE, "cat /etc/nixcfg-test")
+}
+
+/// What runs was booted, and nothing of a change is left.
+fn at_rest(lab: &Lab) {
+    let left = lab.root(
+        NODE,
+        "[ /run/current-system -ef /run/booted-system ] || echo not booted; \
+         ls -d /var/lib/nixcfg/drained /var/lib/nixcfg/rollback/pending /etc/systemd/system.control /run/nixcfg/*.lease 2>/dev/null; \
+         systemctl list-units --all --plain --no-legend 'nixcfg-overdue-*' 'nixcfg-confirm-*'",
+    );
+    assert_eq!(left, "", "something is left of a change");
+}
+
+#[test]
+fn a_changed_kernel_is_told_and_the_node_restarted_for_it_only_where_asked() {
+    let (lab, repo) = start("");
+    let first = boot_id(&lab);
+    repo.configure(NODE, &system("two", KERNEL));
+    deploy(&repo, &lab)
+        .run()
+        .exits(0)
+        .shows("alder        switched; needs a reboot for its kernel");
+    assert_eq!(boot_id(&lab), first);
+    deploy(&repo, &lab)
+        .arg("--reboot")
+        .run()
+        .exits(0)
+        .shows("has the system; restart for its kernel")
+        .shows("alder        restarted with it");
+    let second = boot_id(&lab);
+    assert_ne!(second, first);
+    assert_eq!(says(&lab), "two");
+    at_rest(&lab);
+    deploy(&repo, &lab)
+        .arg("--reboot")
+        .run()
+        .exits(0)
+        .shows("unchanged");
+    assert_eq!(boot_id(&lab), second);
+    // In one go, and with nothing of the new system before the restart.
+    repo.configure(NODE, &system("three", ""));
+    deploy(&repo, &lab)
+        .arg("--reboot")
+        .run()
+        .exits(0)
+        .shows("restarted with it");
+    assert_ne!(boot_id(&lab), second);
+    assert_eq!(says(&lab), "three");
+    at_rest(&lab);
+}
+
+#[test]
+fn a_system_that_cannot_take_over_live_is_booted_where_asked() {
+    let (lab, repo) = start("");
+    repo.configure(NODE, &system("two", INIT));
+    deploy(&repo, &lab).run().exits(5).shows("needs a reboot");
+    assert_eq!(says(&lab), "one");
+    let first = boot_id(&lab);
+    repo.configure(NODE, &system("three", INIT));
+    deploy(&repo, &lab)
+        .arg("--reboot")
+        .run()
+        .exits(0)
+        .shows("restarted with it");
+    assert_ne!(boot_id(&lab), first);
+    assert_eq!(says(&lab), "three");
+    at_rest(&lab);
+    deploy(&repo, &lab)
+        .args(&["--mode", "test", "--reboot"])
+        .run()
+        .exits(2)
+        .tells("--mode switch and boot only");
+}
+
+#[test]
+fn a_node_that_nobody_can_log_in_to_after_its_restart_goes_back_by_another() {
+    let (lab, repo) = start("");
+    let before = lab.state(NODE);
+    repo.configure(NODE, &system("two", &format!("{KERNEL} {DEAF}")));
+    deploy(&repo, &lab)
+        .arg("--reboot")
+        .run()
+        .exits(5)
+        .shows("rolled back")
+        .shows("could not be confirmed");
+    assert_eq!(lab.state(NODE), before);
+    assert_eq!(says(&lab), "one");
+    at_rest(&lab);
+    // A system that was switched to and only waits for its restart: back to what was booted.
+    let booted = lab.root(NODE, "readlink -f /run/booted-system");
+    let quiet = r#"systemd.services.deaf = { wantedBy = [ "multi-user.target" ]; restartIfChanged = false; unitConfig.ConditionPathExists = "/root/deaf"; serviceConfig.Type = "oneshot"; script = "systemctl stop ssh.socket ssh.service"; };"#;
+    repo.configure(NODE, &system("three", &format!("{KERNEL} {quiet}")));
+    deploy(&repo, &lab).run().exits(0);
+    lab.root(NODE, "touch /root/deaf");
+    deploy(&repo, &lab)
+        .arg("--reboot")
+        .run()
+        .exits(5)
+        .shows("rolled back");
+    assert_eq!(
+        lab.root(
+            NODE,
+            "readlink -f /run/booted-system /run/current-system /nix/var/nix/profiles/system"
+        ),
+        format!("{booted}\n{booted}\n{booted}")
+    );
+    at_rest(&lab);
+}
+
+/// The cluster's Nomad: what answers on birch's port.
+struct Scheduler {
+    cluster: Cluster,
+    nomad: Nomad,
+    id: String,
+    _endpoint: Endpoint,
+    _carried: Running,
+}
+
+impl Scheduler {
+    fn start(lab: &Lab) -> Self {
+        let (cluster, nomad) = (Cluster::new(), Nomad::new());
+        let id = nomad.add_node(NODE);
+        let endpoint = nomad::endpoint(&cluster, &nomad);
+        let carried = Command::new("ssh")
+            .arg("-F")
+            .arg(lab.ssh_config())
+            .args(["-N", "-o", "ExitOnForwardFailure=yes", "-R"])
+            .arg(format!("127.0.0.1:4646:127.0.0.1:{}", endpoint.port))
+            .arg("birch")
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            cluster,
+            nomad,
+            id,
+            _endpoint: endpoint,
+            _carried: Running(carried),
+        }
+    }
+
+    fn command(&self, tool: Tool) -> Command {
+        let mut command = tool.into_command();
+        self.cluster.store.in_env(&mut command);
+        command
+    }
+
+    fn run(&self, tool: Tool) -> Ran {
+        self.command(tool).output().unwrap().into()
+    }
+
+    fn writes(&self) -> Vec<String> {
+        let writes = self.nomad.writes();
+        self.nomad.set(|state| state.writes.clear());
+        writes
+            .iter()
+            .map(|path| path.replace(&self.id, "alder"))
+            .collect()
+    }
+}
+
+#[test]
+fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its_end() {
+    let (lab, repo) = start(NOMAD);
+    let scheduler = Scheduler::start(&lab);
+    let whole = [
+        "/v1/node/alder/drain",
+        "/v1/node/alder/drain",
+        "/v1/node/alder/eligibility",
+    ];
+    repo.configure(NODE, &system("two", &format!("{KERNEL} {NOMAD}")));
+    scheduler
+        .run(deploy(&repo, &lab).arg("--reboot"))
+        .exits(0)
+        .tells("draining in Nomad")
+        .shows("restarted with it");
+    assert_eq!(scheduler.writes(), whole);
+    assert_eq!(scheduler.nomad.eligibility(&scheduler.id), "eligible");
+    at_rest(&lab);
+    // Also where the node goes back.
+    repo.configure(NODE, &system("three", &format!("{NOMAD} {DEAF}")));
+    scheduler
+        .run(deploy(&repo, &lab).arg("--reboot"))
+        .exits(5)
+        .shows("rolled back");
+    assert_eq!(scheduler.writes(), whole);
+    assert_eq!(scheduler.nomad.eligibility(&scheduler.id), "eligible");
+    assert_eq!(says(&lab), "two");
+    at_rest(&lab);
+    // Whom somebody else took out stays out.
+    scheduler.nomad.set(|state| {
+        for node in state.nodes.values_mut() {
+            node["SchedulingEligibility"] = "ineligible".into();
+        }
+    });
+    repo.configure(NODE, &system("four", NOMAD));
+    scheduler
+        .run(deploy(&repo, &lab).arg("--reboot"))
+        .exits(0)
+        .tells("not eligible in Nomad already");
+    assert!(scheduler.writes().is_empty());
+    // Without Nomad's API nothing restarts.
+    repo.configure(NODE, &system("five", &format!("{KERNEL} {NOMAD}")));
+    let boot = boot_id(&lab);
+    deploy(&repo, &lab)
+        .env("PASSWORD_STORE_DIR", "/nowhere")
+        .arg("--reboot")
+        .run()
+        .exits(5)
+        .shows("could not be drained");
+    assert_eq!((boot_id(&lab), says(&lab)), (boot, "four".into()));
+    at_rest(&lab);
+}
+
+#[test]
+fn a_run_killed_while_it_drains_leaves_the_old_system_and_the_next_one_finishes() {
+    let (lab, repo) = start(NOMAD);
+    let before = lab.state(NODE);
+    let scheduler = Scheduler::start(&lab);
+    scheduler.nomad.set(|state| state.drains_forever = true);
+    repo.configure(NODE, &system("two", &format!("{KERNEL} {NOMAD}")));
+    let mut command = scheduler.command(deploy(&repo, &lab).arg("--reboot"));
+    let mut tool = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while scheduler.nomad.eligibility(&scheduler.id) == "eligible" {
+        assert!(
+            began.elapsed() < Duration::from_secs(120),
+            "it never drained"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    tool.kill().unwrap();
+    tool.wait().unwrap();
+    let status = Tool::new(&repo, "status")
+        .arg("--ssh-config")
+        .arg(lab.ssh_config())
+        .args(&[NODE, "--no-drift", "--free", "0"]);
+    status.run().exits(5).shows("is drained in Nomad since");
+    // Its lease ends within a minute; then the node goes back by itself.
+    let gone = lab.root(
+        NODE,
+        "i=0; while [ $i -lt 150 ]; do [ -e /var/lib/nixcfg/rollback/pending ] || { echo yes; exit; }; sleep 1; i=$((i + 1)); done",
+    );
+    assert_eq!(gone, "yes", "the node never went back");
+    assert_eq!(lab.state(NODE), before);
+    scheduler.nomad.set(|state| state.drains_forever = false);
+    scheduler
+        .run(deploy(&repo, &lab).arg("--reboot"))
+        .exits(0)
+        .tells("an earlier run drained it")
+        .shows("restarted with it");
+    assert_eq!(scheduler.nomad.eligibility(&scheduler.id), "eligible");
+    at_rest(&lab);
+}

@@ -1,0 +1,138 @@
+//! Draining a node: its jobs move to other nodes, orderly, before it restarts.
+//!
+//! By Nomad's HTTP API, section "Nodes": `/v1/nodes`, `/v1/node/<id>`, its
+//! `/drain` and `/eligibility`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::cluster::Name;
+use crate::error::{Error, Exit, Result};
+use crate::uplink::api::{Api, Trouble};
+
+/// How often Nomad is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long Nomad may take beyond the deadline, at which it stops what still runs.
+const SLACK: Duration = Duration::from_secs(60);
+/// How long Nomad on a node may take to be there again after a restart.
+const RETURNING: Duration = Duration::from_secs(120);
+
+/// A node, as Nomad sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Client {
+    /// Nomad's name for it, which it keeps over restarts.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// The cluster's name for it.
+    pub name: String,
+    /// `ready`, `down`, `initializing` or `disconnected`.
+    pub status: String,
+    /// `eligible` or `ineligible`: whether jobs may be placed on it.
+    pub scheduling_eligibility: String,
+    /// The drain that goes on.
+    #[serde(default)]
+    drain_strategy: Option<Value>,
+}
+
+impl Client {
+    /// Whether jobs may be placed on it.
+    pub fn is_eligible(&self) -> bool {
+        self.scheduling_eligibility == "eligible"
+    }
+}
+
+/// The node of that name; of several, which only leftovers of earlier
+/// installations can be, the one that is up.
+fn of_name(clients: Vec<Client>, node: &Name) -> Option<Client> {
+    let mut named: Vec<Client> = clients
+        .into_iter()
+        .filter(|client| client.name == node.as_str())
+        .collect();
+    named.sort_by_key(|client| client.status != "ready");
+    named.into_iter().next()
+}
+
+/// Looks a node up; none where Nomad has no such client.
+pub async fn find(api: &Api, node: &Name) -> Result<Option<Client>> {
+    Ok(of_name(api.get("/v1/nodes").await?, node))
+}
+
+/// Drains a client and waits until nothing runs there any more. What has not
+/// moved by the `deadline` is stopped by Nomad. Jobs are not placed on it
+/// until it is made eligible again.
+pub async fn drain(api: &Api, client: &Client, deadline: Duration, why: &str) -> Result<()> {
+    let nanoseconds = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
+    let body = json!({
+        "DrainSpec": {"Deadline": nanoseconds, "IgnoreSystemJobs": false},
+        "MarkEligible": false,
+        "Meta": {"message": why},
+    });
+    let _: Value = api
+        .put(&format!("/v1/node/{}/drain", client.id), &body)
+        .await?;
+    let until = Instant::now() + deadline + SLACK;
+    let path = format!("/v1/node/{}", client.id);
+    while Instant::now() < until {
+        match api.get::<Client>(&path).await {
+            Ok(now) if now.drain_strategy.is_none() => return Ok(()),
+            Ok(_) => {}
+            Err(Trouble::Uplink(failure)) => tracing::debug!("asked for a drain: {failure}"),
+            Err(other) => return Err(other.into()),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(Error::new(
+        Exit::Partial,
+        format!("Nomad did not drain it within {} s", deadline.as_secs()),
+    ))
+}
+
+/// Lets jobs be placed on a client again, once it is up; ends a drain that goes on.
+pub async fn make_eligible(api: &Api, id: &str) -> Result<()> {
+    let until = Instant::now() + RETURNING;
+    let path = format!("/v1/node/{id}");
+    loop {
+        let said = match api.get::<Client>(&path).await {
+            Ok(client) if client.status == "ready" => break,
+            Ok(client) => format!("Nomad says that it is {}", client.status),
+            Err(trouble) => Error::from(trouble).to_string(),
+        };
+        if Instant::now() > until {
+            return Err(Error::new(Exit::Partial, "Nomad on it did not come back").saying(said));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    let body = json!({"DrainSpec": null, "MarkEligible": true});
+    let _: Value = api.put(&format!("/v1/node/{id}/drain"), &body).await?;
+    let body = json!({"Eligibility": "eligible"});
+    let _: Value = api
+        .put(&format!("/v1/node/{id}/eligibility"), &body)
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(id: &str, name: &str, status: &str) -> Client {
+        let value = json!({"ID": id, "Name": name, "Status": status, "SchedulingEligibility": "eligible", "Drain": false});
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_node_is_known_by_its_name_and_an_old_installation_of_it_is_not_taken() {
+        let all = vec![
+            client("1", "alder", "down"),
+            client("2", "birch", "ready"),
+            client("3", "alder", "ready"),
+        ];
+        let find = |name: &str| of_name(all.clone(), &name.parse().unwrap());
+        assert_eq!(find("alder").unwrap().id, "3");
+        assert_eq!(find("cedar"), None);
+    }
+}
