@@ -55,7 +55,7 @@ remove_old_roots() {
     local root
     for root in "$CACHE"/root-*/; do
         root=${root%/}
-        [ "$root" = "$1" ] || readlink "$CACHE"/labs/*/nodes/*/base | grep -qx "$root" || rm -rf "$root"
+        [ "$root" = "$1" ] || readlink "$CACHE"/labs/*/nodes/*/base | grep -x "$root" >/dev/null || rm -rf "$root"
     done
 }
 

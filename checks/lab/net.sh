@@ -21,7 +21,7 @@ claim_number_locked() {
         return
     fi
     for number in {0..199}; do
-        cat "$RUN"/*.lab 2>/dev/null | grep -q "^$number " && continue
+        grep -qs "^$number " "$RUN"/*.lab && continue
         ip link show "nixcfg$number" >/dev/null 2>&1 && continue
         echo "$number $CACHE" | write_file "$RUN/$LAB.lab"
         return

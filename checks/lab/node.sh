@@ -8,7 +8,7 @@ register_node() {
     local node=$1 ipv4=$2 ipv6=$3 admins=$4 dir=$STATE/nodes/$1 index=1
     mkdir -p "$dir"
     if [ ! -e "$dir/index" ]; then
-        while cat "$STATE"/nodes/*/index 2>/dev/null | grep -qx "$index"; do index=$((index + 1)); done
+        while grep -qsx "$index" "$STATE"/nodes/*/index; do index=$((index + 1)); done
         [ "$index" -le 200 ] || die "200 nodes are too many"
         echo "$index" | write_file "$dir/index"
     fi

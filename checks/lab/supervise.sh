@@ -22,12 +22,6 @@ main() {
 boot() {
     local node=$1 dir=$STATE/nodes/$1
     mkdir -p "$dir/disk" "$dir/root"
-    # The kernel takes the mount of the boot before away a little after its last process: what that still holds back would be lost.
-    for _ in $(seq 300); do
-        [ -n "$(losetup -j "$dir/disk.img")" ] || break
-        sleep 0.1
-    done
-    [ -z "$(losetup -j "$dir/disk.img")" ] || { echo "the disk of the boot before is still mounted" >&2; exit 1; }
     # The machine may not lose power in the life of a lab, its processes may: no write barriers.
     mount -o loop,barrier=0 "$dir/disk.img" "$dir/disk"
     [ -e "$dir/disk/ready" ] || rm -rf "$dir/disk/upper" "$dir/disk/work"
