@@ -3,6 +3,7 @@
   init = "Write the files of a new cluster, asking for what they need";
   add-node = "Write the files of a new node, with what its machine tells of itself";
   deploy-nixos = "Build and activate the NixOS configuration of a cluster's nodes";
+  upgrade-nixos = "Update nixpkgs, show what that changes on each node, and deploy it";
   rollback = "Take a cluster's nodes back to a generation that they have already";
   generations = "List the generations of the systems of a cluster's nodes";
   status = "Tell how a cluster's nodes are: systems, drift, units, leases, certificates, disks";

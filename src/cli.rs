@@ -16,6 +16,7 @@ use crate::secret::Secret;
 use crate::secrets;
 use crate::status;
 use crate::tlsproxy;
+use crate::upgrade;
 
 /// Runs a NixOS cluster.
 #[derive(Debug, Parser)]
@@ -48,6 +49,8 @@ enum Operation {
     AddNode(init::add::Args),
     /// Bring nodes to the NixOS configuration of the flake
     DeployNixos(deploy::Args),
+    /// Update nixpkgs, show what that changes, and deploy it
+    UpgradeNixos(upgrade::Args),
     /// Go back to a generation that nodes have already
     Rollback(generations::rollback::Args),
     /// List the generations of nodes' systems
@@ -91,6 +94,7 @@ impl Cli {
             Operation::Init(args) => args.json(),
             Operation::AddNode(args) => args.json(),
             Operation::DeployNixos(args) => args.json(),
+            Operation::UpgradeNixos(args) => args.json(),
             Operation::Rollback(args) => args.json(),
             Operation::Generations(args) => args.json(),
             Operation::Status(args) => args.json(),
@@ -122,6 +126,7 @@ impl Cli {
             Operation::Init(args) => init::run(&args, reporter).await,
             Operation::AddNode(args) => init::add::run(&args, reporter).await,
             Operation::DeployNixos(args) => deploy::run(&args, reporter, password).await,
+            Operation::UpgradeNixos(args) => upgrade::run(&args, reporter, password).await,
             Operation::Rollback(args) => {
                 generations::rollback::run(&args, reporter, password).await
             }

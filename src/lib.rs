@@ -32,4 +32,5 @@ pub mod ssh;
 pub mod status;
 pub mod store;
 pub mod tlsproxy;
+pub mod upgrade;
 pub mod uplink;

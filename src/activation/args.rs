@@ -1,5 +1,7 @@
 //! What every operation that changes nodes takes from its command line.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Policy, Restarts, Watch, run_name};
@@ -32,6 +34,26 @@ pub struct WatchArgs {
     /// Take nodes over from another operator who holds them
     #[arg(help_heading = SAFETY, long)]
     pub steal: bool,
+
+    /// Set as soon as a node is changed.
+    #[arg(skip)]
+    pub changed: Changed,
+}
+
+/// Whether a run has changed a node, or may have.
+#[derive(Debug, Clone, Default)]
+pub struct Changed(Arc<AtomicBool>);
+
+impl Changed {
+    /// A node is changed now, for good.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether one was.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 impl WatchArgs {
@@ -54,6 +76,7 @@ impl WatchArgs {
             who: claim.who.clone(),
             what: claim.what,
             lease: claim.id.clone(),
+            changed: self.changed.clone(),
             restarts: self.reboot.then(|| Restarts::of(operation, drain)),
         }
     }

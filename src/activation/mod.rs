@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::nix::store::StorePath;
 use crate::ssh::elevate::Elevation;
 use crate::ssh::{Connection, Script};
-pub use args::WatchArgs;
+pub use args::{Changed, WatchArgs};
 pub use outcome::{End, Outcome, Report};
 pub use restart::Restarts;
 pub use verdict::Policy;

@@ -15,7 +15,7 @@ use super::checks;
 use super::outcome::{End, Outcome, Report, Told};
 use super::restart::Restarts;
 use super::verdict::{Policy, Terms, Verdict, judge};
-use super::{Mode, run_name};
+use super::{Changed, Mode, run_name};
 use crate::cluster::{Name, Node};
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
@@ -71,6 +71,8 @@ pub struct Watch {
     pub what: &'static str,
     /// The lease under which the node is changed.
     pub lease: String,
+    /// Set before a node is confirmed.
+    pub changed: Changed,
     /// How the node is restarted, where it may be.
     pub restarts: Option<Restarts>,
 }
@@ -294,6 +296,7 @@ impl Change<'_> {
             Verdict::Restart => Ok(None),
             Verdict::Confirm(word) => {
                 tried.confirmed = true;
+                self.watch.changed.set();
                 self.as_root(&way, &connection, &how, CONFIRM, &[run, word], tried)
                     .await?;
                 if way.number > 0 {

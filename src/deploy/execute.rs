@@ -1,15 +1,16 @@
 //! Carrying the plans out: leases, copies to all nodes at once, switches in order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::future::try_join;
+use futures_util::future::{try_join, try_join_all};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::plan::{Action, Plan};
-use super::{Args, count};
+use super::{Args, Prepared, count};
 use crate::activation::{self, Mode, Report};
 use crate::cluster::{Check, Cluster, Name};
 use crate::error::{Error, Result};
@@ -20,6 +21,8 @@ use crate::nix::{Settings, copy};
 use crate::node::probe::Probed;
 use crate::operation::Operation;
 use crate::rollout::{self, Outcome, Turn};
+use crate::ssh::Connection;
+use crate::ssh::elevate::Elevation;
 
 /// Carries out the plans.
 pub async fn execute(
@@ -44,7 +47,7 @@ pub async fn execute(
     if busy.is_empty() {
         return Ok(outcomes);
     }
-    let claim = args.watch.claim("deploy-nixos")?;
+    let claim = args.watch.claim(args.operation)?;
     let leases = match args.mode {
         Mode::DryActivate => Leases::default(),
         _ => take_all(operation, probed, &busy, &claim).await?,
@@ -59,7 +62,12 @@ pub async fn execute(
         let Some(probed) = probed.get(&node).filter(|_| busy.contains(&node)) else {
             continue;
         };
-        let turn = Turn::new(operation, probed, args.mode, args.watch.watch(&claim, operation))?;
+        let turn = Turn::new(
+            operation,
+            probed,
+            args.mode,
+            args.watch.watch(&claim, operation),
+        )?;
         work.insert(node, Work::begin(args, operation, plan, turn, &permits));
     }
     let disturbing = matches!(args.mode, Mode::Switch | Mode::Test) || args.watch.reboot;
@@ -236,32 +244,85 @@ impl Ahead {
 
     async fn copy(&self) -> Result<()> {
         let turn = &self.turn;
+        let copy = Copy {
+            settings: &self.settings,
+            connection: &turn.connection,
+            how: &turn.how,
+            folder: &self.folder,
+            substitute: self.substitute,
+            reporter: &self.reporter,
+        };
+        copy.run(&self.plan).await
+    }
+}
+
+/// How a system is brought to a node.
+struct Copy<'a> {
+    settings: &'a Settings,
+    connection: &'a Connection,
+    how: &'a Elevation,
+    folder: &'a Path,
+    substitute: bool,
+    reporter: &'a Reporter,
+}
+
+impl Copy<'_> {
+    async fn run(&self, plan: &Plan) -> Result<()> {
         let Action::Deploy {
             paths, bytes: size, ..
-        } = &self.plan.action
+        } = &plan.action
         else {
             return Ok(());
         };
         if *paths == 0 {
             return Ok(());
         }
+        let name = self.connection.node();
         let what = format!("copying {} ({})", count(*paths, "path"), bytes(*size));
-        self.reporter.step(&turn.name, what);
-        let (reporter, node, total) = (self.reporter.clone(), turn.name.clone(), *size);
+        self.reporter.step(name, what);
+        let (reporter, node, total) = (self.reporter.clone(), name.clone(), *size);
         let sent = move |done: u64| {
             let node = node.clone();
             let done = done.min(total);
             reporter.emit(Event::Progress { node, done, total });
         };
         copy::copy(
-            &self.settings,
-            &turn.connection,
-            &turn.how,
-            &self.folder,
-            &self.plan.system.out,
+            self.settings,
+            self.connection,
+            self.how,
+            self.folder,
+            &plan.system.out,
             self.substitute,
             sent,
         )
         .await
     }
+}
+
+/// Brings the systems to the nodes' stores, ahead of anything else; nothing that runs changes.
+pub async fn bring(args: &Args, operation: &Operation, prepared: &mut Prepared) -> Result<()> {
+    let permits = Semaphore::new(usize::from(args.jobs));
+    let copies = prepared.plans.iter().filter_map(|(node, plan)| {
+        let probed = prepared.probed.get(node)?;
+        Some(async {
+            let _permit = permits.acquire().await;
+            let how = operation.elevation(probed)?;
+            let copy = Copy {
+                settings: &operation.settings,
+                connection: &probed.connection,
+                how: &how,
+                folder: operation.access.folder(),
+                substitute: args.substitute_on_destination,
+                reporter: &operation.reporter,
+            };
+            copy.run(plan).await
+        })
+    });
+    try_join_all(copies).await?;
+    for plan in prepared.plans.values_mut() {
+        if let Action::Deploy { paths, bytes, .. } = &mut plan.action {
+            (*paths, *bytes) = (0, 0);
+        }
+    }
+    Ok(())
 }

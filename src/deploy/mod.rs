@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::activation::{Mode, WatchArgs};
+use crate::activation::{Changed, Mode, WatchArgs};
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, bytes};
@@ -23,6 +23,7 @@ use crate::password::lockout;
 use crate::rollout::{self, RolloutArgs};
 use crate::secret::Secret;
 use crate::ssh::{Connection, Script};
+pub use execute::bring;
 use execute::execute;
 use plan::{Action, Plan};
 
@@ -62,52 +63,132 @@ pub struct Args {
 
     #[command(flatten)]
     watch: WatchArgs,
+
+    /// The operation, for other operators and the journal to read.
+    #[arg(skip = "deploy-nixos")]
+    operation: &'static str,
 }
 
 impl Args {
+    /// Refuses arguments that contradict each other.
+    pub fn check(&self) -> Result<()> {
+        match self.watch.reboot && !matches!(self.mode, Mode::Switch | Mode::Boot) {
+            true => Err(Error::usage(
+                "--reboot goes with --mode switch and boot only",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// The cluster's arguments.
+    pub fn cluster(&self) -> &ClusterArgs {
+        &self.cluster
+    }
+
+    /// Whether nothing is to be changed.
+    pub fn plans_only(&self) -> bool {
+        self.plan || self.mode == Mode::DryActivate
+    }
+
+    /// Whether units are restarted.
+    pub fn activates(&self) -> bool {
+        matches!(self.mode, Mode::Switch | Mode::Test)
+    }
+
+    /// The same for another operation, which is told when a node is changed.
+    pub fn noting(&self, operation: &'static str, changed: Changed) -> Self {
+        let mut args = self.clone();
+        args.operation = operation;
+        args.watch.changed = changed;
+        args
+    }
+
     /// Whether events are printed as JSON.
     pub fn json(&self) -> bool {
         self.cluster.common.json
     }
 }
 
+/// What is to be done, and what it is to be done with.
+pub struct Prepared {
+    /// The nodes that were selected.
+    pub nodes: BTreeSet<Name>,
+    /// What was found on them.
+    pub probed: BTreeMap<Name, Probed>,
+    /// What is to be done with each that can be changed.
+    pub plans: BTreeMap<Name, Plan>,
+    failed: Failures,
+}
+
+impl Prepared {
+    /// Whether a node is to be changed.
+    pub fn changes(&self) -> bool {
+        let mut plans = self.plans.values();
+        plans.any(|plan| plan.action != Action::Unchanged)
+    }
+
+    /// The end of a run that only plans.
+    pub fn planned(&self, reporter: &Reporter) -> Result<()> {
+        planned(reporter, self.plans.len(), self.failed.len())
+    }
+}
+
 /// Runs `deploy-nixos`.
 pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
-    if args.watch.reboot && !matches!(args.mode, Mode::Switch | Mode::Boot) {
-        return Err(Error::usage(
-            "--reboot goes with --mode switch and boot only",
-        ));
-    }
+    args.check()?;
     let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let prepared = prepare(args, &mut operation).await?;
+    match args.plan {
+        true => prepared.planned(&reporter),
+        false => carry_out(args, &operation, prepared).await,
+    }
+}
+
+/// Evaluates, probes, builds and plans; shows the plans. Nothing has been changed then.
+pub async fn prepare(args: &Args, operation: &mut Operation) -> Result<Prepared> {
+    let reporter = operation.reporter.clone();
     let nodes = operation.select(&args.nodes)?;
     reporter.phase(format!(
         "evaluating and probing {}",
         count(nodes.len(), "node")
     ));
-    let evaluation = Evaluation::begin(&operation, &nodes);
+    let evaluation = Evaluation::begin(operation, &nodes);
     let mut probed = operation.probe(&nodes, !args.plan).await?;
     if !args.plan {
-        lease::settle(&operation, &mut probed, args.watch.steal).await?;
+        lease::settle(operation, &mut probed, args.watch.steal).await?;
     }
-    let systems = evaluation.finish(&mut operation).await?;
+    let systems = evaluation.finish(operation).await?;
 
     let roots = operation.access.folder().join("roots");
-    let mut failed = build_systems(&operation, &systems, &probed, args.mode, &roots).await?;
+    let mut failed = build_systems(operation, &systems, &probed, args.mode, &roots).await?;
     let what = (args.mode, args.watch.reboot);
-    let plans = plan_nodes(&operation, &systems, &probed, what, &mut failed).await?;
+    let plans = plan_nodes(operation, &systems, &probed, what, &mut failed).await?;
     if args.mode != Mode::DryActivate {
         let changing = plans
             .iter()
             .filter(|(_, plan)| plan.action != Action::Unchanged);
-        lockout::check(&operation, changing.map(|(node, _)| node), &probed).await?;
+        lockout::check(operation, changing.map(|(node, _)| node), &probed).await?;
     }
     show_plans(&reporter, &plans, args.plan);
-    if args.plan {
-        return planned(&reporter, plans.len(), failed.len());
-    }
-    let outcomes = execute(args, &operation, &probed, plans).await?;
+    Ok(Prepared {
+        nodes,
+        probed,
+        plans,
+        failed,
+    })
+}
+
+/// Does what was planned.
+pub async fn carry_out(args: &Args, operation: &Operation, prepared: Prepared) -> Result<()> {
+    let Prepared {
+        nodes,
+        probed,
+        plans,
+        failed,
+    } = prepared;
+    let outcomes = execute(args, operation, &probed, plans).await?;
     let first = (!failed.is_empty()).then_some("mend what does not build");
-    rollout::conclude(&reporter, &nodes, &outcomes, first)
+    rollout::conclude(&operation.reporter, &nodes, &outcomes, first)
 }
 
 /// Evaluation of the nodes' systems, going on beside the probes.

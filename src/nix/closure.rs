@@ -73,6 +73,15 @@ impl Graph {
         seen
     }
 
+    /// The closure of one path, with the size of each path's archive in bytes.
+    pub fn sizes(&self, root: &StorePath) -> BTreeMap<StorePath, u64> {
+        let sized = |path: StorePath| {
+            let size = self.0.get(&path)?.nar_size;
+            Some((path, size))
+        };
+        self.closure(root).into_iter().filter_map(sized).collect()
+    }
+
     /// The size of some paths together, in bytes of their archives.
     pub fn size<'a>(&self, paths: impl IntoIterator<Item = &'a StorePath>) -> u64 {
         paths

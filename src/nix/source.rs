@@ -52,6 +52,13 @@ impl Flake {
     }
 }
 
+impl Flake {
+    /// Whether it is a folder of this machine.
+    pub fn is_folder(&self) -> bool {
+        local_folder(&self.reference).is_some()
+    }
+}
+
 /// The folder that a reference names on this machine, if it does.
 fn local_folder(reference: &str) -> Option<&str> {
     let path = reference.strip_prefix("path:").unwrap_or(reference);

@@ -1,0 +1,52 @@
+//! A closure that is on a node only, as the node tells it.
+
+use super::diff::Closure;
+use crate::error::{Error, Result};
+use crate::nix::store::StorePath;
+use crate::ssh::{Connection, Script};
+
+const CLOSURE: Script = Script {
+    name: "nixcfg-closure",
+    text: include_str!("closure.sh"),
+};
+
+/// Asks a node for a closure, over the connection that there is.
+pub async fn ask(connection: &Connection, root: &StorePath) -> Result<Closure> {
+    let told = connection
+        .run_ok(CLOSURE, &[&root.to_string()], b"")
+        .await?;
+    read(&told).map_err(|e| e.on(connection.node()))
+}
+
+/// Reads as many sizes as there are paths.
+fn read(told: &str) -> Result<Closure> {
+    let lines: Vec<&str> = told.lines().collect();
+    let (paths, sizes) = lines.split_at(lines.len() / 2);
+    let pairs = paths.iter().zip(sizes).map(|(path, size)| {
+        let size = size
+            .parse()
+            .map_err(|_| Error::unexpected(format!("‘{size}’ is no size of a store path")))?;
+        Ok((path.parse()?, size))
+    });
+    match lines.len() % 2 {
+        0 => pairs.collect(),
+        _ => Err(Error::unexpected(
+            "not every path of a closure has its size",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_has_its_size_and_rubbish_is_refused() {
+        let a = "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a";
+        let b = "/nix/store/1cq1bq31hix6xjnvpn8kfablndjcqb0n-b";
+        let closure = read(&format!("{a}\n{b}\n1\n2\n")).unwrap();
+        assert_eq!(closure.values().copied().collect::<Vec<_>>(), [1, 2]);
+        assert!(read(&format!("{a}\n{b}\n1\n")).is_err());
+        assert!(read(&format!("{a}\nmany\n")).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! `upgrade-nixos`: another revision of nixpkgs, shown before it is deployed.
+//!
+//! The lock file is written before anything is evaluated, so that what is
+//! shown is what is deployed and what the repository says afterwards; it is put
+//! back unless a node was changed.
+
+mod closure;
+mod diff;
+mod lock;
+mod note;
+mod preview;
+
+use std::io::{BufRead, IsTerminal};
+
+use crate::deploy;
+use crate::error::{Error, Exit, Result};
+use crate::event::Reporter;
+use crate::nix::source::Flake;
+use crate::operation::Operation;
+use crate::secret::Secret;
+use lock::{Target, Update};
+use note::Guard;
+
+/// The arguments of `upgrade-nixos`.
+#[derive(Debug, Clone, clap::Args)]
+#[group(id = "upgrade")] // deploy-nixos's arguments, which these hold, have the default's name
+#[command(after_help = "\
+Changes flake.lock, shows what that changes on each node, asks, and deploys as deploy-nixos does. If no node was changed in the end, flake.lock is as it was.")]
+pub struct Args {
+    #[command(flatten)]
+    deploy: deploy::Args,
+
+    /// Take this revision of nixpkgs, not the newest of its branch
+    #[arg(long, value_name = "REV", conflicts_with = "no_update")]
+    to: Option<String>,
+
+    /// Leave flake.lock as it is: show and deploy what it says
+    #[arg(long)]
+    no_update: bool,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.deploy.json()
+    }
+}
+
+/// Runs `upgrade-nixos`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    args.deploy.check()?;
+    if !args.yes && !args.deploy.plans_only() && !std::io::stdin().is_terminal() {
+        return Err(
+            Error::usage("there is no terminal to ask on; nothing was changed")
+                .help("--yes deploys without asking; --plan only shows"),
+        );
+    }
+    let common = &args.deploy.cluster().common;
+    let cwd = std::env::current_dir()
+        .map_err(|e| Error::usage(format!("there is no working directory: {e}")))?;
+    let flake = Flake::locate(&common.flake, &cwd)?;
+    if !flake.is_folder() {
+        return Err(
+            Error::usage("upgrade-nixos changes the lock file of a flake in a folder")
+                .help("run it in the repository of your cluster, or name that with --flake"),
+        );
+    }
+    let settings = common.settings(&cwd);
+    let guard = Guard::open(&flake, &reporter)?;
+    let guard = match args.no_update {
+        true => guard,
+        false => {
+            let target = args.to.clone().map_or(Target::Newest, Target::Revision);
+            reporter.phase("looking for nixpkgs");
+            let update = Update::find(&flake, &settings, &target).await?;
+            update.tell(&reporter);
+            guard.write(&update)?
+        }
+    };
+    let outcome = upgrade(args, reporter, password, &guard).await;
+    guard.close()?;
+    outcome
+}
+
+async fn upgrade(
+    args: &Args,
+    reporter: Reporter,
+    password: Option<Secret>,
+    guard: &Guard,
+) -> Result<()> {
+    let deploy = args.deploy.noting("upgrade-nixos", guard.changed());
+    let mut operation = Operation::start(deploy.cluster(), reporter.clone(), password).await?;
+    let mut prepared = deploy::prepare(&deploy, &mut operation).await?;
+    preview::show(&deploy, &operation, &mut prepared).await?;
+    if deploy.plans_only() {
+        return prepared.planned(&reporter);
+    }
+    if !args.yes && prepared.changes() && !agreed(&reporter).await? {
+        return Err(Error::new(
+            Exit::Interrupted,
+            "not agreed to; nothing was changed",
+        ));
+    }
+    guard.deploying()?;
+    deploy::carry_out(&deploy, &operation, prepared).await
+}
+
+/// Asks on the terminal.
+async fn agreed(reporter: &Reporter) -> Result<bool> {
+    let reporter = reporter.clone();
+    let asked = tokio::task::spawn_blocking(move || {
+        reporter.pause(|| {
+            eprint!("deploy this? [y/N] ");
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line).map(|_| line)
+        })
+    });
+    let line = asked
+        .await
+        .map_err(|e| Error::unexpected(format!("the answer was lost: {e}")))?;
+    let agrees = |line: &str| matches!(line.trim(), "y" | "Y" | "yes");
+    Ok(line.is_some_and(|line| line.is_ok_and(|line| agrees(&line))))
+}

@@ -1,0 +1,235 @@
+//! Who changes a lock file puts it back: at the end of a run that deployed
+//! nothing, when it is stopped, and, where it was killed, in the next run,
+//! which knows from a note beside the file.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use super::lock::Update;
+use crate::activation::Changed;
+use crate::error::{Context, Error, Result};
+use crate::event::Reporter;
+use crate::nix::source::Flake;
+
+/// The note's name, beside `flake.lock`; it is no part of the flake, unless somebody adds it to Git.
+const NOTE: &str = ".flake.lock.upgrade";
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    before: String,
+    after: String,
+    deploying: bool,
+}
+
+/// Holds a repository's lock file; dropping it puts back what was there, if no node was changed.
+#[derive(Debug)]
+pub struct Guard {
+    /// Kept open, and locked, as long as the run lasts.
+    file: File,
+    note: PathBuf,
+    lock: PathBuf,
+    held: Option<Note>,
+    changed: Changed,
+}
+
+impl Guard {
+    /// Takes the repository's lock file, and puts back what a killed run left.
+    pub fn open(flake: &Flake, reporter: &Reporter) -> Result<Self> {
+        let (note, lock) = (flake.root.join(NOTE), flake.root.join("flake.lock"));
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false);
+        let file = file.open(&note).map_err(|e| {
+            Error::usage(format!("{} cannot be written: {e}", note.display()))
+                .help("upgrade-nixos changes the lock file of a flake in a folder of yours")
+        })?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| Error::usage("another upgrade-nixos is at work in this repository"))?;
+        let left = std::fs::read_to_string(&note).unwrap_or_default();
+        if let Ok(left) = serde_json::from_str::<Note>(&left) {
+            reporter.warning(None, settle(&left, &lock)?);
+        }
+        Ok(Self {
+            file,
+            note,
+            lock,
+            held: None,
+            changed: Changed::default(),
+        })
+    }
+
+    /// Writes the lock file, and a note of what it was before.
+    pub fn write(mut self, update: &Update) -> Result<Self> {
+        if update.before == update.after {
+            return Ok(self);
+        }
+        let note = Note {
+            before: update.before.clone(),
+            after: update.after.clone(),
+            deploying: false,
+        };
+        self.keep(&note)?;
+        self.held = Some(note);
+        replace(&self.lock, &update.after)?;
+        Ok(self)
+    }
+
+    /// What tells whether a node was changed.
+    pub fn changed(&self) -> Changed {
+        self.changed.clone()
+    }
+
+    /// Notes that nodes are changed from here on.
+    pub fn deploying(&self) -> Result<()> {
+        match &self.held {
+            Some(note) => self.keep(&Note {
+                before: note.before.clone(),
+                after: note.after.clone(),
+                deploying: true,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the hold: the lock file stays, or is as it was.
+    pub fn close(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if let Some(note) = self.held.take()
+            && !self.changed.is_set()
+        {
+            replace(&self.lock, &note.before)?;
+        }
+        match std::fs::remove_file(&self.note) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(e).context(|| format!("cannot remove {}", self.note.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The note keeps its file, which is the one that is locked.
+    fn keep(&self, note: &Note) -> Result<()> {
+        let text = serde_json::to_vec(note)
+            .map_err(|e| Error::unexpected(format!("the note cannot be printed: {e}")))?;
+        let write = || {
+            use std::os::unix::fs::FileExt;
+            self.file.set_len(0)?;
+            self.file.write_all_at(&text, 0)?;
+            self.file.sync_all()
+        };
+        write().context(|| format!("cannot write {}", self.note.display()))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Err(e) = self.end() {
+            tracing::error!("{e}");
+        }
+    }
+}
+
+/// What becomes of the lock file of a run that was killed.
+fn settle(left: &Note, lock: &Path) -> Result<&'static str> {
+    let now = std::fs::read_to_string(lock).unwrap_or_default();
+    if left.deploying && now == left.after {
+        return Ok("an upgrade was killed while it deployed: flake.lock stays as it had it");
+    }
+    if now == left.after {
+        replace(lock, &left.before)?;
+        return Ok("an upgrade was killed before it deployed: flake.lock is as it was before it");
+    }
+    Ok("an upgrade was killed; flake.lock is not as it had it, and stays")
+}
+
+/// Replaces a file, whole or not at all; its mode stays.
+fn replace(file: &Path, text: &str) -> Result<()> {
+    let write = || {
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let mut new = tempfile::Builder::new()
+            .prefix(".flake.lock.")
+            .tempfile_in(folder)?;
+        new.write_all(text.as_bytes())?;
+        new.as_file()
+            .set_permissions(std::fs::metadata(file)?.permissions())?;
+        new.as_file().sync_all()?;
+        new.persist(file)?;
+        Ok::<_, std::io::Error>(())
+    };
+    write().context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository() -> (tempfile::TempDir, Flake) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("flake.lock"), "old").unwrap();
+        let flake = Flake {
+            reference: dir.path().display().to_string(),
+            root: dir.path().to_owned(),
+        };
+        (dir, flake)
+    }
+
+    fn update(flake: &Flake) -> Update {
+        Update::of(flake.root.join("flake.lock"), "old", "new")
+    }
+
+    fn lock(flake: &Flake) -> String {
+        std::fs::read_to_string(flake.root.join("flake.lock")).unwrap()
+    }
+
+    fn open(flake: &Flake) -> Result<Guard> {
+        Guard::open(flake, &Reporter::new(false))
+    }
+
+    #[test]
+    fn the_lock_is_put_back_unless_a_node_was_changed() {
+        let (_dir, flake) = repository();
+        let guard = open(&flake).unwrap().write(&update(&flake)).unwrap();
+        assert_eq!(lock(&flake), "new");
+        assert!(open(&flake).is_err(), "one at a time");
+        drop(guard);
+        assert_eq!(lock(&flake), "old");
+        let guard = open(&flake).unwrap().write(&update(&flake)).unwrap();
+        guard.changed().set();
+        guard.close().unwrap();
+        assert_eq!(lock(&flake), "new");
+        assert!(!flake.root.join(NOTE).exists());
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_put_back_by_the_next_unless_it_deployed() {
+        for (deploying, after) in [(false, "old"), (true, "new")] {
+            let (_dir, flake) = repository();
+            let guard = open(&flake).unwrap().write(&update(&flake)).unwrap();
+            if deploying {
+                guard.deploying().unwrap();
+            }
+            // Killed: nothing is dropped, and the system takes its locks away.
+            rustix::fs::flock(&guard.file, FlockOperation::Unlock).unwrap();
+            std::mem::forget(guard);
+            drop(open(&flake).unwrap());
+            assert_eq!(lock(&flake), after);
+        }
+    }
+
+    #[test]
+    fn a_lock_that_was_changed_since_is_not_touched() {
+        let (_dir, flake) = repository();
+        let guard = open(&flake).unwrap().write(&update(&flake)).unwrap();
+        rustix::fs::flock(&guard.file, FlockOperation::Unlock).unwrap();
+        std::mem::forget(guard);
+        std::fs::write(flake.root.join("flake.lock"), "another").unwrap();
+        drop(open(&flake).unwrap());
+        assert_eq!(lock(&flake), "another");
+    }
+}

@@ -1,0 +1,156 @@
+//! What an upgrade would change, node by node, before it is agreed to.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::closure;
+use super::diff::{Closure, Diff};
+use crate::activation;
+use crate::cluster::Name;
+use crate::deploy::plan::Action;
+use crate::deploy::{self, Prepared};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::nix::build;
+use crate::nix::closure::Graph;
+use crate::nix::store::StorePath;
+use crate::operation::Operation;
+
+/// Shows, for each node that gets another system, what changes of it. Where
+/// nodes are to be asked what would restart, the systems are brought to them.
+pub async fn show(
+    args: &deploy::Args,
+    operation: &Operation,
+    prepared: &mut Prepared,
+) -> Result<()> {
+    let diffs = diffs(operation, prepared).await?;
+    let units = match args.plans_only() || !args.activates() {
+        true => BTreeMap::new(),
+        false => ask(args, operation, prepared).await?,
+    };
+    for (node, diff) in diffs {
+        let units = units.get(&node);
+        let mut lines = diff.lines();
+        lines.extend(units.into_iter().flat_map(Units::lines));
+        operation.reporter.emit(Event::Plan {
+            node,
+            plan: lines.join("\n             "),
+            data: json!({"action": "upgrade", "closure": diff, "units": units}),
+        });
+    }
+    Ok(())
+}
+
+async fn diffs(operation: &Operation, prepared: &Prepared) -> Result<BTreeMap<Name, Diff>> {
+    let changing = || {
+        prepared.plans.iter().filter_map(|(node, plan)| {
+            let Action::Deploy { replaces, .. } = &plan.action else {
+                return None;
+            };
+            Some((node, &plan.system.out, replaces.as_ref()))
+        })
+    };
+    let olds: Vec<StorePath> = changing().filter_map(|(_, _, old)| old.cloned()).collect();
+    let absent = build::missing(&operation.settings, &olds).await?;
+    let mut roots: Vec<StorePath> = changing().map(|(_, new, _)| new.clone()).collect();
+    roots.extend(olds.into_iter().filter(|old| !absent.contains(old)));
+    roots.sort();
+    roots.dedup();
+    let graph = Graph::of(&operation.settings, &roots).await?;
+    let mut tasks = JoinSet::new();
+    for (node, new, old) in changing() {
+        let after = graph.sizes(new);
+        let here = old.filter(|old| !absent.contains(old));
+        let before = here.map(|old| graph.sizes(old));
+        let connection = prepared.probed.get(node).map(|p| p.connection.clone());
+        let (node, old) = (node.clone(), old.cloned());
+        tasks.spawn(async move {
+            let before = match (before, connection, old) {
+                (Some(before), ..) => before,
+                (None, Some(connection), Some(old)) => closure::ask(&connection, &old).await?,
+                _ => Closure::new(),
+            };
+            Ok::<_, Error>((node, Diff::of(&before, &after)))
+        });
+    }
+    let mut diffs = BTreeMap::new();
+    while let Some(joined) = tasks.join_next().await {
+        let (node, diff) =
+            joined.map_err(|e| Error::unexpected(format!("a comparison was lost: {e}")))??;
+        diffs.insert(node, diff);
+    }
+    Ok(diffs)
+}
+
+/// Brings the systems to the nodes, and asks what switching to them would do.
+async fn ask(
+    args: &deploy::Args,
+    operation: &Operation,
+    prepared: &mut Prepared,
+) -> Result<BTreeMap<Name, Units>> {
+    operation.reporter.phase("asking nodes what would restart");
+    deploy::bring(args, operation, prepared).await?;
+    let mut tasks = JoinSet::new();
+    for (node, plan) in &prepared.plans {
+        let Some(probed) = prepared.probed.get(node) else {
+            continue;
+        };
+        if !matches!(plan.action, Action::Deploy { .. }) {
+            continue;
+        }
+        let (node, system) = (node.clone(), plan.system.out.clone());
+        let (connection, how) = (probed.connection.clone(), operation.elevation(probed)?);
+        tasks.spawn(async move {
+            let told = activation::dry_activate(&connection, &how, &system).await?;
+            Ok::<_, Error>((node, Units::read(&told)))
+        });
+    }
+    let mut units = BTreeMap::new();
+    while let Some(joined) = tasks.join_next().await {
+        let (node, told) =
+            joined.map_err(|e| Error::unexpected(format!("a question was lost: {e}")))??;
+        units.insert(node, told);
+    }
+    Ok(units)
+}
+
+/// What a switch would do to units, by what it would do, as `dry-activate` says it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct Units(BTreeMap<String, Vec<String>>);
+
+impl Units {
+    fn read(told: &str) -> Self {
+        let lists = told.lines().filter_map(|line| {
+            let (what, units) = line.split_once(" the following units: ")?;
+            let what = what.strip_prefix("would ")?;
+            let units = units.split(',').map(|unit| unit.trim().to_owned());
+            Some((what.to_owned(), units.collect()))
+        });
+        Self(lists.collect())
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let list = |(what, units): (&String, &Vec<String>)| format!("{what}: {}", units.join(", "));
+        self.0.iter().map(list).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_restart_is_read_from_what_the_switch_says() {
+        let told = "would stop the following units: a.service, b.service\nwould activate the configuration...\n\
+            would restart the following units: sshd.service\nwould NOT stop the following changed units: c.service\n";
+        assert_eq!(
+            Units::read(told).lines(),
+            ["restart: sshd.service", "stop: a.service, b.service"]
+        );
+        assert_eq!(Units::read("nothing of interest\n"), Units::default());
+    }
+}
