@@ -1,25 +1,25 @@
-//! Faults at any moment of a deployment: the node ends in one of two states,
+//! Faults at any moment of a deployment: every node ends in one of two states,
 //! with nothing held, and running again completes.
 //!
-//! `NIXCFG_FAULT_RUNS` says how many faults are tried (12), `NIXCFG_FAULT_SEED` which.
+//! Three nodes are deployed to at once, and each is struck in its own way;
+//! sometimes the tool is, too. Two systems take turns, so that nothing is
+//! built or evaluated twice.
+//!
+//! `NIXCFG_FAULT_RUNS` says how many faults are tried (20), `NIXCFG_FAULT_SEED` which.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
-use std::process::{Child, Stdio};
-use std::thread::sleep;
+use std::process::Stdio;
+use std::thread::{self, sleep};
 use std::time::Duration;
 
-use support::{Lab, Repo, Tool};
+use support::{Lab, NODES, Repo, Tool};
 
-const NODE: &str = "alder";
-
-/// What goes wrong.
+/// What goes wrong with a node.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
-    /// The tool is killed.
-    Tool,
     /// Every connection that the node's sshd serves is cut off.
     Connections,
     /// The node's power is cut, and comes back.
@@ -34,8 +34,7 @@ enum Fault {
     Disk,
 }
 
-const FAULTS: [Fault; 7] = [
-    Fault::Tool,
+const FAULTS: [Fault; 6] = [
     Fault::Connections,
     Fault::Power,
     Fault::Cut,
@@ -84,63 +83,60 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
-/// A system of its own for each number; its activation says that it goes on.
-fn system(n: u64) -> String {
+/// One of the two systems; its activation says that it goes on.
+fn system(text: &str) -> String {
     format!(
-        r#"{{ environment.etc."nixcfg-test".text = "{n}"; system.activationScripts.slow.text = "if [ \"$NIXOS_ACTION\" = switch ]; then touch /run/switching; sleep 1; fi"; }}"#
+        r#"{{ environment.etc."nixcfg-test".text = "{text}"; system.activationScripts.slow.text = "if [ \"$NIXOS_ACTION\" = switch ]; then touch /run/switching; sleep 1; fi"; }}"#
     )
 }
 
 fn deploy(repo: &Repo, lab: &Lab) -> Tool {
-    Tool::deploy(repo, lab).args(&[NODE, "--confirm-timeout", "10"])
+    Tool::deploy(repo, lab).args(&["--strategy", "parallel", "--confirm-timeout", "10"])
 }
 
-fn await_moment(lab: &Lab, moment: &Moment) {
+/// What happens to one node.
+#[derive(Debug, Clone)]
+struct Strike {
+    node: &'static str,
+    fault: Fault,
+    moment: Moment,
+}
+
+fn await_moment(lab: &Lab, node: &str, moment: &Moment) {
     match moment {
         Moment::After(milliseconds) => sleep(Duration::from_millis(*milliseconds)),
         Moment::Step(condition) => {
             lab.root(
-                NODE,
+                node,
                 &format!("i=0; while [ $i -lt 600 ]; do if {condition}; then exit; fi; sleep 0.05; i=$((i + 1)); done"),
             );
         }
     }
 }
 
-fn strike(lab: &Lab, fault: Fault, tool: &mut Child) {
-    let a_while = Duration::from_secs(6);
-    match fault {
-        Fault::Tool => tool.kill().unwrap(),
-        Fault::Connections => {
-            lab.root(
-                NODE,
-                "for p in $(pgrep -f '[s]shd.*alice'); do kill -9 $p; done; true",
-            );
-        }
-        Fault::Power => {
-            lab.fault(NODE, &["kill"]);
-            lab.fault(NODE, &["start"]);
-        }
-        Fault::Cut => {
-            lab.fault(NODE, &["cut"]);
-            sleep(a_while * 3);
-            lab.fault(NODE, &["join"]);
-        }
-        Fault::Loss | Fault::Delay => {
-            lab.fault(
-                NODE,
-                match fault {
-                    Fault::Loss => &["loss", "50"],
-                    _ => &["delay", "2000"],
-                },
-            );
-            sleep(a_while);
-            lab.fault(NODE, &["clear"]);
-        }
-        Fault::Disk => {
-            lab.fault(NODE, &["fill-disk"]);
-            sleep(a_while);
-            lab.fault(NODE, &["free-disk"]);
+impl Strike {
+    fn happen(&self, lab: &Lab) {
+        let node = self.node;
+        await_moment(lab, node, &self.moment);
+        let a_while = Duration::from_secs(6);
+        let passing = |begin: &[&str], time: Duration, end: &str| {
+            lab.fault(node, begin);
+            sleep(time);
+            lab.fault(node, &[end]);
+        };
+        match self.fault {
+            Fault::Connections => {
+                lab.root(
+                    node,
+                    "for p in $(pgrep -f '[s]shd.*alice'); do kill -9 $p; done; true",
+                );
+            }
+            Fault::Power => passing(&["kill"], Duration::ZERO, "start"),
+            // Longer than a node waits for its confirmation.
+            Fault::Cut => passing(&["cut"], Duration::from_secs(14), "join"),
+            Fault::Loss => passing(&["loss", "50"], a_while, "clear"),
+            Fault::Delay => passing(&["delay", "2000"], a_while, "clear"),
+            Fault::Disk => passing(&["fill-disk"], a_while, "free-disk"),
         }
     }
 }
@@ -151,78 +147,119 @@ const LEFT: &str = "ls -d /var/lib/nixcfg/rollback/pending /etc/systemd/system.c
     flock --nonblock /run/nixos/switch-to-configuration.lock true || echo locked";
 
 /// Waits until nothing is left of a change.
-fn comes_to_rest(lab: &Lab, context: &str) {
+fn comes_to_rest(lab: &Lab, node: &str, context: &str) {
     let left = lab.root(
-        NODE,
+        node,
         &format!("i=0; while [ $i -lt 400 ]; do left=$({LEFT}); [ -n \"$left\" ] || exit 0; sleep 0.5; i=$((i + 1)); done; echo \"$left\""),
     );
-    assert_eq!(left, "", "{context}: something is left of the change");
+    assert_eq!(
+        left, "",
+        "{context}: {node} has something left of the change"
+    );
+}
+
+/// Whether the node is at the new system; it is at that or the old one, wholly.
+fn is_new(lab: &Lab, node: &str, before: &str, [old, new]: [&str; 2], context: &str) -> bool {
+    let state = lab.state(node);
+    let paths: Vec<&str> = state.lines().collect();
+    assert_eq!(
+        paths[0], paths[1],
+        "{context}: {node} runs what its profile says"
+    );
+    let text = lab.root(node, "cat /etc/nixcfg-test");
+    let wanted = if state == before { old } else { new };
+    assert_eq!(text, wanted, "{context}: {node} is at one system, whole");
+    state != before
 }
 
 #[test]
 fn every_fault_at_every_moment_leaves_one_of_two_states_and_running_again_completes() {
-    let (lab, repo) = (Lab::bare(), Repo::new());
-    let (runs, seed) = (
-        number("NIXCFG_FAULT_RUNS", 12),
+    let lab = Lab::bare();
+    let texts = ["one", "two"];
+    let repos = texts.map(|text| {
+        let repo = Repo::new();
+        for node in NODES {
+            repo.configure(node, &system(text));
+        }
+        repo
+    });
+    let (faults, seed) = (
+        number("NIXCFG_FAULT_RUNS", 20),
         number("NIXCFG_FAULT_SEED", 1),
     );
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    repo.configure(NODE, &system(0));
-    deploy(&repo, &lab).run().exits(0);
-    for run in 1..=runs {
-        let fault = FAULTS[random.below(FAULTS.len() as u64) as usize];
+    deploy(&repos[0], &lab).run().exits(0);
+    let (mut struck, mut run, mut step) = (0, 0, 0);
+    while struck < faults {
+        run += 1;
+        let (old, new) = (texts[(run + 1) % 2], texts[run % 2]);
+        let repo = &repos[run % 2];
         // Each step in turn, then a random moment.
-        let step = (run - 1) as usize % (STEPS.len() + 1);
-        let moment = match STEPS.get(step) {
-            Some(step) => Moment::Step(step),
-            None => Moment::After(random.below(9000)),
+        let mut moment = || {
+            step += 1;
+            match STEPS.get(step % (STEPS.len() + 1)) {
+                Some(step) => Moment::Step(step),
+                None => Moment::After(random.below(9000)),
+            }
         };
-        let context = format!("seed {seed}, run {run}, {fault:?} at {moment:?}");
+        let moments = NODES.map(|_| moment());
+        let strikes: Vec<Strike> = NODES
+            .into_iter()
+            .zip(moments)
+            .map(|(node, moment)| Strike {
+                node,
+                fault: FAULTS[random.below(FAULTS.len() as u64) as usize],
+                moment,
+            })
+            .collect();
+        let killed = (random.below(3) == 0).then(|| random.below(9000));
+        struck += strikes.len() as u64 + u64::from(killed.is_some());
+        let context =
+            format!("seed {seed}, run {run}, {strikes:?}, the tool killed after {killed:?} ms");
         eprintln!("{context}");
-        repo.configure(NODE, &system(run));
-        let before = lab.state(NODE);
-        lab.root(
-            NODE,
-            "rm -f /run/switching; readlink /nix/var/nix/profiles/system >/root/generation; readlink -f /run/current-system >/root/running",
-        );
-        let mut command = deploy(&repo, &lab).into_command();
+        let before = NODES.map(|node| {
+            lab.root(
+                node,
+                "rm -f /run/switching; readlink /nix/var/nix/profiles/system >/root/generation; readlink -f /run/current-system >/root/running",
+            );
+            lab.state(node)
+        });
+        let mut command = deploy(repo, &lab).into_command();
         let mut tool = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        await_moment(&lab, &moment);
-        strike(&lab, fault, &mut tool);
+        thread::scope(|scope| {
+            for strike in &strikes {
+                scope.spawn(|| strike.happen(&lab));
+            }
+            if let Some(milliseconds) = killed {
+                sleep(Duration::from_millis(milliseconds));
+                // It may have come to its end already.
+                let _ = tool.kill();
+            }
+        });
         let code = tool.wait().unwrap().code();
-        comes_to_rest(&lab, &context);
-
-        let state = lab.state(NODE);
-        let paths: Vec<&str> = state.lines().collect();
-        assert_eq!(
-            paths[0], paths[1],
-            "{context}: it runs what its profile says"
-        );
-        let text = lab.root(NODE, "cat /etc/nixcfg-test");
-        if state == before {
-            assert_eq!(
-                text,
-                (run - 1).to_string(),
-                "{context}: the old system, whole"
-            );
-            assert_ne!(
-                code,
-                Some(0),
-                "{context}: what was rolled back is not told as done"
-            );
-        } else {
-            assert_eq!(text, run.to_string(), "{context}: the new system, whole");
+        for (node, before) in NODES.into_iter().zip(&before) {
+            comes_to_rest(&lab, node, &context);
+            if !is_new(&lab, node, before, [old, new], &context) {
+                assert_ne!(
+                    code,
+                    Some(0),
+                    "{context}: what was rolled back is not told as done"
+                );
+            }
         }
-        deploy(&repo, &lab).run().exits(0);
-        comes_to_rest(&lab, &context);
-        assert_eq!(
-            lab.root(NODE, "cat /etc/nixcfg-test"),
-            run.to_string(),
-            "{context}: again"
-        );
+        deploy(repo, &lab).run().exits(0);
+        for node in NODES {
+            comes_to_rest(&lab, node, &context);
+            assert_eq!(
+                lab.root(node, "cat /etc/nixcfg-test"),
+                new,
+                "{context}: {node}, again"
+            );
+        }
     }
+    eprintln!("{struck} faults in {run} runs");
 }

@@ -80,6 +80,58 @@ fn a_second_operator_is_told_who_holds_the_node_and_can_take_it_only_by_force() 
 }
 
 #[test]
+fn a_run_that_was_robbed_of_its_leases_changes_nothing_more() {
+    let (lab, repo) = start();
+    // While one operator's run is at alder, and birch is still to come …
+    repo.configure("birch", &says("two"));
+    let hold = r#"{ environment.etc."nixcfg-test".text = "two"; system.activationScripts.hold.text = "if [ \"$NIXOS_ACTION\" = switch ]; then touch /run/switching; while ! [ -e /run/go-on ]; do sleep 0.1; done; fi"; }"#;
+    repo.configure("alder", hold);
+    lab.root("alder", "rm -f /run/switching /run/go-on");
+    let mut command = deploy(&repo, &lab)
+        .args(&["birch", "--max-parallel", "1"])
+        .into_command();
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let robbed = command.spawn().unwrap();
+    until(&lab, "test -e /run/switching");
+    // … another one takes birch.
+    repo.configure("birch", &says("three"));
+    let thief = || {
+        Tool::deploy(&repo, &lab)
+            .args(&["birch", "--confirm-timeout", "8"])
+            .env("USER", "mallory")
+    };
+    thief().run().exits(3).tells("is held by");
+    thief().arg("--steal").run().exits(0);
+    let state = lab.state("birch");
+    lab.root("alder", "touch /run/go-on");
+    let ran = Ran::from(robbed.wait_with_output().unwrap());
+    ran.exits(5)
+        .tells("birch: the switch could not be started; nothing was changed")
+        .tells("the lease on this node was lost");
+    assert_eq!(lab.state("birch"), state);
+    assert_eq!(lab.root("birch", "cat /etc/nixcfg-test"), "three");
+    assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
+    for node in ["alder", "birch"] {
+        at_rest(&lab, node);
+    }
+}
+
+#[test]
+fn a_lease_does_not_outlive_a_restart() {
+    let (lab, repo) = start();
+    let child = held_in_switch(&repo, &lab, "two");
+    assert!(lab.holds("alder", "test -e /run/nixcfg/node.lease"));
+    lab.fault("alder", &["kill"]);
+    lab.fault("alder", &["start"]);
+    assert!(!lab.holds("alder", "ls /run/nixcfg/*.lease"));
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    ran.exits(5).shows("rolled back");
+    at_rest(&lab, "alder");
+}
+
+#[test]
 fn a_lease_ends_with_a_silent_holder_and_not_before() {
     let (lab, repo) = start();
     let child = held_in_switch(&repo, &lab, "two");
