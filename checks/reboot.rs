@@ -35,7 +35,7 @@ const KERNEL: &str = "boot.kernelPackages = pkgs.linuxPackages_latest;";
 /// A systemd that cannot take over from the one that runs.
 const INIT: &str = "systemd.package = pkgs.systemd // { interfaceVersion = 3; };";
 /// Nomad in name only, as a unit that runs.
-const NOMAD: &str = r#"systemd.services.nomad = { unitConfig.ConditionPathExists = lib.mkForce [ ]; preStart = lib.mkForce ""; serviceConfig.ExecStart = lib.mkForce "/bin/sleep infinity"; };"#;
+const NOMAD: &str = r#"systemd.services.nomad = lib.mkForce { wantedBy = [ "multi-user.target" ]; serviceConfig.ExecStart = "/bin/sleep infinity"; };"#;
 /// No login while this system is the booted one.
 const DEAF: &str = r#"systemd.services.deaf = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; serviceConfig.RemainAfterExit = true; script = "systemctl stop ssh.socket ssh.service"; preStop = "systemctl start ssh.service"; };"#;
 
@@ -199,8 +199,9 @@ impl Scheduler {
         }
     }
 
+    /// Of Nomad's servers there is only what answers here: no quorum is to be kept.
     fn command(&self, tool: Tool) -> Command {
-        let mut command = tool.into_command();
+        let mut command = tool.args(&["--strategy", "parallel"]).into_command();
         self.cluster.store.in_env(&mut command);
         command
     }
@@ -264,7 +265,7 @@ fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its
     let boot = boot_id(&lab);
     deploy(&repo, &lab)
         .env("PASSWORD_STORE_DIR", "/nowhere")
-        .arg("--reboot")
+        .args(&["--reboot", "--strategy", "parallel"])
         .run()
         .exits(5)
         .shows("could not be drained");
@@ -315,4 +316,47 @@ fn a_run_killed_while_it_drains_leaves_the_old_system_and_the_next_one_finishes(
         .shows("restarted with it");
     assert_eq!(scheduler.nomad.eligibility(&scheduler.id), "eligible");
     at_rest(&lab);
+}
+
+#[test]
+fn the_scenario_of_the_virtual_machines_holds_on_the_lab() {
+    let (lab, repo) = start("");
+    let base = repo
+        .path()
+        .join(format!("cluster/prod/node/{NODE}-own.nix.txt"));
+    let base = std::fs::read_to_string(base).unwrap();
+    let mute = format!(
+        r#"{KERNEL} systemd.services.mute = {{ wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; serviceConfig.RemainAfterExit = true; script = "ip link set host0 down"; preStop = "ip link set host0 up"; }};"#
+    );
+    let systems: std::collections::BTreeMap<&str, String> =
+        [("mute", mute.as_str()), ("kernel", KERNEL)]
+            .into_iter()
+            .map(|(name, more)| {
+                (
+                    name,
+                    format!("{{ imports = [ ({base}) ({}) ]; }}", system(name, more)),
+                )
+            })
+            .collect();
+    let setting = serde_json::json!({
+        "lab": support::root().join("checks/lab/lab"),
+        "node": NODE,
+        "systems": systems,
+        "tool": env!("CARGO_BIN_EXE_nixcfg"),
+        "options": ["--override-input", "nixpkgs", support::nixpkgs(), "--ssh-config", lab.ssh_config()],
+    });
+    let output = Command::new("python3")
+        .arg(support::root().join("checks/deploy.py"))
+        .arg(setting.to_string())
+        .current_dir(repo.path())
+        .env("NIX_CONFIG", support::NIX_CONFIG)
+        .env("SUDO_PASS", support::PASSWORD)
+        .env(
+            "LAB",
+            std::env::var("LAB").unwrap_or_else(|_| "tests".into()),
+        )
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Ran::from(output).exits(0).shows("all holds");
 }

@@ -37,6 +37,16 @@
       default = false;
       description = "Whether the machine has a screen.";
     };
+    useBootLoader = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = "Whether the machine starts by its own bootloader.";
+    };
+    useEFIBoot = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = "Whether the machine has UEFI firmware.";
+    };
     useNixStoreImage = lib.mkOption {
       type = lib.types.bool;
       default = false;

@@ -1,0 +1,93 @@
+"""What must hold of a deployment that goes wrong, and of one that takes a restart: the same script on the lab's nodes and in the NixOS VM test.
+
+A node has `execute(command)` as root, which gives an exit code and the output. `choose(name)` makes the flake say the system of that
+name; `tool(operation, args)` runs nixcfg and gives an exit code and the output. The systems: `first`, which runs and was booted;
+`mute`, which cuts its own network; `kernel`, which has another kernel.
+"""
+
+import json
+import subprocess
+import sys
+
+
+def told(node, command):
+    status, output = node.execute(command)
+    assert status == 0, f"{command}: exit code {status}:\n{output}"
+    return output.strip()
+
+
+def state(node):
+    return told(node, "readlink -f /run/current-system /nix/var/nix/profiles/system")
+
+
+def boot(node):
+    return told(node, "cat /proc/sys/kernel/random/boot_id")
+
+
+def ran(result, wanted, *words):
+    status, output = result
+    assert status == wanted and all(word in output for word in words), f"exit code {status}:\n{output}"
+
+
+def at_rest(node):
+    """Nothing is left of a change; a lease whose holder was cut off ends within a minute."""
+    left = '[ -n "$(ls -d /var/lib/nixcfg/rollback/pending /var/lib/nixcfg/drained /run/nixcfg/*.lease 2>/dev/null)" ]'
+    told(node, f"i=0; while {left} && [ $i -lt 70 ]; do sleep 1; i=$((i + 1)); done; ! {left}")
+
+
+def check(node, choose, tool):
+    """The node runs `first` and was booted with it."""
+    short = ["--confirm-timeout", "15"]
+    before, started = state(node), boot(node)
+
+    choose("mute")
+    ran(tool("deploy-nixos", short), 5, "rolled back", "could not be confirmed")
+    assert state(node) == before, "it runs and boots what it did"
+    assert boot(node) == started, "without a restart"
+    at_rest(node)
+
+    choose("kernel")
+    ran(tool("deploy-nixos", [*short, "--reboot"]), 0, "restarted with it")
+    assert state(node) != before and boot(node) != started
+    booted = told(node, "readlink -f /run/booted-system")
+    assert state(node).split() == [booted, booted], "what was booted runs, and is booted next"
+    at_rest(node)
+    ran(tool("deploy-nixos", [*short, "--reboot"]), 0, "unchanged")
+
+    choose("mute")
+    before, started = state(node), boot(node)
+    ran(tool("deploy-nixos", [*short, "--mode", "boot", "--reboot"]), 5, "rolled back", "could not be confirmed")
+    assert state(node) == before and boot(node) != started, "by restarts, there and back"
+    at_rest(node)
+
+
+def run(command, **more):
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+    return done.returncode, done.stdout
+
+
+class LabNode:
+    def __init__(self, lab, name):
+        self.lab, self.name = lab, name
+
+    def execute(self, command):
+        return run([self.lab, "root", self.name, "sh", "-c", command])
+
+
+def lab(setting):
+    """On the lab; a system is a node's file."""
+    node = setting["node"]
+
+    def choose(name):
+        with open(f"cluster/prod/node/{node}.nix", "w") as file:
+            file.write(setting["systems"][name])
+
+    def tool(operation, args):
+        return run([setting["tool"], operation, "prod", node, *setting["options"], *args])
+
+    check(LabNode(setting["lab"], node), choose, tool)
+
+
+if __name__ == "__main__" and len(sys.argv) == 2:
+    lab(json.loads(sys.argv[1]))
+    print("all holds")
