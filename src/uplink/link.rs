@@ -36,13 +36,13 @@ const PRESENCE: Duration = Duration::from_secs(3);
 
 /// How long a node whose login failed is tried after all others.
 const REST: Duration = Duration::from_secs(30);
+/// Numbers the sockets: several sets of logins of one run share a folder.
+static SOCKETS: AtomicUsize = AtomicUsize::new(0);
 
 /// The logins of a run, one a node, made when they are needed.
 pub struct Links {
     access: Access,
     slots: BTreeMap<Name, Mutex<Slot>>,
-    /// Numbers the sockets.
-    sockets: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -58,7 +58,6 @@ impl Links {
         Self {
             access,
             slots: nodes.iter().map(slot).collect(),
-            sockets: Arc::default(),
         }
     }
 
@@ -107,7 +106,7 @@ impl Links {
         {
             return Err(error.clone());
         }
-        match Link::establish(&self.access, node, self.sockets.clone()).await {
+        match Link::establish(&self.access, node).await {
             Ok(link) => {
                 let link = Arc::new(link);
                 slot.failure = None;
@@ -127,7 +126,6 @@ pub struct Link {
     connection: Connection,
     /// Keeps the folder with the master's socket.
     access: Access,
-    sockets: Arc<AtomicUsize>,
     forwards: Mutex<BTreeMap<Remote, PathBuf>>,
     made: Instant,
     dead: Arc<AtomicBool>,
@@ -138,7 +136,7 @@ pub struct Link {
 }
 
 impl Link {
-    async fn establish(access: &Access, node: &Name, sockets: Arc<AtomicUsize>) -> Result<Self> {
+    async fn establish(access: &Access, node: &Name) -> Result<Self> {
         let connection = access.connect(node).await?;
         let mut child = connection.spawn(&HOLD.argv(&[])).await?;
         let (Some(stdin), Some(mut stdout)) = (child.stdin().take(), child.stdout().take()) else {
@@ -154,7 +152,6 @@ impl Link {
         Ok(Self {
             access: access.clone(),
             connection,
-            sockets,
             forwards: Mutex::default(),
             made: Instant::now(),
             dead,
@@ -169,7 +166,7 @@ impl Link {
         let socket = match forwards.get(remote) {
             Some(socket) => socket.clone(),
             None => {
-                let number = self.sockets.fetch_add(1, Ordering::Relaxed);
+                let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
                 let socket = self.access.folder().join(format!("forward-{number}"));
                 self.connection
                     .forward(&socket, &remote.host, remote.port)
