@@ -11,11 +11,12 @@ cluster_nodes() {
 }
 
 cmd_up() {
-    local cluster=prod names='' wanted=() described started
+    local cluster=prod names='' nixos=${LAB_NIXOS:-} wanted=() described started
     while [ $# -gt 0 ]; do
         case $1 in
         --cluster) cluster=${2:?} && shift 2 ;;
         --nodes) names=${2:?} && shift 2 ;;
+        --nixos) nixos=1 && shift ;;
         -*) usage_error "up: unknown option $1" ;;
         *) wanted+=("$1") && shift ;;
         esac
@@ -24,6 +25,7 @@ cmd_up() {
     started=$(now_ms)
     cmd_setup
     mkdir -p "$STATE/nodes"
+    [ -z "$nixos" ] || with_lock setup take_nixos
     if [ -n "$names" ]; then
         described=$(tr ',' '\n' <<<"$names" | sed 's/$/ - - -/')
     else

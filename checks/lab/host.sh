@@ -48,7 +48,8 @@ raise_limits() {
 }
 
 root_hash() { (cd "$HERE" && find root.sh node bare -type f -exec sha256sum {} + | sort -k2 | sha256sum | cut -c1-16); }
-root_dir() { echo "$CACHE/root-$(root_hash)"; }
+# The root of this lab's nodes: NixOS's where it was brought up with that, or the stand-in's.
+root_dir() { readlink "$STATE/nixos" || echo "$CACHE/root-$(root_hash)"; }
 
 # Roots of earlier recipes, where no disk is laid over them any more.
 remove_old_roots() {
@@ -61,7 +62,7 @@ remove_old_roots() {
 
 build_root() {
     local dir log=$CACHE/root.log started mirror
-    dir=$(root_dir)
+    dir=$CACHE/root-$(root_hash)
     [ ! -d "$dir" ] || return 0
     mirror=$(debian_mirror)
     say "lab: building the nodes' root (once; about a minute; log in $log)"

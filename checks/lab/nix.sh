@@ -2,7 +2,8 @@
 # Nix as on the operator's machine: without the network, with a folder in the place of the flake's nixpkgs, in the machine's own
 # version or in one of three that are in use.
 
-NIXPKGS_DIR=${NIXPKGS:-$HERE/nixpkgs}
+# A lab of NixOS nodes has one of its own (genuine.sh).
+NIXPKGS_DIR=$(readlink "$STATE/nixpkgs" || echo "${NIXPKGS:-$HERE/nixpkgs}")
 
 # version of the client: the Debian suite that has it
 client_suite() {

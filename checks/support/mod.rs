@@ -281,8 +281,16 @@ pub struct Ran {
 /// Nix's settings for a machine without a cache.
 pub const NIX_CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nsandbox = false\nbuild-users-group =\nflake-registry =\n";
 
-/// The nixpkgs that stands in, or the one that `NIXPKGS` names.
+/// Whether the lab's nodes are genuine NixOS, which `LAB_NIXOS` asks for.
+pub fn genuine() -> bool {
+    std::env::var_os("LAB_NIXOS").is_some_and(|value| !value.is_empty())
+}
+
+/// The nixpkgs that stands in, or the one that `NIXPKGS` names; for genuine nodes, the lab's.
 pub fn nixpkgs() -> String {
+    if genuine() {
+        return format!("path:{}", UP["LAB_NIXPKGS"]);
+    }
     let folder = std::env::var_os("NIXPKGS")
         .map(PathBuf::from)
         .unwrap_or_else(|| root().join("checks/lab/nixpkgs"));

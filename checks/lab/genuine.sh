@@ -1,0 +1,124 @@
+# shellcheck shell=bash
+# Nodes of genuine NixOS (`up --nixos`): a nixpkgs over packages made of Debian's, and the root of such nodes. See genuine/.
+
+GENUINE=$HERE/genuine
+
+# What nixpkgs to take: a folder or store path in $NIXPKGS, or the one that this repository's flake is locked to. Printed as a
+# locked input.
+genuine_source() {
+    local path=${NIXPKGS:-}
+    if [ -z "$path" ]; then
+        jq -e '.nodes[.nodes.root.inputs.nixpkgs].locked' "$REPOSITORY/flake.lock"
+        return
+    fi
+    [ -e "$path/nixos/lib/eval-config.nix" ] || die "NIXPKGS=$path has no nixos/lib/eval-config.nix"
+    case $path in
+    /nix/store/*) ;;
+    *) path=$(lab_nix '' store add-path --name source "$path") || return ;;
+    esac
+    lab_nix '' path-info --json "$path" |
+        jq -e 'if type == "array" then .[0] else (to_entries[0] | .value + {path: .key}) end
+               | {type: "path", path: .path, narHash: .narHash}'
+}
+
+# The Debian packages that genuine/packages.nix names and those that they need, downloaded once a list; prints their folder.
+genuine_debs() {
+    local list dir new log=$CACHE/debs.log
+    list=$(lab_nix '' eval --raw --file "$GENUINE/names.nix") || return
+    dir=$CACHE/debs-$(sha256sum <<<"$list" | cut -c1-16)
+    if [ ! -d "$dir" ]; then
+        new=$dir.partial
+        say "lab: fetching the Debian packages of NixOS nodes (once; 90 MB)"
+        rm -rf "$new"
+        mkdir -p "$new"
+        (
+            while read -r suite names; do
+                # bullseye's is all that is taken of it: what it needs is of the other suite.
+                # shellcheck disable=SC2086 # a list
+                if [ "$suite" = bullseye ]; then
+                    download "$new/$suite" "$suite" download $names || exit
+                else
+                    download "$new/$suite" "$suite" install --download-only --no-install-recommends $names || exit
+                fi
+                mv "$new/$suite"/cache/archives/*.deb "$new/" || exit
+                rm -rf "${new:?}/$suite"
+            done <<<"$list"
+            genuine_manifest "$new" "$dir" >"$new/debs.json"
+        ) >"$log" 2>&1 </dev/null || { tail -n 20 "$log" >&2; die "Debian's packages could not be fetched: see $log"; }
+        mv "$new" "$dir"
+    fi
+    echo "$dir"
+}
+
+# genuine_manifest FOLDER PLACE: each package there by its name, as it will be in PLACE.
+genuine_manifest() {
+    local deb
+    for deb in "$1"/*.deb; do
+        dpkg-deb --show --showformat '${Package}\t${Version}\t' "$deb"
+        printf '%s\t%s\n' "$2/${deb##*/}" "$(sha256sum "$deb" | cut -d' ' -f1)"
+    done | jq -R -n '[inputs | split("\t") | {
+        key: .[0],
+        # The version of its makers, without what Debian adds.
+        value: { version: .[1] | sub("^[0-9]+:"; "") | sub("[-+~].*$"; ""), file: .[2], sha256: .[3] } }] | from_entries'
+}
+
+# The flake that is taken in nixpkgs' place; prints its folder.
+genuine_nixpkgs() {
+    local debs source dir new
+    debs=$(genuine_debs) && source=$(genuine_source) || return
+    dir=$CACHE/nixpkgs-$({ cat "$debs/debs.json" && echo "$source" && genuine_hash; } | sha256sum | cut -c1-16)
+    if [ ! -d "$dir" ]; then
+        new=$dir.partial
+        rm -rf "$new"
+        cp -r "$GENUINE" "$new"
+        cp "$debs/debs.json" "$new/"
+        echo "$source" >"$new/source.json"
+        mv "$new" "$dir"
+    fi
+    echo "$dir"
+}
+genuine_hash() { (cd "$GENUINE" && find . -type f -exec sha256sum {} + | sort -k2 | sha256sum); }
+
+# The root that NixOS nodes are laid over: a store with their first system, which makes all else when it starts; prints its folder.
+genuine_root() {
+    local nixpkgs=$1 dir new top log=$CACHE/nixos.log started
+    dir=$CACHE/nixos-${nixpkgs##*-}
+    if [ ! -d "$dir" ]; then
+        new=$dir.partial
+        started=$(now_ms)
+        say "lab: building the first system of NixOS nodes (once; some minutes; log in $log)"
+        rm -rf "$new"
+        mkdir -p "$new"/{boot,etc,usr,nix/var/nix/profiles}
+        {
+            top=$(lab_nix '' build --no-link --json "path:$nixpkgs#bare.config.system.build.toplevel" | jq -er '.[0].outputs.out' || true)
+            [ -n "$top" ] && lab_nix '' copy --no-check-sigs --to "local?root=$new" "$top"
+        } >"$log" 2>&1 </dev/null || { tail -n 30 "$log" >&2; die "no NixOS system could be built: see $log"; }
+        ln -s "$top" "$new/nix/var/nix/profiles/system-1-link"
+        ln -s system-1-link "$new/nix/var/nix/profiles/system"
+        echo "$top" >"$new/boot/default"
+        mv "$new" "$dir"
+        say "lab: NixOS ready after $(seconds $(($(now_ms) - started)))"
+    fi
+    echo "$dir"
+}
+
+# This lab's nodes are NixOS from now on.
+take_nixos() {
+    local nixpkgs root disk
+    nixpkgs=$(genuine_nixpkgs) && root=$(genuine_root "$nixpkgs") || die "there is no NixOS for the nodes"
+    for disk in "$STATE"/nodes/*/disk.img; do
+        [ ! -e "$disk" ] || [ -e "$STATE/nixos" ] || die "lab $LAB has nodes of the other kind: 'wipe' it, or take another one (LAB=…)"
+    done
+    ln -sfn "$nixpkgs" "$STATE/nixpkgs"
+    ln -sfn "$root" "$STATE/nixos"
+    NIXPKGS_DIR=$nixpkgs
+}
+
+# Builds all packages; prints the file that lists their programs.
+cmd_packages() {
+    local nixpkgs
+    need_root
+    cmd_setup
+    nixpkgs=$(with_lock setup genuine_nixpkgs) || die "there is no package set"
+    lab_nix '' build --no-link --json "path:$nixpkgs#programs.$(uname -m)-linux" | jq -er '.[0].outputs.out'
+}

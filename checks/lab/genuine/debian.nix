@@ -1,0 +1,151 @@
+# Packages of Nix made of Debian's, each a plain derivation: the machine's dpkg-deb and patchelf make it, no nixpkgs is needed.
+{ lib, system }:
+let
+  # Name of a Debian package → version, file (in the lab's cache), sha256; written by checks/lab/lab.
+  debs = builtins.fromJSON (builtins.readFile ./debs.json);
+
+  deb =
+    name:
+    let
+      told = debs.${name} or (throw "the Debian package ${name} is not in the lab's cache");
+    in
+    derivation {
+      inherit system;
+      name = "${name}.deb";
+      builder = "/bin/sh";
+      args = [
+        "-c"
+        ''/bin/cp "$file" "$out"''
+      ];
+      inherit (told) file;
+      outputHashMode = "flat";
+      outputHashAlgo = "sha256";
+      outputHash = told.sha256;
+    };
+
+  loader =
+    {
+      x86_64-linux = "ld-linux-x86-64.so.2";
+      aarch64-linux = "ld-linux-aarch64.so.1";
+    }
+    .${system};
+  triplet =
+    {
+      x86_64-linux = "x86_64-linux-gnu";
+      aarch64-linux = "aarch64-linux-gnu";
+    }
+    .${system};
+
+  # What a script in pkgs/ makes.
+  build =
+    name: script: more:
+    derivation (
+      {
+        inherit
+          system
+          name
+          loader
+          triplet
+          ;
+        builder = "/bin/bash";
+        args = [
+          "-euo"
+          "pipefail"
+          "-c"
+          ''
+            export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+            source ${./pkgs/functions.sh}
+            source ${script}
+          ''
+        ];
+      }
+      // lib.optionalAttrs (more ? libs) { interpreter = "${more.libs}/lib/${loader}"; }
+      // more
+    );
+
+  # A file with a text.
+  list = name: text: build name ./pkgs/list.sh { inherit text; };
+
+  definitions = import ./packages.nix;
+
+  # One path has the libraries of all programs, but for those that only one of them needs.
+  own = lib.concatMap (definition: definition.debs) (lib.attrValues definitions);
+  libs = build "debian-libraries" ./pkgs/libraries.sh {
+    debs = map deb (
+      lib.filter (name: (lib.hasPrefix "lib" name || name == "zlib1g") && !lib.elem name own) (
+        lib.attrNames debs
+      )
+    );
+  };
+
+  make =
+    name: definition:
+    let
+      version = debs.${lib.head definition.debs}.version;
+      mainProgram = definition.program or name;
+      built = build "${name}-${version}" ./pkgs/package.sh (
+        {
+          inherit libs;
+          debs = map deb definition.debs;
+          special = lib.optionalString (builtins.pathExists (./pkgs + "/${name}.sh")) (
+            builtins.path { path = ./pkgs + "/${name}.sh"; }
+          );
+          shell = lib.optionalString (name != "bash") "${packages.bash}/bin";
+        }
+        // lib.mapAttrs (_: other: packages.${other}) (definition.uses or { })
+        // definition.environment or { }
+      );
+    in
+    package built {
+      pname = name;
+      inherit version;
+      meta = {
+        inherit name;
+        description = "Debian's ${name}";
+        available = true;
+        badPlatforms = [ ];
+        platforms = [ system ];
+      }
+      // lib.optionalAttrs (mainProgram != null) { inherit mainProgram; };
+      try = definition.try or "--version";
+    };
+
+  # What modules and functions of nixpkgs expect of a package: outputs, all of them the same, and ways to change it, which this
+  # one ignores.
+  package =
+    built: more:
+    let
+      self =
+        built
+        // lib.genAttrs [
+          "out"
+          "bin"
+          "lib"
+          "dev"
+          "man"
+          "doc"
+          "info"
+        ] (_: self)
+        // {
+          outputs = [ "out" ];
+          override = _: self;
+          overrideAttrs = _: self;
+          overrideDerivation = _: self;
+        }
+        // more;
+    in
+    self;
+
+  packages = lib.mapAttrs make definitions;
+in
+{
+  inherit
+    build
+    list
+    package
+    packages
+    libs
+    loader
+    ;
+  interpreter = "${libs}/lib/${loader}";
+}

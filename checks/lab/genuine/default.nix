@@ -1,0 +1,16 @@
+# `import nixpkgs { … }`: nixpkgs over one stage of packages that Debian built.
+{
+  localSystem ? {
+    inherit system;
+  },
+  system ? localSystem.system or builtins.currentSystem,
+  config ? { },
+  overlays ? [ ],
+  ...
+}:
+import "${import ./source.nix}/pkgs/top-level" {
+  localSystem = if builtins.isString localSystem then { system = localSystem; } else localSystem;
+  inherit config;
+  overlays = [ (import ./overlay.nix) ] ++ overlays;
+  stdenvStages = import ./stdenv.nix;
+}

@@ -1,0 +1,170 @@
+# Debian's packages in the place of nixpkgs' own, by their names there.
+final: prev:
+let
+  inherit (prev) lib;
+  debian = import ./debian.nix {
+    inherit lib;
+    inherit (prev.stdenv.hostPlatform) system;
+  };
+  own = debian.packages;
+  alias = debian.package;
+
+  # In every system's path on NixOS, and started by nothing: left out.
+  empty = debian.package (debian.build "left-out" ./pkgs/empty.sh { }) {
+    pname = "left-out";
+    meta.mainProgram = "none";
+  };
+
+  # Named by modules, and used by no system of the lab: building one says so.
+  absent = name: debian.package (debian.build name ./pkgs/absent.sh { }) { pname = name; };
+
+  # In no registry of packages: where its unit would start, it says so and fails.
+  elsewhere =
+    name:
+    debian.package (debian.build name ./pkgs/elsewhere.sh { inherit (own) bash; }) {
+      pname = name;
+      version = "0";
+      meta.mainProgram = name;
+    };
+in
+own
+// lib.genAttrs [
+  "envsubst"
+  "nomad"
+  "wgautomesh"
+] elsewhere
+// lib.genAttrs [
+  "fish"
+  "xonsh"
+  "zsh"
+] absent
+// lib.genAttrs [
+  "audit"
+  "bash-completion"
+  "bcache-tools"
+  "dosfstools"
+  "e2fsprogs"
+  "host"
+  "kexec-tools"
+  "mailcap"
+  "man-db"
+  "nano"
+  "nettools"
+  "nix-bash-completions"
+  "nix-info"
+  "nixos-rebuild"
+  "openresolv"
+] (_: empty)
+// {
+  # No other C library, and nothing is built twice.
+  pkgsStatic = final;
+  pkgsMusl = final;
+
+  bash = alias own.bash { shellPath = "/bin/bash"; };
+  bashInteractive = final.bash;
+  bashNonInteractive = final.bash;
+  coreutils-full = own.coreutils;
+  cacert = alias own.cacert { p11kit = own.cacert; };
+  getent = own.glibc;
+  getconf = own.glibc;
+  glibcLocales = own.glibc;
+  glibcLocalesUtf8 = own.glibc;
+  hostname = own.hostname-debian;
+  inetutils = own.hostname-debian;
+  iptables-legacy = own.iptables;
+  netcat-gnu = own.netcat;
+  libressl = own.netcat;
+  lvm2 = own.util-linux;
+  openssh_gssapi = own.openssh;
+  pam = own.linux-pam;
+  su = own.util-linux;
+  util-linuxMinimal = own.util-linux;
+  utillinux = own.util-linux;
+  which = own.which;
+  nixVersions = prev.nixVersions // {
+    stable = own.nix;
+    latest = own.nix;
+  };
+  systemdMinimal = final.systemd;
+  udev = final.systemd;
+
+  shadow = alias own.shadow {
+    su = own.util-linux;
+    shellPath = "/bin/nologin";
+  };
+
+  libxcrypt = debian.package debian.libs {
+    # crypt(5), those that are called strong enough there.
+    enabledCryptSchemeIds = [
+      "y"
+      "gy"
+      "7"
+      "2b"
+      "2y"
+      "2a"
+      "6"
+    ];
+  };
+
+  # The modules that NixOS's own scripts use are all in it.
+  perl = alias own.perl { withPackages = _: own.perl; };
+
+  systemd = alias own.systemd (
+    {
+      inherit (own) kmod;
+      util-linux = own.util-linux;
+      interfaceVersion = 2;
+    }
+    // lib.genAttrs [
+      "withBootloader"
+      "withCryptsetup"
+      "withEfi"
+      "withHostnamed"
+      "withImportd"
+      "withLocaled"
+      "withMachined"
+      "withNetworkd"
+      "withPortabled"
+      "withSysupdate"
+      "withTimedated"
+      "withTimesyncd"
+      "withTpm2Tss"
+      "withUtmp"
+      "withUkify"
+      "withHomed"
+    ] (_: false)
+    // {
+      withHostnamed = true;
+      withNetworkd = true;
+      withTimedated = true;
+    }
+  );
+
+  fuse = own.fuse3;
+  remarshal = debian.package (debian.build "json2toml" ./pkgs/json2toml.sh {
+    inherit (own) bash jq;
+  }) { };
+  xorg = prev.xorg // {
+    xauth = empty;
+    lndir = debian.package (debian.build "lndir" ./pkgs/lndir.sh { }) { meta.mainProgram = "lndir"; };
+  };
+
+  # ld.so(8) names the variables that the loader ignores, and removes, in programs that run with others' rights.
+  srcOnly =
+    package:
+    if package.pname or "" == "glibc" then
+      debian.package (debian.build "unsecvars" ./pkgs/unsecvars.sh { }) { name = "unsecvars"; }
+    else
+      prev.srcOnly package;
+  linuxHeaders = own.glibc;
+
+  switch-to-configuration-ng = debian.package (debian.build "switch-to-configuration"
+    ./pkgs/switch-to-configuration.sh
+    {
+      source = "${final.path}/pkgs/by-name/sw/switch-to-configuration-ng/src";
+      inherit (debian) libs;
+      inherit (own) systemd;
+      inherit (debian) interpreter;
+    }
+  ) { meta.mainProgram = "switch-to-configuration"; };
+}

@@ -1,0 +1,2 @@
+echo "the lab's package set has no $name" >&2
+exit 1

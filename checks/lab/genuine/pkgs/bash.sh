@@ -1,0 +1,1 @@
+ln -s bash "$out/bin/sh"

@@ -1,0 +1,2 @@
+mv "$out/libexec/nsncd" "$out/bin/"
+rm -rf "$out/lib/systemd"

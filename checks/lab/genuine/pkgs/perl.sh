@@ -1,0 +1,14 @@
+# Its modules are found through the environment, by the program that is called perl here.
+mv "$out/bin/perl" "$out/lib/perl-program"
+find "$out/bin" -type f -o -type l | xargs rm -f
+modules=
+for folder in "$out"/lib/perl-base "$out"/share/perl5 "$out"/lib/perl/5.40 "$out"/share/perl/5.40; do
+    [ ! -e "$folder" ] || modules+=${modules:+:}$folder
+done
+cat >"$out/bin/perl" <<SCRIPT
+#!/bin/sh
+PERL5LIB=$modules\${PERL5LIB:+:\$PERL5LIB} exec $out/lib/perl-program "\$@"
+SCRIPT
+chmod 755 "$out/bin/perl"
+rm -rf "$out/etc"
+find "$out" -name '*.pod' -delete

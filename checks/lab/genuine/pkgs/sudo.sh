@@ -1,0 +1,2 @@
+rm -rf "$out/etc" "$out/lib/systemd" "$out/lib/tmpfiles.d"
+rpath=$out/libexec/sudo

@@ -1,0 +1,1 @@
+rm -rf "$out/etc" "$out/lib/systemd" "$out/lib/tmpfiles.d"
