@@ -132,8 +132,6 @@
     debs = [
       "xsltproc"
       "libxslt1.1"
-      "libxml2"
-      "libicu76"
     ];
     program = "xsltproc";
   };
