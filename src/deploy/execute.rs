@@ -10,11 +10,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::plan::{Action, Plan};
-use super::{Args, Prepared, count};
+use super::{Args, Prepared};
 use crate::activation::{self, Mode, Report};
 use crate::cluster::{Check, Cluster, Name};
 use crate::error::{Error, Result};
-use crate::event::{Event, Reporter, bytes};
+use crate::event::{Event, Reporter, bytes, count};
 use crate::lease::cluster::{Leases, take_all};
 use crate::nix::store::StorePath;
 use crate::nix::{Settings, copy};

@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::activation::{Changed, Mode, WatchArgs};
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter, bytes};
+use crate::event::{Event, Reporter, bytes, count};
 use crate::lease;
 use crate::nix::build;
 use crate::nix::closure::Graph;
@@ -188,7 +188,8 @@ pub async fn carry_out(args: &Args, operation: &Operation, prepared: Prepared) -
     } = prepared;
     let outcomes = execute(args, operation, &probed, plans).await?;
     let first = (!failed.is_empty()).then_some("mend what does not build");
-    rollout::conclude(&operation.reporter, &nodes, &outcomes, first)
+    let as_wanted = |node: &Name| outcomes.get(node).is_some_and(|outcome| outcome.ok);
+    rollout::conclude(&operation.reporter, &nodes, as_wanted, first)
 }
 
 /// Evaluation of the nodes' systems, going on beside the probes.
@@ -450,8 +451,4 @@ fn planned(reporter: &Reporter, planned: usize, failed: usize) -> Result<()> {
             format!("{n} of {} systems do not build", planned + n),
         )),
     }
-}
-
-fn count(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

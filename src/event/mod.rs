@@ -216,6 +216,11 @@ impl Reporter {
     }
 }
 
+/// A number of things, as people read it.
+pub fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
 /// A number of bytes for people, in binary units.
 pub fn bytes(n: u64) -> String {
     indicatif::BinaryBytes(n).to_string()

@@ -121,7 +121,8 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     };
     let outcomes = order.run(apply, back).await;
     leases.release().await;
-    rollout::conclude(&reporter, &nodes, &outcomes, None)
+    let as_wanted = |node: &Name| outcomes.get(node).is_some_and(|outcome| outcome.ok);
+    rollout::conclude(&reporter, &nodes, as_wanted, None)
 }
 
 async fn go(operation: &Operation, turn: &Turn, generation: &Generation) -> Result<Outcome> {

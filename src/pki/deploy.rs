@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::generate::{all, chosen, count};
+use super::generate::{all, chosen};
 use super::layout::{Holder, PairId};
 use super::member::{Member, Work};
 use super::node::State;
@@ -15,9 +15,10 @@ use super::rollout::{AppRollout, Care, Results};
 use super::stored::Stored;
 use super::{App, Year, files, plan, publish};
 use crate::cluster::{Cluster, Name};
-use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter};
+use crate::error::{Error, Result};
+use crate::event::{Event, Reporter, count};
 use crate::operation::{ClusterArgs, Operation};
+use crate::rollout;
 use crate::secret::Secret;
 use crate::store;
 use crate::store::pass::Pass;
@@ -245,33 +246,10 @@ pub fn finish(reporter: &Reporter, nodes: &BTreeSet<Name>, results: &Results) ->
             data,
         });
     }
-    let failed: Vec<&str> = results.failed.keys().map(Name::as_str).collect();
-    let changed = nodes
-        .iter()
-        .filter(|node| results.done.contains_key(*node))
-        .count();
-    let text = match failed.is_empty() {
-        true => format!(
-            "{} as wanted, {changed} changed",
-            count(nodes.len(), "node")
-        ),
-        false => format!(
-            "{} of {} as wanted; not: {}",
-            nodes.len() - failed.len(),
-            count(nodes.len(), "node"),
-            failed.join(", ")
-        ),
-    };
-    reporter.emit(Event::Summary {
-        text,
-        data: json!({"nodes": nodes.len(), "changed": changed, "notAsWanted": failed}),
-    });
-    match failed.is_empty() {
-        true => Ok(()),
-        false => Err(Error::new(
-            Exit::Partial,
-            format!("{} not as wanted", count(failed.len(), "node")),
-        )
-        .help("running the same command again goes on from here")),
-    }
+    rollout::conclude(
+        reporter,
+        nodes,
+        |node| !results.failed.contains_key(node),
+        None,
+    )
 }

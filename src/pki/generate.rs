@@ -13,7 +13,7 @@ use super::x509::Key;
 use super::{App, Year, day};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, count};
 use crate::operation::{ClusterArgs, Operation};
 use crate::secret::Secret;
 use crate::store::pass::Pass;
@@ -200,9 +200,4 @@ pub fn all(reporter: &Reporter, errors: Vec<Error>) -> Error {
         }
         (None, _) => Error::unexpected("something is wrong with the store"),
     }
-}
-
-/// A number of things, for people.
-pub fn count(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

@@ -18,7 +18,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::deploy::{bring, finish, load, members};
-use super::generate::{all, chosen, count};
+use super::generate::{all, chosen};
 use super::layout::{Holder, PairId};
 use super::member::{Member, Work};
 use super::rollout::Care;
@@ -28,7 +28,7 @@ use super::x509::{Certificate, Key};
 use super::{App, Year, files};
 use crate::cluster::{Cluster, Name};
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, count};
 use crate::operation::{ClusterArgs, Operation};
 use crate::secret::Secret;
 use crate::store::pass::Pass;

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::deploy::members;
 use super::files::place;
-use super::generate::{all, chosen, count};
+use super::generate::{all, chosen};
 use super::layout::PairId;
 use super::live::Port;
 use super::member::{Member, Work};
@@ -18,7 +18,7 @@ use super::x509::Certificate;
 use super::{App, Year, day};
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, count};
 use crate::operation::{ClusterArgs, Operation};
 use crate::secret::Secret;
 use crate::store;

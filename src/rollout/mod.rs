@@ -9,7 +9,7 @@
 //! ```text
 //! let order = args.rollout.prepare(&operation, &probed, &nodes, true).await?;
 //! let outcomes = order.run(async |node| …, async |node| …).await;
-//! conclude(&reporter, &nodes, &outcomes, None)
+//! conclude(&reporter, &nodes, |node| outcomes.get(node).is_some_and(|o| o.ok), None)
 //! ```
 
 pub mod daemons;
@@ -28,7 +28,7 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, Name, select};
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, count};
 use crate::node::probe::Probed;
 use crate::operation::Operation;
 use daemons::Quorum;
@@ -207,23 +207,22 @@ pub fn tell(reporter: &Reporter, name: &Name, outcome: &Outcome) {
     });
 }
 
-/// Sums a run up: which of `nodes` are as wanted, and how one goes on with the
-/// others. `first` is what is to be done before that.
+/// Sums a run up, of whichever operation: which of `nodes` are as wanted, and
+/// how one goes on with the others. `first` is what is to be done before that.
 pub fn conclude(
     reporter: &Reporter,
     nodes: &BTreeSet<Name>,
-    outcomes: &BTreeMap<Name, Outcome>,
+    as_wanted: impl Fn(&Name) -> bool,
     first: Option<&str>,
 ) -> Result<()> {
-    let ok = |node: &&Name| outcomes.get(*node).is_some_and(|outcome| outcome.ok);
-    let (done, undone): (Vec<&Name>, Vec<&Name>) = nodes.iter().partition(ok);
+    let (done, undone): (Vec<&Name>, Vec<&Name>) = nodes.iter().partition(|node| as_wanted(node));
     let list: Vec<&str> = undone.iter().map(|name| name.as_str()).collect();
     let text = match undone.is_empty() {
-        true => format!("{} as wanted", count(nodes.len())),
+        true => format!("{} as wanted", count(nodes.len(), "node")),
         false => format!(
             "{} of {} as wanted; not: {}",
             done.len(),
-            count(nodes.len()),
+            count(nodes.len(), "node"),
             list.join(", ")
         ),
     };
@@ -240,7 +239,7 @@ pub fn conclude(
         false => {
             let error = Error::new(
                 Exit::Partial,
-                format!("{} not as wanted", count(undone.len())),
+                format!("{} not as wanted", count(undone.len(), "node")),
             );
             let first = first
                 .map(|first| format!("{first}, then "))
@@ -248,10 +247,6 @@ pub fn conclude(
             Err(error.help(format!("{first}go on with them: {resume}")))
         }
     }
-}
-
-fn count(n: usize) -> String {
-    format!("{n} node{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

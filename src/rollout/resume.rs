@@ -46,6 +46,20 @@ fn rebuild(words: &[String], cli: &Command, nodes: &[&str]) -> String {
     }
     // What follows the cluster are the nodes.
     positional.truncate(3);
+    // By the name it was called by, which a path in Nix's store is not.
+    if positional
+        .first()
+        .is_some_and(|program| program.starts_with("/nix/store/"))
+    {
+        let app = positional.get(1).map(|operation| format!(".#{operation}"));
+        let called = [
+            "nix".into(),
+            "run".into(),
+            app.unwrap_or_default(),
+            "--".into(),
+        ];
+        positional.splice(..2.min(positional.len()), called);
+    }
     positional.extend(nodes.iter().map(ToString::to_string));
     positional.extend(options);
     let quoted: Vec<String> = positional.iter().map(|word| quoted(word)).collect();
@@ -92,6 +106,15 @@ mod tests {
                 &["birch", "dogwood"]
             ),
             "nixcfg deploy-nixos prod birch dogwood --canary alder --override-input nixpkgs path:/x --steal --flake=."
+        );
+    }
+
+    #[test]
+    fn an_app_of_the_flake_is_called_as_such() {
+        let program = "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-nixcfg-0.1.0/bin/nixcfg";
+        assert_eq!(
+            resumed(&[program, "deploy-nixos", "prod", "--steal"], &["birch"]),
+            "nix run '.#deploy-nixos' -- prod birch --steal"
         );
     }
 

@@ -11,10 +11,11 @@ use zeroize::Zeroizing;
 use super::Value;
 use crate::cluster::{Cluster, Name};
 use crate::error::{Context, Error, Exit, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, count};
 use crate::install::{Content, Manifest, Mode, Ownership, Report};
 use crate::node::probe::Probed;
 use crate::operation::{ClusterArgs, Operation};
+use crate::rollout;
 use crate::secret::Secret;
 use crate::ssh::Script;
 use crate::ssh::elevate::Elevation;
@@ -63,7 +64,8 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     reporter.phase(format!("probing {}", count(nodes.len(), "node")));
     let probed = operation.probe(&nodes, true).await?;
     let outcomes = write(&operation, &secrets, probed).await?;
-    summarize(&reporter, &nodes, &outcomes)
+    let as_wanted = |node: &Name| outcomes.get(node).is_some_and(|outcome| outcome.ok);
+    rollout::conclude(&reporter, &nodes, as_wanted, None)
 }
 
 /// The values that nodes are to have; an error, before any node is spoken to, if one is missing.
@@ -266,43 +268,6 @@ async fn write_one(
             false => parts.join("; "),
         },
     })
-}
-
-fn summarize(
-    reporter: &Reporter,
-    nodes: &BTreeSet<Name>,
-    outcomes: &BTreeMap<Name, Outcome>,
-) -> Result<()> {
-    let bad: Vec<&str> = nodes
-        .iter()
-        .filter(|node| !outcomes.get(*node).is_some_and(|outcome| outcome.ok))
-        .map(Name::as_str)
-        .collect();
-    let good = nodes.len() - bad.len();
-    let text = match bad.is_empty() {
-        true => format!("{} as wanted", count(nodes.len(), "node")),
-        false => format!(
-            "{good} of {} as wanted; not: {}",
-            count(nodes.len(), "node"),
-            bad.join(", ")
-        ),
-    };
-    reporter.emit(Event::Summary {
-        text,
-        data: json!({"nodes": nodes.len(), "asWanted": good, "notAsWanted": bad}),
-    });
-    match bad.is_empty() {
-        true => Ok(()),
-        false => Err(Error::new(
-            Exit::Partial,
-            format!("{} not as wanted", count(bad.len(), "node")),
-        )
-        .help("running the same command again goes on from here")),
-    }
-}
-
-fn count(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

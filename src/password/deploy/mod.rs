@@ -15,10 +15,11 @@ use super::hash::{Hash, Password};
 use super::{entries, prompt};
 use crate::cluster::{Cluster, Name, name};
 use crate::error::{Context, Error, Exit, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, count};
 use crate::install::NodePath;
 use crate::node::probe::Probed;
 use crate::operation::{ClusterArgs, Operation};
+use crate::rollout;
 use crate::secret::Secret;
 use crate::ssh::elevate::Elevation;
 use crate::ssh::{Access, Connection, Script};
@@ -89,7 +90,8 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     let works = plan_nodes(args, &operation, &wanted, &mut probed, &mut outcomes).await?;
     let proofs = Proofs::prepare(args, &operation, &wanted, &works).await?;
     execute(&operation, &wanted, works, &proofs, &mut outcomes).await?;
-    outcomes.summarize(&reporter, args, &nodes)
+    let as_wanted = |node: &Name| outcomes.nodes.get(node) == Some(&true);
+    rollout::conclude(&reporter, &nodes, as_wanted, None)
 }
 
 type Hashes = BTreeMap<Name, BTreeMap<Name, Wanted>>;
@@ -460,41 +462,4 @@ impl Outcomes {
         });
         self.nodes.insert(node, ok);
     }
-
-    fn summarize(&self, reporter: &Reporter, args: &Args, nodes: &BTreeSet<Name>) -> Result<()> {
-        let bad: Vec<&str> = nodes
-            .iter()
-            .filter(|node| self.nodes.get(*node) != Some(&true))
-            .map(Name::as_str)
-            .collect();
-        let text = match bad.is_empty() {
-            true => format!("{} as wanted", count(nodes.len(), "node")),
-            false => format!(
-                "{} of {} as wanted; not: {}",
-                nodes.len() - bad.len(),
-                count(nodes.len(), "node"),
-                bad.join(", ")
-            ),
-        };
-        reporter.emit(Event::Summary {
-            text,
-            data: json!({"nodes": nodes.len(), "asWanted": nodes.len() - bad.len(), "notAsWanted": bad}),
-        });
-        match bad.is_empty() {
-            true => Ok(()),
-            false => Err(Error::new(
-                Exit::Partial,
-                format!("{} not as wanted", count(bad.len(), "node")),
-            )
-            .help(format!(
-                "running again completes them: deploy-passwords {} {}",
-                args.cluster.cluster,
-                bad.join(" ")
-            ))),
-        }
-    }
-}
-
-fn count(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
