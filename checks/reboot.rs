@@ -99,11 +99,24 @@ fn a_changed_kernel_is_told_and_the_node_restarted_for_it_only_where_asked() {
     assert_eq!(boot_id(&lab), second);
     // In one go, and with nothing of the new system before the restart.
     repo.configure(NODE, &system("three", ""));
-    deploy(&repo, &lab)
-        .arg("--reboot")
-        .run()
+    let mut run = deploy(&repo, &lab)
+        .args(&["birch", "--canary", NODE, "--reboot"])
+        .into_command();
+    let run = run.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut run = run.spawn().unwrap();
+    // Its leases ended with its restart, and are there again while the run goes on elsewhere.
+    let leased = format!(
+        "[ $(cat /proc/sys/kernel/random/boot_id) != {second} ] && grep -q deploy-nixos /run/nixcfg/node.lease /run/nixcfg/cluster.lease"
+    );
+    let mut seen = false;
+    while run.try_wait().unwrap().is_none() {
+        seen = seen || lab.holds(NODE, &leased);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ran::from(run.wait_with_output().unwrap())
         .exits(0)
         .shows("restarted with it");
+    assert!(seen, "the leases were not taken again");
     assert_ne!(boot_id(&lab), second);
     assert_eq!(says(&lab), "three");
     at_rest(&lab);

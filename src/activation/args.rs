@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Policy, Restarts, Watch, run_name};
 use crate::error::Result;
 use crate::lease::Claim;
+use crate::lease::cluster::Leases;
 use crate::operation::Operation;
 
 /// Their heading in `--help`: of these alone, where a heading of the whole would reach what follows it.
@@ -67,8 +68,8 @@ impl WatchArgs {
         })
     }
 
-    /// How changes under a claim are watched.
-    pub fn watch(&self, claim: &Claim, operation: &Operation) -> Watch {
+    /// How changes under a claim, with its leases, are watched.
+    pub fn watch(&self, claim: &Claim, leases: &Leases, operation: &Operation) -> Watch {
         let drain = Duration::from_secs(u64::from(self.drain_timeout));
         Watch {
             timeout: Duration::from_secs(u64::from(self.confirm_timeout)),
@@ -76,6 +77,7 @@ impl WatchArgs {
             who: claim.who.clone(),
             what: claim.what,
             lease: claim.id.clone(),
+            leases: leases.clone(),
             changed: self.changed.clone(),
             restarts: self.reboot.then(|| Restarts::of(operation, drain)),
         }

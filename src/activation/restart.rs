@@ -138,6 +138,22 @@ impl Change<'_> {
         drain::drain(&api, &client, restarts.drain, &why).await
     }
 
+    /// Takes the leases again that ended with the restart: the run goes on with other nodes.
+    pub(super) async fn lease_again(&self) {
+        let taken = async {
+            let ways = self.ways().await?;
+            let (_, connection) = self.connect(&ways).await?;
+            self.watch.leases.again(&connection, self.how).await
+        };
+        if let Err(error) = taken.await {
+            let what = format!(
+                "its lease ended with its restart, and could not be taken again: {}",
+                error.what
+            );
+            self.reporter.warning(Some(self.node()), what);
+        }
+    }
+
     /// Lets Nomad place jobs on the node again.
     pub(super) async fn undrain(
         &self,

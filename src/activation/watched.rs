@@ -19,6 +19,7 @@ use super::{Changed, Mode, run_name};
 use crate::cluster::{Name, Node};
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
+use crate::lease::cluster::Leases;
 use crate::nix::store::StorePath;
 use crate::node::probe::{self, Facts};
 use crate::secret::Secret;
@@ -69,8 +70,10 @@ pub struct Watch {
     pub who: String,
     /// The operation, for the node's journal.
     pub what: &'static str,
-    /// The lease under which the node is changed.
+    /// The claim under which the node is changed.
     pub lease: String,
+    /// The leases that it had, which a restart of the node ends.
+    pub leases: Leases,
     /// Set before a node is confirmed.
     pub changed: Changed,
     /// How the node is restarted, where it may be.
@@ -118,6 +121,9 @@ impl Change<'_> {
         };
         let mut tried = Tried::new(most);
         let ended = self.see_through(&run, started, &mut tried).await;
+        if tried.restarting && ended.is_ok() {
+            self.lease_again().await;
+        }
         match (&tried.drained, &self.watch.restarts) {
             (Some(id), Some(restarts)) => self.undrain(ended, id, restarts).await,
             _ => ended,

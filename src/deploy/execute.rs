@@ -66,7 +66,7 @@ pub async fn execute(
             operation,
             probed,
             args.mode,
-            args.watch.watch(&claim, operation),
+            args.watch.watch(&claim, &leases, operation),
         )?;
         work.insert(node, Work::begin(args, operation, plan, turn, &permits));
     }

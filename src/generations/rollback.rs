@@ -99,7 +99,7 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     let mut work = BTreeMap::new();
     for (node, generation) in targets {
         if let Some(p) = probed.get(&node) {
-            let watch = args.watch.watch(&claim, &operation);
+            let watch = args.watch.watch(&claim, &leases, &operation);
             work.insert(
                 node,
                 (Turn::new(&operation, p, Mode::Switch, watch)?, generation),

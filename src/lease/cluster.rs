@@ -2,6 +2,7 @@
 //! with the leases on the nodes that a run is about to change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinSet;
 
@@ -10,6 +11,8 @@ use crate::cluster::{Cluster, Name, Role};
 use crate::error::{Error, Exit, Result};
 use crate::node::probe::{self, Probed};
 use crate::operation::Operation;
+use crate::ssh::Connection;
+use crate::ssh::elevate::Elevation;
 
 /// The nodes that keep the lease on a cluster: its servers, or all nodes where it has none.
 pub fn keepers(cluster: &Cluster) -> BTreeSet<Name> {
@@ -27,16 +30,55 @@ pub fn keepers(cluster: &Cluster) -> BTreeSet<Name> {
     }
 }
 
-/// All leases of a run.
-#[derive(Debug, Default)]
-pub struct Leases(Vec<Lease>);
+/// All leases of a run, by node.
+#[derive(Debug, Clone, Default)]
+pub struct Leases(Arc<Mutex<BTreeMap<Name, Kept>>>);
+
+/// What one node gave.
+#[derive(Debug)]
+struct Kept {
+    lease: Lease,
+    claim: Claim,
+    from: String,
+    scopes: Vec<Scope>,
+}
 
 impl Leases {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<Name, Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes again what a node gave: its leases ended with its restart. An
+    /// error says who has taken them meanwhile.
+    pub async fn again(&self, connection: &Connection, how: &Elevation) -> Result<()> {
+        let node = connection.node();
+        let Some(kept) = self.all().remove(node) else {
+            return Ok(());
+        };
+        // What was stolen may be stolen back by a new run only.
+        let claim = Claim {
+            steal: false,
+            ..kept.claim
+        };
+        match take(connection, how, &claim, &kept.from, &kept.scopes).await? {
+            Answer::Held(scope, holder) => Err(held(scope, &holder).on(node)),
+            Answer::Taken(lease) => {
+                let kept = Kept {
+                    lease,
+                    claim,
+                    ..kept
+                };
+                self.all().insert(node.clone(), kept);
+                Ok(())
+            }
+        }
+    }
+
     /// Lets go of them all.
     pub async fn release(self) {
         let mut tasks = JoinSet::new();
-        for lease in self.0 {
-            tasks.spawn(lease.release());
+        for (_, kept) in std::mem::take(&mut *self.all()) {
+            tasks.spawn(kept.lease.release());
         }
         while tasks.join_next().await.is_some() {}
     }
@@ -71,28 +113,34 @@ pub async fn take_all(
         let (how, claim) = (operation.elevation(p)?, claim.clone());
         asked.spawn(async move {
             let answer = take(&connection, &how, &claim, &from, &scopes).await;
-            (name, scopes, answer)
+            (name, from, scopes, answer)
         });
     }
-    let mut leases = Leases::default();
+    let leases = Leases::default();
     let mut bad = Vec::new();
     let mut granted = 0;
     while let Some(joined) = asked.join_next().await {
         match joined.map_err(|e| Error::unexpected(format!("a lease was lost: {e}")))? {
-            (name, scopes, Ok(Answer::Taken(lease))) => {
+            (name, from, scopes, Ok(Answer::Taken(lease))) => {
                 granted += usize::from(scopes.contains(&Scope::Cluster));
                 let changed = probed.get(&name).is_some_and(|p| {
                     lease.current != p.facts.current || lease.profile != p.facts.profile
                 });
                 if changed && nodes.contains(&name) {
                     let error = Error::new(Exit::Probe, "was changed by somebody else meanwhile");
-                    bad.push(error.on(name).help("run again: it will be looked at anew"));
+                    bad.push(error.on(&name).help("run again: it will be looked at anew"));
                 }
-                leases.0.push(lease);
+                let kept = Kept {
+                    lease,
+                    claim: claim.clone(),
+                    from,
+                    scopes,
+                };
+                leases.all().insert(name, kept);
             }
-            (name, _, Ok(Answer::Held(scope, holder))) => bad.push(held(scope, &holder).on(name)),
-            (name, _, Err(error)) if nodes.contains(&name) => bad.push(error),
-            (_, _, Err(error)) => tracing::debug!("a keeper of the cluster’s lease: {error}"),
+            (name, .., Ok(Answer::Held(scope, holder))) => bad.push(held(scope, &holder).on(name)),
+            (name, .., Err(error)) if nodes.contains(&name) => bad.push(error),
+            (.., Err(error)) => tracing::debug!("a keeper of the cluster’s lease: {error}"),
         }
     }
     if !bad.is_empty() {
