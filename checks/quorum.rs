@@ -376,7 +376,7 @@ fn consul_answers_throughout_a_deployment_in_which_every_server_restarts() {
     let order: Vec<&str> = ran
         .out
         .lines()
-        .filter_map(|line| line.strip_suffix(" switched")?.split(' ').next())
+        .filter_map(|line| Some(line.split_once(" switched")?.0.trim_end()))
         .collect();
     assert_eq!(order.last(), Some(&NODES[leader]), "{order:?}");
     servers.well();
