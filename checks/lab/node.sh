@@ -85,12 +85,17 @@ node_reset() {
 
 login_works() { ssh -F "$STATE/ssh_config" -o ConnectTimeout=5 "$1" true >/dev/null 2>&1 </dev/null; }
 
-login_or_end() { login_works "$1" || ! node_running "$1"; }
+# Once is enough: a node may restart by itself a moment later.
+login_or_end() {
+    ! login_works "$1" || { ANSWERED=yes; return 0; }
+    ! node_running "$1"
+}
 
 # await_login NODE SECONDS: prints how long it took since SINCE_MS.
 await_login() {
+    local ANSWERED=''
     wait_until "$2" login_or_end "$1" || true
-    if login_works "$1"; then
+    if [ -n "$ANSWERED" ]; then
         say "lab: $1 answers after $(seconds $(($(now_ms) - SINCE_MS)))"
     else
         say "lab: $1 does not answer; the end of its console:"
