@@ -44,9 +44,9 @@ while IFS=$'\t' read -r program option; do
   command -v "$program" >/dev/null || say "note: $program is not on this node: $option is configured and does not run"
 done < <(cat "$top/standin/programs" 2>/dev/null)
 
-# Another init cannot take over from the one that runs.
-if [ -e /run/current-system/init-interface-version ] &&
-  [ "$(cat /run/current-system/init-interface-version)" != "$(cat "$top/init-interface-version" 2>/dev/null)" ]; then
+# Another init cannot take over from the one that runs. The lab's bare system, which no Nix built, does not say which it has.
+if [ -e /run/current-system/init-interface-version ] && [ -e "$top/init-interface-version" ] &&
+  ! cmp -s /run/current-system/init-interface-version "$top/init-interface-version"; then
   say "Warning: the new configuration has an 'init' that is incompatible with the current one."
   say "It takes effect when the machine is started again."
   exit 100
