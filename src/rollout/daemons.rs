@@ -210,8 +210,9 @@ impl Quorum {
         }
         if !down.is_empty() {
             let line = format!(
-                "no quorum of {} to keep: it does not run on these servers yet",
-                titles(&down).join(" and of ")
+                "no quorum of {} to keep: {} not run on these servers yet",
+                titles(&down).join(" and "),
+                if down.len() == 1 { "it does" } else { "they do" }
             );
             self.reporter
                 .emit(crate::event::Event::Log { node: None, line });
