@@ -212,7 +212,11 @@ impl Quorum {
             let line = format!(
                 "no quorum of {} to keep: {} not run on these servers yet",
                 titles(&down).join(" and "),
-                if down.len() == 1 { "it does" } else { "they do" }
+                if down.len() == 1 {
+                    "it does"
+                } else {
+                    "they do"
+                }
             );
             self.reporter
                 .emit(crate::event::Event::Log { node: None, line });
