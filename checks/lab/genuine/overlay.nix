@@ -49,7 +49,6 @@ own
   "mailcap"
   "man-db"
   "nano"
-  "nettools"
   "nix-bash-completions"
   "nix-info"
   "nixos-rebuild"
@@ -71,6 +70,7 @@ own
   glibcLocalesUtf8 = own.glibc;
   hostname = own.hostname-debian;
   inetutils = own.hostname-debian;
+  nettools = own.hostname-debian;
   iptables-legacy = own.iptables;
   netcat-gnu = own.netcat;
   libressl = own.netcat;

@@ -6,6 +6,9 @@
   pkgs,
   ...
 }:
+let
+  triplet = "${pkgs.stdenv.hostPlatform.parsed.cpu.name}-linux-gnu";
+in
 {
   # After the options: `nixpkgs.config` and `nixpkgs.overlays` go into this set as into nixpkgs' own.
   _module.args.pkgs = lib.mkForce (
@@ -39,8 +42,11 @@
   system.activationScripts.debian-paths = {
     deps = [ "specialfs" ];
     text = ''
-      mkdir -p /run/sshd /usr/bin /usr/lib /usr/libexec /usr/sbin /usr/share
+      mkdir -p /run/sshd /usr/bin /usr/lib/${triplet} /usr/libexec /usr/sbin /usr/share
+      ln -sfnT ${pkgs.coreutils}/bin/cat /bin/cat
       ln -sfnT ${config.systemd.package}/lib/systemd /usr/lib/systemd
+      ln -sfnT ${config.systemd.package}/bin/systemd-tmpfiles /usr/bin/systemd-tmpfiles
+      ln -sfnT ${pkgs.iptables}/lib/xtables /usr/lib/${triplet}/xtables
       ln -sfnT ${pkgs.openssh}/lib/openssh /usr/lib/openssh
       ln -sfnT ${pkgs.sudo}/libexec/sudo /usr/libexec/sudo
       ln -sfnT ${pkgs.util-linux}/bin/mount /usr/bin/mount
@@ -69,6 +75,8 @@
   services.openssh.settings.UseDns = lib.mkForce false;
   networking.resolvconf.enable = false;
   networking.useHostResolvConf = false;
+  # Nobody gives addresses on the lab's cable.
+  networking.dhcpcd.enable = lib.mkForce false;
   services.timesyncd.enable = lib.mkForce false;
 
   # Docker and Nomad are in no registry of packages that the lab has.
@@ -100,6 +108,7 @@
   programs.nano.enable = false;
   services.logrotate.enable = false;
   services.udisks2.enable = lib.mkForce false;
+  services.fstrim.enable = lib.mkForce false;
   system.disableInstallerTools = true;
   systemd.oomd.enable = false;
   systemd.shutdownRamfs.enable = false;
