@@ -124,7 +124,7 @@ async fn explain(
         .await
         .map(|log| String::from_utf8_lossy(&log).into_owned())
         .unwrap_or_default();
-    let all: Vec<&str> = log.lines().collect();
+    let all = message::log_lines(&log);
     let last = all[all.len().saturating_sub(LOG_LINES)..].join("\n");
     let said = if last.trim().is_empty() {
         message::essence(stderr)

@@ -1,4 +1,7 @@
-//! Nix's error messages, without the trace around them.
+//! Nix's messages as they are shown: errors without the trace around them,
+//! logs without what is meant for programs.
+
+use serde_json::Value;
 
 /// The message at the end of what Nix printed: from the last `error:` on,
 /// with its position, without the advice to ask for a trace.
@@ -28,9 +31,50 @@ pub fn essence(stderr: &str) -> String {
     kept.join("\n")
 }
 
+/// The lines of a build's log. Builders that are part of Nix, downloads above
+/// all, log Nix's own events as JSON: of those, what is meant to be read.
+pub fn log_lines(log: &str) -> Vec<String> {
+    log.lines()
+        .filter_map(|line| match line.strip_prefix("@nix ") {
+            None => Some(line.to_owned()),
+            Some(event) => serde_json::from_str::<Value>(event)
+                .ok()
+                .filter(|event| event["action"] == "msg")
+                .and_then(|event| event["msg"].as_str().map(str::to_owned)),
+        })
+        .flat_map(|text| {
+            let plain = console::strip_ansi_codes(&text);
+            plain.lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_of_a_download_is_told_in_words() {
+        let log = concat!(
+            "@nix {\"action\":\"start\",\"id\":1,\"level\":4,\"text\":\"downloading 'https://x.example/a'\",\"type\":101}\n",
+            "@nix {\"action\":\"result\",\"fields\":[0,0,0,0],\"id\":1,\"type\":105}\n",
+            "@nix {\"action\":\"msg\",\"level\":1,\"msg\":\"\\u001b[35;1mwarning:\\u001b[0m no host; retrying in 271 ms\"}\n",
+            "@nix {\"action\":\"stop\",\"id\":1}\n",
+            "\u{1b}[31;1merror:\u{1b}[0m unable to download 'https://x.example/a'\n",
+        );
+        assert_eq!(
+            log_lines(log),
+            [
+                "warning: no host; retrying in 271 ms",
+                "error: unable to download 'https://x.example/a'"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_log_of_a_program_is_kept_as_it_is() {
+        assert_eq!(log_lines("one\n\n  @nix two\n"), ["one", "  @nix two"]);
+    }
 
     #[test]
     fn the_trace_of_a_new_nix_is_left_out() {
