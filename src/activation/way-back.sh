@@ -18,7 +18,7 @@ uptime_seconds() { cut -d. -f1 /proc/uptime; }
 # What of a system only a restart brings.
 restart_for() { # SYSTEM
   for part in kernel initrd kernel-modules systemd; do
-    [ "$(readlink -f "/run/booted-system/$part")" = "$(readlink -f "$1/$part")" ] || echo "$part"
+    [ "$(readlink -e "/run/booted-system/$part")" = "$(readlink -e "$1/$part")" ] || echo "$part"
   done
 }
 

@@ -2,6 +2,7 @@
 //! workers that share their work among the nodes they are given.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -28,13 +29,21 @@ pub struct System {
 impl System {
     /// Where its kernel, initrd, kernel modules and systemd lie, once it is built.
     pub fn parts(&self) -> Vec<String> {
-        let toplevel = std::path::PathBuf::from(self.out.to_string());
-        let parts = PARTS.iter().map(|part| toplevel.join(part));
-        parts
-            .map(|link| link.canonicalize().unwrap_or(link))
-            .map(|path| path.to_string_lossy().into_owned())
-            .collect()
+        parts_of(Path::new(&self.out.to_string()))
     }
+}
+
+/// Where a system's parts lie, in a probe's words for those that it has not.
+fn parts_of(toplevel: &Path) -> Vec<String> {
+    let parts = PARTS.iter().map(|part| toplevel.join(part).canonicalize());
+    parts
+        .map(|path| {
+            path.map_or_else(
+                |_| "none".into(),
+                |path| path.to_string_lossy().into_owned(),
+            )
+        })
+        .collect()
 }
 
 /// What `clusters` says of one name.
@@ -214,6 +223,18 @@ pub fn workers_here(systems: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_system_without_a_kernel_says_none() {
+        let toplevel = tempfile::tempdir().unwrap();
+        let systemd = toplevel.path().join("systemd");
+        std::fs::write(&systemd, "").unwrap();
+        let systemd = systemd.canonicalize().unwrap();
+        assert_eq!(
+            parts_of(toplevel.path()),
+            ["none", "none", "none", systemd.to_str().unwrap()]
+        );
+    }
 
     #[test]
     fn names_are_dealt_out_evenly_and_none_is_lost() {

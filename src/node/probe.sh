@@ -8,9 +8,14 @@ echo "machine $(uname -m)"
 echo "current $(readlink -f /run/current-system 2>/dev/null)"
 echo "booted $(readlink -f /run/booted-system 2>/dev/null)"
 echo "profile $(readlink -f /nix/var/nix/profiles/system 2>/dev/null)"
-set -- $(cd /run/booted-system 2>/dev/null && readlink -m kernel initrd kernel-modules systemd)
+# A container has no kernel of its own.
+parts_of() {
+  cd "$1" 2>/dev/null || return
+  for part in kernel initrd kernel-modules systemd; do readlink -e "$part" || echo none; done
+}
+set -- $(parts_of /run/booted-system)
 echo "booted-parts $*"
-set -- $(cd /nix/var/nix/profiles/system 2>/dev/null && readlink -m kernel initrd kernel-modules systemd)
+set -- $(parts_of /nix/var/nix/profiles/system)
 echo "profile-parts $*"
 sed -n 's/^/drained-/p' /var/lib/nixcfg/drained 2>/dev/null
 echo "boot $(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
