@@ -245,6 +245,37 @@ fn failing_units_take_the_system_back_or_not_as_the_operator_says() {
 }
 
 #[test]
+fn accounts_that_a_failed_system_took_over_or_made_are_as_before() {
+    let (lab, repo) = start();
+    lab.root(
+        "alder",
+        "useradd --create-home carol && echo 'carol:by hand' | chpasswd",
+    );
+    let accounts = || {
+        lab.root(
+            "alder",
+            "id -Gn carol; getent passwd carol; getent shadow carol; getent passwd dave || echo no dave",
+        )
+    };
+    let before = accounts();
+    assert!(before.ends_with("no dave"), "{before}");
+    repo.configure(
+        "alder",
+        r#"{ users.users = { carol = { isNormalUser = true; extraGroups = [ "wheel" ]; }; dave = { isNormalUser = true; }; }; systemd.services.broken = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "id -Gn carol | grep -w wheel && id dave && echo both are there; exit 3"; }; }"#,
+    );
+    deploy(&repo, &lab)
+        .run()
+        .exits(5)
+        .shows("rolled back")
+        .tells("both are there");
+    assert_eq!(accounts(), before);
+    at_rest(&lab, "alder");
+    // Nor does the system that is gone back to take them away when it is activated again.
+    lab.fault("alder", &["reboot"]);
+    assert_eq!(accounts(), before);
+}
+
+#[test]
 fn every_change_is_in_the_nodes_journal_with_who_what_and_outcome() {
     let (lab, repo) = start();
     repo.configure("alder", &says("two"));

@@ -49,6 +49,7 @@ arm() {
   # Not every file system can set room aside without writing it.
   fallocate -l "${room}M" "$state/room" 2>/dev/null || head -c "${room}M" /dev/zero >"$state/room" || return
   printf '%s\n' "$program_back" | keep return || return
+  keep_accounts || return
   mkdir -p /nix/var/nix/gcroots
   ln -sfn "$previous" /nix/var/nix/gcroots/nixcfg-previous && ln -sfn "$before" /nix/var/nix/gcroots/nixcfg-previous-profile || return
   arm_boot || return

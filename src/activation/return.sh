@@ -81,12 +81,14 @@ go_back() {
   systemctl stop "nixcfg-switch-$run.service" 2>/dev/null
   if restarted; then
     previous=$before
+    accounts_back
     boots_as_before
     if [ "$(current)" != "$previous" ]; then
       start_anew
       configure "$previous" test
     fi
   else
+    [ "$action" = boot ] || accounts_back
     boots_as_before
     case $action in
     switch) if [ "$before" = "$previous" ]; then configure "$previous" switch; else configure "$previous" test; fi ;;

@@ -37,6 +37,29 @@ keep() {
   cat >"$state/$1.new" && sync "$state/$1.new" && mv -f "$state/$1.new" "$state/$1" && sync "$state"
 }
 
+# The accounts, and which of them NixOS holds to be its own. What a configuration
+# does not name it then takes away: going back to one that does not know an
+# administrator whose account the new one has merely taken over would lock him out.
+keep_accounts() {
+  rm -rf "$state/accounts" && ( umask 077 && mkdir "$state/accounts" ) || return
+  for file in /etc/passwd /etc/group /etc/shadow /var/lib/nixos/declarative-*; do
+    [ ! -f "$file" ] || cp -p "$file" "$state/accounts/" || return
+  done
+}
+accounts_back() {
+  [ -f "$state/accounts/passwd" ] || return 0
+  for file in /var/lib/nixos/declarative-*; do
+    [ -e "$state/accounts/${file##*/}" ] || rm -f "$file"
+  done
+  for file in "$state/accounts"/*; do
+    case ${file##*/} in
+    declarative-*) to=/var/lib/nixos/${file##*/} ;;
+    *) to=/etc/${file##*/} ;;
+    esac
+    cp -p "$file" "$to.nixcfg" && sync "$to.nixcfg" && mv -fT "$to.nixcfg" "$to"
+  done
+}
+
 # Notes in the journal who changed what, from what to what, and the outcome.
 audit() { # OUTCOME
   echo "$(recorded what): who=$(recorded who) run=$(recorded run) action=$(recorded action) from=$(recorded previous) to=$(recorded system) outcome=$1" |
@@ -55,6 +78,7 @@ alone() {
 forget() {
   rm -f "$state/pending"
   sync "$state"
+  rm -rf "$state/accounts"
   rm -f "$state/return" "$state/room" /nix/var/nix/gcroots/nixcfg-previous /nix/var/nix/gcroots/nixcfg-previous-profile
   for target in multi-user emergency rescue; do
     rm -f "$control/$target.target.wants/$boot_unit"
