@@ -4,7 +4,9 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64ct::{Base64, Encoding};
 use serde::Serialize;
+use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 use crate::cluster::Name;
@@ -14,6 +16,7 @@ use crate::event::{Event, Reporter};
 use crate::nix::store::StorePath;
 use crate::node::probe::{self, Holder, Probed};
 use crate::operation::{ClusterArgs, Operation};
+use crate::pki::x509::Certificate;
 use crate::secret::Secret;
 use crate::ssh::Script;
 
@@ -251,10 +254,10 @@ fn read(probed: Probed, told: &str, certificates: &str) -> State {
         u8::try_from(size.saturating_sub(used) * 100 / size.max(1)).ok()
     });
     let certificates = all("certificate", certificates);
-    let certificates = certificates.iter().filter_map(|line| {
-        let (days, file) = line.split_once(' ')?;
-        Some((file.to_owned(), days.parse().ok()?))
-    });
+    let now = OffsetDateTime::now_utc();
+    let certificates = certificates
+        .iter()
+        .filter_map(|line| certificate(line, now));
     State {
         generation: all("generation", told).concat(),
         restart_for: all("restart", told),
@@ -269,6 +272,16 @@ fn read(probed: Probed, told: &str, certificates: &str) -> State {
         lease: probed.facts.lease,
         unconfirmed: probed.facts.pending,
     }
+}
+
+/// A certificate's file and the days it has left: of a file with several, the
+/// fewest. A node has nothing by itself that reads certificates.
+fn certificate(line: &str, now: OffsetDateTime) -> Option<(String, i64)> {
+    let (content, file) = line.split_once(' ')?;
+    let pem = String::from_utf8(Base64::decode_vec(content).ok()?).ok()?;
+    let all = Certificate::read_all(&pem, file).ok()?;
+    let days = all.iter().map(|one| one.days_left(now)).min()?;
+    Some((file.to_owned(), days))
 }
 
 #[cfg(test)]
@@ -291,6 +304,24 @@ pub(crate) mod tests {
             certificates: BTreeMap::from([("/var/lib/consul/pki/consul.crt".into(), 300)]),
             free: Some(60),
         }
+    }
+
+    #[test]
+    fn a_certificate_is_read_here_not_by_programs_of_the_node() {
+        let now = OffsetDateTime::now_utc();
+        let pem = |days| {
+            let mut params = rcgen::CertificateParams::new(vec!["a.example".into()]).unwrap();
+            params.not_after = now + time::Duration::days(days) + time::Duration::HOUR;
+            let key = rcgen::KeyPair::generate().unwrap();
+            params.self_signed(&key).unwrap().pem()
+        };
+        let line = |text: &str| format!("{} /pki/a.crt", Base64::encode_string(text.as_bytes()));
+        let both = format!("{}{}", pem(300), pem(30));
+        assert_eq!(
+            certificate(&line(&both), now),
+            Some(("/pki/a.crt".into(), 30))
+        );
+        assert_eq!(certificate(&line("no certificate"), now), None);
     }
 
     const LIMITS: Limits = Limits {
