@@ -1,6 +1,6 @@
 # Tells what the probe does not: whether a restart is pending, what watches over
 # the node, how full its disk is.
-same() { [ "$(readlink -f "/run/booted-system/$1")" = "$(readlink -f "/run/current-system/$1")" ]; }
+same() { [ "$(readlink -e "/run/booted-system/$1")" = "$(readlink -e "/run/current-system/$1")" ]; }
 for part in kernel initrd kernel-modules systemd; do
   same "$part" || echo "restart $part"
 done
