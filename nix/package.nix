@@ -23,6 +23,7 @@ let
   isTest =
     name: type:
     name == "checks"
+    || name == "flake.lock" # a test reads it
     || (
       lib.hasPrefix "checks/" name
       && (type == "directory" || lib.hasSuffix ".rs" name || name == "checks/support/cluster.nix")
