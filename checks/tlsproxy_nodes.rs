@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use cluster::{Cluster, Running};
 use endpoint::{Endpoint, answer, shout};
-use plain::{Reply, Upgraded, ask, free_offset, get};
+use plain::{Reply, Upgraded, ask, connect, free_offset, get};
 use rustix::process::{Pid, Signal, kill_process};
 use support::Lab;
 
@@ -254,17 +254,18 @@ fn streams_web_sockets_and_forwards_stay_open_while_other_nodes_restart() {
     let _proxy = stage.serve(&["--forward", "again=1390:localhost:22"]);
     let mut socket = Upgraded::open(4646 + stage.offset, "/exec");
     assert_eq!(socket.say("before"), "BEFORE");
-    let mut forwards =
-        [1389, 1390].map(|port| TcpStream::connect(("127.0.0.1", port + stage.offset)).unwrap());
+    let mut forwards = [1389, 1390].map(|port| connect(port + stage.offset));
     for forward in &mut forwards {
         assert_eq!(banner(forward), "SSH-2.0-");
     }
     let port = stage.port();
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut stream = connect(port);
     let head = format!("GET /v1/agent/monitor?loglevel=debug HTTP/1.1\r\nHost: localhost:{port}");
     write!(stream, "{head}\r\n\r\n").unwrap();
-    stage.put("before");
     let mut lines = BufReader::new(stream).lines();
+    // Consul sends what it logs from its answer's head on.
+    assert!(lines.any(|line| line.unwrap().is_empty()), "no answer");
+    stage.put("before");
     let mut logged = |key: &str| {
         let wanted = format!("/v1/kv/{key}");
         lines.any(|line| line.unwrap().contains(&wanted))
@@ -331,7 +332,7 @@ fn no_login_is_left_anywhere_once_it_has_ended() {
     let mut proxy = stage.serve(&[]);
     let port = stage.port();
     let open = thread::spawn(move || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut stream = connect(port);
         let head = format!("GET /v1/kv/news?index=1 HTTP/1.1\r\nHost: localhost:{port}");
         write!(stream, "{head}\r\n\r\n").unwrap();
         stream.read(&mut [0])

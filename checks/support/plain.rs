@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 /// An answer.
 #[derive(Debug)]
@@ -12,9 +13,22 @@ pub struct Reply {
     pub body: String,
 }
 
+/// Waits for what is read for five minutes, and fails then: longer than any answer takes here.
+pub fn patient(stream: TcpStream) -> TcpStream {
+    stream
+        .set_read_timeout(Some(Duration::from_secs(300)))
+        .unwrap();
+    stream
+}
+
+/// Connects to a port of loopback, patiently.
+pub fn connect(port: u16) -> TcpStream {
+    patient(TcpStream::connect(("127.0.0.1", port)).unwrap())
+}
+
 /// Sends `request` to `address`, a whole request with its head, and reads the answer.
 pub fn ask(address: &str, request: &str) -> Reply {
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut stream = patient(TcpStream::connect(address).unwrap());
     stream.write_all(request.as_bytes()).unwrap();
     reply(&mut BufReader::new(stream))
 }
@@ -89,7 +103,7 @@ pub struct Upgraded {
 impl Upgraded {
     /// Asks for it as a browser does.
     pub fn open(port: u16, path: &str) -> Self {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut stream = connect(port);
         let own = format!("Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n");
         let request = format!(
             "GET {path} HTTP/1.1\r\n{own}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
