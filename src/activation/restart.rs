@@ -86,7 +86,7 @@ impl Change<'_> {
         let seconds = held.as_secs().to_string();
         let args = [run, &seconds, &restarts.unit];
         let told = self
-            .as_root(way, connection, how, HOLD, &args, tried)
+            .as_root(way, connection, how, (HOLD, &args, b""), tried)
             .await?;
         if told.trim() == "active"
             && let Err(error) = self.drain(restarts, way, root, tried).await
@@ -96,7 +96,7 @@ impl Change<'_> {
         }
         self.reporter.step(self.node(), "restarting");
         let restarted = self
-            .as_root(way, connection, how, RESTART, &[run], tried)
+            .as_root(way, connection, how, (RESTART, &[run], b""), tried)
             .await;
         // The answer may be lost with the connection: the next look tells.
         if let Err(e) = restarted {
@@ -131,7 +131,7 @@ impl Change<'_> {
             .format(&time::format_description::well_known::Rfc3339)
             .map_err(|e| Error::unexpected(format!("no time of day: {e}")))?;
         let args = [since.as_str(), &self.watch.who, self.watch.what];
-        self.as_root(way, root.0, root.1, DRAINED, &args, tried)
+        self.as_root(way, root.0, root.1, (DRAINED, &args, b""), tried)
             .await?;
         tried.drained = Some(client.id.clone());
         let why = format!("{} by {}", self.watch.what, self.watch.who);
@@ -176,7 +176,7 @@ impl Change<'_> {
             let ways = self.ways().await?;
             let (way, connection) = self.connect(&ways).await?;
             let mut tried = Tried::new(Duration::ZERO);
-            self.as_root(&way, &connection, self.how, DRAINED, &[], &mut tried)
+            self.as_root(&way, &connection, self.how, (DRAINED, &[], b""), &mut tried)
                 .await
         };
         Ok(match eligible.await {

@@ -120,6 +120,7 @@ impl Change<'_> {
             None => LONGEST_SWITCH + self.watch.timeout + GOING_BACK,
         };
         let mut tried = Tried::new(most);
+        tried.at_once = started.is_some() && self.watch.restarts.is_none();
         let ended = self.see_through(&run, started, &mut tried).await;
         if tried.restarting && ended.is_ok() {
             self.lease_again().await;
@@ -248,7 +249,18 @@ impl Change<'_> {
         let seconds = LONGEST_SWITCH.as_secs().to_string();
         let toplevel = self.toplevel.to_string();
         let args = [run, &seconds, &toplevel];
-        let told = Told::read(&connection.run_ok(OUTCOME, &args, b"").await?);
+        // What confirms becomes root meanwhile, and waits for its word.
+        let ready = async {
+            match std::mem::take(&mut tried.at_once) {
+                true => {
+                    let argv = CONFIRM.argv(&[run]);
+                    Some(connection.spawn_root(self.how, &argv).await)
+                }
+                false => None,
+            }
+        };
+        let (told, ready) = tokio::join!(connection.run_ok(OUTCOME, &args, b""), ready);
+        let told = Told::read(&told?);
         let before = &self.facts.failed_units;
         let report = Report::read(&told, self.toplevel, self.mode, log.to_owned())
             .failing(told.failed_since(before));
@@ -269,9 +281,12 @@ impl Change<'_> {
         if tried.gave_up || told.is_restarting() {
             return Ok(None);
         }
-        let (connection, how) = match self.told.checks.is_empty() {
-            true => (connection, self.how.clone()),
-            false => self.root(&way, connection, tried).await?,
+        let (ready, (connection, how)) = match ready {
+            Some(Ok(child)) => (Some(child), (connection, self.how.clone())),
+            Some(Err(e)) if e.exit == Exit::Partial => (None, self.root_anew(&way, tried).await?),
+            Some(Err(e)) => return Err(e),
+            None if self.told.checks.is_empty() => (None, (connection, self.how.clone())),
+            None => (None, self.root(&way, connection, tried).await?),
         };
         let restarts = self.watch.restarts.as_ref();
         let restarts = restarts.filter(|_| report.awaits_restart(self.toplevel, self.mode));
@@ -303,8 +318,15 @@ impl Change<'_> {
             Verdict::Confirm(word) => {
                 tried.confirmed = true;
                 self.watch.changed.set();
-                self.as_root(&way, &connection, &how, CONFIRM, &[run, word], tried)
-                    .await?;
+                let word = format!("{word}\n");
+                match ready {
+                    Some(child) => child.finish_ok(CONFIRM, word.as_bytes()).await?,
+                    None => {
+                        let (args, word) = ([run], word.as_bytes());
+                        self.as_root(&way, &connection, &how, (CONFIRM, &args, word), tried)
+                            .await?
+                    }
+                };
                 if way.number > 0 {
                     let what = format!(
                         "is reached by `{}` now: bring ssh_config in line",
@@ -318,7 +340,8 @@ impl Change<'_> {
                 if tried.reason.is_none() {
                     self.reporter
                         .step(self.node(), format!("going back: {reason}"));
-                    self.as_root(&way, &connection, &how, GO_BACK, &[run, &reason], tried)
+                    let args = [run, &reason];
+                    self.as_root(&way, &connection, &how, (GO_BACK, &args, b""), tried)
                         .await?;
                     tried.reason = Some(reason);
                 }
@@ -350,23 +373,23 @@ impl Change<'_> {
         Err(first.unwrap_or_else(|| Error::unexpected("no way to log in").on(self.node())))
     }
 
-    /// Runs a script as root, had as given or as the new system gives it.
+    /// Runs a script with its arguments and input as root, had as given or as
+    /// the new system gives it.
     pub(super) async fn as_root(
         &self,
         way: &Way,
         connection: &Connection,
         how: &Elevation,
-        script: Script,
-        args: &[&str],
+        (script, args, input): (Script, &[&str], &[u8]),
         tried: &mut Tried,
     ) -> Result<String> {
-        match connection.run_root_ok(how, script, args, b"").await {
+        match connection.run_root_ok(how, script, args, input).await {
             Ok(told) => return Ok(told),
             Err(e) if e.exit != Exit::Partial => return Err(e),
             Err(e) => tracing::debug!(node = %self.node(), "{e}"),
         }
         let (connection, how) = self.root_anew(way, tried).await?;
-        connection.run_root_ok(&how, script, args, b"").await
+        connection.run_root_ok(&how, script, args, input).await
     }
 
     /// A connection and a way to become root on it that works.
@@ -415,6 +438,9 @@ pub(super) struct Tried {
     pub restarting: bool,
     /// By which name Nomad drained it.
     pub drained: Option<String>,
+    /// Whether the switch has been seen to end, and nothing but its
+    /// confirmation is to come.
+    at_once: bool,
     confirmed: bool,
     gave_up: bool,
     reason: Option<String>,
@@ -426,6 +452,7 @@ impl Tried {
             until: Instant::now() + most,
             restarting: false,
             drained: None,
+            at_once: false,
             confirmed: false,
             gave_up: false,
             reason: None,

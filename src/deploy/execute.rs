@@ -15,7 +15,7 @@ use crate::activation::{self, Mode, Report};
 use crate::cluster::{Check, Cluster, Name};
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter, bytes, count};
-use crate::lease::cluster::{Leases, take_all};
+use crate::lease::cluster::Leases;
 use crate::nix::store::StorePath;
 use crate::nix::{Settings, copy};
 use crate::node::probe::Probed;
@@ -48,10 +48,7 @@ pub async fn execute(
         return Ok(outcomes);
     }
     let claim = args.watch.claim(args.operation)?;
-    let leases = match args.mode {
-        Mode::DryActivate => Leases::default(),
-        _ => take_all(operation, probed, &busy, &claim).await?,
-    };
+    let leases = Leases::default();
     operation.reporter.phase(match args.mode {
         Mode::DryActivate => format!("asking {} what would change", count(busy.len(), "node")),
         _ => format!("deploying to {}", count(busy.len(), "node")),
@@ -69,6 +66,10 @@ pub async fn execute(
             args.watch.watch(&claim, &leases, operation),
         )?;
         work.insert(node, Work::begin(args, operation, plan, turn, &permits));
+    }
+    // Copies begin meanwhile: they change nothing that a lease is about.
+    if args.mode != Mode::DryActivate {
+        leases.take(operation, probed, &busy, &claim).await?;
     }
     let disturbing = matches!(args.mode, Mode::Switch | Mode::Test) || args.watch.reboot;
     let order = args.rollout.prepare(operation, probed, &busy, disturbing);

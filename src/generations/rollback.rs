@@ -10,7 +10,7 @@ use crate::cluster::Name;
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
 use crate::lease;
-use crate::lease::cluster::take_all;
+use crate::lease::cluster::Leases;
 use crate::operation::{ClusterArgs, Operation};
 use crate::rollout::{self, Outcome, RolloutArgs, Turn};
 use crate::secret::Secret;
@@ -95,7 +95,8 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     }
     let claim = args.watch.claim("rollback")?;
     let changing: BTreeSet<Name> = targets.keys().cloned().collect();
-    let leases = take_all(&operation, &probed, &changing, &claim).await?;
+    let leases = Leases::default();
+    leases.take(&operation, &probed, &changing, &claim).await?;
     let mut work = BTreeMap::new();
     for (node, generation) in targets {
         if let Some(p) = probed.get(&node) {

@@ -74,91 +74,95 @@ impl Leases {
         }
     }
 
+    /// Takes the leases on `nodes` and on the cluster: all, or none and an error
+    /// that says who is in the way. Nothing has been changed then.
+    pub async fn take(
+        &self,
+        operation: &Operation,
+        probed: &BTreeMap<Name, Probed>,
+        nodes: &BTreeSet<Name>,
+        claim: &Claim,
+    ) -> Result<()> {
+        let keepers = keepers(&operation.cluster);
+        let others: Vec<Name> = keepers
+            .iter()
+            .filter(|name| !probed.contains_key(*name))
+            .cloned()
+            .collect();
+        let beside = reach(operation, others).await;
+        let mut asked = JoinSet::new();
+        for (name, p) in probed.iter().chain(&beside) {
+            let (of_node, of_cluster) = (nodes.contains(name), keepers.contains(name));
+            let scopes: Vec<Scope> = [(of_node, Scope::Node), (of_cluster, Scope::Cluster)]
+                .into_iter()
+                .filter_map(|(wanted, scope)| wanted.then_some(scope))
+                .collect();
+            if scopes.is_empty() {
+                continue;
+            }
+            let (name, connection, from) =
+                (name.clone(), p.connection.clone(), p.facts.from.clone());
+            let (how, claim) = (operation.elevation(p)?, claim.clone());
+            asked.spawn(async move {
+                let answer = super::take(&connection, &how, &claim, &from, &scopes).await;
+                (name, from, scopes, answer)
+            });
+        }
+        let mut bad = Vec::new();
+        let mut granted = 0;
+        while let Some(joined) = asked.join_next().await {
+            match joined.map_err(|e| Error::unexpected(format!("a lease was lost: {e}")))? {
+                (name, from, scopes, Ok(Answer::Taken(lease))) => {
+                    granted += usize::from(scopes.contains(&Scope::Cluster));
+                    let changed = probed.get(&name).is_some_and(|p| {
+                        lease.current != p.facts.current || lease.profile != p.facts.profile
+                    });
+                    if changed && nodes.contains(&name) {
+                        let error =
+                            Error::new(Exit::Probe, "was changed by somebody else meanwhile");
+                        bad.push(error.on(&name).help("run again: it will be looked at anew"));
+                    }
+                    let kept = Kept {
+                        lease,
+                        claim: claim.clone(),
+                        from,
+                        scopes,
+                    };
+                    self.all().insert(name, kept);
+                }
+                (name, .., Ok(Answer::Held(scope, holder))) => {
+                    bad.push(held(scope, &holder).on(name))
+                }
+                (name, .., Err(error)) if nodes.contains(&name) => bad.push(error),
+                (.., Err(error)) => tracing::debug!("a keeper of the cluster’s lease: {error}"),
+            }
+        }
+        if !bad.is_empty() {
+            self.release().await;
+            for error in &bad {
+                operation.reporter.failure(error);
+            }
+            let what = "not all leases could be had; nothing was changed";
+            return Err(Error::new(Exit::Probe, what));
+        }
+        if granted * 2 <= keepers.len() {
+            let what = format!(
+                "the lease on the cluster is not held: {granted} of the {} nodes that keep it gave it; each node’s own is",
+                keepers.len()
+            );
+            operation.reporter.warning(None, what);
+        }
+        Ok(())
+    }
+
     /// Lets go of them all.
-    pub async fn release(self) {
+    pub async fn release(&self) {
         let mut tasks = JoinSet::new();
         for (_, kept) in std::mem::take(&mut *self.all()) {
             tasks.spawn(kept.lease.release());
         }
         while tasks.join_next().await.is_some() {}
     }
-}
-
-/// Takes the leases on `nodes` and on the cluster: all, or none and an error
-/// that says who is in the way. Nothing has been changed then.
-pub async fn take_all(
-    operation: &Operation,
-    probed: &BTreeMap<Name, Probed>,
-    nodes: &BTreeSet<Name>,
-    claim: &Claim,
-) -> Result<Leases> {
-    let keepers = keepers(&operation.cluster);
-    let others: Vec<Name> = keepers
-        .iter()
-        .filter(|name| !probed.contains_key(*name))
-        .cloned()
-        .collect();
-    let beside = reach(operation, others).await;
-    let mut asked = JoinSet::new();
-    for (name, p) in probed.iter().chain(&beside) {
-        let (of_node, of_cluster) = (nodes.contains(name), keepers.contains(name));
-        let scopes: Vec<Scope> = [(of_node, Scope::Node), (of_cluster, Scope::Cluster)]
-            .into_iter()
-            .filter_map(|(wanted, scope)| wanted.then_some(scope))
-            .collect();
-        if scopes.is_empty() {
-            continue;
-        }
-        let (name, connection, from) = (name.clone(), p.connection.clone(), p.facts.from.clone());
-        let (how, claim) = (operation.elevation(p)?, claim.clone());
-        asked.spawn(async move {
-            let answer = take(&connection, &how, &claim, &from, &scopes).await;
-            (name, from, scopes, answer)
-        });
-    }
-    let leases = Leases::default();
-    let mut bad = Vec::new();
-    let mut granted = 0;
-    while let Some(joined) = asked.join_next().await {
-        match joined.map_err(|e| Error::unexpected(format!("a lease was lost: {e}")))? {
-            (name, from, scopes, Ok(Answer::Taken(lease))) => {
-                granted += usize::from(scopes.contains(&Scope::Cluster));
-                let changed = probed.get(&name).is_some_and(|p| {
-                    lease.current != p.facts.current || lease.profile != p.facts.profile
-                });
-                if changed && nodes.contains(&name) {
-                    let error = Error::new(Exit::Probe, "was changed by somebody else meanwhile");
-                    bad.push(error.on(&name).help("run again: it will be looked at anew"));
-                }
-                let kept = Kept {
-                    lease,
-                    claim: claim.clone(),
-                    from,
-                    scopes,
-                };
-                leases.all().insert(name, kept);
-            }
-            (name, .., Ok(Answer::Held(scope, holder))) => bad.push(held(scope, &holder).on(name)),
-            (name, .., Err(error)) if nodes.contains(&name) => bad.push(error),
-            (.., Err(error)) => tracing::debug!("a keeper of the cluster’s lease: {error}"),
-        }
-    }
-    if !bad.is_empty() {
-        leases.release().await;
-        for error in &bad {
-            operation.reporter.failure(error);
-        }
-        let what = "not all leases could be had; nothing was changed";
-        return Err(Error::new(Exit::Probe, what));
-    }
-    if granted * 2 <= keepers.len() {
-        let what = format!(
-            "the lease on the cluster is not held: {granted} of the {} nodes that keep it gave it; each node’s own is",
-            keepers.len()
-        );
-        operation.reporter.warning(None, what);
-    }
-    Ok(leases)
 }
 
 /// Looks at keepers that the run is not about; those that cannot be used are left out.

@@ -131,16 +131,22 @@ impl Connection {
         args: &[&str],
         stdin: &[u8],
     ) -> Result<String> {
-        let output = self.run_root(how, script, args, stdin).await?;
-        if output.status.success() {
-            Ok(output.stdout)
-        } else {
-            Err(super::failed(self.node(), script, &output))
-        }
+        let child = self.spawn_root(how, &script.argv(args)).await?;
+        child.finish_ok(script, stdin).await
     }
 }
 
 impl RootChild {
+    /// Feeds a script and reads it to its end; any exit code but 0 is an error.
+    pub async fn finish_ok(self, script: Script, input: &[u8]) -> Result<String> {
+        let node = self.node.clone();
+        let output = self.finish(input).await?;
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(super::failed(&node, script, &output)),
+        }
+    }
+
     /// Feeds the program and reads it to its end.
     pub async fn finish(self, input: &[u8]) -> Result<Output> {
         let Self {
