@@ -52,6 +52,12 @@ fn a_bare_cluster_is_configured_then_changed_then_left_alone_at_the_least_cost()
         let state = lab.state(node);
         let paths: Vec<&str> = state.lines().collect();
         assert_eq!(paths[0], paths[1], "{node} runs what it will boot");
+        let noted = "journalctl --sync; journalctl -t sudo -o cat --no-pager";
+        let noted = lab.root(node, noted);
+        assert!(noted.contains("nixcfg-activate"), "{noted}");
+        let longest = noted.lines().map(str::len).max().unwrap_or_default();
+        assert!(longest < 600, "sudo notes no program of ours: {noted}");
+        assert!(!noted.contains("command continued"), "{noted}");
     }
     let calls = counters.take();
     assert_eq!(calls_of(&calls, " copy ").len(), 3, "{calls:#?}");

@@ -2,10 +2,9 @@
 # own, so that it survives the loss of this connection, and waits for it. Runs
 # as root.
 # Arguments: toplevel, action, name of the run, id of the lease, seconds to
-# wait for confirmation, generation to go to or nothing, who asks, the unit's
-# program, the program that goes back, the operation, whether it may start anew
-# for the system (never, needed).
-toplevel=$1 action=$2 run=$3 lease=$4 seconds=$5 number=$6 who=$7 program=$8 program_back=$9 what=${10} restart=${11}
+# wait for confirmation, generation to go to or nothing, who asks, the operation,
+# whether it may start anew for the system (never, needed).
+toplevel=$1 action=$2 run=$3 lease=$4 seconds=$5 number=$6 who=$7 what=$8 restart=$9
 if ! [ -f "$toplevel/nixos-version" ]; then
   echo "$toplevel is not a NixOS system, or not on this node" >&2
   exit 64
@@ -26,8 +25,7 @@ folder=/run/nixcfg/$run
 # What earlier runs left; a day is more than any run takes.
 find /run/nixcfg -mindepth 1 -maxdepth 1 -type d -mtime +1 -exec rm -rf {} +
 # The program is a file: in a unit's command line systemd itself expands `${…}`.
-( umask 077 && : >"$folder/log" && printf '%s' "$program" >"$folder/program" &&
-  printf '%s' "$program_back" >"$folder/return" ) || exit 65
+( umask 077 && : >"$folder/log" && switch_text >"$folder/program" && return_text >"$folder/return" ) || exit 65
 if ! arm; then
   forget "$run"
   echo "the way back could not be prepared" >&2

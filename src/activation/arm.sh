@@ -1,5 +1,5 @@
 # Prepares the way back, before anything is changed. Sourced text: needs the
-# shared functions, and toplevel, action, run, seconds, who, what, restart, program_back.
+# shared functions, and toplevel, action, run, seconds, who, what, restart, and return_text.
 room=8 # MiB that are set aside for going back on a full disk
 
 boot_text() {
@@ -48,7 +48,7 @@ arm() {
   rm -f "$state"/*.new
   # Not every file system can set room aside without writing it.
   fallocate -l "${room}M" "$state/room" 2>/dev/null || head -c "${room}M" /dev/zero >"$state/room" || return
-  printf '%s\n' "$program_back" | keep return || return
+  return_text | keep return || return
   keep_accounts || return
   mkdir -p /nix/var/nix/gcroots
   ln -sfn "$previous" /nix/var/nix/gcroots/nixcfg-previous && ln -sfn "$before" /nix/var/nix/gcroots/nixcfg-previous-profile || return

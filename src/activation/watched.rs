@@ -29,15 +29,20 @@ use crate::ssh::{Access, Connection, Script};
 const ACTIVATE: Script = Script {
     name: "nixcfg-activate",
     text: concat!(
+        // The program of the transient unit, and the one that goes back, which
+        // lies on the node until then.
+        "switch_text() {\ncat <<'NIXCFG_TEXT'\n",
+        include_str!("way-back.sh"),
+        include_str!("switch.sh"),
+        "NIXCFG_TEXT\n}\nreturn_text() {\ncat <<'NIXCFG_TEXT'\n",
+        include_str!("way-back.sh"),
+        include_str!("return.sh"),
+        "NIXCFG_TEXT\n}\n",
         include_str!("way-back.sh"),
         include_str!("arm.sh"),
         include_str!("activate.sh")
     ),
 };
-/// The program of the transient unit; given to [`ACTIVATE`] as an argument.
-const SWITCH: &str = concat!(include_str!("way-back.sh"), include_str!("switch.sh"));
-/// The program that goes back, which lies on the node until then; likewise.
-const RETURN: &str = concat!(include_str!("way-back.sh"), include_str!("return.sh"));
 const OUTCOME: Script = Script {
     name: "nixcfg-outcome",
     text: concat!(include_str!("way-back.sh"), include_str!("outcome.sh")),
@@ -51,7 +56,7 @@ const GO_BACK: Script = Script {
     text: concat!(include_str!("way-back.sh"), include_str!("go-back.sh")),
 };
 
-/// How long a switch may take: the node ends it then ([`RETURN`] says so too).
+/// How long a switch may take: the node ends it then (`return.sh` says so too).
 const LONGEST_SWITCH: Duration = Duration::from_secs(900);
 /// How long a node that goes back, by a restart if need be, is waited for.
 pub(super) const GOING_BACK: Duration = Duration::from_secs(180);
@@ -149,8 +154,6 @@ impl Change<'_> {
             &seconds,
             &generation,
             &self.watch.who,
-            SWITCH,
-            RETURN,
             self.watch.what,
             restart,
         ];
@@ -252,10 +255,11 @@ impl Change<'_> {
         // What confirms becomes root meanwhile, and waits for its word.
         let ready = async {
             match std::mem::take(&mut tried.at_once) {
-                true => {
-                    let argv = CONFIRM.argv(&[run]);
-                    Some(connection.spawn_root(self.how, &argv).await)
-                }
+                true => Some(
+                    connection
+                        .spawn_root_script(self.how, CONFIRM, &[run])
+                        .await,
+                ),
                 false => None,
             }
         };
@@ -469,8 +473,8 @@ mod tests {
     fn the_scripts_are_shell_that_parses() {
         for text in [
             ACTIVATE.text,
-            SWITCH,
-            RETURN,
+            concat!(include_str!("way-back.sh"), include_str!("switch.sh")),
+            concat!(include_str!("way-back.sh"), include_str!("return.sh")),
             OUTCOME.text,
             CONFIRM.text,
             GO_BACK.text,

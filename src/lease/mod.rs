@@ -92,7 +92,7 @@ pub async fn take(
     let steal = if claim.steal { "steal" } else { "keep" };
     let mut args: Vec<&str> = vec![&claim.id, steal, &claim.who, from, claim.what];
     args.extend(scopes.iter().map(|scope| scope.word()));
-    let child = connection.spawn_root(how, &LEASE.argv(&args)).await?;
+    let child = connection.spawn_root_script(how, LEASE, &args).await?;
     let (mut stdin, mut stdout, ended) = child.into_parts();
     let mut told = Vec::new();
     let mut line = String::new();

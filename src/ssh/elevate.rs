@@ -21,6 +21,12 @@ const PROMPT: &str = "nixcfg-asks-for-the-password:";
 const READY: &str = "nixcfg-is-root";
 /// Says so, then becomes the program.
 const ANNOUNCE: &str = r#"printf 'nixcfg-is-root\n'; exec "$@""#;
+/// Says so, then is the script that standard input begins with, `$1` bytes of
+/// it: sudo notes command lines in the node's journal, which whole scripts would
+/// make unreadable. One that did not come whole does nothing.
+const OBEY: &str = r#"printf 'nixcfg-is-root\n'; text=$(head -c "$1"); shift; case $text in *'# whole') eval "$text" ;; *) exit 255 ;; esac"#;
+/// The last line of a script on standard input.
+const WHOLE: &str = "\n# whole";
 /// Standard error that is kept, in bytes.
 const MOST_STDERR: usize = 64 * 1024;
 
@@ -41,13 +47,22 @@ impl Elevation {
     /// `-k` makes sudo ask even where it remembers a password: otherwise the
     /// line would be the program's to read.
     pub fn wrap<'a>(&'a self, argv: &[&'a str]) -> (Vec<&'a str>, Option<&'a Secret>) {
+        self.shell(ANNOUNCE, "nixcfg", argv)
+    }
+
+    fn shell<'a>(
+        &'a self,
+        text: &'a str,
+        name: &'a str,
+        args: &[&'a str],
+    ) -> (Vec<&'a str>, Option<&'a Secret>) {
         let mut wrapped: Vec<&str> = match self {
             Elevation::Root => vec![],
             Elevation::Passwordless => vec!["sudo", "-n", "--"],
             Elevation::Password(_) => vec!["sudo", "-k", "-S", "-p", PROMPT, "--"],
         };
-        wrapped.extend(["sh", "-c", ANNOUNCE, "nixcfg"]);
-        wrapped.extend(argv);
+        wrapped.extend(["sh", "-c", text, name]);
+        wrapped.extend(args);
         let secret = match self {
             Elevation::Password(secret) => Some(&**secret),
             _ => None,
@@ -70,7 +85,27 @@ pub struct RootChild {
 impl Connection {
     /// Starts a program as root and waits until it runs.
     pub async fn spawn_root(&self, how: &Elevation, argv: &[&str]) -> Result<RootChild> {
-        let (argv, secret) = how.wrap(argv);
+        self.become_root(how.wrap(argv)).await
+    }
+
+    /// Starts a script as root and waits until it runs.
+    pub async fn spawn_root_script(
+        &self,
+        how: &Elevation,
+        script: Script,
+        args: &[&str],
+    ) -> Result<RootChild> {
+        let text = [script.text, WHOLE].concat();
+        let size = text.len().to_string();
+        let args = [&[size.as_str()], args].concat();
+        let wrapped = how.shell(OBEY, script.name, &args);
+        let mut child = self.become_root(wrapped).await?;
+        // One that is gone already says why itself.
+        let _ = child.stdin.write_all(text.as_bytes()).await;
+        Ok(child)
+    }
+
+    async fn become_root(&self, (argv, secret): (Vec<&str>, Option<&Secret>)) -> Result<RootChild> {
         let mut child = self.spawn(&argv).await?;
         let (Some(mut stdin), Some(stdout), Some(stderr)) = (
             child.stdin().take(),
@@ -119,7 +154,7 @@ impl Connection {
         args: &[&str],
         stdin: &[u8],
     ) -> Result<Output> {
-        let child = self.spawn_root(how, &script.argv(args)).await?;
+        let child = self.spawn_root_script(how, script, args).await?;
         child.finish(stdin).await
     }
 
@@ -131,7 +166,7 @@ impl Connection {
         args: &[&str],
         stdin: &[u8],
     ) -> Result<String> {
-        let child = self.spawn_root(how, &script.argv(args)).await?;
+        let child = self.spawn_root_script(how, script, args).await?;
         child.finish_ok(script, stdin).await
     }
 }
@@ -255,6 +290,33 @@ mod tests {
             ]
         );
         assert_eq!(secret.unwrap().expose(), "hunter2");
+    }
+
+    #[test]
+    fn a_script_is_run_only_if_it_came_whole_and_reads_what_comes_after_it() {
+        let run = |sent: &str| {
+            let script = ["read -r line\necho \"$0 $1 $line\"", WHOLE].concat();
+            let size = script.len().to_string();
+            let sent = sent.replace("SCRIPT", &script);
+            let mut child = std::process::Command::new("sh")
+                .args(["-c", OBEY, "name", &size, "argument"])
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut stdin = child.stdin.take().unwrap();
+            std::io::Write::write_all(&mut stdin, sent.as_bytes()).unwrap();
+            drop(stdin);
+            let output = child.wait_with_output().unwrap();
+            (
+                output.status.code(),
+                String::from_utf8(output.stdout).unwrap(),
+            )
+        };
+        let ready = format!("{READY}\n");
+        let done = format!("{READY}\nname argument input\n");
+        assert_eq!(run("SCRIPTinput\n"), (Some(0), done));
+        assert_eq!(run("read -r line\necho"), (Some(255), ready));
     }
 
     #[test]

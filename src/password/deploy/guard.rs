@@ -48,7 +48,9 @@ pub async fn change(
     input: &[u8],
 ) -> Result<()> {
     let node = connection.node();
-    let mut child = connection.spawn_root(how, &GUARD.argv(&[PATIENCE])).await?;
+    let mut child = connection
+        .spawn_root_script(how, GUARD, &[PATIENCE])
+        .await?;
     // A script that refuses says why itself.
     let _ = child.stdin.write_all(input).await;
     let _ = child.stdin.flush().await;
