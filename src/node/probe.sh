@@ -1,48 +1,59 @@
 # Looks at a node, as the operator's own user. Reads one line: the sudo
 # password, or nothing. Then keeps its connection open until its input ends.
 IFS= read -r password || password=
-echo "uid $(id -u)"
-echo "user $(id -un)"
-echo "kernel $(uname -s)"
-echo "machine $(uname -m)"
-echo "current $(readlink -f /run/current-system 2>/dev/null)"
-echo "booted $(readlink -f /run/booted-system 2>/dev/null)"
-echo "profile $(readlink -f /nix/var/nix/profiles/system 2>/dev/null)"
+
 # A container has no kernel of its own.
 parts_of() {
   cd "$1" 2>/dev/null || return
   for part in kernel initrd kernel-modules systemd; do readlink -e "$part" || echo none; done
 }
-set -- $(parts_of /run/booted-system)
-echo "booted-parts $*"
-set -- $(parts_of /nix/var/nix/profiles/system)
-echo "profile-parts $*"
-sed -n 's/^/drained-/p' /var/lib/nixcfg/drained 2>/dev/null
-echo "boot $(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
-ip -o address 2>/dev/null | while read -r _ _ _ address _; do echo "address ${address%%/*}"; done
-echo "from ${SSH_CONNECTION%% *}"
-sed -n 's/^run /pending /p' /var/lib/nixcfg/rollback/pending 2>/dev/null
-sed -n 's/^/lease-/p' /run/nixcfg/node.lease 2>/dev/null
-echo "uptime $(cut -d. -f1 /proc/uptime 2>/dev/null)"
-df -Pk /nix/store 2>/dev/null | tail -n 1 | while read -r _ _ _ free _; do echo "free $free"; done
-systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
-  while read -r unit _; do echo "failed $unit"; done
-if [ "$(id -u)" = 0 ]; then
-  echo "sudo root"
-elif ! command -v sudo >/dev/null 2>&1; then
-  echo "sudo absent"
-elif sudo -k -n true >/dev/null 2>&1; then
-  echo "sudo passwordless"
-elif [ -z "$password" ]; then
-  echo "sudo wanted"
-# printf is the shell's own: the password is in no argument list. One line
-# only, so that sudo can try, and count, one password only.
-elif said=$(printf '%s\n' "$password" | sudo -k -S -p '' true 2>&1); then
-  echo "sudo right"
-else
-  echo "sudo wrong"
-  printf '%s\n' "$said" | while IFS= read -r line; do echo "said $line"; done
-fi
+
+look() {
+  echo "uid $(id -u)"
+  echo "user $(id -un)"
+  echo "kernel $(uname -s)"
+  echo "machine $(uname -m)"
+  echo "current $(readlink -f /run/current-system 2>/dev/null)"
+  echo "booted $(readlink -f /run/booted-system 2>/dev/null)"
+  echo "profile $(readlink -f /nix/var/nix/profiles/system 2>/dev/null)"
+  set -- $(parts_of /run/booted-system)
+  echo "booted-parts $*"
+  set -- $(parts_of /nix/var/nix/profiles/system)
+  echo "profile-parts $*"
+  sed -n 's/^/drained-/p' /var/lib/nixcfg/drained 2>/dev/null
+  echo "boot $(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
+  ip -o address 2>/dev/null | while read -r _ _ _ address _; do echo "address ${address%%/*}"; done
+  echo "from ${SSH_CONNECTION%% *}"
+  sed -n 's/^run /pending /p' /var/lib/nixcfg/rollback/pending 2>/dev/null
+  sed -n 's/^/lease-/p' /run/nixcfg/node.lease 2>/dev/null
+  echo "uptime $(cut -d. -f1 /proc/uptime 2>/dev/null)"
+  df -Pk /nix/store 2>/dev/null | tail -n 1 | while read -r _ _ _ free _; do echo "free $free"; done
+  systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
+    while read -r unit _; do echo "failed $unit"; done
+}
+
+# sudo is tried once, which tells all: where it asks for nothing it says nothing.
+try_sudo() {
+  if [ "$(id -u)" = 0 ]; then
+    echo "sudo root"
+  elif ! command -v sudo >/dev/null 2>&1; then
+    echo "sudo absent"
+  elif [ -z "$password" ]; then
+    if sudo -k -n true >/dev/null 2>&1; then echo "sudo passwordless"; else echo "sudo wanted"; fi
+  # printf is the shell's own: the password is in no argument list. One line
+  # only, so that sudo can try, and count, one password only.
+  elif said=$(printf '%s\n' "$password" | sudo -k -S -p 'nixcfg asks:' true 2>&1); then
+    if [ -z "$said" ]; then echo "sudo passwordless"; else echo "sudo right"; fi
+  else
+    echo "sudo wrong"
+    printf '%s\n' "${said#nixcfg asks:}" | while IFS= read -r line; do echo "said $line"; done
+  fi
+}
+
+# Side by side: each line is written at once.
+look &
+try_sudo
+wait
 password=
 echo "end"
 exec cat >/dev/null
