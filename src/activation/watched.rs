@@ -63,6 +63,8 @@ pub(super) const GOING_BACK: Duration = Duration::from_secs(180);
 /// The pause between two looks at a node: the first, and the longest. sshd
 /// shuts out who fails to log in too often.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
+/// How long the way that `ssh_config` names is tried alone.
+const HEAD_START: Duration = Duration::from_secs(1);
 
 /// How a change is watched.
 #[derive(Debug, Clone)]
@@ -119,14 +121,15 @@ impl Change<'_> {
     /// Carries the change out and sees it to its end.
     pub async fn run(&self) -> Result<Report> {
         let run = run_name()?;
-        let started = self.start(&run).await?;
+        let (started, ways) = tokio::join!(self.start(&run), self.ways());
+        let (started, ways) = (started?, ways?);
         let most = match started {
             Some(_) => self.watch.timeout + GOING_BACK,
             None => LONGEST_SWITCH + self.watch.timeout + GOING_BACK,
         };
         let mut tried = Tried::new(most);
         tried.at_once = started.is_some() && self.watch.restarts.is_none();
-        let ended = self.see_through(&run, started, &mut tried).await;
+        let ended = self.see_through(&run, &ways, started, &mut tried).await;
         if tried.restarting && ended.is_ok() {
             self.lease_again().await;
         }
@@ -194,15 +197,15 @@ impl Change<'_> {
     async fn see_through(
         &self,
         run: &str,
+        ways: &[Access],
         printed: Option<String>,
         tried: &mut Tried,
     ) -> Result<Report> {
-        let ways = self.ways().await?;
         let log = printed.unwrap_or_default();
         let mut pause = PAUSES.0;
         let mut last = None;
         while Instant::now() < tried.until {
-            match self.look(&ways, run, &log, tried).await {
+            match self.look(ways, run, &log, tried).await {
                 Ok(Some(report)) => return Ok(report),
                 Ok(None) => {}
                 Err(error) => {
@@ -354,12 +357,16 @@ impl Change<'_> {
         }
     }
 
-    /// Logs in by all ways at once; the first that gets there is taken.
+    /// Logs in by all ways, the one that `ssh_config` names a moment ahead of
+    /// the others; the first that gets there is taken.
     pub(super) async fn connect(&self, ways: &[Access]) -> Result<(Way, Connection)> {
         let mut tasks = JoinSet::new();
         for (number, access) in ways.iter().cloned().enumerate() {
             let node = self.node().clone();
             tasks.spawn(async move {
+                if number > 0 {
+                    tokio::time::sleep(HEAD_START).await;
+                }
                 let connected = access.connect(&node).await;
                 (number, access, connected)
             });

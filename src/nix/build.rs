@@ -40,14 +40,16 @@ pub async fn realise(
         return Ok(BTreeMap::new());
     }
     let outs: Vec<StorePath> = systems.values().map(|system| system.out.clone()).collect();
-    let absent = missing(settings, &outs).await?;
-    // What is there already is only rooted: its derivation may be long gone.
-    let targets = systems
-        .values()
-        .map(|system| match absent.contains(&system.out) {
-            true => system.drv.to_string(),
-            false => system.out.to_string(),
-        });
+    // What is remembered may have lost its derivation; if it was built it is only rooted.
+    let remembered = systems.values().filter(|system| !system.has_derivation());
+    let remembered: Vec<StorePath> = remembered.map(|system| system.out.clone()).collect();
+    let absent = missing(settings, &remembered).await?;
+    let targets = systems.values().map(|system| {
+        match remembered.contains(&system.out) && !absent.contains(&system.out) {
+            true => system.out.to_string(),
+            false => system.drv.to_string(),
+        }
+    });
     let command = settings
         .nix_store()
         .args(["--realise", "--keep-going", "--indirect", "--add-root"])

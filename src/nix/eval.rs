@@ -27,6 +27,11 @@ pub struct System {
 }
 
 impl System {
+    /// Whether its derivation is in the store of this machine.
+    pub fn has_derivation(&self) -> bool {
+        Path::new(&self.drv.to_string()).exists()
+    }
+
     /// Where its kernel, initrd, kernel modules and systemd lie, once it is built.
     pub fn parts(&self) -> Vec<String> {
         parts_of(Path::new(&self.out.to_string()))
