@@ -161,7 +161,8 @@ own
   switch-to-configuration-ng = debian.package (debian.build "switch-to-configuration"
     ./pkgs/switch-to-configuration.sh
     {
-      source = "${final.path}/pkgs/by-name/sw/switch-to-configuration-ng/src";
+      # This folder alone: all of nixpkgs would be copied for it by each evaluation.
+      source = final.path + "/pkgs/by-name/sw/switch-to-configuration-ng/src";
       inherit (debian) libs;
       inherit (own) systemd;
       inherit (debian) interpreter;
