@@ -28,11 +28,7 @@ let
     };
 in
 own
-// lib.genAttrs [
-  "envsubst"
-  "nomad"
-  "wgautomesh"
-] elsewhere
+// lib.genAttrs [ "nomad" ] elsewhere
 // lib.genAttrs [
   "fish"
   "xonsh"
@@ -55,6 +51,11 @@ own
   "openresolv"
 ] (_: empty)
 // {
+  # See wireguard.nix: there are no peers to find.
+  wgautomesh = debian.package (debian.build "wgautomesh" ./pkgs/wgautomesh.sh {
+    inherit (own) bash coreutils;
+  }) { meta.mainProgram = "wgautomesh"; };
+
   # No other C library, and nothing is built twice.
   pkgsStatic = final;
   pkgsMusl = final;
@@ -64,6 +65,7 @@ own
   bashNonInteractive = final.bash;
   coreutils-full = own.coreutils;
   cacert = alias own.cacert { p11kit = own.cacert; };
+  kbd = alias own.kbd { inherit (own) gzip; };
   getent = own.glibc;
   getconf = own.glibc;
   glibcLocales = own.glibc;
@@ -112,6 +114,7 @@ own
   systemd = alias own.systemd (
     {
       inherit (own) kmod;
+      inherit (final) kbd;
       util-linux = own.util-linux;
       interfaceVersion = 2;
     }

@@ -8,7 +8,6 @@
   attr = {
     debs = [ "attr" ];
     program = "getfattr";
-    try = "-h";
   };
   bash.debs = [ "bash" ];
   bzip2 = {
@@ -52,6 +51,7 @@
     debs = [ "dns-root-data" ];
     program = null;
   };
+  envsubst.debs = [ "gettext-base" ];
   ethtool.debs = [ "ethtool" ];
   file = {
     debs = [
@@ -274,7 +274,7 @@
   };
   which = {
     debs = [ "debianutils" ];
-    try = "sh";
+    try = "/bin/sh";
   };
   wireguard-tools = {
     debs = [ "wireguard-tools" ];

@@ -10,6 +10,11 @@ let
   triplet = "${pkgs.stdenv.hostPlatform.parsed.cpu.name}-linux-gnu";
 in
 {
+  imports = [
+    ./consul.nix
+    ./wireguard.nix
+  ];
+
   # After the options: `nixpkgs.config` and `nixpkgs.overlays` go into this set as into nixpkgs' own.
   _module.args.pkgs = lib.mkForce (
     import ./. {
@@ -81,6 +86,7 @@ in
 
   # Docker and Nomad are in no registry of packages that the lab has.
   virtualisation.docker.enable = lib.mkForce false;
+  services.nomad.enableDocker = lib.mkForce false;
 
   # There is nothing to fetch from, and a builder of Debian's Nix finds no sandbox in a container.
   nix.settings = {

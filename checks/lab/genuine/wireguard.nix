@@ -1,0 +1,19 @@
+# The kernel of the lab may have no WireGuard, and wgautomesh is in no registry of packages: the overlay of a lab's nodes is a
+# second interface on their one cable, with the names, addresses and units of the real one, and without its encryption.
+{ config, lib, ... }:
+{
+  systemd.services = lib.mapAttrs' (
+    name: interface:
+    lib.nameValuePair "wireguard-${name}" {
+      script = lib.mkForce ''
+        ip link del dev ${name} 2>/dev/null || true
+        ip link add dev ${name} link host0 type macvlan mode bridge
+        ${lib.concatMapStrings (ip: "ip addr add ${ip} dev ${name}\n") interface.ips}
+        ${lib.optionalString (
+          interface.mtu != null
+        ) "ip link set dev ${name} mtu ${toString interface.mtu}"}
+        ip link set dev ${name} up
+      '';
+    }
+  ) config.networking.wireguard.interfaces;
+}
