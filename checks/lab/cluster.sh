@@ -25,7 +25,7 @@ cmd_up() {
     started=$(now_ms)
     cmd_setup
     mkdir -p "$STATE/nodes"
-    [ -z "$nixos" ] || with_lock setup take_nixos
+    [ -z "$nixos" ] || with_lock nixos take_nixos
     if [ -n "$names" ]; then
         described=$(tr ',' '\n' <<<"$names" | sed 's/$/ - - -/')
     else

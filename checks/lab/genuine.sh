@@ -70,14 +70,17 @@ genuine_nixpkgs() {
     if [ ! -d "$dir" ]; then
         new=$dir.partial
         rm -rf "$new"
-        cp -r "$GENUINE" "$new"
+        mkdir -p "$new"
+        (cd "$GENUINE" && genuine_files | tar -c --null -T - | tar -x -C "$new")
         cp "$debs/debs.json" "$new/"
         echo "$source" >"$new/source.json"
         mv "$new" "$dir"
     fi
     echo "$dir"
 }
-genuine_hash() { (cd "$GENUINE" && find . -type f -exec sha256sum {} + | sort -k2 | sha256sum); }
+# What the package set is made of: no tests, which would make all of it anew with each change.
+genuine_files() { find . -type f ! -name "test*" -print0; }
+genuine_hash() { (cd "$GENUINE" && genuine_files | sort -z | xargs -0 sha256sum | sha256sum); }
 
 # The root that NixOS nodes are laid over: a store with their first system, which makes all else when it starts; prints its folder.
 genuine_root() {
@@ -97,9 +100,21 @@ genuine_root() {
         ln -s system-1-link "$new/nix/var/nix/profiles/system"
         echo "$top" >"$new/boot/default"
         mv "$new" "$dir"
+        remove_old_sets "$nixpkgs"
         say "lab: NixOS ready after $(seconds $(($(now_ms) - started)))"
     fi
     echo "$dir"
+}
+
+# What earlier recipes left, and neither a lab nor the package set $1 uses.
+remove_old_sets() {
+    local dir used
+    used=$({ readlink "$CACHE"/labs/*/{nixos,nixpkgs,nodes/*/base}; echo "$1"; } | sed 's/.*-//')
+    for dir in "$CACHE"/{nixos,nixpkgs}-*/; do
+        dir=${dir%/}
+        grep -x "${dir##*-}" <<<"$used" >/dev/null || rm -rf "$dir"
+    done
+    for dir in "$CACHE"/debs-*/; do grep -sF "\"${dir}" "$CACHE"/nixpkgs-*/debs.json >/dev/null || rm -rf "$dir"; done
 }
 
 # This lab's nodes are NixOS from now on.
@@ -114,11 +129,9 @@ take_nixos() {
     NIXPKGS_DIR=$nixpkgs
 }
 
-# Builds all packages; prints the file that lists their programs.
+# The package set of NixOS nodes, as a flake; prints its folder.
 cmd_packages() {
-    local nixpkgs
     need_root
     cmd_setup
-    nixpkgs=$(with_lock setup genuine_nixpkgs) || die "there is no package set"
-    lab_nix '' build --no-link --json "path:$nixpkgs#programs.$(uname -m)-linux" | jq -er '.[0].outputs.out'
+    with_lock nixos genuine_nixpkgs || die "there is no package set"
 }

@@ -23,14 +23,17 @@ let
       outputHash = told.sha256;
     };
 
+  # Tests in virtual machines name programs of i686, which nothing here builds.
   loader =
     {
+      i686-linux = "ld-linux.so.2";
       x86_64-linux = "ld-linux-x86-64.so.2";
       aarch64-linux = "ld-linux-aarch64.so.1";
     }
     .${system};
   triplet =
     {
+      i686-linux = "i386-linux-gnu";
       x86_64-linux = "x86_64-linux-gnu";
       aarch64-linux = "aarch64-linux-gnu";
     }
@@ -125,6 +128,7 @@ let
           "man"
           "doc"
           "info"
+          "static"
         ] (_: self)
         // {
           outputs = [ "out" ];

@@ -1,13 +1,12 @@
 # `import nixpkgs { … }`: nixpkgs over one stage of packages that Debian built.
 {
   localSystem ? {
-    inherit system;
+    system = arguments.system or builtins.currentSystem;
   },
-  system ? localSystem.system or builtins.currentSystem,
   config ? { },
   overlays ? [ ],
   ...
-}:
+}@arguments:
 import "${import ./source.nix}/pkgs/top-level" {
   localSystem = if builtins.isString localSystem then { system = localSystem; } else localSystem;
   inherit config;

@@ -29,7 +29,7 @@
         system: import ./. { inherit system; }
       );
 
-      # Lines of what starts each package's program, to see that it runs; its path and arguments.
+      # A line a package: its path, and what starts its program to see that it runs, for those that have one.
       programs = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (
         system:
         let
@@ -38,7 +38,10 @@
         debian.list "programs" (
           lib.concatStrings (
             lib.mapAttrsToList (
-              _: package: lib.optionalString (package.meta ? mainProgram) "${lib.getExe package} ${package.try}\n"
+              _: package:
+              "${package}${
+                lib.optionalString (package.meta ? mainProgram) " ${lib.getExe package} ${package.try}"
+              }\n"
             ) debian.packages
           )
         )

@@ -15,11 +15,14 @@ let
   };
 
   cc = debian.build "machine-cc" ./pkgs/cc.sh { inherit (debian) libs; } // {
+    # At least, for packages that ask.
+    version = "12";
     isGNU = true;
     isClang = false;
     targetPrefix = "";
     suffixSalt = "";
     libc = debian.packages.glibc;
+    libc_dev = debian.packages.glibc;
     cc = cc // {
       lib = debian.libs;
     };
