@@ -2,8 +2,13 @@
 
 usage: lab.py NIXCFG STANDIN [--bench]      the tool and the stand-in, built; with --bench only how long deploy-pki takes
                                             for three servers with nothing to do
+
+With LAB_NIXOS=1, and NIXPKGS as `checks/lab/lab up --nixos` takes it, the nodes are NixOS and have what the tool deploys to them;
+otherwise they have units made here.
 """
 
+import base64
+import contextlib
 import json
 import os
 import pathlib
@@ -21,8 +26,6 @@ ROOT = HERE.parent.parent
 SERVERS = ["alder", "birch", "cedar"]
 CLIENTS = ["dogwood"]
 NODES = SERVERS + CLIENTS
-# Seconds that a command may take.
-LONGEST = 600
 NIX_CONFIG = "\n".join([
     "experimental-features = nix-command flakes", "substituters =", "sandbox = false", "build-users-group =",
     "flake-registry =",
@@ -52,8 +55,10 @@ ExecStart=/usr/local/bin/nomad {folder} {node} {servers}
 
 
 class Lab:
-    """The driver: nodes of the lab, and the tool on this machine."""
+    """What both drivers share: nodes of the lab, and the tool on this machine."""
 
+    # Where nixpkgs is, and modules of every node beside the cluster's own.
+    nixpkgs, modules = None, []
     cluster, servers, clients, nodes = "prod", SERVERS, CLIENTS, NODES
     nomad_pki = "/var/lib/nixcfg/pki/nomad"
     asker = HERE / "asker.py"
@@ -69,14 +74,13 @@ class Lab:
         }
         self.lab("up", "--nodes", ",".join(NODES))
         self.lab("reset", "--all")
-        told = dict(line.split("=", 1) for line in self.lab("env").splitlines())
-        self.ssh_config = told["LAB_SSH_CONFIG"].strip("'")
-        number = told["LAB_NUMBER"].strip("'")
-        self.addresses = {node: f"10.77.{number}.{11 + i}" for i, node in enumerate(sorted(NODES))}
-        self.make_repository()
+        told = {name: value.strip("'") for name, value in (line.split("=", 1) for line in self.lab("env").splitlines())}
+        self.ssh_config, self.nixpkgs = told["LAB_SSH_CONFIG"], self.nixpkgs or told["LAB_NIXPKGS"]
+        self.key = pathlib.Path(told["LAB_KEY"] + ".pub").read_text().strip()
+        self.addresses = {node: f"10.77.{told['LAB_NUMBER']}.{11 + i}" for i, node in enumerate(sorted(NODES))}
         self.make_store()
-        self.make_consul()
-        self.make_nomad()
+        self.make_repository()
+        self.make_nodes()
 
     def lab(self, *argv, stdin=None):
         return self.run(ROOT / "checks/lab/lab", *argv, stdin=stdin)
@@ -84,7 +88,7 @@ class Lab:
     def run(self, *argv, stdin=None, wanted=0):
         done = subprocess.run(
             [str(word) for word in argv], env=self.env, capture_output=True, text=stdin is None or isinstance(stdin, str),
-            input=stdin, timeout=LONGEST,
+            input=stdin,
         )
         if done.returncode != wanted:
             raise scenario.Failed(f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -100,8 +104,7 @@ class Lab:
 
     def desk(self, script):
         done = subprocess.run(
-            ["sh", "-c", script], env=self.env, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False,
-            timeout=LONGEST,
+            ["sh", "-c", script], env=self.env, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False
         )
         return done.returncode, done.stdout
 
@@ -126,17 +129,16 @@ class Lab:
             if site.stem != "lyon":
                 site.unlink()
         (repository / "cluster/prod/cluster.nix").write_text(
-            '{ cluster = { domain = "prod.example.org"; secretsPrefix = "example"; nomad.dropPrivileges = true;\n'
-            '  admins.alice.keys = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAp6rKRCCoy+y3qKuH0Gqyd34UBtX6mfFtBYmF/D8Iwf alice" ]; };\n'
+            f'{{ imports = [ {" ".join(self.modules)} ];\n'
+            '  cluster = { domain = "prod.example.org"; secretsPrefix = "example"; nomad.dropPrivileges = true;\n'
+            f'  admins.alice.keys = [ "{self.key}" ]; }};\n'
             '  system.stateVersion = "26.05"; }\n'
         )
+        self.repository = repository
         self.run("git", "-C", repository, "init", "-q")
         self.run("git", "-C", repository, "add", "-A")
         # What the model makes of the files, once: evaluation is another test's.
-        data = self.run(
-            "nix", "eval", "--json", "--no-write-lock-file", "--override-input", "nixpkgs", f"path:{ROOT}/checks/lab/nixpkgs",
-            f"{repository}#clusters.prod",
-        )
+        data = self.evaluated("clusters.prod")
         self.flake = self.folder / "flake"
         self.flake.mkdir()
         (self.flake / "prod.json").write_text(data)
@@ -144,11 +146,36 @@ class Lab:
             "{ outputs = _: { clusters.prod = builtins.fromJSON (builtins.readFile ./prod.json); }; }\n"
         )
 
+    def evaluated(self, attribute, apply="x: x"):
+        """A value of the repository's flake, as JSON."""
+        return self.run(
+            "nix", "eval", "--json", "--no-write-lock-file", "--override-input", "nixpkgs", f"path:{self.nixpkgs}",
+            f"{self.repository}#{attribute}", "--apply", apply,
+        )
+
     def make_store(self):
         (self.folder / "gnupg").mkdir(mode=0o700)
         self.run("gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "", "--quick-generate-key",
                  "tester", "future-default", "default", "never")
         self.run("pass", "init", "tester")
+
+    def close(self):
+        subprocess.run(["gpgconf", "--kill", "all"], env=self.env, check=False)
+        self.lab("wipe")
+        shutil.rmtree(self.folder)
+
+
+class Standin(Lab):
+    """Nodes of the stand-in, with users, units and settings as NixOS would have them."""
+
+    nixpkgs = ROOT / "checks/lab/nixpkgs"
+
+    def make_nodes(self):
+        self.make_consul()
+        self.make_nomad()
+
+    def make_secrets(self):
+        """Gossip is not encrypted here."""
 
     def make_consul(self):
         program = pathlib.Path(self.run(ROOT / "checks/lab/consul").strip()).read_bytes()
@@ -181,60 +208,102 @@ class Lab:
             self.lab("root", node, "sh", "-c", "cat >/usr/local/bin/nomad; chmod 755 /usr/local/bin/nomad", stdin=program)
             self.lab("root", node, "sh", "-c", "cat >/etc/systemd/system/nomad.service; systemctl daemon-reload", stdin=unit)
 
-    def close(self):
-        subprocess.run(["gpgconf", "--kill", "all"], env=self.env, check=False)
-        self.lab("wipe")
-        shutil.rmtree(self.folder)
+    @contextlib.contextmanager
+    def conditions(self, node):
+        """While it lasts, Consul on a node has the conditions and the path unit that the model makes. The files it needs."""
+        units = json.loads(self.evaluated(
+            f"nixosConfigurations.prod-{node}.config.system.build.standinUnits",
+            'units: builtins.mapAttrs (_: unit: unit.text) { inherit (units) "consul.service" "consul.path"; }',
+        ))
+        made = [line for line in units["consul.service"].splitlines() if line.startswith("ConditionPathExists=")]
+        # With `|` are the stand-in's own, about programs.
+        needed = [path for line in made if not (path := line.split("=", 1)[1]).startswith("|")]
+        kept = self.root(node, "cat /etc/systemd/system/consul.service")
+        own = [line for line in kept.splitlines() if not line.startswith("Condition")]
+        text = "\n".join([own[0], *made, *own[1:]]) + "\n"
+        for name, unit in [("service", text), ("path", units["consul.path"])]:
+            self.lab("root", node, "sh", "-c", f"cat >/etc/systemd/system/consul.{name}", stdin=unit)
+        folders = " ".join(sorted({path.rsplit("/", 1)[0] for path in needed}))
+        self.root(node, f"mkdir -p {folders}; systemctl daemon-reload; systemctl start consul.path")
+        yield needed
+        self.root(node, f"systemctl stop consul.path; rm -rf /etc/systemd/system/consul.path {folders}")
+        self.lab("root", node, "sh", "-c", "cat >/etc/systemd/system/consul.service; systemctl daemon-reload", stdin=kept)
+
+
+class Nixos(Lab):
+    """Nodes of NixOS, with what the tool deploys to them."""
+
+    modules = ["./surroundings.nix"]
+
+    def make_repository(self):
+        folder = self.folder / "repository/cluster/prod"
+        folder.mkdir(parents=True)
+        shutil.copy(HERE / "nixos.nix", folder / "surroundings.nix")
+        self.run("strip", "-o", folder / "nomad-standin", self.standin)
+        super().make_repository()
+
+    def make_nodes(self):
+        self.deploy("deploy-nixos")
+
+    def make_secrets(self):
+        """The keys of gossip, without which no agent starts."""
+        self.run(self.nixcfg, "gen-secrets", "prod", "--flake", self.flake)
+        self.run(self.nixcfg, "deploy-secrets", "prod", "--flake", self.flake, "--ssh-config", self.ssh_config)
+
+    def deploy(self, operation):
+        self.run(self.nixcfg, operation, "prod", "--flake", self.repository, "--override-input", "nixpkgs", f"path:{self.nixpkgs}",
+                 "--ssh-config", self.ssh_config)
+
+    @contextlib.contextmanager
+    def conditions(self, node):
+        """The files that Consul on a node waits for."""
+        yield json.loads(self.evaluated(f"nixosConfigurations.prod-{node}.config.systemd.services.consul.unitConfig.ConditionPathExists"))
 
 
 def any_order(driver, node):
     """The conditions and the path unit that the model makes, with a real Consul: it fails at no time, and starts when the last of
     its files has come, whichever that is."""
-    units = json.loads(driver.run(
-        "nix", "eval", "--json", "--no-write-lock-file", "--override-input", "nixpkgs", f"path:{ROOT}/checks/lab/nixpkgs",
-        f"{driver.folder}/repository#nixosConfigurations.prod-{node}.config.system.build.standinUnits", "--apply",
-        'units: builtins.mapAttrs (_: unit: unit.text) { inherit (units) "consul.service" "consul.path"; }',
-    ))
-    conditions = [line for line in units["consul.service"].splitlines() if line.startswith("ConditionPathExists=")]
-    # With `|` are the stand-in's own, about programs.
-    needed = [path for line in conditions if not (path := line.split("=", 1)[1]).startswith("|")]
-    scenario.check(len(needed) == 4, f"Consul needs {needed}")
-    kept = driver.root(node, "cat /etc/systemd/system/consul.service")
-    own = [line for line in kept.splitlines() if not line.startswith("Condition")]
-    text = "\n".join([own[0], *conditions, *own[1:]]) + "\n"
-    for name, unit in [("service", text), ("path", units["consul.path"])]:
-        driver.lab("root", node, "sh", "-c", f"cat >/etc/systemd/system/consul.{name}", stdin=unit)
-    folders = " ".join(sorted({path.rsplit("/", 1)[0] for path in needed}))
-    driver.root(node, f"""
-        set -e; mkdir -p {folders} /root/all; systemctl daemon-reload; systemctl start consul.path; cd /root/all
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test -keyout consul.key -out consul.crt 2>&1
-        cp consul.crt consul-ca.crt; echo key >consul-gossip; chmod 644 *
-    """)
-    state = lambda: driver.root(node, "systemctl is-active consul.service || true").strip()
-    for number in range(len(needed)):
-        order = needed[number:] + needed[:number]
-        driver.root(node, "systemctl start consul.service")
-        scenario.check((now := state()) == "inactive", f"a start without the files is none, and no failure: {now}")
-        for path in order[:-1]:
+    with driver.conditions(node) as needed:
+        scenario.check(len(needed) == 4, f"Consul needs {needed}")
+        made = driver.folder / "all"
+        made.mkdir()
+        driver.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                   "-subj", "/CN=test", "-keyout", made / "consul.key", "-out", made / "consul.crt")
+        shutil.copy(made / "consul.crt", made / "consul-ca.crt")
+        (made / "consul-gossip").write_text(base64.b64encode(b"k" * 32).decode())
+        driver.root(node, "mkdir /root/all")
+        for file in made.iterdir():
+            driver.lab("root", node, "sh", "-c", f"cat >/root/all/{file.name}; chmod 644 /root/all/{file.name}", stdin=file.read_bytes())
+        state = lambda: driver.root(node, "systemctl is-active consul.service || true").strip()
+
+        def comes(path):
             driver.root(node, f"cp /root/all/{path.rsplit('/', 1)[1]} {path}.new; mv {path}.new {path}")
-        early = state()
-        driver.root(node, f"cp /root/all/{order[-1].rsplit('/', 1)[1]} {order[-1]}.new; mv {order[-1]}.new {order[-1]}")
-        scenario.until(20, f"Consul starts by {order[-1]}", lambda: state() == "active")
-        scenario.check(early == "inactive", f"Consul starts when {order[-1]} has come as the last: {early} before")
-        # The files first: each that goes asks for a start. A Consul that is stopped in the midst of its start ends with a failure.
-        driver.root(node, f"rm {' '.join(needed)}; systemctl stop consul.service; systemctl reset-failed; rm -rf /var/lib/consul/[a-oq-z]*")
-    driver.root(node, f"systemctl stop consul.path; rm -rf /etc/systemd/system/consul.path /root/all {folders}")
-    driver.lab("root", node, "sh", "-c", "cat >/etc/systemd/system/consul.service; systemctl daemon-reload", stdin=kept)
+
+        for number in range(len(needed)):
+            order = needed[number:] + needed[:number]
+            driver.root(node, "systemctl start consul.service")
+            scenario.check((now := state()) == "inactive", f"a start without the files is none, and no failure: {now}")
+            for path in order[:-1]:
+                comes(path)
+            early = state()
+            comes(order[-1])
+            scenario.until(20, f"Consul starts by {order[-1]}", lambda: state() == "active")
+            scenario.check(early == "inactive", f"Consul starts when {order[-1]} has come as the last: {early} before")
+            # The files first: each that goes asks for a start. A Consul that is stopped in the midst of its start ends with a failure.
+            driver.root(node, f"rm {' '.join(needed)}; systemctl stop consul.service; systemctl reset-failed; rm -rf /var/lib/consul/[a-oq-z]*")
+        driver.root(node, "rm -r /root/all")
 
 
 def whole(driver):
     any_order(driver, "dogwood")
+    driver.make_secrets()
     scenario.run(driver)
 
 
 def bench(driver, runs=9):
     """How long deploy-pki takes with nothing to do, and that it does nothing."""
     driver.nodes, driver.clients = SERVERS, []
+    driver.make_secrets()
     scenario.tool(driver, "gen-pki")
     scenario.tool(driver, "deploy-pki")
     before, known = scenario.pids(driver, "consul", "nomad"), scenario.logins(driver)
@@ -252,13 +321,11 @@ def bench(driver, runs=9):
 
 def main():
     nixcfg, standin, *more = sys.argv[1:]
-    driver = Lab(nixcfg, standin)
+    driver = (Nixos if os.environ.get("LAB_NIXOS") else Standin)(nixcfg, standin)
     try:
         (bench if more else whole)(driver)
     except scenario.Failed as failure:
         print(failure)
-    except subprocess.TimeoutExpired as failure:
-        scenario.check(False, str(failure))
     finally:
         if "KEEP" not in os.environ:
             driver.close()
