@@ -140,6 +140,7 @@ fn a_plan_tells_what_would_be_done_and_changes_nothing() {
     let ran = ran
         .exits(0)
         .shows("alder        copy ")
+        .tells("comes last of them): servers one by one: alder, birch")
         .shows("planned only; nothing was changed");
     assert!(
         !ran.out.contains("cedar"),

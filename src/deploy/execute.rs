@@ -71,8 +71,9 @@ pub async fn execute(
     if args.mode != Mode::DryActivate {
         leases.take(operation, probed, &busy, &claim).await?;
     }
-    let disturbing = matches!(args.mode, Mode::Switch | Mode::Test) || args.watch.reboot;
-    let order = args.rollout.prepare(operation, probed, &busy, disturbing);
+    let order = args
+        .rollout
+        .prepare(operation, probed, &busy, args.disturbs());
     let order = order.await?;
     let lost = |node: &Name| Outcome::failed(Error::unexpected("its work was lost").on(node));
     let apply = async |node: &Name| match work.get(node) {

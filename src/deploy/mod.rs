@@ -95,6 +95,11 @@ impl Args {
         matches!(self.mode, Mode::Switch | Mode::Test)
     }
 
+    /// Whether what nodes run can be restarted.
+    pub fn disturbs(&self) -> bool {
+        self.activates() || self.watch.reboot
+    }
+
     /// The same for another operation, which is told when a node is changed.
     pub fn noting(&self, operation: &'static str, changed: Changed) -> Self {
         let mut args = self.clone();
@@ -128,8 +133,14 @@ impl Prepared {
     }
 
     /// The end of a run that only plans.
-    pub fn planned(&self, reporter: &Reporter) -> Result<()> {
-        planned(reporter, self.plans.len(), self.failed.len())
+    pub fn planned(&self, args: &Args, operation: &Operation) -> Result<()> {
+        if args.disturbs() {
+            let plans = self.plans.iter();
+            let changing = plans.filter(|(_, plan)| plan.action != Action::Unchanged);
+            let changing = changing.map(|(name, _)| name.clone()).collect();
+            args.rollout.foretell(operation, &changing)?;
+        }
+        planned(&operation.reporter, self.plans.len(), self.failed.len())
     }
 }
 
@@ -139,7 +150,7 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
     let prepared = prepare(args, &mut operation).await?;
     match args.plan {
-        true => prepared.planned(&reporter),
+        true => prepared.planned(args, &operation),
         false => carry_out(args, &operation, prepared).await,
     }
 }

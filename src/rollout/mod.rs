@@ -26,7 +26,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde_json::json;
 
-use crate::cluster::{Cluster, Name, select};
+use crate::cluster::{Cluster, Name, Role, select};
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
 use crate::node::probe::Probed;
@@ -124,15 +124,7 @@ impl RolloutArgs {
             true => Quorum::survey(operation, probed, nodes, self.unhealthy).await?,
             false => Quorum::none(operation),
         };
-        let limits = Limits {
-            at_once: usize::from(self.max_parallel),
-            per_site: self.max_per_site.map(usize::from),
-        };
-        let candidates = self.candidates(&operation.cluster, nodes, |name| quorum.part(name))?;
-        let plan = match self.strategy {
-            Strategy::Rolling => Plan::rolling(&candidates, limits),
-            Strategy::Parallel => Plan::parallel(&candidates, limits),
-        };
+        let plan = self.plan(&operation.cluster, nodes, |name| quorum.part(name))?;
         if let Some(words) = plan.words() {
             let line = format!("in order: {words}");
             operation.reporter.emit(Event::Log { node: None, line });
@@ -142,6 +134,39 @@ impl RolloutArgs {
             quorum,
             on_failure: self.on_failure,
             reporter: operation.reporter.clone(),
+        })
+    }
+
+    /// Tells the order as far as it is known before any server has been asked:
+    /// who leads is not.
+    pub fn foretell(&self, operation: &Operation, nodes: &BTreeSet<Name>) -> Result<()> {
+        let cluster = &operation.cluster;
+        let quorum = !daemons::enabled(cluster).is_empty();
+        let part = |name: &Name| match cluster.nodes.get(name) {
+            Some(node) if quorum && node.role == Role::Server => Part::Voter,
+            _ => Part::None,
+        };
+        if let Some(words) = self.plan(cluster, nodes, part)?.words() {
+            let line = format!("in order (a server that leads comes last of them): {words}");
+            operation.reporter.emit(Event::Log { node: None, line });
+        }
+        Ok(())
+    }
+
+    fn plan(
+        &self,
+        cluster: &Cluster,
+        nodes: &BTreeSet<Name>,
+        part: impl Fn(&Name) -> Part,
+    ) -> Result<Plan> {
+        let limits = Limits {
+            at_once: usize::from(self.max_parallel),
+            per_site: self.max_per_site.map(usize::from),
+        };
+        let candidates = self.candidates(cluster, nodes, part)?;
+        Ok(match self.strategy {
+            Strategy::Rolling => Plan::rolling(&candidates, limits),
+            Strategy::Parallel => Plan::parallel(&candidates, limits),
         })
     }
 

@@ -97,7 +97,7 @@ async fn upgrade(
     let mut prepared = deploy::prepare(&deploy, &mut operation).await?;
     preview::show(&deploy, &operation, &mut prepared).await?;
     if deploy.plans_only() {
-        return prepared.planned(&reporter);
+        return prepared.planned(&deploy, &operation);
     }
     if !args.yes && prepared.changes() && !agreed(&reporter).await? {
         return Err(Error::new(
