@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
+#[path = "support/terminal.rs"]
+mod terminal;
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +14,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::{Lab, NIX_CONFIG, PASSWORD, Ran, Repo, root};
+use terminal::converse;
+
+/// What it asks on a terminal.
+const ASKS: &str = "deploy this? [y/N] ";
 
 /// A branch of nixpkgs, and a cluster that is locked to its first revision.
 struct Upgrade {
@@ -125,6 +131,10 @@ fn an_upgrade_is_shown_and_deployed_and_an_unwanted_one_leaves_the_lock_as_it_wa
         .exits(2)
         .tells("no terminal to ask on");
     it.at_rest(&before);
+    let said = converse(&it.command("upgrade-nixos", &[]), &[(ASKS, "n\n")]);
+    assert_eq!((said.code, said.echoes), (130, true), "{}", said.shown);
+    assert!(said.shown.contains("not agreed to; nothing was changed"));
+    it.at_rest(&before);
     it.run("upgrade-nixos", &["--plan"])
         .exits(0)
         .shows("linux: 6.18.1 → 6.18.2")
@@ -171,9 +181,10 @@ fn an_upgrade_is_shown_and_deployed_and_an_unwanted_one_leaves_the_lock_as_it_wa
         .shows("unchanged");
     it.at_rest(&after);
     // Back to a revision, by its name; what flake.nix asks for stays in the lock.
-    it.run("upgrade-nixos", &["--yes", "--to", &it.first])
-        .exits(0)
-        .shows("linux: 6.18.2 → 6.18.1");
+    let back = it.command("upgrade-nixos", &["--to", &it.first]);
+    let said = converse(&back, &[(ASKS, "y\n")]);
+    assert_eq!(said.code, 0, "{}", said.shown);
+    assert!(said.shown.contains("linux: 6.18.2 → 6.18.1"));
     assert!(it.lock().contains(&it.first));
     assert!(it.lock().contains(r#""ref": "stable""#));
 }
