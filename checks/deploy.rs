@@ -246,7 +246,7 @@ fn a_held_lock_is_told_and_nothing_is_changed() {
     let before = lab.state("alder");
     lab.root(
         "alder",
-        "mkdir -p /run/nixos; systemd-run --quiet --unit=holder flock /run/nixos/switch-to-configuration.lock sleep 120; sleep 0.5",
+        "mkdir -p /run/nixos; systemd-run --quiet --unit=holder flock /run/nixos/switch-to-configuration.lock \"$(command -v sleep)\" 120; sleep 0.5",
     );
     let ran = Tool::deploy(&repo, &lab).arg("alder").run();
     lab.root("alder", "systemctl stop holder");

@@ -31,6 +31,13 @@ untouched() {
   finish "$1"
 }
 
+# Up to version 24.11, NixOS waits for another switch to end, however long that takes; later it ends with this code at once.
+switching=/run/nixos/switch-to-configuration.lock
+if [ -e "$switching" ] && ! flock --nonblock "$switching" true; then
+  echo "another switch holds $switching"
+  untouched 11
+fi
+
 case $action in
 switch | boot) set_profile || untouched profile ;;
 esac
