@@ -60,6 +60,7 @@ SHAPE = {
                     "timeout": int,
                 }
             ),
+            "mutableUsers": bool,
             "admins": [str],
             "configuration": str,
         }

@@ -49,6 +49,7 @@ in
       wireguard
       checks
       ;
+    inherit (ofNode.${node}) mutableUsers;
     admins = lib.attrNames ofNode.${node}.admins;
     configuration = "${name}-${node}";
   }) nodes;

@@ -62,6 +62,9 @@ pub struct Node {
     /// Free labels, for selecting.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Whether accounts and passwords made by hand stay, where its own files say so.
+    #[serde(default)]
+    pub mutable_users: Option<bool>,
     /// The administrators of this node.
     #[serde(default)]
     pub admins: Vec<Name>,
@@ -266,6 +269,12 @@ pub enum Generator {
 }
 
 impl Cluster {
+    /// Whether the activation of a node leaves its accounts' passwords alone.
+    pub fn leaves_passwords(&self, node: &Name) -> bool {
+        let own = self.nodes.get(node).and_then(|node| node.mutable_users);
+        own.unwrap_or(self.mutable_users)
+    }
+
     /// Reads what `nix eval --json` printed.
     pub fn parse(data: &Value) -> Result<Self> {
         match data.get("schema").and_then(Value::as_u64) {

@@ -24,11 +24,8 @@ pub async fn check<'a>(
     nodes: impl Iterator<Item = &'a Name>,
     probed: &BTreeMap<Name, Probed>,
 ) -> Result<()> {
-    if operation.cluster.mutable_users {
-        return Ok(());
-    }
     let mut tasks = JoinSet::new();
-    for node in nodes {
+    for node in nodes.filter(|node| !operation.cluster.leaves_passwords(node)) {
         let Some(probed) = probed.get(node) else {
             continue;
         };
@@ -129,6 +126,15 @@ mod tests {
             question(&example(), &node),
             "alice /var/lib/nixcfg/passwords/alice\nend\n"
         );
+    }
+
+    #[test]
+    fn a_node_may_have_immutable_users_where_the_cluster_has_not() {
+        let mut cluster = example();
+        let [alder, birch] = ["alder", "birch"].map(|name| name.parse().unwrap());
+        cluster.nodes.get_mut(&alder).unwrap().mutable_users = Some(false);
+        assert!(!cluster.leaves_passwords(&alder));
+        assert!(cluster.leaves_passwords(&birch));
     }
 
     #[test]
