@@ -234,7 +234,7 @@ fn a_full_disk_is_found_before_anything_is_copied() {
         .tells("error: birch: has ")
         .tells("nothing was changed");
     assert!(
-        lab.state("alder").contains("nixos-system-bare"),
+        lab.state("alder").contains(support::bare_system()),
         "no other node was changed either"
     );
 }
@@ -269,7 +269,7 @@ fn a_build_that_fails_is_told_by_its_own_log_and_the_other_nodes_go_on() {
         .tells("the compiler is unhappy")
         .shows("alder        switched")
         .shows("2 of 3 nodes as wanted; not: birch");
-    assert!(lab.state("birch").contains("nixos-system-bare"));
+    assert!(lab.state("birch").contains(support::bare_system()));
 }
 
 #[test]

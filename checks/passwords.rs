@@ -15,7 +15,7 @@ use std::fs;
 use std::process::Command;
 
 use accounts::{Accounts, bcrypt};
-use support::{NODES, PASSWORD, Ran, Tool, root};
+use support::{NODES, PASSWORD, Ran, Tool, root, start_sshd, stop_sshd};
 use terminal::converse;
 
 const NEW: &str = "looking-glass house of cards";
@@ -157,12 +157,12 @@ fn where_no_new_login_is_possible_everything_is_put_back() {
     let child = s.start(PASSWORD, &["--user", "bob", "alder"], "");
     s.eventually("alder", "[ -e /run/held ]");
     assert!(s.file("alder", "bob").ends_with(&hash));
-    s.lab.root("alder", "systemctl stop ssh.service");
+    s.lab.root("alder", stop_sshd());
     s.release_chpasswd("alder");
     Ran::from(child.wait_with_output().unwrap())
         .exits(5)
         .tells("everything was put back");
-    s.lab.root("alder", "systemctl start ssh.service");
+    s.lab.root("alder", start_sshd());
     assert_eq!(
         (s.shadow("alder", "bob"), s.file("alder", "bob").as_str()),
         (old, "none")

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use cluster::{Cluster, Running};
 use endpoint::Endpoint;
 use nomad::Nomad;
-use support::{Lab, Ran, Repo, Tool};
+use support::{Lab, Ran, Repo, Tool, deaf, mute, other_kernel, stop_sshd};
 
 const NODE: &str = "alder";
 
@@ -31,14 +31,10 @@ fn system(text: &str, more: &str) -> String {
     format!(r#"{{ lib, pkgs, ... }}: {{ environment.etc."nixcfg-test".text = "{text}"; {more} }}"#)
 }
 
-const KERNEL: &str = "boot.kernelPackages = pkgs.linuxPackages_latest;";
 /// A systemd that cannot take over from the one that runs.
 const INIT: &str = "systemd.package = pkgs.systemd // { interfaceVersion = 3; };";
 /// Nomad in name only, as a unit that runs.
-const NOMAD: &str = r#"systemd.services.nomad = lib.mkForce { wantedBy = [ "multi-user.target" ]; serviceConfig.ExecStart = "/bin/sleep infinity"; };"#;
-/// No login while this system is the booted one.
-const DEAF: &str = r#"systemd.services.deaf = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; serviceConfig.RemainAfterExit = true; script = "systemctl stop ssh.socket ssh.service"; preStop = "systemctl start ssh.service"; };"#;
-
+const NOMAD: &str = r#"systemd.services.nomad = lib.mkForce { wantedBy = [ "multi-user.target" ]; script = "exec sleep infinity"; };"#;
 fn deploy(repo: &Repo, lab: &Lab) -> Tool {
     Tool::deploy(repo, lab).args(&[NODE, "--confirm-timeout", "10"])
 }
@@ -75,7 +71,7 @@ fn at_rest(lab: &Lab) {
 fn a_changed_kernel_is_told_and_the_node_restarted_for_it_only_where_asked() {
     let (lab, repo) = start("");
     let first = boot_id(&lab);
-    repo.configure(NODE, &system("two", KERNEL));
+    repo.configure(NODE, &system("two", other_kernel()));
     deploy(&repo, &lab)
         .run()
         .exits(0)
@@ -149,7 +145,10 @@ fn a_system_that_cannot_take_over_live_is_booted_where_asked() {
 fn a_node_that_nobody_can_log_in_to_after_its_restart_goes_back_by_another() {
     let (lab, repo) = start("");
     let before = lab.state(NODE);
-    repo.configure(NODE, &system("two", &format!("{KERNEL} {DEAF}")));
+    repo.configure(
+        NODE,
+        &system("two", &format!("{} {}", other_kernel(), deaf())),
+    );
     deploy(&repo, &lab)
         .arg("--reboot")
         .run()
@@ -161,8 +160,12 @@ fn a_node_that_nobody_can_log_in_to_after_its_restart_goes_back_by_another() {
     at_rest(&lab);
     // A system that was switched to and only waits for its restart: back to what was booted.
     let booted = lab.root(NODE, "readlink -f /run/booted-system");
-    let quiet = r#"systemd.services.deaf = { wantedBy = [ "multi-user.target" ]; restartIfChanged = false; unitConfig.ConditionPathExists = "/root/deaf"; serviceConfig.Type = "oneshot"; script = "systemctl stop ssh.socket ssh.service"; };"#;
-    repo.configure(NODE, &system("three", &format!("{KERNEL} {quiet}")));
+    let quiet = format!(
+        r#"{} systemd.services.deaf = {{ wantedBy = [ "multi-user.target" ]; restartIfChanged = false; unitConfig.ConditionPathExists = "/root/deaf"; serviceConfig.Type = "oneshot"; script = "{}"; }};"#,
+        other_kernel(),
+        stop_sshd()
+    );
+    repo.configure(NODE, &system("three", &quiet));
     deploy(&repo, &lab).run().exits(0);
     lab.root(NODE, "touch /root/deaf");
     deploy(&repo, &lab)
@@ -242,7 +245,7 @@ fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its
         "/v1/node/alder/drain",
         "/v1/node/alder/eligibility",
     ];
-    repo.configure(NODE, &system("two", &format!("{KERNEL} {NOMAD}")));
+    repo.configure(NODE, &system("two", &format!("{} {NOMAD}", other_kernel())));
     scheduler
         .run(deploy(&repo, &lab).arg("--reboot"))
         .exits(0)
@@ -252,7 +255,7 @@ fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its
     assert_eq!(scheduler.nomad.eligibility(&scheduler.id), "eligible");
     at_rest(&lab);
     // Also where the node goes back.
-    repo.configure(NODE, &system("three", &format!("{NOMAD} {DEAF}")));
+    repo.configure(NODE, &system("three", &format!("{NOMAD} {}", deaf())));
     scheduler
         .run(deploy(&repo, &lab).arg("--reboot"))
         .exits(5)
@@ -274,7 +277,10 @@ fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its
         .tells("not eligible in Nomad already");
     assert!(scheduler.writes().is_empty());
     // Without Nomad's API nothing restarts.
-    repo.configure(NODE, &system("five", &format!("{KERNEL} {NOMAD}")));
+    repo.configure(
+        NODE,
+        &system("five", &format!("{} {NOMAD}", other_kernel())),
+    );
     let boot = boot_id(&lab);
     deploy(&repo, &lab)
         .env("PASSWORD_STORE_DIR", "/nowhere")
@@ -292,7 +298,7 @@ fn a_run_killed_while_it_drains_leaves_the_old_system_and_the_next_one_finishes(
     let before = lab.state(NODE);
     let scheduler = Scheduler::start(&lab);
     scheduler.nomad.set(|state| state.drains_forever = true);
-    repo.configure(NODE, &system("two", &format!("{KERNEL} {NOMAD}")));
+    repo.configure(NODE, &system("two", &format!("{} {NOMAD}", other_kernel())));
     let mut command = scheduler.command(deploy(&repo, &lab).arg("--reboot"));
     let mut tool = command
         .stdout(Stdio::null())
@@ -338,11 +344,9 @@ fn the_scenario_of_the_virtual_machines_holds_on_the_lab() {
         .path()
         .join(format!("cluster/prod/node/{NODE}-own.nix.txt"));
     let base = std::fs::read_to_string(base).unwrap();
-    let mute = format!(
-        r#"{KERNEL} systemd.services.mute = {{ wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; serviceConfig.RemainAfterExit = true; script = "ip link set host0 down"; preStop = "ip link set host0 up"; }};"#
-    );
+    let mute = format!("{} {}", other_kernel(), mute());
     let systems: std::collections::BTreeMap<&str, String> =
-        [("mute", mute.as_str()), ("kernel", KERNEL)]
+        [("mute", mute.as_str()), ("kernel", other_kernel())]
             .into_iter()
             .map(|(name, more)| {
                 (

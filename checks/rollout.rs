@@ -6,7 +6,7 @@ mod support;
 
 use std::process::Child;
 
-use support::{Lab, Ran, Repo, Tool};
+use support::{Lab, Ran, Repo, Tool, deaf, mute, other_kernel};
 
 /// A system that is told from others by what it says.
 fn says(text: &str) -> String {
@@ -15,8 +15,12 @@ fn says(text: &str) -> String {
 
 /// The lab and a repository, with a first system on alder.
 fn start() -> (Lab, Repo) {
+    start_with(&says("one"))
+}
+
+fn start_with(first: &str) -> (Lab, Repo) {
     let (lab, repo) = (Lab::bare(), Repo::new());
-    repo.configure("alder", &says("one"));
+    repo.configure("alder", first);
     deploy(&repo, &lab).run().exits(0);
     (lab, repo)
 }
@@ -155,25 +159,19 @@ fn what_breaks_the_login_or_sudo_is_taken_back_by_the_node_itself() {
     let (lab, repo) = start();
     let before = lab.state("alder");
     let broken = [
-        (
-            "sshd",
-            "systemd.services.deaf = { wantedBy = [ \"multi-user.target\" ]; serviceConfig.Type = \"oneshot\"; serviceConfig.RemainAfterExit = true; script = \"systemctl stop ssh.socket ssh.service\"; preStop = \"systemctl start ssh.service\"; };",
-        ),
-        (
-            "network",
-            "systemd.services.mute = { wantedBy = [ \"multi-user.target\" ]; serviceConfig.Type = \"oneshot\"; serviceConfig.RemainAfterExit = true; script = \"ip link set host0 down\"; preStop = \"ip link set host0 up\"; };",
-        ),
+        ("sshd", deaf()),
+        ("network", mute()),
         (
             "sudo",
-            "security.sudo.extraRules = lib.mkForce [ ]; security.sudo.extraConfig = lib.mkForce \"alice ALL=(ALL) !ALL\"; security.sudo.wheelNeedsPassword = lib.mkForce true;",
+            "security.sudo.extraRules = lib.mkForce [ ]; security.sudo.extraConfig = lib.mkForce \"alice ALL=(ALL) !ALL\"; security.sudo.wheelNeedsPassword = lib.mkForce true;".into(),
         ),
         (
             "account",
-            "users.users.alice.openssh.authorizedKeys.keys = lib.mkForce [ ]; services.openssh.authorizedKeysFiles = lib.mkForce [ \"/nowhere\" ];",
+            "users.users.alice.openssh.authorizedKeys.keys = lib.mkForce [ ]; services.openssh.authorizedKeysFiles = lib.mkForce [ \"/nowhere\" ];".into(),
         ),
     ];
     for (what, module) in broken {
-        repo.configure("alder", &format!("{{ lib, ... }}: {{ {module} }}"));
+        repo.configure("alder", &format!("{{ lib, pkgs, ... }}: {{ {module} }}"));
         let ran = deploy(&repo, &lab).run();
         eprintln!("{what}: {}", ran.out);
         ran.exits(5)
@@ -363,7 +361,7 @@ fn a_node_goes_back_to_a_generation_that_is_listed_and_no_further() {
 
 #[test]
 fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
-    let (lab, repo) = start();
+    let (lab, repo) = start_with(&format!("{{ pkgs, ... }}: {{ {} }}", other_kernel()));
     let status = || {
         Tool::new(&repo, "status")
             .arg("--ssh-config")

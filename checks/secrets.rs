@@ -18,7 +18,7 @@ use support::{Lab, NODES, Ran, Repo, Tool};
 /// Secrets of every kind that a bare node has the users for, and no others.
 const SECRETS: &str = r#"
     secrets = {
-      letters = { generator = "random"; length = 40; owner = "daemon"; group = "adm"; mode = "0440"; restartUnits = [ "demo.service" ]; };
+      letters = { generator = "random"; length = 40; owner = "nobody"; group = "adm"; mode = "0440"; restartUnits = [ "demo.service" ]; };
       digits = { generator = "hex"; path = "/etc/demo/digits"; reloadUnits = [ "demo.service" "idle.service" ]; };
       named = { generator = "uuid"; nodes = [ "alder" "site:brest" ]; restartUnits = [ "not-there.service" ]; };
       host = { generator = "ssh-host"; perNode = true; nodes = [ "alder" "birch" ]; };
@@ -161,12 +161,13 @@ fn a_wireguard_key_that_the_cluster_does_not_know_is_told() {
 }
 
 /// A service that counts how often it was started and reloaded.
-const DEMO: &str = "cat >/etc/systemd/system/demo.service <<'END'
+const DEMO: &str = "cat >/run/systemd/system/demo.service <<'END'
 [Service]
+Environment=PATH=/run/current-system/sw/bin:/usr/bin:/bin
 ExecStart=/bin/sh -c 'echo start >>/root/demo; test ! -e /root/demo-fails; exec sleep infinity'
 ExecReload=/bin/sh -c 'echo reload >>/root/demo'
 END
-sed 's/demo/idle/' /etc/systemd/system/demo.service >/etc/systemd/system/idle.service
+sed 's/demo/idle/' /run/systemd/system/demo.service >/run/systemd/system/idle.service
 systemctl daemon-reload; systemctl start demo.service";
 
 #[test]
@@ -192,7 +193,7 @@ fn only_what_changed_is_written_and_the_units_that_use_it_are_told() {
             "alder",
             "/var/lib/nixcfg/secrets/letters",
             "letters",
-            "daemon adm 440",
+            "nobody adm 440",
         ),
         ("birch", "/etc/demo/digits", "digits", "root root 400"),
         (
@@ -261,7 +262,7 @@ fn a_unit_that_does_not_take_a_secret_is_told_and_restarted_by_the_next_run() {
     let (lab, repo, store) = (Lab::bare(), repo(), PassStore::plain());
     operation(&repo, &store, "gen-secrets", &[]).exits(0);
     lab.root("alder", DEMO);
-    lab.root("alder", "printf '[Service]\\nExecStartPre=/bin/sh -c \"! test -e /root/demo-fails\"\\n' | systemctl edit --stdin demo.service; touch /root/demo-fails");
+    lab.root("alder", "printf '[Service]\\nExecStartPre=/bin/sh -c \"! test -e /root/demo-fails\"\\n' | systemctl edit --runtime --stdin demo.service; touch /root/demo-fails");
     deploy(&repo, &store, &lab, &["alder"])
         .exits(5)
         .tells("did not take them: demo.service")
@@ -278,7 +279,7 @@ fn a_missing_owner_is_an_error_on_that_node_and_writes_nothing() {
     let (lab, repo, store) = (Lab::bare(), repo(), PassStore::plain());
     repo.replace(
         "cluster/prod/cluster.nix",
-        "owner = \"daemon\"",
+        "owner = \"nobody\"",
         "owner = \"garage\"",
     );
     operation(&repo, &store, "gen-secrets", &[]).exits(0);

@@ -112,7 +112,7 @@ node_enter() {
     init=$(cgroup_init "$node")
     [ -n "$init" ] || die "$node is starting or stopping: it has no process 1"
     nsenter --target "$init" --mount --uts --ipc --net --pid --cgroup -- /usr/bin/env -i TERM="${TERM:-dumb}" LANG=C.UTF-8 \
-        HOME=/root USER=root PATH=/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+        HOME=/root USER=root PATH=/run/wrappers/bin:/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
 write_ssh_files() {

@@ -29,7 +29,8 @@ impl Accounts {
             for node in NODES {
                 lab.root(
                     node,
-                    "mkdir /root/bare && cp -a /etc/passwd /etc/shadow /etc/group /etc/gshadow /root/bare/",
+                    "mkdir /root/bare && cp -a /etc/passwd /etc/shadow /etc/group /root/bare/
+                     [ ! -e /etc/gshadow ] || cp -a /etc/gshadow /root/bare/",
                 );
             }
         }
@@ -37,9 +38,10 @@ impl Accounts {
         for node in NODES {
             lab.root(
                 node,
-                "while umount /etc/shadow 2>/dev/null; do :; done
-                 cp -a /root/bare/* /etc/ && rm -rf /var/lib/nixcfg /run/go /run/held /home/carol
-                 if [ -e /usr/sbin/chpasswd.real ]; then mv /usr/sbin/chpasswd.real /usr/sbin/chpasswd; fi",
+                "for file in /etc/shadow \"$(readlink -f \"$(command -v chpasswd)\")\"; do
+                   while umount \"$file\" 2>/dev/null; do :; done
+                 done
+                 cp -a /root/bare/* /etc/ && rm -rf /var/lib/nixcfg /run/go /run/held /home/carol",
             );
         }
         Self {
@@ -148,13 +150,14 @@ impl Accounts {
         );
     }
 
-    /// chpasswd waits on a node until `/run/go` is there.
+    /// chpasswd waits on a node until `/run/go` is there. It lies where nothing can be written, so another one is
+    /// mounted over it.
     pub fn hold_chpasswd(&self, node: &str) {
         self.lab.root(
             node,
-            "mv /usr/sbin/chpasswd /usr/sbin/chpasswd.real; rm -f /run/go /run/held
-             printf '%s\\n' '#!/bin/sh' ': >/run/held' 'while ! [ -e /run/go ]; do sleep 0.2; done' 'exec /usr/sbin/chpasswd.real \"$@\"' >/usr/sbin/chpasswd
-             chmod 755 /usr/sbin/chpasswd; sync",
+            "rm -f /run/go /run/held; real=$(readlink -f \"$(command -v chpasswd)\"); cp \"$real\" /run/chpasswd.real
+             printf '%s\\n' '#!/bin/sh' ': >/run/held' 'while ! [ -e /run/go ]; do sleep 0.2; done' 'exec /run/chpasswd.real \"$@\"' >/run/chpasswd.held
+             chmod 755 /run/chpasswd.held; mount --bind /run/chpasswd.held \"$real\"",
         );
     }
 

@@ -4,6 +4,8 @@
 //! A test binary uses a part of it only.
 #![allow(dead_code)]
 
+mod kind;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -11,6 +13,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+pub use kind::*;
 
 /// Password of the lab's alice on every node.
 pub const PASSWORD: &str = "wonderland";
@@ -280,11 +284,6 @@ pub struct Ran {
 
 /// Nix's settings for a machine without a cache.
 pub const NIX_CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nsandbox = false\nbuild-users-group =\nflake-registry =\n";
-
-/// Whether the lab's nodes are genuine NixOS, which `LAB_NIXOS` asks for.
-pub fn genuine() -> bool {
-    std::env::var_os("LAB_NIXOS").is_some_and(|value| !value.is_empty())
-}
 
 /// The nixpkgs that stands in, or the one that `NIXPKGS` names; for genuine nodes, the lab's.
 pub fn nixpkgs() -> String {

@@ -1,0 +1,392 @@
+//! What only NixOS does to a node: its users' script, its firewall, its own
+//! `switch-to-configuration`. On nodes of the lab that are genuine NixOS:
+//! `checks/run --nixos genuine`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
+
+#[allow(dead_code)]
+#[path = "support/pass.rs"]
+mod pass;
+mod support;
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use nixcfg::password::hash::{Hash, Password};
+use nixcfg::secret::Secret;
+
+use pass::PassStore;
+use support::{Lab, PASSWORD, Ran, Repo, Tool, genuine, other_kernel};
+
+const NODE: &str = "alder";
+const CLUSTER: &str = "cluster/prod/cluster.nix";
+/// Bob's place among the administrators.
+const BOB: &str = "      bob.keys = [";
+
+/// A system that is told from others by what it says, with more.
+fn system(text: &str, more: &str) -> String {
+    format!(r#"{{ lib, pkgs, ... }}: {{ environment.etc."nixcfg-test".text = "{text}"; {more} }}"#)
+}
+
+/// A bare lab and a repository.
+fn bare() -> (Lab, Repo) {
+    assert!(
+        genuine(),
+        "these tests are for nodes of genuine NixOS: checks/run --nixos genuine"
+    );
+    (Lab::bare(), Repo::new())
+}
+
+/// The lab and a repository, with a first system on the node.
+fn start() -> (Lab, Repo) {
+    let (lab, repo) = bare();
+    repo.configure(NODE, &system("one", ""));
+    deploy(&repo, &lab).run().exits(0);
+    (lab, repo)
+}
+
+fn deploy(repo: &Repo, lab: &Lab) -> Tool {
+    Tool::deploy(repo, lab).args(&[NODE, "--confirm-timeout", "15"])
+}
+
+fn says(lab: &Lab) -> String {
+    lab.root(NODE, "cat /etc/nixcfg-test")
+}
+
+fn boot_id(lab: &Lab) -> String {
+    lab.root(NODE, "cat /proc/sys/kernel/random/boot_id")
+}
+
+fn shadow(lab: &Lab, user: &str) -> String {
+    lab.root(NODE, &format!("getent shadow {user} | cut -d: -f2"))
+}
+
+/// A hash as `passwd` makes it, with fewer rounds.
+fn hash(password: &str) -> String {
+    let password = Password::new(Secret::new(password.to_owned())).unwrap();
+    let hash = Hash::sha512crypt(&password, 5000).unwrap();
+    hash.expose().to_owned()
+}
+
+/// Writes a password file as deploy-passwords does.
+fn password_file(lab: &Lab, user: &str, hash: &str) {
+    let path = format!("/var/lib/nixcfg/passwords/{user}");
+    lab.put(NODE, &path, "600", format!("{hash}\n").as_bytes());
+}
+
+/// Nothing of a change is left.
+fn at_rest(lab: &Lab) {
+    let left = lab.root(
+        NODE,
+        "ls -d /var/lib/nixcfg/rollback/pending /etc/systemd/system.control /nix/var/nix/gcroots/nixcfg-* /run/nixcfg/*.lease 2>/dev/null; \
+         systemctl list-units --all --plain --no-legend 'nixcfg-overdue-*' 'nixcfg-confirm-*'; \
+         flock --nonblock /run/nixos/switch-to-configuration.lock true || echo locked",
+    );
+    assert_eq!(left, "", "something is left of a change");
+}
+
+fn until(lab: &Lab, condition: &str) {
+    let answer = lab.root(
+        NODE,
+        &format!("i=0; while [ $i -lt 600 ]; do if {condition} >/dev/null 2>&1; then echo yes; exit; fi; sleep 0.2; i=$((i + 1)); done; echo no"),
+    );
+    assert_eq!(answer, "yes", "the node never came to: {condition}");
+}
+
+/// What the last line of a run in JSON says of the node.
+fn outcome(ran: &Ran) -> String {
+    let mut events = ran
+        .out
+        .lines()
+        .map(|line| -> serde_json::Value { serde_json::from_str(line).unwrap() });
+    let done = events
+        .rfind(|event| event["event"] == "done" && event["node"] == NODE)
+        .unwrap();
+    done.to_string()
+}
+
+#[test]
+fn an_administrator_who_comes_back_has_his_uid_and_home_and_no_password_but_that_of_his_file() {
+    let (lab, repo) = start();
+    let of_bob = || lab.root(NODE, "id -u bob; stat -c %u /home/bob; cat /home/bob/kept");
+    lab.root(NODE, "echo kept >/home/bob/kept");
+    let before = of_bob();
+    let names = |from: &str, to: &str| repo.replace(CLUSTER, from, to);
+
+    // Somebody else comes in his place, and is not given his UID.
+    names(BOB, "      carol.keys = [");
+    deploy(&repo, &lab).run().exits(0);
+    assert!(!lab.holds(NODE, "getent passwd bob || getent shadow bob"));
+    let carol = lab.root(NODE, "id -u carol");
+    assert_ne!(before.lines().next(), Some(carol.as_str()));
+
+    names("      carol.keys = [", BOB);
+    deploy(&repo, &lab).run().exits(0);
+    assert_eq!(of_bob(), before);
+    assert_eq!(shadow(&lab, "bob"), "!", "there was no file");
+
+    names(BOB, "      carol.keys = [");
+    deploy(&repo, &lab).run().exits(0);
+    assert_eq!(lab.root(NODE, "id -u carol"), carol);
+    names("      carol.keys = [", BOB);
+    let wanted = hash("a walrus and a carpenter");
+    password_file(&lab, "bob", &wanted);
+    deploy(&repo, &lab).run().exits(0);
+    assert_eq!(of_bob(), before);
+    assert_eq!(shadow(&lab, "bob"), wanted);
+}
+
+#[test]
+fn mutable_users_keep_what_was_set_on_the_node_and_immutable_ones_have_what_their_files_say() {
+    let (lab, repo) = start();
+    let (files, by_hand) = (hash("of the file"), "bob:set by hand");
+    let chpasswd = || {
+        lab.root(NODE, &format!("echo '{by_hand}' | chpasswd"));
+        shadow(&lab, "bob")
+    };
+    password_file(&lab, "alice", &hash(PASSWORD));
+    password_file(&lab, "bob", &files);
+    lab.root(NODE, "useradd dora");
+    let set = chpasswd();
+
+    // Mutable: the file is for accounts that are yet to be made.
+    repo.configure(NODE, &system("mutable", ""));
+    deploy(&repo, &lab).run().exits(0);
+    lab.fault(NODE, &["reboot"]);
+    assert_eq!(shadow(&lab, "bob"), set);
+    assert!(lab.holds(NODE, "id dora"));
+
+    // Immutable: it is the file that holds, at every activation, and who is not configured is gone.
+    repo.configure(NODE, &system("immutable", "cluster.mutableUsers = false;"));
+    deploy(&repo, &lab).run().exits(0);
+    assert_eq!(shadow(&lab, "bob"), files);
+    assert!(!lab.holds(NODE, "id dora"));
+    assert_ne!(chpasswd(), files);
+    lab.fault(NODE, &["reboot"]);
+    assert_eq!(shadow(&lab, "bob"), files);
+
+    // Without its file an account is locked, by any activation; so none is begun.
+    lab.root(NODE, "rm /var/lib/nixcfg/passwords/bob");
+    repo.configure(NODE, &system("another", "cluster.mutableUsers = false;"));
+    deploy(&repo, &lab)
+        .run()
+        .exits(3)
+        .tells("no password file of bob");
+    assert_eq!(shadow(&lab, "bob"), files);
+    let said = lab.root(NODE, "/run/current-system/activate 2>&1");
+    assert!(said.contains("does not exist"), "{said}");
+    assert_eq!(shadow(&lab, "bob"), "!");
+
+    // deploy-passwords opens it again, at once and for good.
+    let store = PassStore::plain();
+    let wanted = hash("through the looking-glass");
+    store.insert("example/cluster/prod/passwd/bob", &format!("{wanted}\n"));
+    let mut command = Tool::new(&repo, "deploy-passwords")
+        .arg("--ssh-config")
+        .arg(lab.ssh_config())
+        .args(&[NODE, "--user", "bob"])
+        .into_command();
+    Ran::from(store.in_env(&mut command).output().unwrap())
+        .exits(0)
+        .shows("password set: bob");
+    assert_eq!(shadow(&lab, "bob"), wanted);
+    deploy(&repo, &lab).run().exits(0);
+    assert_eq!(shadow(&lab, "bob"), wanted);
+    assert_eq!(says(&lab), "another");
+}
+
+#[test]
+fn failing_units_and_failing_snippets_are_told_apart_and_taken_back_or_kept() {
+    let (lab, repo) = start();
+    let failing = [
+        (
+            "unitsFailed",
+            r#"systemd.services.broken = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "echo it is broken; exit 3"; };"#,
+        ),
+        (
+            "activationScriptFailed",
+            r#"system.activationScripts.broken.text = "echo it is broken >&2; false";"#,
+        ),
+    ];
+    for (what, module) in failing {
+        let before = lab.state(NODE);
+        repo.configure(NODE, &system(what, module));
+        let ran = deploy(&repo, &lab).run().exits(5).tells("it is broken");
+        ran.shows("rolled back");
+        assert_eq!(lab.state(NODE), before, "{what}");
+        assert_eq!(says(&lab), "one");
+        at_rest(&lab);
+        let kept = deploy(&repo, &lab).args(&["--on-degraded", "keep", "--json"]);
+        let told = outcome(&kept.run().exits(5));
+        assert!(told.contains(&format!(r#""outcome":"{what}""#)), "{told}");
+        assert_eq!(says(&lab), what);
+        at_rest(&lab);
+        repo.configure(NODE, &system("one", ""));
+        deploy(&repo, &lab).run().exits(0);
+    }
+}
+
+#[test]
+fn a_boot_loader_that_fails_leaves_the_system_and_the_generation_that_were_there() {
+    let (lab, repo) = start();
+    let before = lab.state(NODE);
+    let boots = lab.root(NODE, "cat /boot/default");
+    let broken = r#"system.build.installBootLoader = lib.mkOverride 10 (pkgs.writeShellScript "broken" "echo no room for it >&2; exit 1");"#;
+    repo.configure(NODE, &system("two", broken));
+    deploy(&repo, &lab).run().exits(5).tells("no room for it");
+    assert_eq!(lab.state(NODE), before);
+    assert_eq!(lab.root(NODE, "cat /boot/default"), boots);
+    assert_eq!(says(&lab), "one");
+    at_rest(&lab);
+}
+
+#[test]
+fn a_firewall_that_shuts_ssh_out_is_taken_back_by_the_node_live_and_after_a_restart() {
+    let (lab, repo) = start();
+    let rules = || lab.root(NODE, "iptables -S nixos-fw");
+    let (before, open, booted) = (lab.state(NODE), rules(), boot_id(&lab));
+    assert!(open.contains("--dport 22 "), "{open}");
+    repo.configure(
+        NODE,
+        &system("two", "services.openssh.openFirewall = false;"),
+    );
+    deploy(&repo, &lab)
+        .run()
+        .exits(5)
+        .shows("rolled back")
+        .shows("could not be confirmed");
+    assert_eq!(
+        (lab.state(NODE), rules(), says(&lab)),
+        (before.clone(), open.clone(), "one".into())
+    );
+    assert_eq!(boot_id(&lab), booted, "without a restart");
+    at_rest(&lab);
+
+    deploy(&repo, &lab)
+        .args(&["--mode", "boot", "--reboot"])
+        .run()
+        .exits(5)
+        .shows("rolled back")
+        .shows("could not be confirmed");
+    assert_eq!(
+        (lab.state(NODE), rules(), says(&lab)),
+        (before, open, "one".into())
+    );
+    assert_ne!(boot_id(&lab), booted);
+    at_rest(&lab);
+}
+
+#[test]
+fn a_system_for_the_next_boot_runs_from_there_on_and_only_then() {
+    let (lab, repo) = start();
+    let running = lab.root(NODE, "readlink -f /run/current-system");
+    repo.configure(NODE, &system("two", other_kernel()));
+    deploy(&repo, &lab)
+        .args(&["--mode", "boot"])
+        .run()
+        .exits(0)
+        .shows("boots the new system from the next start on");
+    assert_eq!(lab.root(NODE, "readlink -f /run/current-system"), running);
+    assert_eq!(says(&lab), "one");
+    let next = lab.root(NODE, "readlink -f /nix/var/nix/profiles/system");
+    assert_eq!(lab.root(NODE, "cat /boot/default"), next);
+    lab.fault(NODE, &["reboot"]);
+    assert_eq!(
+        lab.root(NODE, "readlink -f /run/current-system /run/booted-system"),
+        format!("{next}\n{next}")
+    );
+    assert_eq!(says(&lab), "two");
+    let booted = boot_id(&lab);
+    repo.configure(NODE, &system("three", ""));
+    deploy(&repo, &lab)
+        .args(&["--mode", "boot", "--reboot"])
+        .run()
+        .exits(0)
+        .shows("restarted with it");
+    assert_eq!(says(&lab), "three");
+    assert_ne!(boot_id(&lab), booted);
+    at_rest(&lab);
+}
+
+/// What waits in the midst of a switch until /run/go-on is there.
+const HOLD: &str = "touch /run/switching; while ! [ -e /run/go-on ]; do sleep 0.1; done";
+
+/// A run that stands still in the switch to a system, which has [`HOLD`] in it.
+fn held(repo: &Repo, lab: &Lab, more: &str, args: &[&str]) -> Child {
+    repo.configure(NODE, &system("two", more));
+    let mut command = deploy(repo, lab).args(args).into_command();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    until(lab, "test -e /run/switching");
+    child
+}
+
+#[test]
+fn what_a_node_goes_back_to_outlives_a_garbage_collection_in_the_midst_of_the_switch() {
+    let (lab, repo) = start();
+    repo.configure(NODE, &system("one and a half", ""));
+    deploy(&repo, &lab).run().exits(0);
+    let links = "readlink -f /run/current-system /nix/var/nix/profiles/system; readlink /nix/var/nix/profiles/system";
+    let before = lab.root(NODE, links);
+    // The new system runs, and neither the profile nor the start of the node keeps the old one.
+    let failing = format!(
+        r#"systemd.services.failing = {{ wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "{HOLD}; exit 3"; }};"#
+    );
+    let child = held(&repo, &lab, &failing, &[]);
+    assert_ne!(lab.root(NODE, links), before);
+    lab.root(NODE, "nix-collect-garbage --delete-old; touch /run/go-on");
+    Ran::from(child.wait_with_output().unwrap())
+        .exits(5)
+        .shows("rolled back");
+    assert_eq!(lab.root(NODE, links), before);
+    assert_eq!(says(&lab), "one and a half");
+    at_rest(&lab);
+    lab.fault(NODE, &["reboot"]);
+    assert_eq!(says(&lab), "one and a half");
+}
+
+#[test]
+fn a_system_collected_before_its_turn_is_told_and_brought_again_by_the_next_run() {
+    let (lab, repo) = start();
+    repo.configure("birch", &system("two", ""));
+    let before = lab.state("birch");
+    // Everything is copied ahead of its turn: nothing on birch keeps its system yet.
+    let hold = format!(
+        r#"system.activationScripts.hold.text = "if [ \"$NIXOS_ACTION\" = switch ]; then {HOLD}; fi";"#
+    );
+    let child = held(&repo, &lab, &hold, &["birch", "--max-parallel", "1"]);
+    let system = "ls -d /nix/store/*-nixos-system-birch-*/nixos-version";
+    let end = Instant::now() + Duration::from_secs(120);
+    let mut came = false;
+    while !came || lab.holds("birch", system) {
+        assert!(Instant::now() < end, "came: {came}");
+        came = came || lab.holds("birch", system);
+        if came {
+            lab.root("birch", "nix-collect-garbage");
+        }
+    }
+    lab.root(NODE, "touch /run/go-on");
+    Ran::from(child.wait_with_output().unwrap())
+        .exits(5)
+        .shows("alder        switched")
+        .tells("not on this node");
+    assert_eq!(lab.state("birch"), before);
+    Tool::deploy(&repo, &lab).arg("birch").run().exits(0);
+    assert_eq!(lab.root("birch", "cat /etc/nixcfg-test"), "two");
+}
+
+#[test]
+fn a_switch_that_somebody_else_has_begun_is_told_and_nothing_is_changed() {
+    let (lab, repo) = start();
+    let before = lab.state(NODE);
+    lab.root(
+        NODE,
+        "systemd-run --quiet --unit=holder flock /run/nixos/switch-to-configuration.lock \"$(command -v sleep)\" 600; sleep 0.5",
+    );
+    repo.configure(NODE, &system("two", ""));
+    let ran = deploy(&repo, &lab).run();
+    lab.root(NODE, "systemctl stop holder");
+    ran.exits(5).shows("another switch is going on");
+    assert_eq!(lab.state(NODE), before);
+    at_rest(&lab);
+}
