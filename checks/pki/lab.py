@@ -1,7 +1,8 @@
 """Runs scenario.py on four nodes of the lab, with a real Consul and nomad.rs, which stands in for Nomad. As root.
 
-usage: lab.py NIXCFG STANDIN [--bench]      the tool and the stand-in, built; with --bench only how long deploy-pki takes
-                                            for three servers with nothing to do
+usage: lab.py NIXCFG STANDIN [--bench | --prod]     the tool and the stand-in, built; with --bench only how long deploy-pki takes
+                                                    for three servers with nothing to do; with --prod, on NixOS, only that
+                                                    this repository's own cluster/prod becomes a cluster of Consul
 
 With LAB_NIXOS=1, and NIXPKGS as `checks/lab/lab up --nixos` takes it, the nodes are NixOS and have what the tool deploys to them;
 otherwise they have units made here.
@@ -12,6 +13,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -72,7 +74,7 @@ class Lab:
             "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org", "GIT_COMMITTER_NAME": "t",
             "GIT_COMMITTER_EMAIL": "t@example.org",
         }
-        self.lab("up", "--nodes", ",".join(NODES))
+        self.lab("up", "--nodes", ",".join(self.nodes))
         self.lab("reset", "--all")
         told = {name: value.strip("'") for name, value in (line.split("=", 1) for line in self.lab("env").splitlines())}
         self.ssh_config, self.nixpkgs = told["LAB_SSH_CONFIG"], self.nixpkgs or told["LAB_NIXPKGS"]
@@ -118,22 +120,7 @@ class Lab:
             if (ROOT / name).is_file() and not name.startswith("checks/lab/nixpkgs/"):
                 (repository / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, repository / name)
-        shutil.rmtree(repository / "cluster/prod/node")
-        (repository / "cluster/prod/node").mkdir()
-        for node in NODES:
-            role = "server" if node in SERVERS else "client"
-            (repository / f"cluster/prod/node/{node}.nix").write_text(
-                f'{{ cluster.nodes.{node} = {{ site = "lyon"; role = "{role}"; address.ipv4 = "{self.addresses[node]}"; }}; }}\n'
-            )
-        for site in (repository / "cluster/prod/site").iterdir():
-            if site.stem != "lyon":
-                site.unlink()
-        (repository / "cluster/prod/cluster.nix").write_text(
-            f'{{ imports = [ {" ".join(self.modules)} ];\n'
-            '  cluster = { domain = "prod.example.org"; secretsPrefix = "example"; nomad.dropPrivileges = true;\n'
-            f'  admins.alice.keys = [ "{self.key}" ]; }};\n'
-            '  system.stateVersion = "26.05"; }\n'
-        )
+        self.describe(repository / "cluster/prod")
         self.repository = repository
         self.run("git", "-C", repository, "init", "-q")
         self.run("git", "-C", repository, "add", "-A")
@@ -144,6 +131,25 @@ class Lab:
         (self.flake / "prod.json").write_text(data)
         (self.flake / "flake.nix").write_text(
             "{ outputs = _: { clusters.prod = builtins.fromJSON (builtins.readFile ./prod.json); }; }\n"
+        )
+
+    def describe(self, cluster):
+        """Writes the cluster's files for the nodes of this lab."""
+        shutil.rmtree(cluster / "node")
+        (cluster / "node").mkdir()
+        for node in NODES:
+            role = "server" if node in SERVERS else "client"
+            (cluster / f"node/{node}.nix").write_text(
+                f'{{ cluster.nodes.{node} = {{ site = "lyon"; role = "{role}"; address.ipv4 = "{self.addresses[node]}"; }}; }}\n'
+            )
+        for site in (cluster / "site").iterdir():
+            if site.stem != "lyon":
+                site.unlink()
+        (cluster / "cluster.nix").write_text(
+            f'{{ imports = [ {" ".join(self.modules)} ];\n'
+            '  cluster = { domain = "prod.example.org"; secretsPrefix = "example"; nomad.dropPrivileges = true;\n'
+            f'  admins.alice.keys = [ "{self.key}" ]; }};\n'
+            '  system.stateVersion = "26.05"; }\n'
         )
 
     def evaluated(self, attribute, apply="x: x"):
@@ -235,12 +241,13 @@ class Nixos(Lab):
 
     modules = ["./surroundings.nix"]
 
-    def make_repository(self):
-        folder = self.folder / "repository/cluster/prod"
-        folder.mkdir(parents=True)
-        shutil.copy(HERE / "nixos.nix", folder / "surroundings.nix")
-        self.run("strip", "-o", folder / "nomad-standin", self.standin)
-        super().make_repository()
+    def describe(self, cluster):
+        super().describe(cluster)
+        self.surround(cluster)
+
+    def surround(self, cluster):
+        shutil.copy(HERE / "nixos.nix", cluster / "surroundings.nix")
+        self.run("strip", "-o", cluster / "nomad-standin", self.standin)
 
     def make_nodes(self):
         self.deploy("deploy-nixos")
@@ -258,6 +265,17 @@ class Nixos(Lab):
     def conditions(self, node):
         """The files that Consul on a node waits for."""
         yield json.loads(self.evaluated(f"nixosConfigurations.prod-{node}.config.systemd.services.consul.unitConfig.ConditionPathExists"))
+
+
+class Prod(Nixos):
+    """The cluster of this repository as it is, with its overlay."""
+
+    nodes, clients, nomad_pki = SERVERS, [], "/var/lib/nomad/pki"
+
+    def describe(self, cluster):
+        file = cluster / "cluster.nix"
+        file.write_text(file.read_text().replace("{\n  cluster = {", "{\n  imports = [ ./surroundings.nix ];\n  cluster = {", 1))
+        self.surround(cluster)
 
 
 def any_order(driver, node):
@@ -319,11 +337,35 @@ def bench(driver, runs=9):
     print(f"deploy-pki to {len(SERVERS)} nodes, nothing to do: {statistics.median(times) * 1000:.0f} ms")
 
 
+def prod(driver):
+    """Secrets and certificates make a cluster of Consul of nodes that have been deployed."""
+    driver.make_secrets()
+    scenario.tool(driver, "gen-pki")
+    events = scenario.tool(driver, "deploy-pki")
+    scenario.check(all(event["ok"] for event in scenario.done(events).values()), "every node has its certificates")
+    pki = driver.nomad_pki
+    asked = lambda node: driver.root(node, f"""
+        curl -s --cacert {pki}/consul-ca.crt --cert {pki}/consul-client.crt --key {pki}/consul-client.key \\
+            https://127.0.0.1:8501/v1/operator/autopilot/health || true""")
+    healthy = lambda: (told := asked("alder")).startswith("{") and json.loads(told)["FailureTolerance"] == 1 and json.loads(told)
+    servers = {server["Name"]: server for server in scenario.until(120, "the servers can spare one", healthy)["Servers"]}
+    scenario.check(sorted(servers) == SERVERS and all(server["Voter"] for server in servers.values()), f"three vote: {sorted(servers)}")
+    scenario.check(sum(server["Leader"] for server in servers.values()) == 1, "one leads them")
+    addresses = sorted(server["Address"] for server in servers.values())
+    scenario.check(all(address.startswith("10.83.") for address in addresses), f"they meet on the overlay: {addresses}")
+    for node in SERVERS:
+        failed = driver.root(node, "systemctl --failed --no-legend --plain")
+        scenario.check(failed == "", f"no unit of {node} has failed: {failed}")
+    code, _ = driver.desk(shlex.join(driver.command("pki-status", "--live")))
+    scenario.check(code == 0, "pki-status finds all as wanted")
+
+
 def main():
     nixcfg, standin, *more = sys.argv[1:]
-    driver = (Nixos if os.environ.get("LAB_NIXOS") else Standin)(nixcfg, standin)
+    kind = Prod if more == ["--prod"] else Nixos if os.environ.get("LAB_NIXOS") else Standin
+    driver = kind(nixcfg, standin)
     try:
-        (bench if more else whole)(driver)
+        {"--bench": bench, "--prod": prod}.get("".join(more), whole)(driver)
     except scenario.Failed as failure:
         print(failure)
     finally:
