@@ -356,6 +356,8 @@ def prod(driver):
     for node in SERVERS:
         failed = driver.root(node, "systemctl --failed --no-legend --plain")
         scenario.check(failed == "", f"no unit of {node} has failed: {failed}")
+    found = driver.root("alder", "getent ahostsv4 cedar.node.prod.consul || true").split(" ")[0]
+    scenario.check(found == "10.83.2.1", f"the names of Consul are found by a node's programs: {found}")
     code, _ = driver.desk(shlex.join(driver.command("pki-status", "--live")))
     scenario.check(code == 0, "pki-status finds all as wanted")
 

@@ -78,7 +78,14 @@ in
   ];
   services.openssh.settings.PerSourcePenalties = "no";
   services.openssh.settings.UseDns = lib.mkForce false;
+  # What resolvconf would write.
   networking.resolvconf.enable = false;
+  environment.etc."resolv.conf".text = lib.concatMapStrings (address: "nameserver ${address}\n") (
+    if config.networking.resolvconf.useLocalResolver then
+      [ "127.0.0.1" ]
+    else
+      config.networking.nameservers
+  );
   networking.useHostResolvConf = false;
   # Nobody gives addresses on the lab's cable.
   networking.dhcpcd.enable = lib.mkForce false;

@@ -12,3 +12,6 @@ SCRIPT
 chmod 755 "$out/bin/perl"
 rm -rf "$out/etc"
 find "$out" -name '*.pod' -delete
+# What programs in C are compiled with, and the alphabets of East Asia: half of it.
+find "$out" -name 'libperl.so*' -delete
+rm -rf "$out"/lib/perl/*/CORE "$out"/lib/perl/*/auto/Encode/{CN,JP,KR,TW} "$out"/share/perl/*/Unicode/Collate
