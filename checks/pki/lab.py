@@ -59,8 +59,8 @@ ExecStart=/usr/local/bin/nomad {folder} {node} {servers}
 class Lab:
     """What both drivers share: nodes of the lab, and the tool on this machine."""
 
-    # Where nixpkgs is, and modules of every node beside the cluster's own.
-    nixpkgs, modules = None, []
+    # The lab's name; where nixpkgs is, and modules of every node beside the cluster's own.
+    name, nixpkgs, modules = "pki", None, []
     cluster, servers, clients, nodes = "prod", SERVERS, CLIENTS, NODES
     nomad_pki = "/var/lib/nixcfg/pki/nomad"
     asker = HERE / "asker.py"
@@ -70,7 +70,7 @@ class Lab:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nixcfg-pki-", dir="/tmp"))
         self.env = {
             **os.environ, "HOME": str(self.folder), "GNUPGHOME": str(self.folder / "gnupg"),
-            "PASSWORD_STORE_DIR": str(self.folder / "store"), "NIX_CONFIG": NIX_CONFIG, "SUDO_PASS": "wonderland", "LAB": "pki",
+            "PASSWORD_STORE_DIR": str(self.folder / "store"), "NIX_CONFIG": NIX_CONFIG, "SUDO_PASS": "wonderland", "LAB": self.name,
             "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org", "GIT_COMMITTER_NAME": "t",
             "GIT_COMMITTER_EMAIL": "t@example.org",
         }
@@ -270,7 +270,7 @@ class Nixos(Lab):
 class Prod(Nixos):
     """The cluster of this repository as it is, with its overlay."""
 
-    nodes, clients, nomad_pki = SERVERS, [], "/var/lib/nomad/pki"
+    name, nodes, clients, nomad_pki = "pkiprod", SERVERS, [], "/var/lib/nomad/pki"
 
     def describe(self, cluster):
         file = cluster / "cluster.nix"
