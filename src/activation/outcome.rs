@@ -99,6 +99,8 @@ pub(super) struct Told {
     failed: Vec<String>,
     /// Whether it waits for confirmation.
     pub pending: bool,
+    /// Whether it is going back.
+    pub returning: bool,
     /// Whether it went back, and why.
     pub went: Option<(String, String)>,
 }
@@ -120,6 +122,7 @@ impl Told {
             generation: one("generation").and_then(|path| path.parse().ok()),
             failed: all("failed").collect(),
             pending: one("pending").is_some(),
+            returning: one("returning").is_some(),
             went: one("went").map(|outcome| (outcome, one("because").unwrap_or_default())),
         }
     }

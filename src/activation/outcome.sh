@@ -27,6 +27,8 @@ echo "generation $(readlink -f "$profile")"
 restart_for "$toplevel" | while read -r part; do echo "restart $part"; done
 systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
   while read -r unit _; do echo "failed $unit"; done
+# On its way back it is at neither system.
+if systemctl is-active --quiet "nixcfg-confirm-$run.service" "nixcfg-return-$run.service"; then echo "returning $run"; fi
 [ "$(recorded run)" != "$run" ] || echo "pending $run"
 if [ "$(sed -n 's/^run //p' "$state/last" 2>/dev/null)" = "$run" ]; then
   sed -n 's/^outcome /went /p; s/^reason /because /p' "$state/last"

@@ -285,7 +285,7 @@ impl Change<'_> {
             };
             return Ok(Some(report.ended(end)));
         }
-        if tried.gave_up || told.is_restarting() {
+        if tried.gave_up || told.returning || told.is_restarting() {
             return Ok(None);
         }
         let (ready, (connection, how)) = match ready {
