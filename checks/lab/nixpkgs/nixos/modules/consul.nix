@@ -69,6 +69,7 @@ in
     };
     users.groups.consul = { };
     environment.systemPackages = [ cfg.package ];
+    environment.etc."consul.d/dummy.json".text = "{ }";
     environment.etc."consul.json".text = lib.toJSON (
       {
         data_dir = "/var/lib/consul";
@@ -88,7 +89,7 @@ in
       ];
       path = [ cfg.package ];
       serviceConfig = {
-        ExecStart = "${lib.getExe cfg.package} agent ${
+        ExecStart = "${lib.getExe cfg.package} agent -config-dir /etc/consul.d ${
           lib.concatMapStringsSep " " (file: "-config-file ${file}") files
         }";
         ExecReload = "/bin/kill -HUP $MAINPID";
