@@ -43,7 +43,11 @@ find_fallback() {
 arm() {
   previous=$(current) generation=$(readlink "$profile") before=$(readlink -f "$profile")
   find_fallback
-  newest=$(find "${profile%/*}" -maxdepth 1 -name 'system-*-link' | sed 's/.*system-\([0-9]*\)-link/\1/' | sort -n | tail -n 1)
+  newest=0
+  for link in "${profile%/*}"/system-*-link; do
+    number_of=${link##*/system-} number_of=${number_of%-link}
+    if [ "$number_of" -gt "$newest" ] 2>/dev/null; then newest=$number_of; fi
+  done
   ( umask 022 && mkdir -p "$state" ) || return
   rm -f "$state"/*.new
   # Not every file system can set room aside without writing it.
@@ -65,7 +69,7 @@ profile $before
 generation $generation
 fallback $fallback
 fallback-generation $fallback_generation
-newest ${newest:-0}
+newest $newest
 boot $(boot_id)
 armed $(uptime_seconds)
 since $(date -u +%Y-%m-%dT%H:%M:%SZ)

@@ -8,12 +8,15 @@ profile=/nix/var/nix/profiles/system
 boot_unit=nixcfg-return.service
 control=/etc/systemd/system.control
 
-recorded() { sed -n "s/^$1 //p" "$state/pending" 2>/dev/null; }
+# What the record says of something. The shell reads it itself: a node's switch waits for all that is started here.
+recorded() {
+  while read -r key value; do [ "$key" != "$1" ] || echo "$value"; done 2>/dev/null <"$state/pending"
+}
 current() { readlink -f /run/current-system; }
-boot_id() { cat /proc/sys/kernel/random/boot_id; }
+boot_id() { read -r id </proc/sys/kernel/random/boot_id && echo "$id"; }
 # Whether the node has started anew since the record was made.
 restarted() { [ "$(recorded boot)" != "$(boot_id)" ]; }
-uptime_seconds() { cut -d. -f1 /proc/uptime; }
+uptime_seconds() { read -r up _ </proc/uptime && echo "${up%%.*}"; }
 
 # What of a system only a restart brings.
 restart_for() { # SYSTEM
@@ -41,10 +44,12 @@ keep() {
 # does not name it then takes away: going back to one that does not know an
 # administrator whose account the new one has merely taken over would lock him out.
 keep_accounts() {
-  rm -rf "$state/accounts" && ( umask 077 && mkdir "$state/accounts" ) || return
+  rm -rf "$state/accounts" && mkdir -m 700 "$state/accounts" || return
+  set --
   for file in /etc/passwd /etc/group /etc/shadow /var/lib/nixos/declarative-*; do
-    [ ! -f "$file" ] || cp -p "$file" "$state/accounts/" || return
+    [ ! -f "$file" ] || set -- "$@" "$file"
   done
+  cp -p "$@" "$state/accounts/"
 }
 accounts_back() {
   [ -f "$state/accounts/passwd" ] || return 0
@@ -78,14 +83,15 @@ alone() {
 forget() {
   rm -f "$state/pending"
   sync "$state"
-  rm -rf "$state/accounts"
-  rm -f "$state/return" "$state/room" /nix/var/nix/gcroots/nixcfg-previous /nix/var/nix/gcroots/nixcfg-previous-profile
-  for target in multi-user emergency rescue; do
-    rm -f "$control/$target.target.wants/$boot_unit"
-    rmdir "$control/$target.target.wants" 2>/dev/null
-  done
-  rm -f "$control/$boot_unit"
-  rmdir "$control" 2>/dev/null
+  rm -rf "$state/accounts" "$state/return" "$state/room" /nix/var/nix/gcroots/nixcfg-previous /nix/var/nix/gcroots/nixcfg-previous-profile
+  if [ -d "$control" ]; then
+    for target in multi-user emergency rescue; do
+      rm -f "$control/$target.target.wants/$boot_unit"
+      rmdir "$control/$target.target.wants" 2>/dev/null
+    done
+    rm -f "$control/$boot_unit"
+    rmdir "$control" 2>/dev/null
+  fi
   systemctl stop "nixcfg-overdue-$1.timer" "nixcfg-confirm-$1.timer" 2>/dev/null
   return 0
 }

@@ -7,7 +7,7 @@ folder=/run/nixcfg
 silence=40 # seconds without a sign of life
 old=60     # seconds after which a lease that is not renewed counts for nothing
 
-uptime_seconds() { cut -d. -f1 /proc/uptime; }
+uptime_seconds() { read -r up _ </proc/uptime && echo "${up%%.*}"; }
 of() { sed -n "s/^$2 //p" "$folder/$1.lease" 2>/dev/null; }
 alone() { exec 9>>"$folder/lease.lock" && flock --timeout 10 9; }
 free() { exec 9>&-; }
