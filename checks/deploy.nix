@@ -39,6 +39,7 @@ in
                   boot.kernelPackages = pkgs.linuxPackages_latest;
                   systemd.services.mute = {
                     wantedBy = [ "multi-user.target" ];
+                    after = [ "network.target" ];
                     path = [ pkgs.iproute2 ];
                     serviceConfig.Type = "oneshot";
                     serviceConfig.RemainAfterExit = true;

@@ -40,9 +40,10 @@ pub fn mute() -> String {
     disturbing("mute", "ip link set host0 down", "ip link set host0 up")
 }
 
+/// In a start of the node it comes after what it disturbs.
 fn disturbing(name: &str, script: &str, back: &str) -> String {
     format!(
-        r#"systemd.services.{name} = {{ path = [ pkgs.iproute2 ]; wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; serviceConfig.RemainAfterExit = true; script = "{script}"; preStop = "{back}"; }};"#
+        r#"systemd.services.{name} = {{ path = [ pkgs.iproute2 ]; after = [ "network.target" ]; wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; serviceConfig.RemainAfterExit = true; script = "{script}"; preStop = "{back}"; }};"#
     )
 }
 
