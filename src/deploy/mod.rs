@@ -5,8 +5,9 @@ pub mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
 use serde_json::json;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use crate::activation::{Changed, Mode, WatchArgs};
 use crate::cluster::Name;
@@ -22,15 +23,9 @@ use crate::operation::{ClusterArgs, Operation};
 use crate::password::lockout;
 use crate::rollout::{self, RolloutArgs};
 use crate::secret::Secret;
-use crate::ssh::{Connection, Script};
 pub use execute::bring;
 use execute::execute;
 use plan::{Action, Plan};
-
-const MISSING: Script = Script {
-    name: "nixcfg-missing",
-    text: include_str!("missing.sh"),
-};
 
 /// The arguments of `deploy-nixos`.
 #[derive(Debug, Clone, clap::Args)]
@@ -347,7 +342,7 @@ async fn build_systems(
 }
 
 /// Compares what is wanted with what the nodes have. Asks nodes that are to
-/// change which paths they lack, in one more round trip on the same connection.
+/// change which paths they lack, in one more round trip of the probe.
 async fn plan_nodes(
     operation: &Operation,
     systems: &BTreeMap<Name, System>,
@@ -367,26 +362,21 @@ async fn plan_nodes(
         .collect();
     let roots: Vec<StorePath> = changing.iter().cloned().collect();
     let graph = Graph::of(&operation.settings, &roots).await?;
-    let mut asked = JoinSet::new();
-    for (node, system, p) in &todo {
-        // A daemon without any space cannot even be asked.
-        if plan::is_as_wanted(&p.facts, &system.out, mode) || plan::is_full(&p.facts) {
-            continue;
-        }
-        let (node, connection, closure) = (
-            (*node).clone(),
-            p.connection.clone(),
-            graph.closure(&system.out),
-        );
-        asked.spawn(async move { (node, missing(&connection, &closure).await) });
-    }
+    // A daemon without any space cannot even be asked.
+    let asked = todo.iter().filter(|(_, system, p)| {
+        !plan::is_as_wanted(&p.facts, &system.out, mode) && !plan::is_full(&p.facts)
+    });
+    let asked = asked.map(async |(node, system, p)| {
+        let missing = p.missing(&graph.closure(&system.out)).await;
+        ((*node).clone(), missing)
+    });
     let mut lacking = BTreeMap::new();
-    while let Some(joined) = asked.join_next().await {
-        match joined.map_err(|e| Error::unexpected(format!("a question was lost: {e}")))? {
-            (node, Ok(paths)) => {
+    for (node, told) in join_all(asked).await {
+        match told {
+            Ok(paths) => {
                 lacking.insert(node, paths);
             }
-            (node, Err(e)) => {
+            Err(e) => {
                 operation.reporter.failure(&e);
                 failed.insert(node, e.exit(Exit::Probe));
             }
@@ -426,15 +416,6 @@ async fn plan_nodes(
         )),
         false => Ok(plans),
     }
-}
-
-async fn missing(
-    connection: &Connection,
-    closure: &BTreeSet<StorePath>,
-) -> Result<BTreeSet<StorePath>> {
-    let list: String = closure.iter().map(|path| format!("{path}\n")).collect();
-    let told = connection.run_ok(MISSING, &[], list.as_bytes()).await?;
-    Ok(build::lines(told.as_bytes())?.into_iter().collect())
 }
 
 /// Shows what is to be done; nodes that stay as they are only where that is all the run tells.

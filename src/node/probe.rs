@@ -1,9 +1,11 @@
 //! The probe: everything a run wants to know of a node, in one round trip.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::sync::Mutex;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
@@ -111,13 +113,57 @@ pub struct Probed {
     /// The password that was tried last.
     pub password: Option<Arc<Secret>>,
     /// The probe itself, which keeps the connection from going idle.
-    _held: Held,
+    held: Mutex<Held>,
 }
 
-/// A remote `cat` that ends with this value.
+/// The remote side of a probe, which ends with this value.
 struct Held {
     _child: Child,
-    _stdin: openssh::ChildStdin,
+    stdin: openssh::ChildStdin,
+    stdout: Lines<BufReader<openssh::ChildStdout>>,
+}
+
+impl Probed {
+    /// Which of `paths` are not valid on the node, asked of the probe itself.
+    pub async fn missing(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>> {
+        if paths.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let node = self.connection.node();
+        let list: String = paths.iter().map(|path| format!("{path}\n")).collect();
+        let mut held = self.held.lock().await;
+        let Held { stdin, stdout, .. } = &mut *held;
+        let lost = |what: String| {
+            Error::unexpected("the connection was lost")
+                .on(node)
+                .saying(what)
+        };
+        let asked = async { stdin.write_all(format!("{list}\n").as_bytes()).await };
+        let told = async {
+            let mut told = Vec::new();
+            while let Some(line) = stdout.next_line().await? {
+                if let Some(code) = line.strip_prefix("end ") {
+                    return Ok((told, Some(code == "0")));
+                }
+                told.push(line);
+            }
+            Ok::<_, std::io::Error>((told, None))
+        };
+        // It answers while it is still being asked where there is much of both.
+        let (asked, told) = tokio::join!(asked, told);
+        asked.map_err(|e| lost(e.to_string()))?;
+        let (told, well) = told.map_err(|e| lost(e.to_string()))?;
+        match well {
+            Some(true) => told.iter().map(|path| path.parse()).collect(),
+            Some(false) => {
+                let said = told.iter().filter_map(|line| line.strip_prefix("said "));
+                let said: Vec<&str> = said.collect();
+                let what = "cannot be asked which paths it has";
+                Err(Error::unexpected(what).on(node).saying(said.join("\n")))
+            }
+            None => Err(lost(told.join("\n"))),
+        }
+    }
 }
 
 /// Connects to a node and looks at it. A password is tried once.
@@ -131,11 +177,11 @@ pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) 
         "{}\n",
         password.as_ref().map_or("", |p| p.expose())
     ));
+    let mut stdout = BufReader::new(stdout).lines();
     let told = async {
         stdin.write_all(line.as_bytes()).await?;
         let mut told = Vec::new();
-        let mut lines = BufReader::new(stdout).lines();
-        while let Some(line) = lines.next_line().await? {
+        while let Some(line) = stdout.next_line().await? {
             if line == "end" {
                 break;
             }
@@ -153,10 +199,11 @@ pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) 
         connection,
         facts,
         password,
-        _held: Held {
+        held: Mutex::new(Held {
             _child: child,
-            _stdin: stdin,
-        },
+            stdin,
+            stdout,
+        }),
     })
 }
 

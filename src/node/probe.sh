@@ -1,5 +1,6 @@
 # Looks at a node, as the operator's own user. Reads one line: the sudo
-# password, or nothing. Then keeps its connection open until its input ends.
+# password, or nothing. Then keeps its connection open until its input ends, and
+# says of each list of store paths, up to an empty line, which are not valid here.
 IFS= read -r password || password=
 
 # A container has no kernel of its own.
@@ -56,4 +57,10 @@ try_sudo
 wait
 password=
 echo "end"
-exec cat >/dev/null
+
+while IFS= read -r path; do
+  { said=$({ { echo "$path" && sed '/^$/q'; } | xargs nix-store --check-validity --print-invalid; } 2>&1 >&3 3>&-); } 3>&1
+  code=$?
+  [ "$code" = 0 ] || printf '%s\n' "$said" | while IFS= read -r line; do echo "said $line"; done
+  echo "end $code"
+done
