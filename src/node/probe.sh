@@ -47,7 +47,8 @@ try_sudo() {
     if [ -z "$said" ]; then echo "sudo passwordless"; else echo "sudo right"; fi
   else
     echo "sudo wrong"
-    printf '%s\n' "${said#nixcfg asks:}" | while IFS= read -r line; do echo "said $line"; done
+    # It has asked once more, and got no answer.
+    printf '%s\n' "$said" | sed 's/nixcfg asks://g; /^$/d' | while IFS= read -r line; do echo "said $line"; done
   fi
 }
 
