@@ -226,7 +226,7 @@ fn a_changed_and_an_unknown_host_key_are_told_apart() {
 
 #[test]
 fn a_full_disk_is_found_before_anything_is_copied() {
-    let lab = Lab::bare();
+    let lab = Lab::with_bare(&["alder", "birch"]);
     let repo = Repo::new();
     lab.fault("birch", &["fill-disk"]);
     let ran = Tool::deploy(&repo, &lab).run();
@@ -257,7 +257,7 @@ fn a_node_of_another_architecture_is_refused_before_anything_is_built() {
 
 #[test]
 fn a_build_that_fails_is_told_by_its_own_log_and_the_other_nodes_go_on() {
-    let lab = Lab::bare();
+    let lab = Lab::with_bare(&["alder", "birch"]);
     let repo = Repo::new();
     repo.configure(
         "birch",

@@ -130,7 +130,7 @@ fn systems_are_evaluated_once_and_by_no_more_workers_than_cores() {
 
 #[test]
 fn a_plan_tells_what_would_be_done_and_changes_nothing() {
-    let lab = Lab::bare();
+    let lab = Lab::with_bare(&["alder", "birch"]);
     let repo = Repo::new();
     let before = lab.states();
     let ran = Tool::deploy(&repo, &lab)
@@ -152,7 +152,7 @@ fn a_plan_tells_what_would_be_done_and_changes_nothing() {
 
 #[test]
 fn boot_test_and_dry_activate_do_what_they_say_and_no_more() {
-    let lab = Lab::bare();
+    let lab = Lab::with_bare(&["alder"]);
     let repo = Repo::new();
     repo.configure("alder", &demo("base"));
     Tool::deploy(&repo, &lab).arg("alder").run().exits(0);
@@ -199,7 +199,7 @@ fn boot_test_and_dry_activate_do_what_they_say_and_no_more() {
 
 #[test]
 fn a_unit_that_fails_is_named_and_mending_it_ends_well() {
-    let lab = Lab::bare();
+    let lab = Lab::with_bare(&["birch"]);
     let repo = Repo::new();
     repo.configure(
         "birch",
@@ -221,7 +221,7 @@ fn a_unit_that_fails_is_named_and_mending_it_ends_well() {
 
 #[test]
 fn a_switch_that_is_refused_leaves_the_exact_generation_that_was_there() {
-    let lab = Lab::bare();
+    let lab = Lab::with_bare(&["cedar"]);
     let repo = Repo::new();
     repo.configure("cedar", &demo("good"));
     Tool::deploy(&repo, &lab).arg("cedar").run().exits(0);
@@ -241,7 +241,7 @@ fn a_switch_that_is_refused_leaves_the_exact_generation_that_was_there() {
 
 #[test]
 fn a_held_lock_is_told_and_nothing_is_changed() {
-    let lab = Lab::bare();
+    let lab = Lab::with_bare(&["alder"]);
     let repo = Repo::new();
     let before = lab.state("alder");
     lab.root(
@@ -257,7 +257,7 @@ fn a_held_lock_is_told_and_nothing_is_changed() {
 
 #[test]
 fn a_switch_outlives_its_connection_and_its_outcome_is_read_over_a_new_one() {
-    let lab = Lab::bare();
+    let lab = Lab::with_bare(&["alder"]);
     let repo = Repo::new();
     repo.configure(
         "alder",
@@ -277,7 +277,7 @@ fn a_switch_outlives_its_connection_and_its_outcome_is_read_over_a_new_one() {
 
 #[test]
 fn an_interrupted_run_can_be_run_again() {
-    let lab = Lab::bare();
+    let lab = Lab::with_bare(&["alder"]);
     let repo = Repo::new();
     repo.configure(
         "alder",

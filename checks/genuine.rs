@@ -28,18 +28,18 @@ fn system(text: &str, more: &str) -> String {
     format!(r#"{{ lib, pkgs, ... }}: {{ environment.etc."nixcfg-test".text = "{text}"; {more} }}"#)
 }
 
-/// A bare lab and a repository.
-fn bare() -> (Lab, Repo) {
+/// The lab and a repository, with a first system on the node.
+fn start() -> (Lab, Repo) {
+    start_on(&[NODE])
+}
+
+/// The same with more bare nodes.
+fn start_on(nodes: &[&str]) -> (Lab, Repo) {
     assert!(
         genuine(),
         "these tests are for nodes of genuine NixOS: checks/run --nixos genuine"
     );
-    (Lab::bare(), Repo::new())
-}
-
-/// The lab and a repository, with a first system on the node.
-fn start() -> (Lab, Repo) {
-    let (lab, repo) = bare();
+    let (lab, repo) = (Lab::with_bare(nodes), Repo::new());
     repo.configure(NODE, &system("one", ""));
     deploy(&repo, &lab).run().exits(0);
     (lab, repo)
@@ -347,7 +347,7 @@ fn what_a_node_goes_back_to_outlives_a_garbage_collection_in_the_midst_of_the_sw
 
 #[test]
 fn a_system_collected_before_its_turn_is_told_and_brought_again_by_the_next_run() {
-    let (lab, repo) = start();
+    let (lab, repo) = start_on(&[NODE, "birch"]);
     repo.configure("birch", &system("two", ""));
     let before = lab.state("birch");
     // Everything is copied ahead of its turn: nothing on birch keeps its system yet.

@@ -41,7 +41,12 @@ fn deploy(repo: &Repo, lab: &Lab) -> Tool {
 
 /// The lab and a repository, with a node that was started with its system.
 fn start(more: &str) -> (Lab, Repo) {
-    let (lab, repo) = (Lab::bare(), Repo::new());
+    start_on(&[NODE], more)
+}
+
+/// The same with more bare nodes.
+fn start_on(nodes: &[&str], more: &str) -> (Lab, Repo) {
+    let (lab, repo) = (Lab::with_bare(nodes), Repo::new());
     repo.configure(NODE, &system("one", more));
     deploy(&repo, &lab).run().exits(0);
     lab.fault(NODE, &["reboot"]);
@@ -69,7 +74,7 @@ fn at_rest(lab: &Lab) {
 
 #[test]
 fn a_changed_kernel_is_told_and_the_node_restarted_for_it_only_where_asked() {
-    let (lab, repo) = start("");
+    let (lab, repo) = start_on(&[NODE, "birch"], "");
     let first = boot_id(&lab);
     repo.configure(NODE, &system("two", other_kernel()));
     deploy(&repo, &lab)

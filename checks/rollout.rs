@@ -15,11 +15,11 @@ fn says(text: &str) -> String {
 
 /// The lab and a repository, with a first system on alder.
 fn start() -> (Lab, Repo) {
-    start_with(&says("one"))
+    start_with(&says("one"), &["alder"])
 }
 
-fn start_with(first: &str) -> (Lab, Repo) {
-    let (lab, repo) = (Lab::bare(), Repo::new());
+fn start_with(first: &str, nodes: &[&str]) -> (Lab, Repo) {
+    let (lab, repo) = (Lab::with_bare(nodes), Repo::new());
     repo.configure("alder", first);
     deploy(&repo, &lab).run().exits(0);
     (lab, repo)
@@ -85,7 +85,7 @@ fn a_second_operator_is_told_who_holds_the_node_and_can_take_it_only_by_force() 
 
 #[test]
 fn a_run_that_was_robbed_of_its_leases_changes_nothing_more() {
-    let (lab, repo) = start();
+    let (lab, repo) = start_with(&says("one"), &["alder", "birch"]);
     // While one operator's run is at alder, and birch is still to come …
     repo.configure("birch", &says("two"));
     let hold = r#"{ environment.etc."nixcfg-test".text = "two"; system.activationScripts.hold.text = "if [ \"$NIXOS_ACTION\" = switch ]; then touch /run/switching; while ! [ -e /run/go-on ]; do sleep 0.1; done; fi"; }"#;
@@ -361,7 +361,10 @@ fn a_node_goes_back_to_a_generation_that_is_listed_and_no_further() {
 
 #[test]
 fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
-    let (lab, repo) = start_with(&format!("{{ pkgs, ... }}: {{ {} }}", other_kernel()));
+    let (lab, repo) = start_with(
+        &format!("{{ pkgs, ... }}: {{ {} }}", other_kernel()),
+        &["alder"],
+    );
     let status = || {
         Tool::new(&repo, "status")
             .arg("--ssh-config")

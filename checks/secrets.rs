@@ -259,7 +259,7 @@ fn only_what_changed_is_written_and_the_units_that_use_it_are_told() {
 
 #[test]
 fn a_unit_that_does_not_take_a_secret_is_told_and_restarted_by_the_next_run() {
-    let (lab, repo, store) = (Lab::bare(), repo(), PassStore::plain());
+    let (lab, repo, store) = (Lab::with_bare(&["alder"]), repo(), PassStore::plain());
     operation(&repo, &store, "gen-secrets", &[]).exits(0);
     lab.root("alder", DEMO);
     lab.root("alder", "printf '[Service]\\nExecStartPre=/bin/sh -c \"! test -e /root/demo-fails\"\\n' | systemctl edit --runtime --stdin demo.service; touch /root/demo-fails");
@@ -276,7 +276,7 @@ fn a_unit_that_does_not_take_a_secret_is_told_and_restarted_by_the_next_run() {
 
 #[test]
 fn a_missing_owner_is_an_error_on_that_node_and_writes_nothing() {
-    let (lab, repo, store) = (Lab::bare(), repo(), PassStore::plain());
+    let (lab, repo, store) = (Lab::with_bare(&["alder"]), repo(), PassStore::plain());
     repo.replace(
         "cluster/prod/cluster.nix",
         "owner = \"nobody\"",

@@ -85,8 +85,14 @@ impl Lab {
 
     /// The lab with every node back on its bare disk.
     pub fn bare() -> Self {
+        Self::with_bare(&NODES)
+    }
+
+    /// The lab with some nodes back on their bare disks, the others as the last test left them: a test that uses one node
+    /// need not wait for three.
+    pub fn with_bare(nodes: &[&str]) -> Self {
         let this = Self::get();
-        lab(&["reset", "--all"]);
+        lab(&[&["reset"], nodes].concat());
         this
     }
 
