@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use support::{Lab, Ran, Repo, fed};
+use support::{Lab, Ran, Repo, fed, programs_by_hand};
 
 /// The addresses of the lab's nodes.
 fn addresses(lab: &Lab) -> BTreeMap<String, String> {
@@ -91,9 +91,13 @@ fn a_new_cluster_is_written_and_deployed() {
     let (agent, repo, nodes) = (Agent::start(&lab), Repo::new(), addresses(&lab));
     let key = format!("{}.pub", agent.key);
     // In place of the real one, which these nodes have not: what matters is that its output becomes a file.
-    lab.root(
+    let found = r#"{ boot.initrd.availableKernelModules = [ "nvme" ]; fileSystems."/" = { device = "/dev/sda1"; fsType = "ext4"; }; }"#;
+    lab.root("cedar", "touch /etc/NIXOS");
+    lab.put(
         "cedar",
-        "touch /etc/NIXOS; printf '#!/bin/sh\\necho \"{ boot.initrd.availableKernelModules = [ \\\"nvme\\\" ]; fileSystems.\\\"/\\\" = { device = \\\"/dev/sda1\\\"; fsType = \\\"ext4\\\"; }; }\"\\n' > /usr/local/bin/nixos-generate-config; chmod +x /usr/local/bin/nixos-generate-config",
+        &format!("{}/nixos-generate-config", programs_by_hand()),
+        "755",
+        format!("#!/bin/sh\necho '{found}'\n").as_bytes(),
     );
     // Domain and folder as proposed; then the nodes, and their keys confirmed.
     let answers = format!(
@@ -110,7 +114,7 @@ fn a_new_cluster_is_written_and_deployed() {
         )
         .exits(0)
         .tells("shows the host key SHA256:")
-        .tells("birch: it does not run NixOS");
+        .tells("birch: it has no nixos-generate-config");
     let read =
         |file: &str| fs::read_to_string(repo.path().join("cluster/fresh").join(file)).unwrap();
     assert!(read("hardware/cedar.nix").contains("availableKernelModules"));

@@ -30,6 +30,22 @@ pub fn start_sshd() -> &'static str {
     }
 }
 
+/// Where a node has systemd's programs that are on no PATH.
+pub fn systemd_programs() -> &'static str {
+    match genuine() {
+        true => "/run/current-system/systemd/lib/systemd",
+        false => "/lib/systemd",
+    }
+}
+
+/// Where a node has programs that somebody put there, and everybody finds them.
+pub fn programs_by_hand() -> &'static str {
+    match genuine() {
+        true => "/nix/var/nix/profiles/default/bin",
+        false => "/usr/local/bin",
+    }
+}
+
 /// A part of a system to which nobody can log in; whoever goes back from it has sshd again.
 pub fn deaf() -> String {
     disturbing("deaf", stop_sshd(), start_sshd())

@@ -140,7 +140,7 @@ impl Machine {
                     asker.reporter.warning(
                         Some(&node.name),
                         format!(
-                            "it does not run NixOS: hardware/{}.nix is a guess for you to correct",
+                            "it has no nixos-generate-config: hardware/{}.nix is a guess for you to correct",
                             node.name
                         ),
                     );

@@ -27,7 +27,7 @@ pub struct Survey {
     pub system: String,
     /// How it starts.
     pub firmware: Firmware,
-    /// Its hardware configuration, where it runs NixOS.
+    /// Its hardware configuration, where it runs a NixOS with `nixos-generate-config`.
     pub hardware: Option<String>,
 }
 
