@@ -48,7 +48,6 @@ own
   "nix-bash-completions"
   "nix-info"
   "nixos-rebuild"
-  "openresolv"
 ] (_: empty)
 // {
   # See wireguard.nix: there are no peers to find.

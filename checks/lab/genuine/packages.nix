@@ -171,6 +171,10 @@
     debs = [ "nsncd" ];
     program = null;
   };
+  openresolv = {
+    debs = [ "openresolv" ];
+    program = "resolvconf";
+  };
   openssh = {
     debs = [
       "openssh-client"

@@ -78,18 +78,13 @@ in
   ];
   services.openssh.settings.PerSourcePenalties = "no";
   services.openssh.settings.UseDns = lib.mkForce false;
-  # What resolvconf would write.
-  networking.resolvconf.enable = false;
-  environment.etc."resolv.conf".text = lib.concatMapStrings (address: "nameserver ${address}\n") (
-    if config.networking.resolvconf.useLocalResolver then
-      [ "127.0.0.1" ]
-    else
-      config.networking.nameservers
-  );
   networking.useHostResolvConf = false;
   # Nobody gives addresses on the lab's cable.
   networking.dhcpcd.enable = lib.mkForce false;
   services.timesyncd.enable = lib.mkForce false;
+
+  # Rules are tried as they are built in a kernel that is a library, which Debian has not.
+  networking.nftables.checkRuleset = false;
 
   # Docker and Nomad are in no registry of packages that the lab has.
   virtualisation.docker.enable = lib.mkForce false;
