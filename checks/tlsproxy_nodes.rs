@@ -18,7 +18,6 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -28,7 +27,7 @@ use cluster::{Cluster, Running};
 use endpoint::{Endpoint, answer, shout};
 use plain::{Reply, Upgraded, ask, connect, free_offset, get};
 use rustix::process::{Pid, Signal, kill_process};
-use support::Lab;
+use support::{Lab, systemd_programs};
 
 /// The raft servers of the cluster.
 const SERVERS: [&str; 2] = ["alder", "cedar"];
@@ -76,12 +75,8 @@ impl Stage {
             true => Lab::get(),
         };
         let cluster = Cluster::new();
-        let program = Command::new(support::root().join("checks/lab/consul"))
-            .output()
-            .unwrap();
-        let program = String::from_utf8(program.stdout).unwrap();
         for node in SERVERS {
-            install(&lab, node, &cluster, Path::new(program.trim()));
+            install(&lab, node, &cluster);
         }
         Self {
             lab,
@@ -175,7 +170,7 @@ impl Drop for Stage {
 }
 
 /// Puts a Consul with the cluster's certificates and no data on a node, and starts it.
-fn install(lab: &Lab, node: &str, cluster: &Cluster, program: &Path) {
+fn install(lab: &Lab, node: &str, cluster: &Cluster) {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     let pair = cluster.server("consul");
@@ -183,14 +178,15 @@ fn install(lab: &Lab, node: &str, cluster: &Cluster, program: &Path) {
     file("own.crt", &pair.certificate);
     file("own.key", &pair.key);
     file("config.json", CONFIG);
-    if !lab.holds(node, "test -e /srv/consul/consul") {
-        std::fs::copy(program, dir.path().join("consul")).unwrap();
-    }
     lab.root(
         node,
         "systemctl stop consul-test 2>/dev/null; rm -rf /srv/consul/data",
     );
     lab.copy(node, dir.path(), "/srv/consul");
+    if !lab.holds(node, "test -e /srv/consul/consul") {
+        let program = lab.put_consul(node);
+        lab.root(node, &format!("ln -s {program} /srv/consul/consul"));
+    }
     lab.root(node, START);
 }
 
@@ -243,7 +239,8 @@ fn streams_web_sockets_and_forwards_stay_open_while_other_nodes_restart() {
     let carry = format!(
         "systemctl stop nomad-test.socket 2>/dev/null
         systemd-run --quiet --collect --unit=nomad-test --socket-property=ListenStream=127.0.0.1:4646 \
-            /lib/systemd/systemd-socket-proxyd {address}:{}",
+            {}/systemd-socket-proxyd {address}:{}",
+        systemd_programs(),
         nomad.port
     );
     stage.lab.root("alder", &carry);

@@ -146,6 +146,47 @@ impl Lab {
         assert!(child.wait().unwrap().success(), "{path} on {node}");
     }
 
+    /// Puts the lab's Consul on a node; gives its path there.
+    pub fn put_consul(&self, node: &str) -> String {
+        let path = "/usr/local/bin/consul";
+        if genuine() {
+            let of = format!("{}#consul", nixpkgs());
+            let built = lab(&["nix", "build", "--no-link", "--json", &of]);
+            let built: serde_json::Value = serde_json::from_str(&built).unwrap();
+            let package = built[0]["outputs"]["out"].as_str().unwrap();
+            self.import(node, package);
+            return format!("{package}/bin/consul");
+        }
+        let program = Command::new(root().join("checks/lab/consul"))
+            .output()
+            .unwrap();
+        let program = String::from_utf8(program.stdout).unwrap();
+        let program = fs::read(program.trim()).unwrap();
+        self.put(node, path, "755", &program);
+        path.to_owned()
+    }
+
+    /// Copies a store path and what it needs to a node.
+    fn import(&self, node: &str, path: &str) {
+        let wanted = Command::new("nix-store")
+            .args(["--query", "--requisites", path])
+            .output()
+            .unwrap();
+        let wanted = String::from_utf8(wanted.stdout).unwrap();
+        let mut packed = Command::new("nix-store")
+            .arg("--export")
+            .args(wanted.lines())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let status = lab_command(&["root", node, "nix-store", "--import"])
+            .stdin(packed.stdout.take().unwrap())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(packed.wait().unwrap().success() && status.success());
+    }
+
     /// The address of a node, by its place among [`NODES`].
     pub fn address(&self, place: usize) -> String {
         format!("10.77.{}.{}", self.number(), 11 + place)
