@@ -60,7 +60,9 @@ if [ "$action" = dry-activate ]; then
   /bin/bash "$here/activate.sh" "$top" dry {lock}>&-
   say_units "would reload the following units" "${to_reload[@]}"
   say_units "would restart the following units" "${to_restart[@]}"
-  say_units "would start the following units" "${to_start[@]}"
+  # As NixOS: not what is new.
+  split_starts
+  say_units "would start the following units" "${again[@]}"
   exit 0
 fi
 

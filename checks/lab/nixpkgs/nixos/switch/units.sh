@@ -1,5 +1,5 @@
 # What a switch does to systemd units. plan_units decides from two etc trees and the units' states; apply_units does it.
-declare -a to_stop=() to_reload=() to_restart=() to_start=() skipped=()
+declare -a to_stop=() to_reload=() to_restart=() to_start=() skipped=() again=() new=()
 declare -A state=()
 
 
@@ -130,6 +130,14 @@ change_unit() { # UNIT TEXT
   fi
 }
 
+# Splits what is to be started: what ran before and was stopped for its change, and what is new, which a target starts.
+split_starts() {
+  local unit
+  for unit in "${to_start[@]}"; do
+    if is_active "$unit"; then again+=("$unit"); else new+=("$unit"); fi
+  done
+}
+
 apply_units() {
   local result=0 unit
   systemctl daemon-reload || result=1
@@ -148,11 +156,8 @@ apply_units() {
     systemctl restart -- "${to_restart[@]}" || result=1
   fi
   if [ ${#to_start[@]} -gt 0 ]; then
-    # What ran before and was stopped for its change is named; what is new is told afterwards.
-    local -a again=() new=()
-    for unit in "${to_start[@]}"; do
-      if is_active "$unit"; then again+=("$unit"); else new+=("$unit"); fi
-    done
+    # What is new is told afterwards.
+    split_starts
     say_units "starting the following units" "${again[@]}"
     systemctl start -- "${to_start[@]}" || result=1
     local -a started=()
