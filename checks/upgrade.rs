@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Lab, NIX_CONFIG, PASSWORD, Ran, Repo, root};
+use support::{Lab, NIX_CONFIG, PASSWORD, Ran, Repo, genuine};
 use terminal::converse;
 
 /// What it asks on a terminal.
@@ -40,18 +40,32 @@ fn git(folder: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// Gives the systems of the lab's NixOS, which are containers, a kernel that nothing starts.
+fn have_kernel(nixpkgs: &Path) {
+    let flake = nixpkgs.join("flake.nix");
+    let text = fs::read_to_string(&flake).unwrap();
+    assert!(text.contains("[ ./profile.nix ]"));
+    let text = text.replace("[ ./profile.nix ]", "[ ./profile.nix ./kernel.nix ]");
+    fs::write(flake, text).unwrap();
+    let module = r#"{ pkgs, ... }: { system.extraSystemBuilderCmds = "ln -s ${pkgs.writeTextFile { name = "linux-6.18.1"; destination = "/bzImage"; text = ""; }}/bzImage $out/kernel"; }"#;
+    fs::write(nixpkgs.join("kernel.nix"), module).unwrap();
+}
+
 impl Upgrade {
     fn start() -> Self {
-        let (lab, repo) = (Lab::bare(), Repo::new());
+        let (lab, repo) = (Lab::with_bare(&["alder"]), Repo::new());
         let nixpkgs = tempfile::tempdir().unwrap();
-        let from = root().join("checks/lab/nixpkgs");
+        let from = support::nixpkgs();
         let copied = Command::new("cp")
             .args(["-r", "--no-preserve=mode"])
-            .arg(format!("{}/.", from.display()))
+            .arg(format!("{}/.", from.strip_prefix("path:").unwrap()))
             .arg(nixpkgs.path())
             .status()
             .unwrap();
         assert!(copied.success());
+        if genuine() {
+            have_kernel(nixpkgs.path());
+        }
         git(nixpkgs.path(), &["init", "-q", "-b", "stable"]);
         git(nixpkgs.path(), &["add", "-A"]);
         git(nixpkgs.path(), &["commit", "-q", "-m", "first"]);
@@ -78,7 +92,11 @@ impl Upgrade {
 
     /// A newer revision, with another kernel.
     fn second(&self) -> String {
-        let file = self.nixpkgs.path().join("pkgs/kernels.nix");
+        let file = match genuine() {
+            true => "kernel.nix",
+            false => "pkgs/kernels.nix",
+        };
+        let file = self.nixpkgs.path().join(file);
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.contains("6.18.1"));
         fs::write(&file, text.replace("6.18.1", "6.18.2")).unwrap();
@@ -123,6 +141,12 @@ impl Upgrade {
 #[test]
 fn an_upgrade_is_shown_and_deployed_and_an_unwanted_one_leaves_the_lock_as_it_was() {
     let it = Upgrade::start();
+    let quiet = |what: &str| {
+        format!(
+            r#"{{ systemd.services.quiet = {{ wantedBy = [ "multi-user.target" ]; script = "sleep infinity # {what}"; }}; }}"#
+        )
+    };
+    it.repo.configure("alder", &quiet("one"));
     it.run("deploy-nixos", &[]).exits(0);
     it.lab.fault("alder", &["reboot"]);
     let (before, second) = (it.lock(), it.second());
@@ -158,13 +182,10 @@ fn an_upgrade_is_shown_and_deployed_and_an_unwanted_one_leaves_the_lock_as_it_wa
         .shows("rolled back");
     it.at_rest(&before);
     // Nothing is asked for that is there already.
-    it.repo.configure(
-        "alder",
-        r#"{ systemd.services.quiet = { wantedBy = [ "multi-user.target" ]; serviceConfig.ExecStart = "/bin/sleep infinity"; }; }"#,
-    );
+    it.repo.configure("alder", &quiet("two"));
     it.run("upgrade-nixos", &["--yes", "--reboot"])
         .exits(0)
-        .shows("quiet.service")
+        .shows("start: quiet.service")
         .shows("alder        restarted with it");
     assert!(it.lock().contains(&second));
     assert!(it.lock().contains(r#""ref": "stable""#));
