@@ -56,6 +56,15 @@ let
     };
   };
 
+  scripts = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../pki/asker.py
+      ../pki/scenario.py
+      ../tlsproxy.py
+    ];
+  };
+
   flake = hostPkgs.writeText "flake.nix" ''
     { outputs = _: { clusters.vm = builtins.fromJSON (builtins.readFile ./vm.json); }; }
   '';
@@ -76,7 +85,11 @@ in
         pkgs.nomad
         pkgs.openssl
         pkgs.pass
+        pkgs.python3
       ];
+      environment.etc."asker.py".source = "${scripts}/pki/asker.py";
+      # Nothing but what serves on it keeps others from the ports of tlsproxy.
+      networking.firewall.enable = false;
       nix.settings = {
         experimental-features = [
           "nix-command"
@@ -89,9 +102,53 @@ in
     };
 
   # `operate` makes desk an operator's machine, `gossip` gives nodes the keys of gossip; `prepare` does both and gives every node its
-  # certificates, as pass has them.
+  # certificates, as pass has them. `Machines` is the driver that ../pki/scenario.py wants.
   script = ''
-    import base64, os, shlex
+    import base64, os, shlex, sys
+
+    sys.path += ["${scripts}", "${scripts}/pki"]
+    import scenario  # type: ignore
+
+    class Machines:
+        cluster, folder, asker = "vm", "/root/work", "/etc/asker.py"
+        nomad_pki = "/var/lib/nomad/pki"
+        roles = ${builtins.toJSON roles}
+        addresses = ${builtins.toJSON addresses}
+        servers = [name for name, role in roles.items() if role == "server"]
+        clients = [name for name, role in roles.items() if role == "client"]
+        nodes = [*roles]
+
+        def __init__(self, desk, nodes):
+            self.machine, self.of = desk, {node.name: node for node in nodes}
+            self.desk_address, self.offset = desk.name, 0
+            desk.succeed("mkdir -m 700 /root/work")
+
+        def desk(self, script):
+            # The prologue of the driver makes pipes fail where the lab's shell does not.
+            return self.machine.execute(f"set +euo pipefail; export SUDO_PASS=wonderland; cd /root/repo; {script}")
+
+        def command(self, operation, *argv):
+            return ["nixcfg", operation, "vm", *argv, "--json", "--ssh-config", "ssh_config"]
+
+        def root(self, node, script):
+            status, told = self.of[node].execute(f"set +euo pipefail; {script}")
+            if status != 0:
+                raise scenario.Failed(f"{node}: {script}: {status}\n{told}")
+            return told
+
+        def fault(self, node, what):
+            machine = self.of[node]
+            if what == "fill-disk":
+                machine.succeed("fallocate -l $(df --output=avail -B1 /var/lib | tail -n 1) /var/lib/full")
+                machine.execute("dd if=/dev/zero of=/var/lib/fuller bs=1M; dd if=/dev/zero of=/var/lib/fullest bs=1k; sync")
+            elif what == "free-disk":
+                machine.succeed("rm /var/lib/full /var/lib/fuller /var/lib/fullest")
+            elif what == "kill":
+                machine.crash()
+            else:
+                machine.start()
+                machine.wait_for_unit("multi-user.target")
+                machine.wait_for_open_port(22)
 
     def operate(desk, nodes):
         desk.succeed("mkdir -p /root/repo /root/.ssh && cp ${flake} /root/repo/flake.nix")

@@ -1,20 +1,21 @@
-"""Runs scenario.py on four nodes of the lab, with a real Consul and nomad.rs, which stands in for Nomad. As root.
-
-usage: lab.py NIXCFG STANDIN [--bench | --prod]     the tool and the stand-in, built; with --bench only how long deploy-pki takes
-                                                    for three servers with nothing to do; with --prod, on NixOS, only that
-                                                    this repository's own cluster/prod becomes a cluster of Consul
+"""Runs scenario.py and ../tlsproxy.py on four nodes of the lab, with a real Consul and nomad.rs, which stands in for Nomad. As root,
+on a lab of its own, $LAB with `pki` behind it.
 
 With LAB_NIXOS=1, and NIXPKGS as `checks/lab/lab up --nixos` takes it, the nodes are NixOS and have what the tool deploys to them;
 otherwise they have units made here.
 """
 
+import argparse
 import base64
 import contextlib
+import functools
 import json
 import os
 import pathlib
 import shlex
 import shutil
+import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -25,6 +26,9 @@ import scenario
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.append(str(ROOT / "checks"))
+import tlsproxy
+
 SERVERS = ["alder", "birch", "cedar"]
 CLIENTS = ["dogwood"]
 NODES = SERVERS + CLIENTS
@@ -59,14 +63,15 @@ ExecStart=/usr/local/bin/nomad {folder} {node} {servers}
 class Lab:
     """What both drivers share: nodes of the lab, and the tool on this machine."""
 
-    # The lab's name; where nixpkgs is, and modules of every node beside the cluster's own.
-    name, nixpkgs, modules = "pki", None, []
+    # Where nixpkgs is, and modules of every node beside the cluster's own.
+    nixpkgs, modules = None, []
     cluster, servers, clients, nodes = "prod", SERVERS, CLIENTS, NODES
     nomad_pki = "/var/lib/nixcfg/pki/nomad"
     asker = HERE / "asker.py"
 
     def __init__(self, nixcfg, standin):
         self.nixcfg, self.standin = nixcfg, standin
+        self.name = os.environ.get("LAB", "lab") + "pki"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nixcfg-pki-", dir="/tmp"))
         self.env = {
             **os.environ, "HOME": str(self.folder), "GNUPGHOME": str(self.folder / "gnupg"),
@@ -74,15 +79,29 @@ class Lab:
             "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org", "GIT_COMMITTER_NAME": "t",
             "GIT_COMMITTER_EMAIL": "t@example.org",
         }
+
+    def make(self):
+        """New nodes, and what is deployed from this machine."""
+        self.lab("wipe")
         self.lab("up", "--nodes", ",".join(self.nodes))
-        self.lab("reset", "--all")
         told = {name: value.strip("'") for name, value in (line.split("=", 1) for line in self.lab("env").splitlines())}
         self.ssh_config, self.nixpkgs = told["LAB_SSH_CONFIG"], self.nixpkgs or told["LAB_NIXPKGS"]
         self.key = pathlib.Path(told["LAB_KEY"] + ".pub").read_text().strip()
+        self.desk_address = f"10.77.{told['LAB_NUMBER']}.1"
         self.addresses = {node: f"10.77.{told['LAB_NUMBER']}.{11 + i}" for i, node in enumerate(sorted(NODES))}
         self.make_store()
         self.make_repository()
         self.make_nodes()
+
+    @functools.cached_property
+    def offset(self):
+        """Of ports on this machine that nobody has."""
+        for offset in range(1000, 20000, 100):
+            with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as two:
+                one.bind(("127.0.0.1", 4646 + offset))
+                two.bind(("127.0.0.1", 8500 + offset))
+                return offset
+        raise scenario.Failed("no port is free")
 
     def lab(self, *argv, stdin=None):
         return self.run(ROOT / "checks/lab/lab", *argv, stdin=stdin)
@@ -270,11 +289,12 @@ class Nixos(Lab):
 class Prod(Nixos):
     """The cluster of this repository as it is, with its overlay."""
 
-    name, nodes, clients, nomad_pki = "pkiprod", SERVERS, [], "/var/lib/nomad/pki"
+    nodes, clients, nomad_pki = SERVERS, [], "/var/lib/nomad/pki"
 
     def describe(self, cluster):
         file = cluster / "cluster.nix"
-        file.write_text(file.read_text().replace("{\n  cluster = {", "{\n  imports = [ ./surroundings.nix ];\n  cluster = {", 1))
+        (cluster / "own.nix").write_text(file.read_text())
+        file.write_text("{ imports = [ ./own.nix ./surroundings.nix ]; }\n")
         self.surround(cluster)
 
 
@@ -308,7 +328,7 @@ def any_order(driver, node):
             scenario.until(20, f"Consul starts by {order[-1]}", lambda: state() == "active")
             scenario.check(early == "inactive", f"Consul starts when {order[-1]} has come as the last: {early} before")
             # The files first: each that goes asks for a start. A Consul that is stopped in the midst of its start ends with a failure.
-            driver.root(node, f"rm {' '.join(needed)}; systemctl stop consul.service; systemctl reset-failed; rm -rf /var/lib/consul/[a-oq-z]*")
+            driver.root(node, f"rm {' '.join(needed)}; systemctl stop consul.service; systemctl reset-failed; find /var/lib/consul -mindepth 1 -maxdepth 1 ! -name pki -exec rm -rf {{}} +")
         driver.root(node, "rm -r /root/all")
 
 
@@ -316,6 +336,7 @@ def whole(driver):
     any_order(driver, "dogwood")
     driver.make_secrets()
     scenario.run(driver)
+    tlsproxy.run(driver)
 
 
 def bench(driver, runs=9):
@@ -347,7 +368,12 @@ def prod(driver):
     asked = lambda node: driver.root(node, f"""
         curl -s --cacert {pki}/consul-ca.crt --cert {pki}/consul-client.crt --key {pki}/consul-client.key \\
             https://127.0.0.1:8501/v1/operator/autopilot/health || true""")
-    healthy = lambda: (told := asked("alder")).startswith("{") and json.loads(told)["FailureTolerance"] == 1 and json.loads(told)
+
+    def healthy():
+        told = asked("alder")
+        health = told.startswith("{") and json.loads(told)
+        return health and health["FailureTolerance"] == 1 and health
+
     servers = {server["Name"]: server for server in scenario.until(120, "the servers can spare one", healthy)["Servers"]}
     scenario.check(sorted(servers) == SERVERS and all(server["Voter"] for server in servers.values()), f"three vote: {sorted(servers)}")
     scenario.check(sum(server["Leader"] for server in servers.values()) == 1, "one leads them")
@@ -363,11 +389,22 @@ def prod(driver):
 
 
 def main():
-    nixcfg, standin, *more = sys.argv[1:]
-    kind = Prod if more == ["--prod"] else Nixos if os.environ.get("LAB_NIXOS") else Standin
-    driver = kind(nixcfg, standin)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("nixcfg", help="the tool, built")
+    parser.add_argument("standin", help="nomad.rs, built")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--bench", action="store_true", help="only how long deploy-pki takes for three servers with nothing to do")
+    other.add_argument("--prod", action="store_true", help="only that this repository's own cluster/prod becomes a cluster of Consul")
+    args = parser.parse_args()
+    nixos = bool(os.environ.get("LAB_NIXOS"))
+    if args.prod and not nixos:
+        parser.error("--prod is for nodes of NixOS: LAB_NIXOS=1")
+    # As after an interrupt: nodes do not outlive it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    driver = (Prod if args.prod else Nixos if nixos else Standin)(args.nixcfg, args.standin)
     try:
-        {"--bench": bench, "--prod": prod}.get("".join(more), whole)(driver)
+        driver.make()
+        (bench if args.bench else prod if args.prod else whole)(driver)
     except scenario.Failed as failure:
         print(failure)
     finally:

@@ -17,7 +17,7 @@ in
     28501
   ];
 
-  # Sooner than in a cluster that is not waited for.
+  # Shorter waits than Consul's own: a test waits for them.
   services.consul.extraConfig = {
     retry_interval = "1s";
     performance.raft_multiplier = 1;
