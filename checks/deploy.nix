@@ -95,7 +95,6 @@ in
       }) nodes.alder.system.build.variants;
     in
     ''
-      import json
       import shlex
 
       ${builtins.readFile ./deploy.py}
