@@ -381,8 +381,10 @@ fn a_switch_that_somebody_else_has_begun_is_told_and_nothing_is_changed() {
     let before = lab.state(NODE);
     lab.root(
         NODE,
-        "systemd-run --quiet --unit=holder flock /run/nixos/switch-to-configuration.lock \"$(command -v sleep)\" 600; sleep 0.5",
+        "systemd-run --quiet --unit=holder flock /run/nixos/switch-to-configuration.lock \"$(command -v sleep)\" 600",
     );
+    let held = "! flock --nonblock /run/nixos/switch-to-configuration.lock true";
+    until(&lab, held);
     repo.configure(NODE, &system("two", ""));
     let ran = deploy(&repo, &lab).run();
     lab.root(NODE, "systemctl stop holder");

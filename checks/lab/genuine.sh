@@ -54,27 +54,30 @@ genuine_debs() {
 genuine_manifest() {
     local deb
     for deb in "$1"/*.deb; do
-        dpkg-deb --show --showformat '${Package}\t${Version}\t' "$deb"
-        printf '%s\t%s\n' "$2/${deb##*/}" "$(sha256sum "$deb" | cut -d' ' -f1)"
+        dpkg-deb --show --showformat '${Package}\t${Version}\t' "$deb" || return
+        printf '%s\t%s\n' "$2/${deb##*/}" "$(sha256sum "$deb" | cut -d' ' -f1)" || return
     done | jq -R -n '[inputs | split("\t") | {
         key: .[0],
         # The version of its makers, without what Debian adds.
         value: { version: .[1] | sub("^[0-9]+:"; "") | sub("[-+~].*$"; ""), file: .[2], sha256: .[3] } }] | from_entries'
 }
 
-# The flake that is taken in nixpkgs' place; prints its folder.
+# The flake that is taken in nixpkgs' place; prints its folder. No step's failure is passed over: what is there is taken for whole.
 genuine_nixpkgs() {
     local debs source dir new
+    [ "$(uname -m)" = x86_64 ] || die "NixOS nodes are made on x86_64 alone"
+    # A compiler, for what is made from source; whoever calls may have another HOME than the builders will.
+    HOME=$(getent passwd "$(id -u)" | cut -d: -f6) "$REPOSITORY/checks/toolchain" >&2 || return
     debs=$(genuine_debs) && source=$(genuine_source) || return
     dir=$CACHE/nixpkgs-$({ cat "$debs/debs.json" && echo "$source" && genuine_hash; } | sha256sum | cut -c1-16)
     if [ ! -d "$dir" ]; then
         new=$dir.partial
         rm -rf "$new"
-        mkdir -p "$new"
-        (cd "$GENUINE" && genuine_files | tar -c --null -T - | tar -x -C "$new")
-        cp "$debs/debs.json" "$new/"
-        echo "$source" >"$new/source.json"
-        mv "$new" "$dir"
+        mkdir -p "$new" &&
+            (cd "$GENUINE" && genuine_files | tar -c --null -T - | tar -x -C "$new") &&
+            cp "$debs/debs.json" "$new/" &&
+            echo "$source" >"$new/source.json" &&
+            mv "$new" "$dir" || return
     fi
     echo "$dir"
 }
@@ -96,10 +99,10 @@ genuine_root() {
             top=$(lab_nix '' build --no-link --json "path:$nixpkgs#bare.config.system.build.toplevel" | jq -er '.[0].outputs.out' || true)
             [ -n "$top" ] && lab_nix '' copy --no-check-sigs --to "local?root=$new" "$top"
         } >"$log" 2>&1 </dev/null || { tail -n 30 "$log" >&2; die "no NixOS system could be built: see $log"; }
-        ln -s "$top" "$new/nix/var/nix/profiles/system-1-link"
-        ln -s system-1-link "$new/nix/var/nix/profiles/system"
-        echo "$top" >"$new/boot/default"
-        mv "$new" "$dir"
+        ln -s "$top" "$new/nix/var/nix/profiles/system-1-link" &&
+            ln -s system-1-link "$new/nix/var/nix/profiles/system" &&
+            echo "$top" >"$new/boot/default" &&
+            mv "$new" "$dir" || return
         remove_old_sets "$nixpkgs"
         say "lab: NixOS ready after $(seconds $(($(now_ms) - started)))"
     fi

@@ -1,7 +1,7 @@
-# Packages of Nix made of Debian's, each a plain derivation: the machine's dpkg-deb and patchelf make it, no nixpkgs is needed.
+# Packages of Nix made of Debian's, each a plain derivation: the machine's own programs make it, no nixpkgs is needed.
 { lib, system }:
 let
-  # Name of a Debian package → version, file (in the lab's cache), sha256; written by checks/lab/lab.
+  # Name of a Debian package → version, file (in the lab's cache), sha256; written by checks/lab/genuine.sh.
   debs = builtins.fromJSON (builtins.readFile ./debs.json);
 
   deb =

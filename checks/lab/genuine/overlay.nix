@@ -28,7 +28,6 @@ let
     };
 in
 own
-// lib.genAttrs [ "nomad" ] elsewhere
 // lib.genAttrs [
   "fish"
   "xonsh"
@@ -50,6 +49,8 @@ own
   "nixos-rebuild"
 ] (_: empty)
 // {
+  nomad = elsewhere "nomad";
+
   # See wireguard.nix: there are no peers to find.
   wgautomesh = debian.package (debian.build "wgautomesh" ./pkgs/wgautomesh.sh {
     inherit (own) bash coreutils;
@@ -81,7 +82,6 @@ own
   su = own.util-linux;
   util-linuxMinimal = own.util-linux;
   utillinux = own.util-linux;
-  which = own.which;
   nixVersions = prev.nixVersions // {
     stable = own.nix;
     latest = own.nix;
@@ -121,14 +121,11 @@ own
       "withBootloader"
       "withCryptsetup"
       "withEfi"
-      "withHostnamed"
       "withImportd"
       "withLocaled"
       "withMachined"
-      "withNetworkd"
       "withPortabled"
       "withSysupdate"
-      "withTimedated"
       "withTimesyncd"
       "withTpm2Tss"
       "withUtmp"
@@ -164,7 +161,7 @@ own
     ./pkgs/switch-to-configuration.sh
     {
       # This folder alone: all of nixpkgs would be copied for it by each evaluation.
-      source = final.path + "/pkgs/by-name/sw/switch-to-configuration-ng/src";
+      source = final.path + "/pkgs/by-name/sw/switch-to-configuration-ng";
       inherit (debian) libs;
       inherit (own) systemd;
       inherit (debian) interpreter;

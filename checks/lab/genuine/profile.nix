@@ -1,5 +1,5 @@
 # What a node of the lab is, whatever its cluster's files say of the machine: a container whose kernel, disk and cable the lab
-# gives. All else is as NixOS makes it.
+# gives. What else a server needs is as NixOS makes it; what it does without is at the end.
 {
   config,
   lib,
@@ -69,13 +69,14 @@ in
 
   # Of a container's defaults, what a machine has otherwise.
   services.openssh.startWhenNeeded = false;
-  # Tests fail logins on purpose, all from one address.
+  # The one key that the lab gives a node.
   services.openssh.hostKeys = [
     {
       type = "ed25519";
       path = "/etc/ssh/ssh_host_ed25519_key";
     }
   ];
+  # Tests fail logins on purpose, all from one address.
   services.openssh.settings.PerSourcePenalties = "no";
   services.openssh.settings.UseDns = lib.mkForce false;
   networking.useHostResolvConf = false;

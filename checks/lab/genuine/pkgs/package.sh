@@ -17,6 +17,7 @@ for folder in libexec share; do [ ! -d "tree/usr/$folder" ] || cp -a "tree/usr/$
 rm -rf "$out"/share/{doc,man,info,locale,lintian,bug,bash-completion,zsh,polkit-1,metainfo} "$out"/etc/{init.d,default,cron.*,apparmor.d}
 chmod -R u+w,go-w,-s "$out"
 rpath=
+# shellcheck source=/dev/null
 [ -z "$special" ] || source "$special"
 mend_links "$out"
 mend_scripts "$out" "${shell:-$out/bin}"

@@ -1,6 +1,6 @@
 # Its modules are found through the environment, by the program that is called perl here.
 mv "$out/bin/perl" "$out/lib/perl-program"
-find "$out/bin" -type f -o -type l | xargs rm -f
+find "$out/bin" \( -type f -o -type l \) -delete
 modules=
 for folder in "$out"/lib/perl-base "$out"/share/perl5 "$out"/lib/perl/5.40 "$out"/share/perl/5.40; do
     [ ! -e "$folder" ] || modules+=${modules:+:}$folder

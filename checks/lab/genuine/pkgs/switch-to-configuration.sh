@@ -1,11 +1,14 @@
-# nixpkgs' own program, by the machine's cargo and the crates of its registry. One crate of it is of a repository, at a commit
-# whose version was published later.
+# nixpkgs' own program, by the machine's cargo and the crates of its registry. Where one crate of it is of a repository, it is of a
+# commit whose version was published later.
 cp -r "$source" source
 chmod -R u+w source
-cd source
-sed -i 's|^rust-ini = .*|rust-ini = { version = "=0.21.3", features = [|
+cd source || exit
+[ -e Cargo.toml ] || cd src || exit
+sed -i 's|^rust-ini = { git = .*\[$|rust-ini = { version = "=0.21.3", features = [|
     s|^dbus = .*|dbus = { version = "0.9.7", features = ["vendored"] }|
     s|^\[build-dependencies\]|&\ndbus = { version = "0.9.7", features = ["vendored"] }|' Cargo.toml
+grep -q '^dbus = .*vendored' Cargo.toml && ! grep -q 'git = ' Cargo.toml ||
+    { echo "this version of nixpkgs' switch-to-configuration has other crates" >&2; exit 1; }
 # Options that the later version has more.
 sed -i '/^ *ParseOption {/,/^ *}/s/^\( *\)}/\1..ParseOption::default() }/' src/main.rs
 home=$(getent passwd "$(id -u)" | cut -d: -f6)
@@ -19,7 +22,6 @@ mkdir interfaces
 "$systemd/lib/systemd/systemd-logind" --bus-introspect /org/freedesktop/login1 >interfaces/org.freedesktop.login1.Manager.xml
 export RUSTFLAGS="--remap-path-prefix=$CARGO_HOME=/cargo --remap-path-prefix=$PWD=/source --remap-path-prefix=$source=/source"
 export CARGO_TARGET_DIR=$PWD/target
-rm Cargo.lock
 # Started once a switch: it is built sooner than it would be faster.
 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 cargo build --release
 mkdir -p "$out/bin"
