@@ -265,7 +265,7 @@ fn a_switch_outlives_its_connection_and_its_outcome_is_read_over_a_new_one() {
     );
     let mut command = Tool::deploy(&repo, &lab).arg("alder").into_command();
     let run = std::thread::spawn(move || command.output().unwrap());
-    wait_for(&lab, "alder", "test -e /run/switching");
+    lab.until("alder", "test -e /run/switching");
     // Every connection that sshd serves is gone; the switch is not.
     lab.root(
         "alder",
@@ -288,7 +288,7 @@ fn an_interrupted_run_can_be_run_again() {
         .into_command()
         .spawn()
         .unwrap();
-    wait_for(&lab, "alder", "test -e /run/switching");
+    lab.until("alder", "test -e /run/switching");
     child.kill().unwrap();
     child.wait().unwrap();
     // Nobody confirms it: the node waits, and goes back.
@@ -323,12 +323,4 @@ fn json_is_one_object_a_line_and_ends_with_a_summary() {
     );
     assert_eq!(events.last().unwrap()["event"], "summary");
     assert_eq!(ran.err, "");
-}
-
-fn wait_for(lab: &Lab, node: &str, condition: &str) {
-    let answer = lab.root(
-        node,
-        &format!("i=0; while [ $i -lt 300 ]; do if {condition} >/dev/null 2>&1; then echo yes; exit; fi; sleep 0.1; i=$((i + 1)); done; echo no"),
-    );
-    assert_eq!(answer, "yes", "{node} never came to: {condition}");
 }

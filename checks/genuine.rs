@@ -53,10 +53,6 @@ fn says(lab: &Lab) -> String {
     lab.root(NODE, "cat /etc/nixcfg-test")
 }
 
-fn boot_id(lab: &Lab) -> String {
-    lab.root(NODE, "cat /proc/sys/kernel/random/boot_id")
-}
-
 fn shadow(lab: &Lab, user: &str) -> String {
     lab.root(NODE, &format!("getent shadow {user} | cut -d: -f2"))
 }
@@ -72,25 +68,6 @@ fn hash(password: &str) -> String {
 fn password_file(lab: &Lab, user: &str, hash: &str) {
     let path = format!("/var/lib/nixcfg/passwords/{user}");
     lab.put(NODE, &path, "600", format!("{hash}\n").as_bytes());
-}
-
-/// Nothing of a change is left.
-fn at_rest(lab: &Lab) {
-    let left = lab.root(
-        NODE,
-        "ls -d /var/lib/nixcfg/rollback/pending /etc/systemd/system.control /nix/var/nix/gcroots/nixcfg-* /run/nixcfg/*.lease 2>/dev/null; \
-         systemctl list-units --all --plain --no-legend 'nixcfg-overdue-*' 'nixcfg-confirm-*'; \
-         flock --nonblock /run/nixos/switch-to-configuration.lock true || echo locked",
-    );
-    assert_eq!(left, "", "something is left of a change");
-}
-
-fn until(lab: &Lab, condition: &str) {
-    let answer = lab.root(
-        NODE,
-        &format!("i=0; while [ $i -lt 600 ]; do if {condition} >/dev/null 2>&1; then echo yes; exit; fi; sleep 0.2; i=$((i + 1)); done; echo no"),
-    );
-    assert_eq!(answer, "yes", "the node never came to: {condition}");
 }
 
 /// What the last line of a run in JSON says of the node.
@@ -215,12 +192,12 @@ fn failing_units_and_failing_snippets_are_told_apart_and_taken_back_or_kept() {
         ran.shows("rolled back");
         assert_eq!(lab.state(NODE), before, "{what}");
         assert_eq!(says(&lab), "one");
-        at_rest(&lab);
+        lab.at_rest(NODE);
         let kept = deploy(&repo, &lab).args(&["--on-degraded", "keep", "--json"]);
         let told = outcome(&kept.run().exits(5));
         assert!(told.contains(&format!(r#""outcome":"{what}""#)), "{told}");
         assert_eq!(says(&lab), what);
-        at_rest(&lab);
+        lab.at_rest(NODE);
         repo.configure(NODE, &system("one", ""));
         deploy(&repo, &lab).run().exits(0);
     }
@@ -237,43 +214,34 @@ fn a_boot_loader_that_fails_leaves_the_system_and_the_generation_that_were_there
     assert_eq!(lab.state(NODE), before);
     assert_eq!(lab.root(NODE, "cat /boot/default"), boots);
     assert_eq!(says(&lab), "one");
-    at_rest(&lab);
+    lab.at_rest(NODE);
 }
 
 #[test]
 fn a_firewall_that_shuts_ssh_out_is_taken_back_by_the_node_live_and_after_a_restart() {
     let (lab, repo) = start();
-    let rules = || lab.root(NODE, "iptables -S nixos-fw");
-    let (before, open, booted) = (lab.state(NODE), rules(), boot_id(&lab));
-    assert!(open.contains("--dport 22 "), "{open}");
-    repo.configure(
-        NODE,
-        &system("two", "services.openssh.openFirewall = false;"),
-    );
-    deploy(&repo, &lab)
-        .run()
-        .exits(5)
-        .shows("rolled back")
-        .shows("could not be confirmed");
-    assert_eq!(
-        (lab.state(NODE), rules(), says(&lab)),
-        (before.clone(), open.clone(), "one".into())
-    );
-    assert_eq!(boot_id(&lab), booted, "without a restart");
-    at_rest(&lab);
-
-    deploy(&repo, &lab)
-        .args(&["--mode", "boot", "--reboot"])
-        .run()
-        .exits(5)
-        .shows("rolled back")
-        .shows("could not be confirmed");
-    assert_eq!(
-        (lab.state(NODE), rules(), says(&lab)),
-        (before, open, "one".into())
-    );
-    assert_ne!(boot_id(&lab), booted);
-    at_rest(&lab);
+    let state = || {
+        let rules = lab.root(NODE, "iptables -S nixos-fw");
+        (lab.state(NODE), rules, says(&lab))
+    };
+    let (before, booted) = (state(), lab.boot_id(NODE));
+    assert!(before.1.contains("--dport 22 "), "{before:?}");
+    let closed = "services.openssh.openFirewall = false;";
+    repo.configure(NODE, &system("two", closed));
+    let is_taken_back = |mode: &[&str]| {
+        deploy(&repo, &lab)
+            .args(mode)
+            .run()
+            .exits(5)
+            .shows("rolled back")
+            .shows("could not be confirmed");
+        assert_eq!(state(), before);
+        lab.at_rest(NODE);
+    };
+    is_taken_back(&[]);
+    assert_eq!(lab.boot_id(NODE), booted, "without a restart");
+    is_taken_back(&["--mode", "boot", "--reboot"]);
+    assert_ne!(lab.boot_id(NODE), booted);
 }
 
 #[test]
@@ -296,7 +264,7 @@ fn a_system_for_the_next_boot_runs_from_there_on_and_only_then() {
         format!("{next}\n{next}")
     );
     assert_eq!(says(&lab), "two");
-    let booted = boot_id(&lab);
+    let booted = lab.boot_id(NODE);
     repo.configure(NODE, &system("three", ""));
     deploy(&repo, &lab)
         .args(&["--mode", "boot", "--reboot"])
@@ -304,8 +272,8 @@ fn a_system_for_the_next_boot_runs_from_there_on_and_only_then() {
         .exits(0)
         .shows("restarted with it");
     assert_eq!(says(&lab), "three");
-    assert_ne!(boot_id(&lab), booted);
-    at_rest(&lab);
+    assert_ne!(lab.boot_id(NODE), booted);
+    lab.at_rest(NODE);
 }
 
 /// What waits in the midst of a switch until /run/go-on is there.
@@ -317,7 +285,7 @@ fn held(repo: &Repo, lab: &Lab, more: &str, args: &[&str]) -> Child {
     let mut command = deploy(repo, lab).args(args).into_command();
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
-    until(lab, "test -e /run/switching");
+    lab.until(NODE, "test -e /run/switching");
     child
 }
 
@@ -340,7 +308,7 @@ fn what_a_node_goes_back_to_outlives_a_garbage_collection_in_the_midst_of_the_sw
         .shows("rolled back");
     assert_eq!(lab.root(NODE, links), before);
     assert_eq!(says(&lab), "one and a half");
-    at_rest(&lab);
+    lab.at_rest(NODE);
     lab.fault(NODE, &["reboot"]);
     assert_eq!(says(&lab), "one and a half");
 }
@@ -384,11 +352,11 @@ fn a_switch_that_somebody_else_has_begun_is_told_and_nothing_is_changed() {
         "systemd-run --quiet --unit=holder flock /run/nixos/switch-to-configuration.lock \"$(command -v sleep)\" 600",
     );
     let held = "! flock --nonblock /run/nixos/switch-to-configuration.lock true";
-    until(&lab, held);
+    lab.until(NODE, held);
     repo.configure(NODE, &system("two", ""));
     let ran = deploy(&repo, &lab).run();
     lab.root(NODE, "systemctl stop holder");
     ran.exits(5).shows("another switch is going on");
     assert_eq!(lab.state(NODE), before);
-    at_rest(&lab);
+    lab.at_rest(NODE);
 }

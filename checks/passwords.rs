@@ -155,7 +155,7 @@ fn where_no_new_login_is_possible_everything_is_put_back() {
     let (old, hash) = (s.shadow("alder", "bob"), s.set("bob", BOBS));
     s.hold_chpasswd("alder");
     let child = s.start(PASSWORD, &["--user", "bob", "alder"], "");
-    s.eventually("alder", "[ -e /run/held ]");
+    s.lab.until("alder", "[ -e /run/held ]");
     assert!(s.file("alder", "bob").ends_with(&hash));
     s.lab.root("alder", stop_sshd());
     s.release_chpasswd("alder");
@@ -177,13 +177,15 @@ fn a_tool_that_dies_between_the_file_and_chpasswd_leaves_all_as_it_was() {
     s.set("alice", NEW);
     s.hold_chpasswd("alder");
     let mut child = s.start(PASSWORD, &["--stdin", "alder"], NEW);
-    s.eventually("alder", "[ -e /run/held ]");
+    s.lab.until("alder", "[ -e /run/held ]");
     assert_ne!(s.file("alder", "alice"), "none");
     child.kill().unwrap();
     child.wait().unwrap();
     s.release_chpasswd("alder");
-    s.eventually("alder", "! [ -e /var/lib/nixcfg/passwords/alice ]");
-    s.eventually("alder", "! pgrep -f [n]ixcfg-passwords >/dev/null");
+    s.lab
+        .until("alder", "! [ -e /var/lib/nixcfg/passwords/alice ]");
+    s.lab
+        .until("alder", "! pgrep -f [n]ixcfg-passwords >/dev/null");
     assert_eq!(s.shadow("alder", "alice"), old);
     s.assert_tidy("alder");
     s.run(PASSWORD, &["--stdin", "alder"], NEW).exits(0);
@@ -196,7 +198,7 @@ fn a_power_cut_between_the_file_and_chpasswd_locks_nobody_out_and_a_rerun_comple
     let hash = s.set("alice", NEW);
     s.hold_chpasswd("alder");
     let child = s.start(PASSWORD, &["--stdin", "alder"], NEW);
-    s.eventually("alder", "[ -e /run/held ]");
+    s.lab.until("alder", "[ -e /run/held ]");
     s.lab.fault("alder", &["kill"]);
     Ran::from(child.wait_with_output().unwrap())
         .exits(5)
@@ -216,7 +218,7 @@ fn no_hash_and_no_password_is_in_an_argument_list_an_environment_or_a_log() {
     let hash = s.set("alice", NEW);
     s.hold_chpasswd("alder");
     let child = s.start(PASSWORD, &["--stdin", "alder"], NEW);
-    s.eventually("alder", "[ -e /run/held ]");
+    s.lab.until("alder", "[ -e /run/held ]");
     let own = std::process::id();
     let mut looked_at = 0;
     // The machine sees the nodes' processes as well.

@@ -53,42 +53,34 @@ fn start_on(nodes: &[&str], more: &str) -> (Lab, Repo) {
     (lab, repo)
 }
 
-fn boot_id(lab: &Lab) -> String {
-    lab.root(NODE, "cat /proc/sys/kernel/random/boot_id")
-}
-
 fn says(lab: &Lab) -> String {
     lab.root(NODE, "cat /etc/nixcfg-test")
 }
 
 /// What runs was booted, and nothing of a change is left.
 fn at_rest(lab: &Lab) {
-    let left = lab.root(
-        NODE,
-        "[ /run/current-system -ef /run/booted-system ] || echo not booted; \
-         ls -d /var/lib/nixcfg/drained /var/lib/nixcfg/rollback/pending /etc/systemd/system.control /run/nixcfg/*.lease 2>/dev/null; \
-         systemctl list-units --all --plain --no-legend 'nixcfg-overdue-*' 'nixcfg-confirm-*'",
-    );
-    assert_eq!(left, "", "something is left of a change");
+    let same = "[ /run/current-system -ef /run/booted-system ]";
+    assert!(lab.holds(NODE, same), "what runs was not booted");
+    lab.at_rest(NODE);
 }
 
 #[test]
 fn a_changed_kernel_is_told_and_the_node_restarted_for_it_only_where_asked() {
     let (lab, repo) = start_on(&[NODE, "birch"], "");
-    let first = boot_id(&lab);
+    let first = lab.boot_id(NODE);
     repo.configure(NODE, &system("two", other_kernel()));
     deploy(&repo, &lab)
         .run()
         .exits(0)
         .shows("alder        switched; needs a reboot for its kernel");
-    assert_eq!(boot_id(&lab), first);
+    assert_eq!(lab.boot_id(NODE), first);
     deploy(&repo, &lab)
         .arg("--reboot")
         .run()
         .exits(0)
         .shows("has the system; restart for its kernel")
         .shows("alder        restarted with it");
-    let second = boot_id(&lab);
+    let second = lab.boot_id(NODE);
     assert_ne!(second, first);
     assert_eq!(says(&lab), "two");
     at_rest(&lab);
@@ -97,7 +89,7 @@ fn a_changed_kernel_is_told_and_the_node_restarted_for_it_only_where_asked() {
         .run()
         .exits(0)
         .shows("unchanged");
-    assert_eq!(boot_id(&lab), second);
+    assert_eq!(lab.boot_id(NODE), second);
     // In one go, and with nothing of the new system before the restart.
     repo.configure(NODE, &system("three", ""));
     let mut run = deploy(&repo, &lab)
@@ -118,7 +110,7 @@ fn a_changed_kernel_is_told_and_the_node_restarted_for_it_only_where_asked() {
         .exits(0)
         .shows("restarted with it");
     assert!(seen, "the leases were not taken again");
-    assert_ne!(boot_id(&lab), second);
+    assert_ne!(lab.boot_id(NODE), second);
     assert_eq!(says(&lab), "three");
     at_rest(&lab);
 }
@@ -129,14 +121,14 @@ fn a_system_that_cannot_take_over_live_is_booted_where_asked() {
     repo.configure(NODE, &system("two", INIT));
     deploy(&repo, &lab).run().exits(5).shows("needs a reboot");
     assert_eq!(says(&lab), "one");
-    let first = boot_id(&lab);
+    let first = lab.boot_id(NODE);
     repo.configure(NODE, &system("three", INIT));
     deploy(&repo, &lab)
         .arg("--reboot")
         .run()
         .exits(0)
         .shows("restarted with it");
-    assert_ne!(boot_id(&lab), first);
+    assert_ne!(lab.boot_id(NODE), first);
     assert_eq!(says(&lab), "three");
     at_rest(&lab);
     deploy(&repo, &lab)
@@ -286,14 +278,14 @@ fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its
         NODE,
         &system("five", &format!("{} {NOMAD}", other_kernel())),
     );
-    let boot = boot_id(&lab);
+    let boot = lab.boot_id(NODE);
     deploy(&repo, &lab)
         .env("PASSWORD_STORE_DIR", "/nowhere")
         .args(&["--reboot", "--strategy", "parallel"])
         .run()
         .exits(5)
         .shows("could not be drained");
-    assert_eq!((boot_id(&lab), says(&lab)), (boot, "four".into()));
+    assert_eq!((lab.boot_id(NODE), says(&lab)), (boot, "four".into()));
     at_rest(&lab);
 }
 

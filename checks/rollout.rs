@@ -29,25 +29,6 @@ fn deploy(repo: &Repo, lab: &Lab) -> Tool {
     Tool::deploy(repo, lab).args(&["alder", "--confirm-timeout", "8"])
 }
 
-/// Nothing of a change is left: no record, no lease, no timer, no lock.
-fn at_rest(lab: &Lab, node: &str) {
-    let left = lab.root(
-        node,
-        "ls -d /var/lib/nixcfg/rollback/pending /etc/systemd/system.control /run/nixcfg/*.lease 2>/dev/null; \
-         systemctl list-units --all --plain --no-legend 'nixcfg-overdue-*' 'nixcfg-confirm-*'; \
-         flock --nonblock /run/nixos/switch-to-configuration.lock true || echo locked",
-    );
-    assert_eq!(left, "", "{node} has something left of a change");
-}
-
-fn until(lab: &Lab, condition: &str) {
-    let answer = lab.root(
-        "alder",
-        &format!("i=0; while [ $i -lt 600 ]; do if {condition} >/dev/null 2>&1; then echo yes; exit; fi; sleep 0.2; i=$((i + 1)); done; echo no"),
-    );
-    assert_eq!(answer, "yes", "alder never came to: {condition}");
-}
-
 /// A run that stands still in the activation of `module` until /run/go-on is there.
 fn held_in_switch(repo: &Repo, lab: &Lab, name: &str) -> Child {
     repo.configure(
@@ -62,7 +43,7 @@ fn held_in_switch(repo: &Repo, lab: &Lab, name: &str) -> Child {
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped());
     let child = command.spawn().unwrap();
-    until(lab, "test -e /run/switching");
+    lab.until("alder", "test -e /run/switching");
     child
 }
 
@@ -80,7 +61,7 @@ fn a_second_operator_is_told_who_holds_the_node_and_can_take_it_only_by_force() 
     lab.root("alder", "touch /run/go-on");
     let ran = Ran::from(child.wait_with_output().unwrap());
     ran.exits(0).shows("alder        switched");
-    at_rest(&lab, "alder");
+    lab.at_rest("alder");
 }
 
 #[test]
@@ -98,7 +79,7 @@ fn a_run_that_was_robbed_of_its_leases_changes_nothing_more() {
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped());
     let robbed = command.spawn().unwrap();
-    until(&lab, "test -e /run/switching");
+    lab.until("alder", "test -e /run/switching");
     // … another one takes birch.
     repo.configure("birch", &says("three"));
     let thief = || {
@@ -118,7 +99,7 @@ fn a_run_that_was_robbed_of_its_leases_changes_nothing_more() {
     assert_eq!(lab.root("birch", "cat /etc/nixcfg-test"), "three");
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
     for node in ["alder", "birch"] {
-        at_rest(&lab, node);
+        lab.at_rest(node);
     }
 }
 
@@ -132,7 +113,7 @@ fn a_lease_does_not_outlive_a_restart() {
     assert!(!lab.holds("alder", "ls /run/nixcfg/*.lease"));
     let ran = Ran::from(child.wait_with_output().unwrap());
     ran.exits(5).shows("rolled back");
-    at_rest(&lab, "alder");
+    lab.at_rest("alder");
 }
 
 #[test]
@@ -144,14 +125,14 @@ fn a_lease_ends_with_a_silent_holder_and_not_before() {
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     let held = lab.root("alder", "cat /run/nixcfg/node.lease");
     assert!(held.contains("for deploy-nixos"), "{held}");
-    until(&lab, "! ls /run/nixcfg/*.lease");
+    lab.until("alder", "! ls /run/nixcfg/*.lease");
     lab.root("alder", "touch /run/go-on");
-    until(&lab, "! ls /var/lib/nixcfg/rollback/pending");
+    lab.until("alder", "! ls /var/lib/nixcfg/rollback/pending");
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "one");
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
     let ran = Ran::from(child.wait_with_output().unwrap());
     ran.exits(5).shows("rolled back");
-    at_rest(&lab, "alder");
+    lab.at_rest("alder");
 }
 
 #[test]
@@ -187,7 +168,7 @@ fn what_breaks_the_login_or_sudo_is_taken_back_by_the_node_itself() {
             journal.contains("outcome=returned (unconfirmed)"),
             "{what}: {journal}"
         );
-        at_rest(&lab, "alder");
+        lab.at_rest("alder");
     }
 }
 
@@ -205,7 +186,7 @@ fn a_node_that_restarts_before_its_confirmation_runs_the_old_system() {
         .shows("restarted before it was confirmed");
     assert_eq!(lab.state("alder"), before);
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "one");
-    at_rest(&lab, "alder");
+    lab.at_rest("alder");
 }
 
 #[test]
@@ -217,7 +198,7 @@ fn a_changed_port_is_followed() {
         .exits(0)
         .shows("alder        switched")
         .tells("bring ssh_config in line");
-    at_rest(&lab, "alder");
+    lab.at_rest("alder");
 }
 
 #[test]
@@ -239,7 +220,7 @@ fn failing_units_take_the_system_back_or_not_as_the_operator_says() {
         .exits(5)
         .shows("switched, but failed: broken.service");
     assert_ne!(lab.state("alder"), before);
-    at_rest(&lab, "alder");
+    lab.at_rest("alder");
 }
 
 #[test]
@@ -267,7 +248,7 @@ fn accounts_that_a_failed_system_took_over_or_made_are_as_before() {
         .shows("rolled back")
         .tells("both are there");
     assert_eq!(accounts(), before);
-    at_rest(&lab, "alder");
+    lab.at_rest("alder");
     // Nor does the system that is gone back to take them away when it is activated again.
     lab.fault("alder", &["reboot"]);
     assert_eq!(accounts(), before);
@@ -311,7 +292,7 @@ fn a_check_that_fails_takes_the_system_back_with_what_it_said() {
     assert_eq!(lab.state("alder"), before);
     repo.configure("alder", &check(r#"{ tcp = "127.0.0.1:22"; }"#));
     deploy(&repo, &lab).run().exits(0);
-    at_rest(&lab, "alder");
+    lab.at_rest("alder");
 }
 
 #[test]
@@ -356,7 +337,7 @@ fn a_node_goes_back_to_a_generation_that_is_listed_and_no_further() {
         .run()
         .exits(2)
         .tells("has no generation 99");
-    at_rest(&lab, "alder");
+    lab.at_rest("alder");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use nixcfg::password::hash::{Hash, Password};
 use nixcfg::secret::Secret;
@@ -164,15 +163,6 @@ impl Accounts {
     /// Ends that wait.
     pub fn release_chpasswd(&self, node: &str) {
         self.lab.root(node, "touch /run/go");
-    }
-
-    /// Waits for a shell condition on a node.
-    pub fn eventually(&self, node: &str, condition: &str) {
-        let end = Instant::now() + Duration::from_secs(60);
-        while !self.lab.holds(node, condition) {
-            assert!(Instant::now() < end, "{node}: {condition}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
     }
 }
 

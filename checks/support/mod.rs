@@ -203,6 +203,34 @@ impl Lab {
             .success()
     }
 
+    /// Waits, for two minutes, until a shell condition holds inside a node.
+    #[track_caller]
+    pub fn until(&self, node: &str, condition: &str) {
+        let answer = self.root(
+            node,
+            &format!("i=0; while [ $i -lt 600 ]; do if {condition} >/dev/null 2>&1; then echo yes; exit; fi; sleep 0.2; i=$((i + 1)); done; echo no"),
+        );
+        assert_eq!(answer, "yes", "{node} never came to: {condition}");
+    }
+
+    /// Nothing of a change is left on a node: no record, root of the store, lease, timer or lock.
+    #[track_caller]
+    pub fn at_rest(&self, node: &str) {
+        let left = self.root(
+            node,
+            "ls -d /var/lib/nixcfg/drained /var/lib/nixcfg/rollback/pending /etc/systemd/system.control \
+                /nix/var/nix/gcroots/nixcfg-* /run/nixcfg/*.lease 2>/dev/null; \
+             systemctl list-units --all --plain --no-legend 'nixcfg-overdue-*' 'nixcfg-confirm-*'; \
+             flock --nonblock /run/nixos/switch-to-configuration.lock true || echo locked",
+        );
+        assert_eq!(left, "", "{node} has something left of a change");
+    }
+
+    /// Another one after each start of a node.
+    pub fn boot_id(&self, node: &str) -> String {
+        self.root(node, "cat /proc/sys/kernel/random/boot_id")
+    }
+
     /// Does something bad to a node.
     pub fn fault(&self, node: &str, fault: &[&str]) {
         let mut args = vec!["fault", node];
