@@ -233,6 +233,50 @@ impl Scheduler {
     }
 }
 
+/// Waits for a shell condition on the node, which may be down meanwhile.
+fn comes_to(lab: &Lab, condition: &str) {
+    let end = Instant::now() + Duration::from_secs(120);
+    while !lab.holds(NODE, condition) {
+        assert!(Instant::now() < end, "it never came to: {condition}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_new_system_that_starts_anew_before_its_confirmation_is_left_at_once() {
+    let (lab, repo) = start("");
+    let before = lab.state(NODE);
+    repo.configure(NODE, &system("two", other_kernel()));
+    // Its time would be long, and nobody is there to confirm it.
+    let mut command = Tool::deploy(&repo, &lab)
+        .args(&[NODE, "--confirm-timeout", "900"])
+        .args(&["--mode", "boot", "--reboot"])
+        .into_command();
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut tool = command.spawn().unwrap();
+    comes_to(
+        &lab,
+        "grep -qx 'phase reboot' /var/lib/nixcfg/rollback/pending",
+    );
+    tool.kill().unwrap();
+    tool.wait().unwrap();
+    comes_to(&lab, "grep -q '^started ' /var/lib/nixcfg/rollback/pending");
+    assert_eq!(says(&lab), "two");
+    lab.fault(NODE, &["kill"]);
+    lab.fault(NODE, &["start"]);
+    comes_to(
+        &lab,
+        "grep -qx one /etc/nixcfg-test && ! [ -e /var/lib/nixcfg/rollback/pending ]",
+    );
+    assert_eq!(lab.state(NODE), before);
+    let last = lab.root(NODE, "cat /var/lib/nixcfg/rollback/last");
+    assert!(
+        last.contains("outcome returned") && last.contains("reason restarted"),
+        "{last}"
+    );
+    at_rest(&lab);
+}
+
 #[test]
 fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its_end() {
     let (lab, repo) = start(NOMAD);

@@ -21,7 +21,14 @@ UNIT
 # Whichever system boots next looks for the record: by its own unit, or by one
 # in the folder that systemd reads beside it.
 arm_boot() {
-  if [ -e "$toplevel/etc/systemd/system/$boot_unit" ] && [ -e "$before/etc/systemd/system/$boot_unit" ]; then return; fi
+  for system in "$toplevel" "$before" $fallback; do
+    if ! [ -e "$system/etc/systemd/system/$boot_unit" ]; then
+      arm_beside
+      return
+    fi
+  done
+}
+arm_beside() {
   for target in multi-user emergency rescue; do
     mkdir -p "$control/$target.target.wants" && ln -sfn "../$boot_unit" "$control/$target.target.wants/$boot_unit" || return
   done

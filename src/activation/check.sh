@@ -7,7 +7,7 @@ shift 4
 
 once() {
   case $kind in
-  command) timeout "$limit" "$@" ;;
+  command) timeout --kill-after=5 "$limit" "$@" ;;
   http) curl --silent --show-error --fail --output /dev/null --max-time "$limit" --url "$1" ;;
   tcp)
     host=${1%:*} port=${1##*:}

@@ -29,7 +29,8 @@ abandoned() {
 # Another switch-to-configuration may still be ending.
 configure() { # SYSTEM ACTION
   for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    NIXOS_NO_CHECK=1 LOCALE_ARCHIVE="$1/sw/lib/locale/locale-archive" "$1/bin/switch-to-configuration" "$2" 9>&-
+    NIXOS_NO_CHECK=1 LOCALE_ARCHIVE="$1/sw/lib/locale/locale-archive" \
+      timeout --kill-after=10 "$most" "$1/bin/switch-to-configuration" "$2" 9>&-
     code=$?
     [ "$code" = 11 ] || break
     sleep 1
@@ -44,6 +45,7 @@ boots_as_before() {
   [ "$action" != test ] || return 0
   if [ "$action" = switch ] && [ "$before" = "$previous" ] && ! restarted; then return 0; fi
   configure "$before" boot
+  [ "$code" = 0 ] || unbootable=1
 }
 
 # Where it cannot change back live, a node starts anew, once.
@@ -74,7 +76,7 @@ go_back() {
   way_back
   # What had it start anew to go back is still the reason.
   began=$(recorded reason)
-  reason=${began:-$reason}
+  reason=${began:-$reason} unbootable=''
   echo "nixcfg: going back to $before, $generation: $reason (run $run)"
   rm -f "$state/room"
   systemctl kill --signal=KILL "nixcfg-switch-$run.service" 2>/dev/null
@@ -96,7 +98,7 @@ go_back() {
     esac
     [ "$(current)" = "$previous" ] || start_anew
   fi
-  if [ "$(current)" = "$previous" ] && [ "$(readlink -f "$profile")" = "$before" ]; then
+  if [ "$(current)" = "$previous" ] && [ "$(readlink -f "$profile")" = "$before" ] && [ -z "$unbootable" ]; then
     ended returned
   else
     ended stuck
@@ -130,11 +132,20 @@ boot)
   # A switch starts this unit as well: it means a start of the machine only.
   run=$(recorded run)
   if [ -z "$run" ] || ! restarted; then exit 0; fi
+  reason=restarted
   if [ "$(recorded phase)" = reboot ] && [ "$(current)" = "$(recorded system)" ]; then
-    count_down "$run" "$(recorded seconds)"
+    # It has one start: a system that starts anew before its confirmation would count for ever.
+    case $(recorded started) in
+    '')
+      { cat "$state/pending"; echo "started $(boot_id)"; } | keep pending
+      count_down "$run" "$(recorded seconds)"
+      ;;
+    "$(boot_id)") exit 0 ;;
+    esac
+  elif [ "$(recorded phase)" = reboot ]; then
+    reason=other-system
   fi
   # In a unit of its own: going back may start and wait for everything that this one belongs to.
-  case $(recorded phase) in reboot) reason=other-system ;; *) reason=restarted ;; esac
   exec systemd-run --quiet --no-block --collect --unit="nixcfg-return-$run" /bin/sh "$state/return" now "$reason" "$run"
   ;;
 now)

@@ -49,10 +49,11 @@ keep_accounts() {
   for file in /etc/passwd /etc/group /etc/shadow /var/lib/nixos/declarative-*; do
     [ ! -f "$file" ] || set -- "$@" "$file"
   done
-  cp -p "$@" "$state/accounts/"
+  # The record may be all that a power cut leaves of what is not on the disk yet.
+  cp -p "$@" "$state/accounts/" && sync "$state/accounts"/* "$state/accounts"
 }
 accounts_back() {
-  [ -f "$state/accounts/passwd" ] || return 0
+  [ -s "$state/accounts/passwd" ] || return 0
   for file in /var/lib/nixos/declarative-*; do
     [ -e "$state/accounts/${file##*/}" ] || rm -f "$file"
   done
