@@ -21,7 +21,7 @@ use nixcfg::cluster::Cluster;
 use nixcfg::error::{Error, Exit};
 use nixcfg::event::{Event, Renderer, Reporter};
 use nixcfg::pki::generate::generate;
-use nixcfg::pki::layout::PairId;
+use nixcfg::pki::layout::{Holder, PairId};
 use nixcfg::pki::rotate::{Step, change};
 use nixcfg::pki::stored::Stored;
 use nixcfg::pki::x509::{Certificate, Key};
@@ -417,6 +417,18 @@ async fn a_rotation_that_is_cut_off_anywhere_goes_on_and_no_certificate_is_ever_
                     "{name}: step {cut}, {writes} writes"
                 );
             }
+            let retired = PairId {
+                app: App::Consul,
+                holder: Holder::Retired,
+            };
+            let pairs = [PairId::authority(App::Consul), retired];
+            let stored = Stored::read(&store, &pairs).await.unwrap();
+            assert!(
+                stored
+                    .retired(App::Consul)
+                    .is_none_or(|one| !authorities.contains(one.certificate)),
+                "nodes cannot both trust one and not: step {cut}, {writes} writes"
+            );
             for step in &steps[cut..] {
                 rotate(&store, *step).await.unwrap();
             }

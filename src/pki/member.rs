@@ -152,7 +152,10 @@ impl Member {
         }
         // While an authority is being replaced there are two, and both must be trusted.
         if work.stored.trusted(app).len() > 1 {
-            for authority in work.stored.authorities(app) {
+            let now = time::OffsetDateTime::now_utc();
+            let both = work.stored.authorities(app).into_iter();
+            // Nothing that one signs which has ended is taken by anybody.
+            for authority in both.filter(|one| one.certificate.not_after > now) {
                 if let Some(trouble) = self.takes(work, app, &authority).await? {
                     return Ok(Some(format!(
                         "{} does not trust {}: {trouble}",

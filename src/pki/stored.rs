@@ -128,7 +128,8 @@ impl Stored {
             .collect()
     }
 
-    /// The authority that is no longer trusted, while its key is still there to prove that.
+    /// The authority that is no longer trusted, while its key is still there to prove that; none where a step that was cut short
+    /// has noted it and left it trusted.
     pub fn retired(&self, app: App) -> Option<Authority<'_>> {
         let certificate = self
             .held(&PairId {
@@ -137,6 +138,9 @@ impl Stored {
             })
             .certificates
             .first()?;
+        if self.trusted(app).contains(certificate) {
+            return None;
+        }
         let keys = &self.held(&PairId::authority(app)).keys;
         let key = keys.iter().find(|key| key.fits(certificate))?;
         Some(Authority { certificate, key })
@@ -175,7 +179,7 @@ impl Stored {
                 format!("ended on {}", day(certificate.not_after)),
                 match pair.holder {
                     Holder::Authority => {
-                        "nothing can be signed with it: replace the authority with rotate-ca"
+                        "nothing can be signed with it, and rotate-ca cannot begin: remove it and what it signed from the store (pass rm), then gen-pki, and deploy-pki --unhealthy"
                     }
                     _ => "make this year’s certificates: gen-pki",
                 },
