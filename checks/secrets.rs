@@ -272,6 +272,19 @@ fn a_unit_that_does_not_take_a_secret_is_told_and_restarted_by_the_next_run() {
         .exits(0)
         .shows("restarted: demo.service");
     assert!(lab.holds("alder", "systemctl is-active demo.service"));
+    // So is a reload that fails, where nothing else tells that it is owed.
+    lab.root("alder", "printf '[Service]\\nExecReload=\\nExecReload=/bin/sh -c \"! test -e /root/demo-fails\"\\n' | systemctl edit --runtime --drop-in=reload --stdin demo.service; touch /root/demo-fails");
+    operation(&repo, &store, "gen-secrets", &["--rotate", "digits"]).exits(0);
+    deploy(&repo, &store, &lab, &["alder"])
+        .exits(5)
+        .tells("did not take them: demo.service");
+    lab.root("alder", "rm /root/demo-fails");
+    deploy(&repo, &store, &lab, &["alder"])
+        .exits(0)
+        .shows("reloaded: demo.service");
+    deploy(&repo, &store, &lab, &["alder"])
+        .exits(0)
+        .shows("alder        unchanged");
 }
 
 #[test]

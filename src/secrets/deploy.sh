@@ -1,8 +1,10 @@
 # Writes files and then reloads or restarts the units that use those that
 # changed. Runs as root, after install.sh's functions. Input: the manifest;
 # `reload UNIT FILE` and `restart UNIT FILE` for each use of a file; `end`.
+# What is due is noted before the files are in their place and crossed out once done, so that a run that ends in between, or a unit
+# that fails, leaves it to the next run; a start of the node does it all.
 # shellcheck disable=SC2154 # variables of install.sh
-uses=''
+uses='' note=/run/nixcfg-secrets.due
 
 uses() {
   while IFS= read -r line; do
@@ -21,7 +23,7 @@ changed() {
 }
 
 # The units that are to be reloaded or restarted ($1): those with a changed
-# file, and those to restart that failed, which is how an earlier run may have left them.
+# file, those that an earlier run owes, and those to restart that failed.
 due() {
   left=$uses
   while [ -n "$left" ]; do
@@ -29,10 +31,14 @@ due() {
     [ "${line%% *}" = "$1" ] || continue
     line=${line#* }
     unit=${line%% *}
-    if changed "${line#* }" || { [ "$1" = restart ] && systemctl --quiet is-failed -- "$unit"; }; then
+    if changed "${line#* }" || grep -qsxF -- "$1 $unit" "$note" || { [ "$1" = restart ] && systemctl --quiet is-failed -- "$unit"; }; then
       echo "$unit"
     fi
   done | sort -u
+}
+
+remember() { # LINES
+  if [ -z "$1" ]; then rm -f "$note"; else printf '%s' "$1" >"$note.new" && mv -f "$note.new" "$note"; fi
 }
 
 act() { # reload|restart UNIT
@@ -43,6 +49,7 @@ act() { # reload|restart UNIT
   elif systemctl "$1" -- "$2"; then
     echo "${1}ed $2"
   else
+    owed="$owed$1 $2$newline"
     echo "failed $2"
   fi
 }
@@ -50,14 +57,21 @@ act() { # reload|restart UNIT
 lock
 stage
 uses
-touched=$pending
-commit
+touched=$pending owed=''
 restarts=$(due restart)
-for unit in $restarts; do act restart "$unit"; done
+for unit in $restarts; do owed="${owed}restart $unit$newline"; done
 for unit in $(due reload); do
   case $newline$restarts$newline in
   *"$newline$unit$newline"*) ;;
-  *) act reload "$unit" ;;
+  *) owed="${owed}reload $unit$newline" ;;
   esac
 done
+remember "$owed" || refuse "cannot write $note"
+commit
+work=$owed owed=''
+while [ -n "$work" ]; do
+  line=${work%%"$newline"*} work=${work#*"$newline"}
+  act "${line%% *}" "${line#* }"
+done
+remember "$owed"
 echo end
