@@ -320,7 +320,7 @@ fn a_user_without_an_account_gets_the_file_and_is_told_of() {
 fn former_administrators_are_told_of_and_locked_only_when_asked() {
     let s = Accounts::bare();
     s.set("bob", BOBS);
-    s.lab.root("alder", "useradd -m -G wheel carol && echo carol:tea-party | chpasswd && mkdir -p /var/lib/nixcfg/passwords && echo x >/var/lib/nixcfg/passwords/carol && cp -r /home/alice/.ssh /home/carol/ && chown -R carol /home/carol/.ssh");
+    s.lab.root("alder", "useradd -m -G wheel carol && echo carol:tea-party | chpasswd && mkdir -p /var/lib/nixcfg/passwords && echo '$6$x$y' | tee /var/lib/nixcfg/passwords/root /var/lib/nixcfg/passwords/nobody >/var/lib/nixcfg/passwords/carol && echo a key >/var/lib/nixcfg/passwords/wifi && cp -r /home/alice/.ssh /home/carol/ && chown -R carol /home/carol/.ssh");
     assert!(s.sudo("alder", "carol", "tea-party"));
     s.run(PASSWORD, &["alder"], "")
         .exits(0)
@@ -332,6 +332,10 @@ fn former_administrators_are_told_of_and_locked_only_when_asked() {
         .shows("file removed: carol");
     assert!(!s.sudo("alder", "carol", "tea-party"));
     assert_eq!(s.file("alder", "carol"), "none");
+    // What is no former administrator's stays.
+    for name in ["root", "nobody", "wifi"] {
+        assert_ne!(s.file("alder", name), "none", "{name}");
+    }
     assert!(s.shadow("alder", "carol").starts_with('!'));
     s.run(PASSWORD, &["alder", "--lock-removed"], "")
         .exits(0)

@@ -31,7 +31,8 @@ lock() {
   trap discard EXIT
   trap 'exit 1' HUP INT TERM PIPE
   command exec 9>/run/nixcfg-install.lock || refuse "cannot lock /run/nixcfg-install.lock"
-  flock -w 60 9 || refuse "another run has been writing files on this node for a minute"
+  # Longer than a change of passwords waits for its proof.
+  flock -w 150 9 || refuse "another run has been writing files on this node for minutes"
 }
 
 # Takes the numbers of a user and a group.
@@ -124,7 +125,8 @@ stage_file() {
   # changed by number cannot be exchanged meanwhile.
   set -C
   {
-    printf '%s\n' "$5" | base64 -d >&3 &&
+    # Where a device or the like is in its place, `set -C` lets the shell open that.
+    [ -f /proc/self/fd/3 ] && printf '%s\n' "$5" | base64 -d >&3 &&
       chown "$uid:$gid" /proc/self/fd/3 &&
       chmod "$1" /proc/self/fd/3 &&
       sync /proc/self/fd/3
