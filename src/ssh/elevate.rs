@@ -5,6 +5,7 @@
 //! is written until the program has said that it runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openssh::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -27,6 +28,8 @@ const ANNOUNCE: &str = r#"printf 'nixcfg-is-root\n'; exec "$@""#;
 const OBEY: &str = r#"printf 'nixcfg-is-root\n'; text=$(head -c "$1"); shift; case $text in *'# whole') eval "$text" ;; *) exit 255 ;; esac"#;
 /// The last line of a script on standard input.
 const WHOLE: &str = "\n# whole";
+/// How long sudo may take to make root: what it asks (PAM, a directory) may not answer at all.
+const LONGEST_SUDO: Duration = Duration::from_secs(90);
 /// Standard error that is kept, in bytes.
 const MOST_STDERR: usize = 64 * 1024;
 
@@ -127,6 +130,13 @@ impl Connection {
         let refused = tokio::select! {
             read = ready => !matches!(read, Ok(n) if n > 0),
             Ok(()) = asked_again => true,
+            () = tokio::time::sleep(LONGEST_SUDO) => {
+                stderr.abort();
+                let said = format!("sudo says nothing for {} seconds", LONGEST_SUDO.as_secs());
+                return Err(Error::new(Exit::Partial, "cannot become root")
+                    .on(self.node())
+                    .saying(said));
+            }
         };
         if refused || first.trim_end() != READY {
             // Without more input sudo cannot try, and count, another password.
