@@ -56,13 +56,17 @@ let
     };
   };
 
-  scripts = lib.fileset.toSource {
-    root = ../.;
-    fileset = lib.fileset.unions [
-      ../pki/asker.py
-      ../pki/scenario.py
-      ../tlsproxy.py
-    ];
+  scripts = builtins.path {
+    name = "scripts";
+    path = ../.;
+    filter =
+      path: _:
+      lib.elem (baseNameOf path) [
+        "pki"
+        "asker.py"
+        "scenario.py"
+        "tlsproxy.py"
+      ];
   };
 
   flake = hostPkgs.writeText "flake.nix" ''
