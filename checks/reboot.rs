@@ -233,6 +233,9 @@ impl Scheduler {
     }
 }
 
+/// What a node keeps of a change that is not confirmed.
+const PENDING: &str = "/var/lib/nixcfg/rollback/pending";
+
 /// Waits for a shell condition on the node, which may be down meanwhile.
 fn comes_to(lab: &Lab, condition: &str) {
     let end = Instant::now() + Duration::from_secs(120);
@@ -242,39 +245,54 @@ fn comes_to(lab: &Lab, condition: &str) {
     }
 }
 
+/// Has the node restart for what is configured, and nobody there to confirm it.
+fn restarts_unwatched(repo: &Repo, lab: &Lab, args: &[&str]) {
+    let tool = Tool::deploy(repo, lab).args(&[NODE, "--reboot"]).args(args);
+    let mut command = tool.into_command();
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut tool = command.spawn().unwrap();
+    comes_to(lab, &format!("grep -qx 'phase reboot' {PENDING}"));
+    tool.kill().unwrap();
+    tool.wait().unwrap();
+}
+
+/// The node went back by itself, and why.
+fn went_back(lab: &Lab, reason: &str) {
+    comes_to(lab, &format!("! [ -e {PENDING} ]"));
+    let last = lab.root(NODE, "cat /var/lib/nixcfg/rollback/last");
+    assert!(last.contains("outcome returned"), "{last}");
+    assert!(last.contains(&format!("reason {reason}")), "{last}");
+    at_rest(lab);
+}
+
 #[test]
 fn a_new_system_that_starts_anew_before_its_confirmation_is_left_at_once() {
     let (lab, repo) = start("");
     let before = lab.state(NODE);
     repo.configure(NODE, &system("two", other_kernel()));
-    // Its time would be long, and nobody is there to confirm it.
-    let mut command = Tool::deploy(&repo, &lab)
-        .args(&[NODE, "--confirm-timeout", "900"])
-        .args(&["--mode", "boot", "--reboot"])
-        .into_command();
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut tool = command.spawn().unwrap();
-    comes_to(
-        &lab,
-        "grep -qx 'phase reboot' /var/lib/nixcfg/rollback/pending",
-    );
-    tool.kill().unwrap();
-    tool.wait().unwrap();
-    comes_to(&lab, "grep -q '^started ' /var/lib/nixcfg/rollback/pending");
+    let long = ["--mode", "boot", "--confirm-timeout", "900"];
+    restarts_unwatched(&repo, &lab, &long);
+    comes_to(&lab, &format!("grep -q '^started ' {PENDING}"));
     assert_eq!(says(&lab), "two");
     lab.fault(NODE, &["kill"]);
     lab.fault(NODE, &["start"]);
-    comes_to(
-        &lab,
-        "grep -qx one /etc/nixcfg-test && ! [ -e /var/lib/nixcfg/rollback/pending ]",
-    );
+    went_back(&lab, "restarted");
     assert_eq!(lab.state(NODE), before);
-    let last = lab.root(NODE, "cat /var/lib/nixcfg/rollback/last");
-    assert!(
-        last.contains("outcome returned") && last.contains("reason restarted"),
-        "{last}"
-    );
-    at_rest(&lab);
+    assert_eq!(says(&lab), "one");
+}
+
+#[test]
+fn a_node_goes_back_to_a_system_that_knows_nothing_of_this_and_nothing_is_left() {
+    let (lab, repo) = (Lab::with_bare(&[NODE]), Repo::new());
+    let bare = lab.root(NODE, "readlink -f /run/booted-system");
+    repo.configure(NODE, &system("one", other_kernel()));
+    deploy(&repo, &lab)
+        .run()
+        .exits(0)
+        .shows("needs a reboot for its kernel");
+    restarts_unwatched(&repo, &lab, &["--confirm-timeout", "5"]);
+    went_back(&lab, "unconfirmed");
+    assert_eq!(lab.root(NODE, "readlink -f /run/current-system"), bare);
 }
 
 #[test]
