@@ -15,9 +15,10 @@ client_suite() {
     esac
 }
 
+# Two evaluators of one flake at once, in labs side by side, spoil Nix 2.8's cache.
 nix_config() {
     printf '%s\n' 'experimental-features = nix-command flakes' 'substituters =' 'flake-registry =' 'sandbox = false' \
-        'build-users-group =' 'warn-dirty = false'
+        'build-users-group =' 'warn-dirty = false' 'eval-cache = false'
 }
 
 cmd_nix() {

@@ -34,7 +34,7 @@ CLIENTS = ["dogwood"]
 NODES = SERVERS + CLIENTS
 NIX_CONFIG = "\n".join([
     "experimental-features = nix-command flakes", "substituters =", "sandbox = false", "build-users-group =",
-    "flake-registry =",
+    "flake-registry =", "eval-cache = false",
 ])
 
 UNIT = """[Unit]
