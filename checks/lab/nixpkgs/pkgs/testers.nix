@@ -99,6 +99,8 @@ let
       {
         passAsFile = [ "testScript" ];
         testScript = script;
+        # For who reads the script: names in it that nobody defines there.
+        machines = lib.attrNames nodes;
         systems = lib.mapAttrsToList (
           _: node: builtins.unsafeDiscardStringContext node.system.build.toplevel.drvPath
         ) nodes;
