@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use nixcfg::install::{Account, Content, INSTALL, Manifest, Mode, NodePath, Ownership};
+use nixcfg::node::install::{Account, Content, INSTALL, Manifest, Mode, NodePath, Ownership};
 use tempfile::TempDir;
 
 /// Debian's `sh` is dash, that of NixOS is bash.
@@ -76,7 +76,7 @@ fn installed(shell: &[&str], manifest: &Manifest) -> String {
     assert_eq!(said, "", "{shell:?}");
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(
-        nixcfg::install::Report::parse(&told).whole(),
+        nixcfg::node::install::Report::parse(&told).whole(),
         "{shell:?}: {told}"
     );
     told

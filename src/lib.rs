@@ -5,7 +5,6 @@
 //! are values computed apart from their execution; what happens is reported
 //! as [`event`]s and shown elsewhere.
 
-pub mod activation;
 pub mod apps;
 pub mod cli;
 pub mod cluster;
@@ -14,8 +13,6 @@ pub mod error;
 pub mod event;
 pub mod generations;
 pub mod init;
-pub mod install;
-pub mod lease;
 pub mod nix;
 pub mod node;
 pub mod nomad;
@@ -28,7 +25,6 @@ pub mod rollout;
 pub mod secret;
 pub mod secrets;
 pub mod signal;
-pub mod ssh;
 pub mod status;
 pub mod store;
 pub mod tlsproxy;

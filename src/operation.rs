@@ -14,9 +14,9 @@ use crate::nix::Settings;
 use crate::nix::cache::Cache;
 use crate::nix::source::{self, Flake, Source};
 use crate::node::probe::{self, Probed, Sudo};
+use crate::node::ssh::Access;
+use crate::node::ssh::elevate::Elevation;
 use crate::secret::{self, Secret};
-use crate::ssh::Access;
-use crate::ssh::elevate::Elevation;
 
 /// The arguments that every operation on a cluster takes.
 #[derive(Debug, Clone, clap::Args)]

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Name;
 use super::services::{Apps, Forwards, Scheduler};
 use crate::error::{Error, Result};
-use crate::install::{Account, Mode, NodePath};
+use crate::node::install::{Account, Mode, NodePath};
 
 /// The schema that this tool reads.
 pub const SCHEMA: u64 = 1;

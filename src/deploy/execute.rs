@@ -11,18 +11,18 @@ use tokio::task::JoinHandle;
 
 use super::plan::{Action, Plan};
 use super::{Args, Prepared};
-use crate::activation::{self, Mode, Report};
 use crate::cluster::{Check, Cluster, Name};
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter, bytes, count};
-use crate::lease::cluster::Leases;
 use crate::nix::store::StorePath;
 use crate::nix::{Settings, copy};
+use crate::node::activation::{self, Mode, Report};
+use crate::node::lease::cluster::Leases;
 use crate::node::probe::Probed;
+use crate::node::ssh::Connection;
+use crate::node::ssh::elevate::Elevation;
 use crate::operation::Operation;
 use crate::rollout::{self, Outcome, Turn};
-use crate::ssh::Connection;
-use crate::ssh::elevate::Elevation;
 
 /// Carries out the plans.
 pub async fn execute(

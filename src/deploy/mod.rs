@@ -9,15 +9,15 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::activation::{Changed, Mode, WatchArgs};
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, bytes, count};
-use crate::lease;
 use crate::nix::build;
 use crate::nix::closure::Graph;
 use crate::nix::eval::{self, System};
 use crate::nix::store::StorePath;
+use crate::node::activation::{Changed, Mode, WatchArgs};
+use crate::node::lease;
 use crate::node::probe::Probed;
 use crate::operation::{ClusterArgs, Operation};
 use crate::password::lockout;

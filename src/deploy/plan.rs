@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::activation::Mode;
 use crate::event::bytes;
 use crate::nix::closure::Graph;
 use crate::nix::eval::System;
 use crate::nix::store::StorePath;
 use crate::node::Facts;
+use crate::node::activation::Mode;
 use crate::node::probe::different_parts;
 
 /// Space that must stay free on a node beyond what is copied: the profile, logs, units.

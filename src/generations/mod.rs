@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
 use crate::nix::store::StorePath;
 use crate::node::probe::Probed;
+use crate::node::ssh::{Connection, Script};
 use crate::operation::{ClusterArgs, Operation};
 use crate::secret::Secret;
-use crate::ssh::{Connection, Script};
 
 const LIST: Script = Script {
     name: "nixcfg-generations",

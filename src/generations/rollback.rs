@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::{Generation, list_all};
-use crate::activation::{Mode, WatchArgs};
 use crate::cluster::Name;
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
-use crate::lease;
-use crate::lease::cluster::Leases;
+use crate::node::activation::{Mode, WatchArgs};
+use crate::node::lease;
+use crate::node::lease::cluster::Leases;
 use crate::operation::{ClusterArgs, Operation};
 use crate::rollout::{self, Outcome, RolloutArgs, Turn};
 use crate::secret::Secret;

@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use super::store::StorePath;
 use super::{Settings, message};
 use crate::error::{Context, Error, Exit, Result};
-use crate::ssh::Connection;
-use crate::ssh::elevate::Elevation;
+use crate::node::ssh::Connection;
+use crate::node::ssh::elevate::Elevation;
 
 /// What the node runs: Nix's protocol on its standard streams.
 const DAEMON: [&str; 2] = ["nix-daemon", "--stdio"];

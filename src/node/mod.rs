@@ -1,5 +1,9 @@
-//! A node as it is: what a first look over one connection tells.
+//! One node: the connection to it, what a first look tells, and what is done on it.
 
+pub mod activation;
+pub mod install;
+pub mod lease;
 pub mod probe;
+pub mod ssh;
 
 pub use probe::{Facts, Sudo};

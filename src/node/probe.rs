@@ -10,9 +10,9 @@ use tokio::sync::Mutex;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::nix::store::StorePath;
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Access, Child, Connection, Script};
 use crate::secret::Secret;
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Access, Child, Connection, Script};
 
 const PROBE: Script = Script {
     name: "nixcfg-probe",

@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use crate::cluster::{Cluster, Name};
 use crate::error::{Context, Error, Exit, Result};
 use crate::node::probe::Probed;
+use crate::node::ssh::Script;
 use crate::operation::Operation;
-use crate::ssh::Script;
 
 const LOCKOUT: Script = Script {
     name: "nixcfg-lockout",

@@ -10,7 +10,7 @@ use super::{App, Year};
 use crate::cluster::schema::PkiFiles;
 use crate::cluster::{Cluster, Name};
 use crate::error::{Error, Result};
-use crate::install::{Account, Content, Manifest, Mode, NodePath, Ownership};
+use crate::node::install::{Account, Content, Manifest, Mode, NodePath, Ownership};
 
 /// The folder of an app's files, whose they are, and the unit that uses them.
 pub fn place(cluster: &Cluster, app: App) -> &PkiFiles {

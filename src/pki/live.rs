@@ -33,7 +33,7 @@ use super::spec::agent_name;
 use super::x509::{Certificate, Key};
 use crate::cluster::{Cluster, Name, Node, Role};
 use crate::error::{Error, Result};
-use crate::ssh::Connection;
+use crate::node::ssh::Connection;
 
 /// How long a port may take for a connection, a handshake and an answer.
 const PATIENCE: Duration = Duration::from_secs(8);

@@ -14,11 +14,11 @@ use super::x509::{Authority, Certificate, Key};
 use super::{App, Year};
 use crate::cluster::{Cluster, Name, Node, Role};
 use crate::error::{Error, Exit, Result};
-use crate::install::{self, Manifest};
+use crate::node::install::{self, Manifest};
 use crate::node::probe::Probed;
+use crate::node::ssh::elevate::Elevation;
 use crate::operation::Operation;
 use crate::rollout::quorum::{self, Health};
-use crate::ssh::elevate::Elevation;
 
 /// What an operation is about.
 pub struct Work {

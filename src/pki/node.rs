@@ -6,8 +6,8 @@ use base64ct::{Base64, Encoding};
 
 use super::files::Wanted;
 use crate::error::{Error, Result};
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Connection, Script};
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Connection, Script};
 
 const STATE: Script = Script {
     name: "nixcfg-pki-state",

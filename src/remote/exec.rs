@@ -8,9 +8,9 @@ use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
 use crate::node::probe::Probed;
+use crate::node::ssh::elevate::Elevation;
 use crate::operation::{ClusterArgs, Operation};
 use crate::secret::Secret;
-use crate::ssh::elevate::Elevation;
 
 /// The arguments of `exec`.
 #[derive(Debug, Clone, clap::Args)]
@@ -133,7 +133,10 @@ async fn one(
         }
     };
     tokio::join!(out, err);
-    let status = child.wait().await.map_err(|e| crate::ssh::lost(node, &e))?;
+    let status = child
+        .wait()
+        .await
+        .map_err(|e| crate::node::ssh::lost(node, &e))?;
     Ok(status.code())
 }
 

@@ -15,12 +15,12 @@ use crate::cluster::{Cluster, Name, Node, Role};
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
 use crate::node::probe::Probed;
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Access, Connection, Script};
 use crate::operation::Operation;
 use crate::pki::files::place;
 use crate::pki::spec::agent_name;
 use crate::pki::{App, live};
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Access, Connection, Script};
 
 const DAEMONS: Script = Script {
     name: "nixcfg-daemons",

@@ -9,9 +9,9 @@ use futures_util::future::join_all;
 use super::daemons::{enabled, words};
 use crate::cluster::{Check, Cluster, Name, Node};
 use crate::error::Result;
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Connection, Script};
 use crate::pki::App;
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Connection, Script};
 
 const MEMBER: Script = Script {
     name: "nixcfg-member",

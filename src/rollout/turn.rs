@@ -7,18 +7,18 @@ use serde_json::json;
 
 use super::engine::Outcome;
 use super::membership;
-use crate::activation::{Change, End, Mode, Policy, Report, Watch};
 use crate::cluster::{Check, Cluster, Name, Node};
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
 use crate::generations;
 use crate::nix::store::StorePath;
 use crate::node::Facts;
+use crate::node::activation::{Change, End, Mode, Policy, Report, Watch};
 use crate::node::probe::Probed;
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Access, Connection};
 use crate::operation::Operation;
 use crate::secret::Secret;
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Access, Connection};
 
 /// What a node's system is changed with.
 pub struct Turn {

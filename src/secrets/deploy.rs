@@ -12,13 +12,13 @@ use super::Value;
 use crate::cluster::{Cluster, Name};
 use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
-use crate::install::{Content, Manifest, Mode, Ownership, Report};
+use crate::node::install::{Content, Manifest, Mode, Ownership, Report};
 use crate::node::probe::Probed;
+use crate::node::ssh::Script;
+use crate::node::ssh::elevate::Elevation;
 use crate::operation::{ClusterArgs, Operation};
 use crate::rollout;
 use crate::secret::Secret;
-use crate::ssh::Script;
-use crate::ssh::elevate::Elevation;
 use crate::store::pass::Pass;
 use crate::store::{self, EntryName, Store};
 
@@ -26,7 +26,7 @@ use crate::store::{self, EntryName, Store};
 pub const DEPLOY: Script = Script {
     name: "nixcfg-secrets",
     text: concat!(
-        include_str!("../install/install.sh"),
+        include_str!("../node/install/install.sh"),
         include_str!("deploy.sh")
     ),
 };

@@ -15,10 +15,10 @@ use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
 use crate::nix::store::StorePath;
 use crate::node::probe::{self, Holder, Probed};
+use crate::node::ssh::Script;
 use crate::operation::{ClusterArgs, Operation};
 use crate::pki::x509::Certificate;
 use crate::secret::Secret;
-use crate::ssh::Script;
 
 const STATUS: Script = Script {
     name: "nixcfg-status",

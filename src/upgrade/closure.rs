@@ -3,7 +3,7 @@
 use super::diff::Closure;
 use crate::error::{Error, Result};
 use crate::nix::store::StorePath;
-use crate::ssh::{Connection, Script};
+use crate::node::ssh::{Connection, Script};
 
 const CLOSURE: Script = Script {
     name: "nixcfg-closure",

@@ -8,7 +8,6 @@ use tokio::task::JoinSet;
 
 use super::closure;
 use super::diff::{Closure, Diff};
-use crate::activation;
 use crate::cluster::Name;
 use crate::deploy::plan::Action;
 use crate::deploy::{self, Prepared};
@@ -17,6 +16,7 @@ use crate::event::Event;
 use crate::nix::build;
 use crate::nix::closure::Graph;
 use crate::nix::store::StorePath;
+use crate::node::activation;
 use crate::operation::Operation;
 
 /// Shows, for each node that gets another system, what changes of it. Where

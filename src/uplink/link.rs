@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::route::Remote;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::ssh::{Access, Child, Connection, Script};
+use crate::node::ssh::{Access, Child, Connection, Script};
 
 /// Runs for as long as the login does: by it the login is kept, and its end is noticed.
 const HOLD: Script = Script {

@@ -12,7 +12,7 @@ use super::Service;
 use super::link::{Channel, Links};
 use crate::cluster::{Cluster, Name, Role};
 use crate::error::{Error, Exit, Result};
-use crate::ssh::Access;
+use crate::node::ssh::Access;
 
 /// Where a node reaches its own services.
 const LOOPBACK: &str = "127.0.0.1";

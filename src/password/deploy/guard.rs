@@ -11,14 +11,14 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Access, Connection, Script};
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Access, Connection, Script};
 
 /// The whole of `install.sh` comes first: the files of passwords are written as all others.
 pub const GUARD: Script = Script {
     name: "nixcfg-passwords",
     text: concat!(
-        include_str!("../../install/install.sh"),
+        include_str!("../../node/install/install.sh"),
         include_str!("guard.sh")
     ),
 };

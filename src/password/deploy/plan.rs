@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::install::{Content, Manifest, Mode, NodePath, Ownership};
+use crate::node::install::{Content, Manifest, Mode, NodePath, Ownership};
 use crate::password::hash::Hash;
 
 /// A user's line in `/etc/shadow`, against what is wanted.

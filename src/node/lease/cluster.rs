@@ -10,9 +10,9 @@ use super::{Answer, Claim, Lease, Scope, held, take};
 use crate::cluster::{Cluster, Name, Role};
 use crate::error::{Error, Exit, Result};
 use crate::node::probe::{self, Probed};
+use crate::node::ssh::Connection;
+use crate::node::ssh::elevate::Elevation;
 use crate::operation::Operation;
-use crate::ssh::Connection;
-use crate::ssh::elevate::Elevation;
 
 /// The nodes that keep the lease on a cluster: its servers, or all nodes where it has none.
 pub fn keepers(cluster: &Cluster) -> BTreeSet<Name> {

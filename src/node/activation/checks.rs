@@ -4,8 +4,8 @@ use tokio::task::JoinSet;
 
 use crate::cluster::{Check, Node};
 use crate::error::{Error, Exit, Result};
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Connection, Script};
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Connection, Script};
 
 pub(super) const CHECK: Script = Script {
     name: "nixcfg-check",

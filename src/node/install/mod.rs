@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Connection, Output, Script};
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Connection, Output, Script};
 
 pub use path::NodePath;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{Policy, Restarts, Watch, run_name};
 use crate::error::Result;
-use crate::lease::Claim;
-use crate::lease::cluster::Leases;
+use crate::node::lease::Claim;
+use crate::node::lease::cluster::Leases;
 use crate::operation::Operation;
 
 /// Their heading in `--help`: of these alone, where a heading of the whole would reach what follows it.

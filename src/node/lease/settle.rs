@@ -8,9 +8,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Scope, held};
-use crate::activation::restart::finish_drains;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
+use crate::node::activation::restart::finish_drains;
 use crate::node::probe::{self, Probed};
 use crate::operation::Operation;
 

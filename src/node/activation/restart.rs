@@ -14,11 +14,11 @@ use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
 use crate::node::probe::Probed;
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Connection, Script};
 use crate::nomad::drain;
 use crate::nomad::scheduler;
 use crate::operation::Operation;
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Connection, Script};
 use crate::uplink::api::Api;
 use crate::uplink::reach::Reach;
 

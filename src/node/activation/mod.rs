@@ -12,8 +12,8 @@ use clap::ValueEnum;
 
 use crate::error::{Error, Result};
 use crate::nix::store::StorePath;
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Connection, Script};
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Connection, Script};
 pub use args::{Changed, WatchArgs};
 pub use outcome::{End, Outcome, Report};
 pub use restart::Restarts;

@@ -19,12 +19,12 @@ use super::{Changed, Mode, run_name};
 use crate::cluster::{Name, Node};
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
-use crate::lease::cluster::Leases;
 use crate::nix::store::StorePath;
+use crate::node::lease::cluster::Leases;
 use crate::node::probe::{self, Facts};
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Access, Connection, Script};
 use crate::secret::Secret;
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Access, Connection, Script};
 
 const ACTIVATE: Script = Script {
     name: "nixcfg-activate",

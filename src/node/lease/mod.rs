@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, Exit, Result};
 use crate::nix::store::StorePath;
 use crate::node::probe::Holder;
-use crate::ssh::elevate::Elevation;
-use crate::ssh::{Connection, Script};
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Connection, Script};
 pub use settle::settle;
 
 const LEASE: Script = Script {
