@@ -2,21 +2,14 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::apps;
-use crate::deploy;
 use crate::error::Result;
 use crate::event::Reporter;
-use crate::generations;
-use crate::init;
-use crate::nomad::scheduler;
-use crate::password;
-use crate::pki;
-use crate::remote;
+use crate::operations::{
+    add_node, app_secrets, deploy_apps, deploy_nixos, deploy_passwords, deploy_pki, deploy_secrets,
+    exec, gen_pki, gen_secrets, generations, init, nomad_scheduler, passwd, pki_status, rollback,
+    rotate_ca, ssh, status, tlsproxy, upgrade_nixos,
+};
 use crate::secret::Secret;
-use crate::secrets;
-use crate::status;
-use crate::tlsproxy;
-use crate::upgrade;
 
 /// Runs a NixOS cluster.
 #[derive(Debug, Parser)]
@@ -46,45 +39,45 @@ enum Operation {
     /// Write the files of a new cluster
     Init(init::Args),
     /// Write the files of a new node
-    AddNode(init::add::Args),
+    AddNode(add_node::Args),
     /// Bring nodes to the NixOS configuration of the flake
-    DeployNixos(deploy::Args),
+    DeployNixos(deploy_nixos::Args),
     /// Update nixpkgs, show what that changes, and deploy it
-    UpgradeNixos(upgrade::Args),
+    UpgradeNixos(upgrade_nixos::Args),
     /// Go back to a generation that nodes have already
-    Rollback(generations::rollback::Args),
+    Rollback(rollback::Args),
     /// List the generations of nodes' systems
     Generations(generations::Args),
     /// Tell how the nodes are
     Status(status::Args),
     /// Run a command on nodes
-    Exec(remote::exec::Args),
+    Exec(exec::Args),
     /// Log in to a node
-    Ssh(remote::shell::Args),
+    Ssh(ssh::Args),
     /// Set an administrator's password in the password store, as a hash
-    Passwd(password::Args),
+    Passwd(passwd::Args),
     /// Set Nomad's scheduler as cluster.nix has it
-    NomadScheduler(scheduler::Args),
+    NomadScheduler(nomad_scheduler::Args),
     /// Run the cluster's apps on Nomad
-    DeployApps(apps::deploy::Args),
+    DeployApps(deploy_apps::Args),
     /// Make the secrets that an app reads from Consul
-    AppSecrets(apps::secrets::Args),
+    AppSecrets(app_secrets::Args),
     /// Serve the cluster's Nomad and Consul as plain HTTP on this machine
     Tlsproxy(tlsproxy::Args),
     /// Make the certificates of Consul and Nomad that are missing
-    GenPki(pki::generate::Args),
+    GenPki(gen_pki::Args),
     /// Bring the certificates of Consul and Nomad to the nodes
-    DeployPki(pki::deploy::Args),
+    DeployPki(deploy_pki::Args),
     /// Tell what certificates there are, and how long they last
-    PkiStatus(pki::status::Args),
+    PkiStatus(pki_status::Args),
     /// Bring the store's password hashes to the nodes, and prove that sudo still works
-    DeployPasswords(password::deploy::Args),
+    DeployPasswords(deploy_passwords::Args),
     /// Make the cluster's secrets that are missing in the password store
-    GenSecrets(secrets::Args),
+    GenSecrets(gen_secrets::Args),
     /// Write the cluster's secrets to the nodes, and tell the units that use them
-    DeploySecrets(secrets::deploy::Args),
+    DeploySecrets(deploy_secrets::Args),
     /// Replace the authority of Consul or Nomad, step by step
-    RotateCa(pki::rotate::Args),
+    RotateCa(rotate_ca::Args),
 }
 
 impl Cli {
@@ -124,30 +117,30 @@ impl Cli {
     pub async fn run(self, reporter: Reporter, password: Option<Secret>) -> Result<()> {
         match self.operation {
             Operation::Init(args) => init::run(&args, reporter).await,
-            Operation::AddNode(args) => init::add::run(&args, reporter).await,
-            Operation::DeployNixos(args) => deploy::run(&args, reporter, password).await,
-            Operation::UpgradeNixos(args) => upgrade::run(&args, reporter, password).await,
-            Operation::Rollback(args) => {
-                generations::rollback::run(&args, reporter, password).await
-            }
+            Operation::AddNode(args) => add_node::run(&args, reporter).await,
+            Operation::DeployNixos(args) => deploy_nixos::run(&args, reporter, password).await,
+            Operation::UpgradeNixos(args) => upgrade_nixos::run(&args, reporter, password).await,
+            Operation::Rollback(args) => rollback::run(&args, reporter, password).await,
             Operation::Generations(args) => generations::run(&args, reporter, password).await,
             Operation::Status(args) => status::run(&args, reporter, password).await,
-            Operation::Exec(args) => remote::exec::run(&args, reporter, password).await,
-            Operation::Ssh(args) => remote::shell::run(&args, reporter).await,
-            Operation::Passwd(args) => password::run(&args, reporter).await,
-            Operation::NomadScheduler(args) => scheduler::run(&args, reporter, password).await,
-            Operation::DeployApps(args) => apps::deploy::run(&args, reporter, password).await,
-            Operation::AppSecrets(args) => apps::secrets::run(&args, reporter, password).await,
-            Operation::Tlsproxy(args) => tlsproxy::run(&args, reporter, password).await,
-            Operation::GenPki(args) => pki::generate::run(&args, reporter).await,
-            Operation::DeployPki(args) => pki::deploy::run(&args, reporter, password).await,
-            Operation::PkiStatus(args) => pki::status::run(&args, reporter, password).await,
-            Operation::DeployPasswords(args) => {
-                password::deploy::run(&args, reporter, password).await
+            Operation::Exec(args) => exec::run(&args, reporter, password).await,
+            Operation::Ssh(args) => ssh::run(&args, reporter).await,
+            Operation::Passwd(args) => passwd::run(&args, reporter).await,
+            Operation::NomadScheduler(args) => {
+                nomad_scheduler::run(&args, reporter, password).await
             }
-            Operation::GenSecrets(args) => secrets::run(&args, reporter).await,
-            Operation::DeploySecrets(args) => secrets::deploy::run(&args, reporter, password).await,
-            Operation::RotateCa(args) => pki::rotate::run(&args, reporter, password).await,
+            Operation::DeployApps(args) => deploy_apps::run(&args, reporter, password).await,
+            Operation::AppSecrets(args) => app_secrets::run(&args, reporter, password).await,
+            Operation::Tlsproxy(args) => tlsproxy::run(&args, reporter, password).await,
+            Operation::GenPki(args) => gen_pki::run(&args, reporter).await,
+            Operation::DeployPki(args) => deploy_pki::run(&args, reporter, password).await,
+            Operation::PkiStatus(args) => pki_status::run(&args, reporter, password).await,
+            Operation::DeployPasswords(args) => {
+                deploy_passwords::run(&args, reporter, password).await
+            }
+            Operation::GenSecrets(args) => gen_secrets::run(&args, reporter).await,
+            Operation::DeploySecrets(args) => deploy_secrets::run(&args, reporter, password).await,
+            Operation::RotateCa(args) => rotate_ca::run(&args, reporter, password).await,
         }
     }
 }

@@ -1,10 +1,8 @@
 //! The apps of a cluster: folders `cluster/<cluster>/app/<app>/` with jobs in
 //! `deploy/*.hcl` and the secrets they read in `secrets.toml`.
 
-pub mod deploy;
 pub mod kv;
-pub mod secrets;
-mod value;
+pub mod value;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! One node: the connection to it, what a first look tells, and what is done on it.
 
 pub mod activation;
+pub mod generations;
 pub mod install;
 pub mod lease;
 pub mod probe;

@@ -1,78 +1,20 @@
-//! `passwd`: administrators' passwords, of which only hashes are kept.
+//! Administrators' passwords, of which only hashes are kept.
 
-pub mod deploy;
 pub mod entry;
 pub mod hash;
 pub mod lockout;
 pub mod prompt;
 pub mod strength;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde_json::json;
+use std::collections::BTreeMap;
 
 use crate::cluster::{Cluster, Name, name};
 use crate::error::{Error, Result};
-use crate::event::{Event, Reporter};
-use crate::operation::{ClusterArgs, Operation};
 use crate::secret::Secret;
 use crate::store::pass::Pass;
-use crate::store::{self, EntryName, Existing, Store, Writer};
+use crate::store::{EntryName, Store};
 use entry::Entry;
-use hash::{Hash, New, Password};
-
-/// The arguments of `passwd`.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    cluster: ClusterArgs,
-
-    /// The administrator
-    #[arg(value_name = "USER", required_unless_present = "list")]
-    user: Option<Name>,
-
-    /// Read the password from standard input, one line, instead of asking twice
-    #[arg(long)]
-    stdin: bool,
-
-    /// Take a weak password
-    #[arg(long)]
-    force: bool,
-
-    /// How the password is hashed
-    #[arg(long, value_enum, default_value = "sha512crypt")]
-    scheme: New,
-
-    /// Show who has a password, since when and by which scheme
-    #[arg(long, conflicts_with_all = ["user", "remove", "stdin", "force", "scheme"])]
-    list: bool,
-
-    /// Forget the user's password; deploy-passwords --lock-removed locks the account
-    #[arg(long, conflicts_with_all = ["stdin", "force", "scheme"])]
-    remove: bool,
-}
-
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
-/// Runs `passwd`.
-pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
-    let operation = Operation::start(&args.cluster, reporter.clone(), None).await?;
-    let cluster = &operation.cluster;
-    let store = Pass::open(store::folder(cluster)?)?;
-    match &args.user {
-        Some(user) if args.remove => remove(&reporter, &store, user).await,
-        Some(user) => {
-            administrator(cluster, user)?;
-            set(args, &reporter, cluster, &store, user).await
-        }
-        None => list(&reporter, cluster, &store).await,
-    }
-}
+use hash::Password;
 
 /// An error unless the user is an administrator of the cluster.
 pub fn administrator(cluster: &Cluster, user: &Name) -> Result<()> {
@@ -117,126 +59,6 @@ pub async fn entries(store: &Pass) -> Result<BTreeMap<Name, Result<Entry>>> {
         Some((user, parsed))
     };
     Ok(names.into_iter().filter_map(read).collect())
-}
-
-async fn set(
-    args: &Args,
-    reporter: &Reporter,
-    cluster: &Cluster,
-    store: &Pass,
-    user: &Name,
-) -> Result<()> {
-    let password = match args.stdin {
-        true => prompt::from_standard_input()?,
-        false => {
-            prompt::twice(
-                reporter,
-                format!("new password of {user} on {}", cluster.name),
-            )
-            .await?
-        }
-    };
-    if !args.force {
-        let mut about = vec![
-            user.as_str(),
-            cluster.name.as_str(),
-            cluster.secrets_prefix.as_str(),
-        ];
-        about.extend(cluster.nodes.keys().map(Name::as_str));
-        strength::check(&password, &about)?;
-    }
-    let scheme = args.scheme;
-    let hash = tokio::task::spawn_blocking(move || Hash::new(&password, scheme))
-        .await
-        .map_err(|e| Error::unexpected(format!("the hashing was cut short: {e}")))??;
-    let entry = Entry::now(hash);
-    let name = entry_of(user)?;
-    let mut writer = store.writer().await?;
-    writer
-        .insert(&name, &entry.text(), Existing::Replace)
-        .await?;
-    let names = BTreeSet::from([name]);
-    writer
-        .finish(
-            &names,
-            &format!("Set the password of {user} on {}", cluster.name),
-        )
-        .await?;
-    reporter.emit(Event::Summary {
-        text: format!(
-            "the password of {user} is in the store, hashed by {}; deploy-passwords {} makes it effective",
-            entry.hash.scheme(),
-            cluster.name
-        ),
-        data: json!({"user": user, "scheme": entry.hash.scheme().to_string()}),
-    });
-    Ok(())
-}
-
-async fn remove(reporter: &Reporter, store: &Pass, user: &Name) -> Result<()> {
-    let name = entry_of(user)?;
-    if !store.list().await?.contains(&name) {
-        let entries = entries(store).await?;
-        let known: Vec<&str> = entries.keys().map(Name::as_str).collect();
-        return Err(
-            Error::usage(format!("{user} has no password in the store")).help(name::suggestion(
-                user.as_str(),
-                &known,
-                "users with a password",
-            )),
-        );
-    }
-    let mut writer = store.writer().await?;
-    writer.remove(&name).await?;
-    let names = BTreeSet::from([name]);
-    writer
-        .finish(&names, &format!("Remove the password of {user}"))
-        .await?;
-    reporter.emit(Event::Summary {
-        text: format!("the password of {user} is out of the store; on the nodes it stays until it is changed or locked there"),
-        data: json!({"user": user, "removed": true}),
-    });
-    Ok(())
-}
-
-async fn list(reporter: &Reporter, cluster: &Cluster, store: &Pass) -> Result<()> {
-    let entries = entries(store).await?;
-    let users: BTreeSet<&Name> = entries.keys().chain(cluster.admins.keys()).collect();
-    let mut lines = Vec::new();
-    let mut data = Vec::new();
-    for user in users {
-        let administrator = cluster.admins.contains_key(user);
-        let (words, scheme, since) = match entries.get(user) {
-            None => ("no password".to_owned(), None, None),
-            Some(Ok(entry)) => (
-                format!(
-                    "{} since {}",
-                    entry.hash.scheme(),
-                    entry.since().unwrap_or("an unknown date")
-                ),
-                Some(entry.hash.scheme().to_string()),
-                entry.since(),
-            ),
-            Some(Err(e)) => (format!("unusable: {}", e.what), None, None),
-        };
-        let mark = if administrator {
-            ""
-        } else {
-            " (no administrator)"
-        };
-        lines.push(format!("{user:<12} {words}{mark}"));
-        data.push(
-            json!({"user": user, "scheme": scheme, "since": since, "administrator": administrator}),
-        );
-    }
-    if lines.is_empty() {
-        lines.push("there are no administrators".into());
-    }
-    reporter.emit(Event::Summary {
-        text: lines.join("\n"),
-        data: json!({"users": data}),
-    });
-    Ok(())
 }
 
 /// Takes what a prompt gave as a password.

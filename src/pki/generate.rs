@@ -1,4 +1,4 @@
-//! `gen-pki`: makes what is missing, and touches nothing that is there.
+//! Makes the pairs that are missing, and touches nothing that is there.
 
 use std::collections::BTreeSet;
 
@@ -14,42 +14,8 @@ use super::{App, Year, day};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter, count};
-use crate::operation::{ClusterArgs, Operation};
 use crate::secret::Secret;
-use crate::store::pass::Pass;
-use crate::store::{self, EntryName, Existing, Store, Writer};
-
-/// The arguments of `gen-pki`.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    cluster: ClusterArgs,
-
-    /// The year that certificates are named after [default: this one]
-    #[arg(long, value_name = "YEAR")]
-    year: Option<i32>,
-
-    /// Make the certificates of this program only
-    #[arg(long, value_enum)]
-    app: Option<App>,
-}
-
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
-/// Runs `gen-pki`.
-pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
-    let now = OffsetDateTime::now_utc();
-    let year = Year::choose(args.year, now)?;
-    let operation = Operation::start(&args.cluster, reporter.clone(), None).await?;
-    let apps = chosen(&operation.cluster, args.app)?;
-    let store = Pass::open(store::folder(&operation.cluster)?)?;
-    generate(&operation.cluster, &apps, year, &store, &reporter, now).await
-}
+use crate::store::{EntryName, Existing, Store, Writer};
 
 /// The apps that a run is about: the one asked for, or all that the cluster has.
 pub fn chosen(cluster: &Cluster, asked: Option<App>) -> Result<Vec<App>> {

@@ -12,11 +12,9 @@ pub mod live;
 pub mod member;
 pub mod node;
 pub mod plan;
-mod publish;
+pub mod publish;
 pub mod rollout;
-pub mod rotate;
 pub mod spec;
-pub mod status;
 pub mod stored;
 pub mod x509;
 

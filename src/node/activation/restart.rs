@@ -16,8 +16,8 @@ use crate::event::Reporter;
 use crate::node::probe::Probed;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Connection, Script};
+use crate::nomad;
 use crate::nomad::drain;
-use crate::nomad::scheduler;
 use crate::operation::Operation;
 use crate::uplink::api::Api;
 use crate::uplink::reach::Reach;
@@ -59,7 +59,7 @@ impl Restarts {
             nomad: cluster
                 .nomad
                 .enable
-                .then(|| scheduler::api(operation, &Reach::default())),
+                .then(|| nomad::api(operation, &Reach::default())),
             unit: cluster.pki.nomad.unit.clone(),
             drain,
         }

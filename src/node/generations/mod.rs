@@ -1,44 +1,20 @@
 //! The generations of nodes' systems: listing them, and going back to one.
 
-pub mod rollback;
-
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::cluster::Name;
 use crate::error::{Error, Result};
-use crate::event::{Event, Reporter};
 use crate::nix::store::StorePath;
 use crate::node::probe::Probed;
 use crate::node::ssh::{Connection, Script};
-use crate::operation::{ClusterArgs, Operation};
-use crate::secret::Secret;
 
 const LIST: Script = Script {
     name: "nixcfg-generations",
     text: include_str!("list.sh"),
 };
-
-/// The arguments of `generations`.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    cluster: ClusterArgs,
-
-    /// The nodes: names, globs, @tag, site:NAME, role:server, !not, - for standard input [default: all]
-    #[arg(value_name = "NODE")]
-    nodes: Vec<String>,
-}
-
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
 
 /// One generation of a node's system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -119,7 +95,7 @@ pub async fn list(connection: &Connection) -> Result<Generations> {
 }
 
 /// Asks all nodes at once.
-async fn list_all(probed: &BTreeMap<Name, Probed>) -> Result<BTreeMap<Name, Generations>> {
+pub async fn list_all(probed: &BTreeMap<Name, Probed>) -> Result<BTreeMap<Name, Generations>> {
     let mut tasks = JoinSet::new();
     for (name, p) in probed {
         let (name, connection) = (name.clone(), p.connection.clone());
@@ -132,41 +108,6 @@ async fn list_all(probed: &BTreeMap<Name, Probed>) -> Result<BTreeMap<Name, Gene
         lists.insert(name, list?);
     }
     Ok(lists)
-}
-
-/// Runs `generations`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
-    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
-    let nodes: BTreeSet<Name> = operation.select(&args.nodes)?;
-    let probed = operation.probe(&nodes, false).await?;
-    for (node, generations) in list_all(&probed).await? {
-        let running = probed.get(&node).and_then(|p| p.facts.current.as_ref());
-        let lines = generations.all.iter().map(|generation| {
-            let boots = generations.current == Some(generation.number);
-            let words = match (running == Some(&generation.system), boots) {
-                (true, true) => "  running",
-                (true, false) => "  running, not the next start’s",
-                (false, true) => "  the next start’s",
-                (false, false) => "",
-            };
-            format!(
-                "{:>4}  {}  {}{words}",
-                generation.number,
-                generation.made,
-                generation.system.name()
-            )
-        });
-        let data = json!({
-            "generations": generations.all, "current": generations.current, "running": running,
-        });
-        reporter.emit(Event::Done {
-            node,
-            ok: true,
-            outcome: lines.collect::<Vec<_>>().join("\n             "),
-            data,
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

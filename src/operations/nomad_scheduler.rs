@@ -6,12 +6,10 @@ use serde_json::{Map, Value, json};
 use crate::cluster::services::Scheduler;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
+use crate::nomad::api;
 use crate::operation::{ClusterArgs, Operation};
 use crate::secret::Secret;
-use crate::uplink::Service;
-use crate::uplink::api::Api;
-use crate::uplink::client::Client;
-use crate::uplink::reach::{self, Reach};
+use crate::uplink::reach::Reach;
 
 /// Where Nomad keeps them.
 const PATH: &str = "/v1/operator/scheduler/configuration";
@@ -174,18 +172,6 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
         "Nomad's scheduler settings were changed by someone else each time",
     )
     .help("nothing was changed here; run again"))
-}
-
-/// Nomad's API, if the cluster runs it.
-pub fn api(operation: &Operation, reach: &Reach) -> Result<Api> {
-    if !reach::services(operation)?.contains(&Service::Nomad) {
-        return Err(Error::usage(format!(
-            "the cluster ‘{}’ runs no Nomad",
-            operation.cluster.name
-        )));
-    }
-    let uplink = reach.uplink(operation)?;
-    Ok(Api::new(Client::new(uplink, Service::Nomad)))
 }
 
 fn show(reporter: &Reporter, changes: &[Change], check: bool) {

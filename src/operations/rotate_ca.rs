@@ -17,19 +17,19 @@ use futures_util::future::join_all;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::deploy::{bring, finish, load, members};
-use super::generate::{all, chosen};
-use super::layout::{Holder, PairId};
-use super::member::{Member, Work};
-use super::rollout::Care;
-use super::spec::Spec;
-use super::stored::{Held, Stored};
-use super::x509::{Certificate, Key};
-use super::{App, Year, files};
 use crate::cluster::{Cluster, Name};
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
 use crate::operation::{ClusterArgs, Operation};
+use crate::pki::deploy::{bring, finish, load, members};
+use crate::pki::generate::{all, chosen};
+use crate::pki::layout::{Holder, PairId};
+use crate::pki::member::{Member, Work};
+use crate::pki::rollout::Care;
+use crate::pki::spec::Spec;
+use crate::pki::stored::{Held, Stored};
+use crate::pki::x509::{Certificate, Key};
+use crate::pki::{App, Year, files};
 use crate::secret::Secret;
 use crate::store::pass::Pass;
 use crate::store::{self, EntryName, Existing, Store, Writer};
@@ -372,7 +372,7 @@ pub async fn change(
                 replace(writer, &authority.key()?, keys(&[key(new)?, key(old)?])).await?;
                 replace(writer, &authority.certificate()?, certificates(&[new, old])).await?;
             }
-            let signer = super::x509::Authority {
+            let signer = crate::pki::x509::Authority {
                 certificate: new,
                 key: key(new)?,
             };

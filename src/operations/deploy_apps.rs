@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::{in_order, jobs, present};
+use crate::apps::{self, in_order, jobs, present};
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
+use crate::nomad::api;
 use crate::nomad::diff;
 use crate::nomad::follow::{follow, reasons};
 use crate::nomad::job::{Job, Plan};
-use crate::nomad::scheduler::api;
 use crate::operation::{ClusterArgs, Operation};
 use crate::secret::Secret;
 use crate::uplink::api::Api;
@@ -70,7 +70,7 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     let cluster = &operation.cluster;
     let apps = in_order(&present(&cluster.name)?, &cluster.apps.order, &args.apps)?;
     if apps.is_empty() {
-        let folder = super::folder(&cluster.name);
+        let folder = apps::folder(&cluster.name);
         return Err(Error::usage(format!(
             "there are no apps in {}",
             folder.display()

@@ -7,9 +7,9 @@ use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::kv::Kv;
-use super::value::{self, Kind, Pair, Wanted};
-use super::{in_order, present};
+use crate::apps::kv::Kv;
+use crate::apps::value::{self, Kind, Pair, Wanted};
+use crate::apps::{self, in_order, present};
 use crate::cluster::Name;
 use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter};
@@ -139,7 +139,7 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
         &[],
         std::slice::from_ref(&args.app),
     )?;
-    let file = super::folder(&cluster.name)
+    let file = apps::folder(&cluster.name)
         .join(args.app.as_str())
         .join("secrets.toml");
     let Some(wanted) = value::read(&file)? else {

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 use crate::cluster::Name;
-use crate::deploy::Evaluation;
+use crate::deployment::Evaluation;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
 use crate::nix::store::StorePath;

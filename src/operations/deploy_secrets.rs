@@ -8,7 +8,6 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use super::Value;
 use crate::cluster::{Cluster, Name};
 use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
@@ -19,6 +18,7 @@ use crate::node::ssh::elevate::Elevation;
 use crate::operation::{ClusterArgs, Operation};
 use crate::rollout;
 use crate::secret::Secret;
+use crate::secrets::Value;
 use crate::store::pass::Pass;
 use crate::store::{self, EntryName, Store};
 
@@ -27,7 +27,7 @@ pub const DEPLOY: Script = Script {
     name: "nixcfg-secrets",
     text: concat!(
         include_str!("../node/install/install.sh"),
-        include_str!("deploy.sh")
+        include_str!("deploy_secrets.sh")
     ),
 };
 

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use super::closure;
 use super::diff::{Closure, Diff};
 use crate::cluster::Name;
-use crate::deploy::plan::Action;
-use crate::deploy::{self, Prepared};
+use crate::deployment::plan::Action;
+use crate::deployment::{self, Prepared};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::nix::build;
@@ -22,7 +22,7 @@ use crate::operation::Operation;
 /// Shows, for each node that gets another system, what changes of it. Where
 /// nodes are to be asked what would restart, the systems are brought to them.
 pub async fn show(
-    args: &deploy::Args,
+    args: &deployment::Args,
     operation: &Operation,
     prepared: &mut Prepared,
 ) -> Result<()> {
@@ -87,12 +87,12 @@ async fn diffs(operation: &Operation, prepared: &Prepared) -> Result<BTreeMap<Na
 
 /// Brings the systems to the nodes, and asks what switching to them would do.
 async fn ask(
-    args: &deploy::Args,
+    args: &deployment::Args,
     operation: &Operation,
     prepared: &mut Prepared,
 ) -> Result<BTreeMap<Name, Units>> {
     operation.reporter.phase("asking nodes what would restart");
-    deploy::bring(args, operation, prepared).await?;
+    deployment::bring(args, operation, prepared).await?;
     let mut tasks = JoinSet::new();
     for (node, plan) in &prepared.plans {
         let Some(probed) = prepared.probed.get(node) else {

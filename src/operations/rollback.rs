@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{Generation, list_all};
 use crate::cluster::Name;
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
 use crate::node::activation::{Mode, WatchArgs};
+use crate::node::generations::{Generation, list_all};
 use crate::node::lease;
 use crate::node::lease::cluster::Leases;
 use crate::operation::{ClusterArgs, Operation};

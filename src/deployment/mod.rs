@@ -1,4 +1,4 @@
-//! `deploy-nixos`: evaluate, probe, build, plan, copy, activate.
+//! A deployment of systems: evaluate, probe, build, plan, copy, activate.
 
 mod execute;
 pub mod plan;
@@ -22,7 +22,6 @@ use crate::node::probe::Probed;
 use crate::operation::{ClusterArgs, Operation};
 use crate::password::lockout;
 use crate::rollout::{self, RolloutArgs};
-use crate::secret::Secret;
 pub use execute::bring;
 use execute::execute;
 use plan::{Action, Plan};
@@ -43,7 +42,7 @@ pub struct Args {
 
     /// Build and show what would be done, then stop
     #[arg(long)]
-    plan: bool,
+    pub plan: bool,
 
     /// How many nodes are copied to at once, ahead of their turn to be switched
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
@@ -136,17 +135,6 @@ impl Prepared {
             args.rollout.foretell(operation, &changing)?;
         }
         planned(&operation.reporter, self.plans.len(), self.failed.len())
-    }
-}
-
-/// Runs `deploy-nixos`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
-    args.check()?;
-    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
-    let prepared = prepare(args, &mut operation).await?;
-    match args.plan {
-        true => prepared.planned(args, &operation),
-        false => carry_out(args, &operation, prepared).await,
     }
 }
 

@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::answer::label;
-use super::ask::Asker;
-use super::files::{self, Node};
-use super::{Common, Machine};
 use crate::cluster::name;
 use crate::error::{Context, Error, Result};
 use crate::event::{Event, Reporter};
+use crate::scaffold::answer::label;
+use crate::scaffold::ask::Asker;
+use crate::scaffold::files::{self, Node};
+use crate::scaffold::{self, Common, Machine};
 
 /// The arguments of `add-node`.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,7 +56,7 @@ pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
         yes: common.yes,
     };
     let (node, site) = (label(&args.node)?, label(&args.site)?);
-    let root = super::root(&common.flake)?;
+    let root = scaffold::root(&common.flake)?;
     let folder = root.join("cluster").join(common.cluster.as_str());
     if !folder.join("cluster.nix").is_file() {
         return Err(
@@ -115,7 +115,7 @@ pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
         &format!("Host {}", node.name),
     )?;
     replace(&node_file, &files::node(node, &site, survey.as_ref()))?;
-    super::tell_git(&root, &common.cluster, &reporter).await;
+    scaffold::tell_git(&root, &common.cluster, &reporter).await;
     reporter.emit(Event::Done {
         node: node.name.clone(),
         ok: true,

@@ -1,55 +1,14 @@
-//! `init` and `add-node`: the files of a new cluster and of a new node.
+//! `init`: writes the files of a new cluster.
 
-pub mod add;
-mod answer;
-mod ask;
-mod files;
-mod host_key;
-mod survey;
-
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cluster::Name;
 use crate::error::{Context, Error, Result};
 use crate::event::{Event, Reporter};
-use crate::nix::source::Flake;
-use crate::process::Command;
-use answer::{Place, label, own_key, public_key, user};
-use ask::Asker;
-use files::Node;
-use host_key::HostKey;
-use survey::Survey;
-
-/// What `init` and `add-node` have in common.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Common {
-    /// The cluster: a folder below cluster/
-    cluster: Name,
-
-    /// The flake that describes the clusters
-    #[arg(long, value_name = "REF", default_value = ".")]
-    flake: String,
-
-    /// Log in as this user, to look at the machines [default: your own name]
-    #[arg(long, value_name = "USER", env = "SSH_USER")]
-    ssh_user: Option<String>,
-
-    /// Do not log in to the machines: what they are is left for you to write
-    #[arg(long)]
-    no_survey: bool,
-
-    /// Do not even ask the machines for their host keys
-    #[arg(long)]
-    offline: bool,
-
-    /// Take what is proposed, host keys included, without asking
-    #[arg(long)]
-    yes: bool,
-
-    /// Print events as JSON, one to a line
-    #[arg(long)]
-    json: bool,
-}
+use crate::scaffold::answer::{Place, label, own_key, public_key, user};
+use crate::scaffold::ask::Asker;
+use crate::scaffold::files::{self, Node};
+use crate::scaffold::{Common, Machine, note, root, tell_git};
 
 /// The arguments of `init`.
 #[derive(Debug, Clone, clap::Args)]
@@ -86,73 +45,6 @@ impl Args {
     /// Whether events are printed as JSON.
     pub fn json(&self) -> bool {
         self.common.json
-    }
-}
-
-/// A node that is to be, with what its machine told.
-struct Machine {
-    node: Node,
-    key: Option<HostKey>,
-    survey: Option<Survey>,
-}
-
-impl Machine {
-    /// Asks the machine for its host key, has it confirmed, and looks at it.
-    async fn meet(node: Node, common: &Common, asker: &Asker) -> Result<Self> {
-        if common.offline {
-            return Ok(Self {
-                node,
-                key: None,
-                survey: None,
-            });
-        }
-        let key = host_key::scan(&node.name, node.address, node.port).await?;
-        say(
-            &asker.reporter,
-            &node.name,
-            format!("{} shows the host key {}", node.address, key.fingerprint),
-        );
-        if !asker
-            .agrees(&format!("Is that the key of {}?", node.name))
-            .await?
-        {
-            return Err(
-                Error::usage("its host key was not accepted; nothing was written")
-                    .on(&node.name)
-                    .help("on its console: ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub"),
-            );
-        }
-        let survey = match common.no_survey {
-            true => None,
-            false => {
-                let private =
-                    tempfile::tempdir().context(|| "cannot make a private folder".into())?;
-                let found = survey::survey(
-                    &node.name,
-                    node.address,
-                    node.port,
-                    common.ssh_user.as_deref(),
-                    &key,
-                    private.path(),
-                )
-                .await?;
-                if found.hardware.is_none() {
-                    asker.reporter.warning(
-                        Some(&node.name),
-                        format!(
-                            "it has no nixos-generate-config: hardware/{}.nix is a guess for you to correct",
-                            node.name
-                        ),
-                    );
-                }
-                Some(found)
-            }
-        };
-        Ok(Self {
-            node,
-            key: Some(key),
-            survey,
-        })
     }
 }
 
@@ -345,54 +237,10 @@ fn readable(folder: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
 }
 
-/// The repository's root.
-fn root(flake: &str) -> Result<PathBuf> {
-    let cwd = std::env::current_dir()
-        .map_err(|e| Error::usage(format!("there is no working directory: {e}")))?;
-    let root = Flake::locate(flake, &cwd)?.root;
-    match root.join("flake.nix").is_file() {
-        true => Ok(root),
-        false => Err(Error::usage(format!(
-            "{flake} is no folder here, to write files in"
-        ))),
-    }
-}
-
-/// Nix sees only what Git knows of; the contents are left for the operator to add.
-async fn tell_git(root: &Path, cluster: &Name, reporter: &Reporter) {
-    let git = |args: &[&str]| Command::new("git").arg("-C").arg(root).args(args);
-    let inside = git(&["rev-parse", "--is-inside-work-tree"])
-        .run(|_| ())
-        .await;
-    if !inside.is_ok_and(|done| done.success) {
-        return;
-    }
-    let path = format!("cluster/{cluster}");
-    let added = git(&["add", "--intent-to-add", "--", &path])
-        .run(|_| ())
-        .await;
-    if !added.is_ok_and(|done| done.success) {
-        reporter.warning(
-            None,
-            format!("Git does not know of {path}, and Nix will not see it: git add {path}"),
-        );
-    }
-}
-
-fn say(reporter: &Reporter, node: &Name, line: String) {
-    reporter.emit(Event::Log {
-        node: Some(node.clone()),
-        line,
-    });
-}
-
-fn note(reporter: &Reporter, line: String) {
-    reporter.emit(Event::Log { node: None, line });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scaffold::host_key::HostKey;
 
     #[test]
     fn a_cluster_is_written_whole() {

@@ -12,7 +12,7 @@ mod preview;
 
 use std::io::{BufRead, IsTerminal};
 
-use crate::deploy;
+use crate::deployment;
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
 use crate::nix::source::Flake;
@@ -28,7 +28,7 @@ use note::Guard;
 Changes flake.lock, shows what that changes on each node, asks, and deploys as deploy-nixos does. If no node was changed in the end, flake.lock is as it was.")]
 pub struct Args {
     #[command(flatten)]
-    deploy: deploy::Args,
+    deploy: deployment::Args,
 
     /// Take this revision of nixpkgs, not the newest of its branch
     #[arg(long, value_name = "REV", conflicts_with = "no_update")]
@@ -94,7 +94,7 @@ async fn upgrade(
 ) -> Result<()> {
     let deploy = args.deploy.noting("upgrade-nixos", guard.changed());
     let mut operation = Operation::start(deploy.cluster(), reporter.clone(), password).await?;
-    let mut prepared = deploy::prepare(&deploy, &mut operation).await?;
+    let mut prepared = deployment::prepare(&deploy, &mut operation).await?;
     preview::show(&deploy, &operation, &mut prepared).await?;
     if deploy.plans_only() {
         return prepared.planned(&deploy, &operation);
@@ -106,7 +106,7 @@ async fn upgrade(
         ));
     }
     guard.deploying()?;
-    deploy::carry_out(&deploy, &operation, prepared).await
+    deployment::carry_out(&deploy, &operation, prepared).await
 }
 
 /// Asks on the terminal.

@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_lock_with_the_same_revision_is_the_same_byte_for_byte() {
-        let text = include_str!("../../flake.lock");
+        let text = include_str!("../../../flake.lock");
         let lock: Value = serde_json::from_str(text).unwrap();
         let node = node_of(&lock, "nixpkgs").unwrap();
         let same = relocked(&lock, &node, &lock["nodes"][&node]).unwrap();

@@ -1,0 +1,64 @@
+//! `deploy-pki`: brings the year's certificates to the nodes, and the programs
+//! there to use them.
+
+use time::OffsetDateTime;
+
+use crate::error::{Error, Result};
+use crate::event::Reporter;
+use crate::operation::{ClusterArgs, Operation};
+use crate::pki::deploy::{bring, finish, load, members};
+use crate::pki::generate::chosen;
+use crate::pki::rollout::Care;
+use crate::pki::{Year, publish};
+use crate::secret::Secret;
+
+/// The arguments of `deploy-pki`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// The nodes: names, globs, @tag, site:NAME, role:server, !not, - for standard input [default: all]
+    #[arg(value_name = "NODE")]
+    nodes: Vec<String>,
+
+    /// The year whose certificates are wanted [default: this one]
+    #[arg(long, value_name = "YEAR")]
+    year: Option<i32>,
+
+    #[command(flatten)]
+    care: Care,
+
+    /// Put authorities and operators' pairs into Consul's KV, private keys included, for jobs that read them there
+    #[arg(long)]
+    publish_kv: bool,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// Runs `deploy-pki`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    let now = OffsetDateTime::now_utc();
+    let year = Year::choose(args.year, now)?;
+    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let nodes = operation.select(&args.nodes)?;
+    let apps = chosen(&operation.cluster, None)?;
+    if args.publish_kv && !operation.cluster.consul.enable {
+        return Err(Error::usage(
+            "there is no Consul to publish to: cluster.consul.enable is off",
+        ));
+    }
+    let work = load(&operation, &apps, year, now).await?;
+    let members = members(&mut operation, &nodes).await?;
+    let results = bring(&work, &members, &apps, &reporter, args.care).await?;
+    if args.publish_kv && results.failed.is_empty() {
+        reporter.phase("publishing to Consul’s KV");
+        publish::publish(&work, &apps, &members, &reporter).await?;
+    }
+    finish(&reporter, &nodes, &results)
+}

@@ -1,0 +1,43 @@
+//! `gen-pki`: makes what is missing, and touches nothing that is there.
+
+use time::OffsetDateTime;
+
+use crate::error::Result;
+use crate::event::Reporter;
+use crate::operation::{ClusterArgs, Operation};
+use crate::pki::generate::{chosen, generate};
+use crate::pki::{App, Year};
+use crate::store;
+use crate::store::pass::Pass;
+
+/// The arguments of `gen-pki`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// The year that certificates are named after [default: this one]
+    #[arg(long, value_name = "YEAR")]
+    year: Option<i32>,
+
+    /// Make the certificates of this program only
+    #[arg(long, value_enum)]
+    app: Option<App>,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// Runs `gen-pki`.
+pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
+    let now = OffsetDateTime::now_utc();
+    let year = Year::choose(args.year, now)?;
+    let operation = Operation::start(&args.cluster, reporter.clone(), None).await?;
+    let apps = chosen(&operation.cluster, args.app)?;
+    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    generate(&operation.cluster, &apps, year, &store, &reporter, now).await
+}

@@ -1,0 +1,179 @@
+//! `gen-secrets`: makes the secrets that the store does not have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use crate::cluster::schema::Generator;
+use crate::cluster::{Cluster, Name, name};
+use crate::error::{Error, Result};
+use crate::event::{Event, Reporter};
+use crate::operation::{ClusterArgs, Operation};
+use crate::secrets::{Value, generate, values};
+use crate::store::pass::Pass;
+use crate::store::{self, EntryName, Existing, Store, Writer};
+
+/// The arguments of `gen-secrets`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// Make a new value of this secret (NAME, or NAME/NODE where each node has its own) in place of the one there is
+    #[arg(long, value_name = "NAME")]
+    rotate: Vec<String>,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// The values that `--rotate` names.
+fn rotated(cluster: &Cluster, words: &[String]) -> Result<BTreeSet<Value>> {
+    let values = values(cluster);
+    let mut chosen = BTreeSet::new();
+    for word in words {
+        let meant = |value: &&Value| value.label() == *word || value.secret.as_str() == word;
+        let found: Vec<&Value> = values.keys().filter(meant).collect();
+        if found.is_empty() {
+            let known: Vec<&str> = cluster.secrets.keys().map(Name::as_str).collect();
+            let what = format!("the cluster ‘{}’ has no secret ‘{word}’", cluster.name);
+            return Err(Error::usage(what).help(name::suggestion(word, &known, "secrets")));
+        }
+        chosen.extend(found.into_iter().cloned());
+    }
+    Ok(chosen)
+}
+
+/// Runs `gen-secrets`.
+pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
+    let operation = Operation::start(&args.cluster, reporter.clone(), None).await?;
+    let cluster = &operation.cluster;
+    let rotated = rotated(cluster, &args.rotate)?;
+    let store = Pass::open(store::folder(cluster)?)?;
+    let made = make(cluster, &store, &rotated).await?;
+    let public = public_halves(&reporter, cluster, &store).await?;
+    let mut lines: Vec<String> = public
+        .iter()
+        .map(|(label, key)| format!("{label:<20} {key}"))
+        .collect();
+    lines.push(match made.is_empty() {
+        true => "every secret is there".to_owned(),
+        false => format!(
+            "made: {}; deploy-secrets {} brings them to the nodes",
+            made.join(", "),
+            cluster.name
+        ),
+    });
+    reporter.emit(Event::Summary {
+        text: lines.join("\n"),
+        data: json!({"made": made, "public": public}),
+    });
+    Ok(())
+}
+
+/// Makes what is missing or to be rotated; what it made.
+async fn make(cluster: &Cluster, store: &Pass, rotated: &BTreeSet<Value>) -> Result<Vec<String>> {
+    let there = store.list().await?;
+    let mut todo = Vec::new();
+    for (value, spec) in values(cluster) {
+        let entry = value.entry()?;
+        let rotate = rotated.contains(&value);
+        if rotate || !there.contains(&entry) {
+            todo.push((value, spec, entry, rotate));
+        }
+    }
+    if todo.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut writer = store.writer().await?;
+    let mut made = Vec::new();
+    let mut names = BTreeSet::new();
+    for (value, spec, entry, rotate) in todo {
+        let comment = value.node.as_ref().unwrap_or(&cluster.name);
+        let label = value.label();
+        let secret = generate::generate(spec, comment.as_str())
+            .await
+            .map_err(|e| Error {
+                what: format!("{label}: {}", e.what),
+                ..e
+            })?;
+        // A value that someone made meanwhile stays: nothing is replaced unasked.
+        let existing = if rotate {
+            Existing::Replace
+        } else {
+            Existing::Keep
+        };
+        writer.insert(&entry, &secret, existing).await?;
+        names.insert(entry);
+        made.push(label);
+    }
+    writer
+        .finish(
+            &names,
+            &format!("Make secrets of {}: {}", cluster.name, made.join(", ")),
+        )
+        .await?;
+    Ok(made)
+}
+
+/// The public halves of the keys among the secrets, and warnings where the
+/// cluster's files tell others.
+async fn public_halves(
+    reporter: &Reporter,
+    cluster: &Cluster,
+    store: &Pass,
+) -> Result<BTreeMap<String, String>> {
+    let keys: BTreeMap<EntryName, (Value, Generator)> = values(cluster)
+        .into_iter()
+        .filter(|(_, spec)| matches!(spec.generator, Generator::Wireguard | Generator::SshHost))
+        .map(|(value, spec)| Ok((value.entry()?, (value, spec.generator))))
+        .collect::<Result<_>>()?;
+    let shown = store.show(&keys.keys().cloned().collect()).await?;
+    let mut public = BTreeMap::new();
+    for (entry, (value, generator)) in &keys {
+        let Some(secret) = shown.get(entry) else {
+            continue;
+        };
+        let key = generate::public(*generator, secret).map_err(|e| Error {
+            what: format!("{}: {}", store.place(entry), e.what),
+            ..e
+        })?;
+        let Some(key) = key else {
+            continue;
+        };
+        if *generator == Generator::Wireguard
+            && let Some(node) = &value.node
+            && let Some(described) = cluster.nodes.get(node)
+            && described.wireguard.public_key.as_deref() != Some(key.as_str())
+        {
+            reporter.warning(
+                Some(node),
+                format!("set cluster.nodes.{node}.wireguard.publicKey to {key} in its file"),
+            );
+        }
+        public.insert(value.label(), key);
+    }
+    Ok(public)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::tests::{cluster, labels};
+
+    #[test]
+    fn a_rotation_is_of_a_secret_or_of_one_nodes_value() {
+        let cluster = cluster();
+        let of = |word: &str| rotated(&cluster, &[word.to_owned()]);
+        assert_eq!(labels(&of("one").unwrap()), ["one"]);
+        assert_eq!(labels(&of("each").unwrap()), ["each/alder", "each/birch"]);
+        assert_eq!(labels(&of("each/birch").unwrap()), ["each/birch"]);
+        let error = of("eahc").unwrap_err();
+        assert_eq!(error.help.as_deref(), Some("did you mean ‘each’?"));
+        assert!(of("one/alder").is_err());
+    }
+}

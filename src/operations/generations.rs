@@ -1,0 +1,65 @@
+//! `generations`: lists the generations of nodes' systems.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::cluster::Name;
+use crate::error::Result;
+use crate::event::{Event, Reporter};
+use crate::node::generations::list_all;
+use crate::operation::{ClusterArgs, Operation};
+use crate::secret::Secret;
+
+/// The arguments of `generations`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+
+    /// The nodes: names, globs, @tag, site:NAME, role:server, !not, - for standard input [default: all]
+    #[arg(value_name = "NODE")]
+    nodes: Vec<String>,
+}
+
+impl Args {
+    /// Whether events are printed as JSON.
+    pub fn json(&self) -> bool {
+        self.cluster.common.json
+    }
+}
+
+/// Runs `generations`.
+pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let nodes: BTreeSet<Name> = operation.select(&args.nodes)?;
+    let probed = operation.probe(&nodes, false).await?;
+    for (node, generations) in list_all(&probed).await? {
+        let running = probed.get(&node).and_then(|p| p.facts.current.as_ref());
+        let lines = generations.all.iter().map(|generation| {
+            let boots = generations.current == Some(generation.number);
+            let words = match (running == Some(&generation.system), boots) {
+                (true, true) => "  running",
+                (true, false) => "  running, not the next start’s",
+                (false, true) => "  the next start’s",
+                (false, false) => "",
+            };
+            format!(
+                "{:>4}  {}  {}{words}",
+                generation.number,
+                generation.made,
+                generation.system.name()
+            )
+        });
+        let data = json!({
+            "generations": generations.all, "current": generations.current, "running": running,
+        });
+        reporter.emit(Event::Done {
+            node,
+            ok: true,
+            outcome: lines.collect::<Vec<_>>().join("\n             "),
+            data,
+        });
+    }
+    Ok(())
+}
