@@ -6,6 +6,7 @@
 //! as [`event`]s and shown elsewhere.
 
 pub mod apps;
+pub mod change;
 pub mod cli;
 pub mod cluster;
 pub mod deployment;

@@ -11,13 +11,13 @@ use tokio::task::JoinHandle;
 
 use super::plan::{Action, Plan};
 use super::{Args, Prepared};
+use crate::change::leases::Leases;
 use crate::cluster::{Check, Cluster, Name};
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter, bytes, count};
 use crate::nix::store::StorePath;
 use crate::nix::{Settings, copy};
 use crate::node::activation::{self, Mode, Report};
-use crate::node::lease::cluster::Leases;
 use crate::node::probe::Probed;
 use crate::node::ssh::Connection;
 use crate::node::ssh::elevate::Elevation;

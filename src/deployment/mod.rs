@@ -9,6 +9,8 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use crate::change::settle::settle;
+use crate::change::{Changed, WatchArgs};
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, bytes, count};
@@ -16,8 +18,7 @@ use crate::nix::build;
 use crate::nix::closure::Graph;
 use crate::nix::eval::{self, System};
 use crate::nix::store::StorePath;
-use crate::node::activation::{Changed, Mode, WatchArgs};
-use crate::node::lease;
+use crate::node::activation::Mode;
 use crate::node::probe::Probed;
 use crate::operation::{ClusterArgs, Operation};
 use crate::password::lockout;
@@ -149,7 +150,7 @@ pub async fn prepare(args: &Args, operation: &mut Operation) -> Result<Prepared>
     let evaluation = Evaluation::begin(operation, &nodes);
     let mut probed = operation.probe(&nodes, !args.plan).await?;
     if !args.plan {
-        lease::settle(operation, &mut probed, args.watch.steal).await?;
+        settle(operation, &mut probed, args.watch.steal).await?;
     }
     let systems = evaluation.finish(operation).await?;
 

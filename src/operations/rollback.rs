@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
+use crate::change::WatchArgs;
+use crate::change::leases::Leases;
+use crate::change::settle::settle;
 use crate::cluster::Name;
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
-use crate::node::activation::{Mode, WatchArgs};
+use crate::node::activation::Mode;
 use crate::node::generations::{Generation, list_all};
-use crate::node::lease;
-use crate::node::lease::cluster::Leases;
 use crate::operation::{ClusterArgs, Operation};
 use crate::rollout::{self, Outcome, RolloutArgs, Turn};
 use crate::secret::Secret;
@@ -53,7 +54,7 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     let nodes = operation.select(&args.nodes)?;
     let mut probed = operation.probe(&nodes, !args.plan).await?;
     if !args.plan {
-        lease::settle(&operation, &mut probed, args.watch.steal).await?;
+        settle(&operation, &mut probed, args.watch.steal).await?;
     }
     let mut targets: BTreeMap<Name, Generation> = BTreeMap::new();
     let mut bad = Vec::new();

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde_json::json;
 
 use super::engine::Outcome;
 use super::membership;
+use crate::change::target::Target;
+use crate::change::{Change, Watch};
 use crate::cluster::{Check, Cluster, Name, Node};
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
 use crate::nix::store::StorePath;
 use crate::node::Facts;
-use crate::node::activation::{Change, End, Mode, Policy, Report, Watch};
+use crate::node::activation::{End, Mode, Policy, Report};
 use crate::node::generations;
 use crate::node::probe::Probed;
 use crate::node::ssh::elevate::Elevation;
@@ -110,13 +113,17 @@ impl Turn {
         system: &StorePath,
         generation: Option<u64>,
     ) -> Result<Report> {
-        let change = Change {
+        let target = Target {
             access: &self.access,
             told,
             connection,
             facts: &self.facts,
             how: &self.how,
             password: self.password.as_ref(),
+            gave_up: AtomicBool::new(false),
+        };
+        let change = Change {
+            target,
             toplevel: system,
             mode,
             generation,

@@ -14,7 +14,6 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::route::Remote;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::node::ssh::{Access, Child, Connection, Script};
@@ -38,6 +37,15 @@ const PRESENCE: Duration = Duration::from_secs(3);
 const REST: Duration = Duration::from_secs(30);
 /// Numbers the sockets: several sets of logins of one run share a folder.
 static SOCKETS: AtomicUsize = AtomicUsize::new(0);
+
+/// A host and a TCP port, as seen from a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Remote {
+    /// A name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
 
 /// The logins of a run, one a node, made when they are needed.
 pub struct Links {

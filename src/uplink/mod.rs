@@ -6,7 +6,7 @@ pub mod api;
 pub mod client;
 mod failure;
 pub mod identity;
-mod link;
+pub mod link;
 pub mod reach;
 pub mod route;
 

@@ -9,22 +9,13 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 
 use super::Service;
-use super::link::{Channel, Links};
+use super::link::{Channel, Links, Remote};
 use crate::cluster::{Cluster, Name, Role};
 use crate::error::{Error, Exit, Result};
 use crate::node::ssh::Access;
 
 /// Where a node reaches its own services.
 const LOOPBACK: &str = "127.0.0.1";
-
-/// A host and a TCP port, as seen from a node.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Remote {
-    /// A name or an address.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
 
 /// A way to a service.
 #[derive(Debug, Clone, PartialEq, Eq)]

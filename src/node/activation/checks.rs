@@ -7,7 +7,7 @@ use crate::error::{Error, Exit, Result};
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Connection, Script};
 
-pub(super) const CHECK: Script = Script {
+pub const CHECK: Script = Script {
     name: "nixcfg-check",
     text: include_str!("check.sh"),
 };

@@ -1,12 +1,10 @@
-//! Activation: switching a node to a system that is in its store, watched by
-//! the node itself until it is confirmed over a new connection.
+//! Activation: what is run on a node to switch it to a system that is in its
+//! store, and how its answers are judged.
 
-mod args;
-mod checks;
+pub mod checks;
 pub mod outcome;
-pub mod restart;
-mod verdict;
-mod watched;
+pub mod scripts;
+pub mod verdict;
 
 use clap::ValueEnum;
 
@@ -14,11 +12,8 @@ use crate::error::{Error, Result};
 use crate::nix::store::StorePath;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Connection, Script};
-pub use args::{Changed, WatchArgs};
 pub use outcome::{End, Outcome, Report};
-pub use restart::Restarts;
 pub use verdict::Policy;
-pub use watched::{Change, Watch};
 
 const DRY: Script = Script {
     name: "nixcfg-dry-activate",

@@ -90,7 +90,7 @@ impl End {
 
 /// What a node tells of a switch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub struct Told {
     code: Option<String>,
     now: Option<StorePath>,
     booted: Option<StorePath>,
@@ -106,7 +106,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn read(text: &str) -> Self {
+    pub fn read(text: &str) -> Self {
         let all = |key: &'static str| {
             text.lines()
                 .filter_map(|line| line.split_once(' '))
@@ -128,12 +128,12 @@ impl Told {
     }
 
     /// Whether it has been told to restart, and has not yet.
-    pub(super) fn is_restarting(&self) -> bool {
+    pub fn is_restarting(&self) -> bool {
         self.code.as_deref() == Some("restarting")
     }
 
     /// The failed units that are not among those that had failed before.
-    pub(super) fn failed_since(&self, before: &[String]) -> Vec<String> {
+    pub fn failed_since(&self, before: &[String]) -> Vec<String> {
         let new = self.failed.iter().filter(|unit| !before.contains(unit));
         new.cloned().collect()
     }
@@ -165,7 +165,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn read(told: &Told, toplevel: &StorePath, mode: Mode, log: String) -> Self {
+    pub fn read(told: &Told, toplevel: &StorePath, mode: Mode, log: String) -> Self {
         let outcome = match told.code.as_deref() {
             Some("profile") => Outcome::ProfileFailed,
             Some("restarted") => Outcome::Done,
@@ -199,7 +199,7 @@ impl Report {
     }
 
     /// Whether it has the system that it is to boot, and only a restart is missing.
-    pub(super) fn awaits_restart(&self, toplevel: &StorePath, mode: Mode) -> bool {
+    pub fn awaits_restart(&self, toplevel: &StorePath, mode: Mode) -> bool {
         let can = matches!(mode, Mode::Switch | Mode::Boot) && !self.restarted;
         let must = match self.outcome {
             Outcome::RebootNeeded => true,
@@ -210,20 +210,20 @@ impl Report {
     }
 
     /// Notes units that have failed and had not failed before, or checks.
-    pub(super) fn failing(mut self, what: Vec<String>) -> Self {
+    pub fn failing(mut self, what: Vec<String>) -> Self {
         self.as_wanted &= what.is_empty();
         self.failed.extend(what);
         self
     }
 
     /// Notes that Nomad places no jobs on it.
-    pub(super) fn still_drained(mut self) -> Self {
+    pub fn still_drained(mut self) -> Self {
         self.as_wanted = false;
         self.drained = true;
         self
     }
 
-    pub(super) fn ended(mut self, end: End) -> Self {
+    pub fn ended(mut self, end: End) -> Self {
         self.as_wanted &= end == End::Confirmed;
         self.end = end;
         self

@@ -15,7 +15,7 @@ pub enum Policy {
 
 /// What to do with a node that waits for confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// It stays.
     Confirm(&'static str),
     /// It restarts.
@@ -26,7 +26,7 @@ pub(super) enum Verdict {
 
 /// By what a switch is judged.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
+pub struct Terms {
     /// What to do with a degraded one.
     pub on_degraded: Policy,
     /// Whether the system ran already.
@@ -36,7 +36,7 @@ pub(super) struct Terms {
 }
 
 /// Judges a switch by its report.
-pub(super) fn judge(report: &Report, terms: Terms) -> Verdict {
+pub fn judge(report: &Report, terms: Terms) -> Verdict {
     if terms.restart {
         return Verdict::Restart;
     }

@@ -4,9 +4,6 @@
 //! as it is given signs of life over the connection. It ends with its holder,
 //! with the connection's silence, and with a restart of the node.
 
-pub mod cluster;
-mod settle;
-
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
@@ -17,7 +14,6 @@ use crate::nix::store::StorePath;
 use crate::node::probe::Holder;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Connection, Script};
-pub use settle::settle;
 
 const LEASE: Script = Script {
     name: "nixcfg-lease",

@@ -10,10 +10,10 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::lock::Update;
+use crate::change::Changed;
 use crate::error::{Context, Error, Result};
 use crate::event::Reporter;
 use crate::nix::source::Flake;
-use crate::node::activation::Changed;
 
 /// The note's name, beside `flake.lock`; it is no part of the flake, unless somebody adds it to Git.
 const NOTE: &str = ".flake.lock.upgrade";

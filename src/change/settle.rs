@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Scope, held};
+use super::restart::finish_drains;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::node::activation::restart::finish_drains;
+use crate::node::lease::{Scope, held};
 use crate::node::probe::{self, Probed};
 use crate::operation::Operation;
 

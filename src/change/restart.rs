@@ -6,42 +6,29 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use super::outcome::Report;
-use super::watched::{Change, GOING_BACK, Tried, Way};
+use super::target::{Target, Way};
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
+use crate::node::activation::outcome::Report;
+use crate::node::activation::scripts::{DRAINED, HOLD, RESTART};
 use crate::node::probe::Probed;
+use crate::node::ssh::Connection;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, Script};
 use crate::nomad;
 use crate::nomad::drain;
 use crate::operation::Operation;
 use crate::uplink::api::Api;
 use crate::uplink::reach::Reach;
 
-pub(super) const HOLD: Script = Script {
-    name: "nixcfg-hold",
-    text: concat!(include_str!("way-back.sh"), include_str!("hold.sh")),
-};
-pub(super) const RESTART: Script = Script {
-    name: "nixcfg-restart",
-    text: concat!(include_str!("way-back.sh"), include_str!("restart.sh")),
-};
-const DRAINED: Script = Script {
-    name: "nixcfg-drained",
-    text: include_str!("drained.sh"),
-};
-
 /// How long a machine may take to go down and to come up again.
-const RESTARTING: Duration = Duration::from_secs(600);
+pub const RESTARTING: Duration = Duration::from_secs(600);
 /// What draining takes beyond its deadline, with the questions before it.
 const SLACK: Duration = Duration::from_secs(120);
 
 /// How nodes may be restarted.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Restarts {
     /// Nomad's API, where the cluster runs Nomad; or why it cannot be had.
     nomad: Option<Result<Api>>,
@@ -49,6 +36,7 @@ pub struct Restarts {
     unit: String,
     /// How long jobs may take to leave a node.
     drain: Duration,
+    reporter: Reporter,
 }
 
 impl Restarts {
@@ -62,6 +50,7 @@ impl Restarts {
                 .then(|| nomad::api(operation, &Reach::default())),
             unit: cluster.pki.nomad.unit.clone(),
             drain,
+            reporter: operation.reporter.clone(),
         }
     }
 
@@ -70,119 +59,121 @@ impl Restarts {
     }
 }
 
-impl Change<'_> {
+/// What a restart has come to.
+#[derive(Debug, Default)]
+pub struct Restarting {
+    /// By which name Nomad drained the node, where it did.
+    pub drained: Option<String>,
+    /// Whether the node has been told to restart.
+    pub begun: bool,
+}
+
+/// Who restarts nodes, and for what: for Nomad and the node to tell.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// The operator, as `user@machine`.
+    pub who: &'a str,
+    /// The operation.
+    pub what: &'a str,
+}
+
+impl Restarts {
     /// Drains the node, where Nomad runs on it, and tells it to restart. Why
     /// it goes back instead, if it has to.
-    pub(super) async fn restart(
+    pub async fn restart(
         &self,
-        restarts: &Restarts,
-        way: &Way,
-        root: (&Connection, &Elevation),
+        target: &Target<'_>,
+        (way, connection, how): (&Way, &Connection, &Elevation),
         run: &str,
-        tried: &mut Tried,
+        asker: Asker<'_>,
+        restarting: &mut Restarting,
     ) -> Result<Option<String>> {
-        let (connection, how) = root;
-        let held = restarts.drain + SLACK + RESTARTING;
+        let held = self.drain + SLACK + RESTARTING;
         let seconds = held.as_secs().to_string();
-        let args = [run, &seconds, &restarts.unit];
-        let told = self
-            .as_root(way, connection, how, (HOLD, &args, b""), tried)
+        let args = [run, &seconds, &self.unit];
+        let told = target
+            .as_root(way, connection, how, (HOLD, &args, b""))
             .await?;
+        let root = (way, connection, how);
         if told.trim() == "active"
-            && let Err(error) = self.drain(restarts, way, root, tried).await
+            && let Err(error) = self.drain(target, root, asker, restarting).await
         {
-            self.reporter.failure(&error.clone().on(self.node()));
+            self.reporter.failure(&error.clone().on(target.node()));
             return Ok(Some(format!("it could not be drained: {}", error.what)));
         }
-        self.reporter.step(self.node(), "restarting");
-        let restarted = self
-            .as_root(way, connection, how, (RESTART, &[run], b""), tried)
+        self.reporter.step(target.node(), "restarting");
+        let restarted = target
+            .as_root(way, connection, how, (RESTART, &[run], b""))
             .await;
         // The answer may be lost with the connection: the next look tells.
         if let Err(e) = restarted {
-            tracing::debug!(node = %self.node(), "the restart: {e}");
+            tracing::debug!(node = %target.node(), "the restart: {e}");
         }
-        tried.restarting = true;
-        tried.until = Instant::now() + RESTARTING + self.watch.timeout + GOING_BACK;
+        restarting.begun = true;
         Ok(None)
     }
 
     async fn drain(
         &self,
-        restarts: &Restarts,
-        way: &Way,
-        root: (&Connection, &Elevation),
-        tried: &mut Tried,
+        target: &Target<'_>,
+        (way, connection, how): (&Way, &Connection, &Elevation),
+        asker: Asker<'_>,
+        restarting: &mut Restarting,
     ) -> Result<()> {
-        let Some(api) = restarts.api()? else {
+        let Some(api) = self.api()? else {
             return Ok(());
         };
-        let Some(client) = drain::find(&api, self.node()).await? else {
+        let Some(client) = drain::find(&api, target.node()).await? else {
             return Ok(());
         };
-        if !client.is_eligible() && tried.drained.is_none() {
+        if !client.is_eligible() && restarting.drained.is_none() {
             // Somebody wants it so; it stays so.
             self.reporter
-                .step(self.node(), "is not eligible in Nomad already");
+                .step(target.node(), "is not eligible in Nomad already");
             return Ok(());
         }
-        self.reporter.step(self.node(), "draining in Nomad");
+        self.reporter.step(target.node(), "draining in Nomad");
         let since = time::OffsetDateTime::now_utc()
             .format(&time::format_description::well_known::Rfc3339)
             .map_err(|e| Error::unexpected(format!("no time of day: {e}")))?;
-        let args = [since.as_str(), &self.watch.who, self.watch.what];
-        self.as_root(way, root.0, root.1, (DRAINED, &args, b""), tried)
+        let args = [since.as_str(), asker.who, asker.what];
+        target
+            .as_root(way, connection, how, (DRAINED, &args, b""))
             .await?;
-        tried.drained = Some(client.id.clone());
-        let why = format!("{} by {}", self.watch.what, self.watch.who);
-        drain::drain(&api, &client, restarts.drain, &why).await
-    }
-
-    /// Takes the leases again that ended with the restart: the run goes on with other nodes.
-    pub(super) async fn lease_again(&self) {
-        let taken = async {
-            let ways = self.ways().await?;
-            let (_, connection) = self.connect(&ways).await?;
-            self.watch.leases.again(&connection, self.how).await
-        };
-        if let Err(error) = taken.await {
-            let what = format!(
-                "its lease ended with its restart, and could not be taken again: {}",
-                error.what
-            );
-            self.reporter.warning(Some(self.node()), what);
-        }
+        restarting.drained = Some(client.id.clone());
+        let why = format!("{} by {}", asker.what, asker.who);
+        drain::drain(&api, &client, self.drain, &why).await
     }
 
     /// Lets Nomad place jobs on the node again.
-    pub(super) async fn undrain(
+    pub async fn undrain(
         &self,
+        target: &Target<'_>,
         ended: Result<Report>,
         id: &str,
-        restarts: &Restarts,
     ) -> Result<Report> {
         let report = match ended {
             Ok(report) => report,
             Err(error) => {
                 let what = "is still drained in Nomad: running again makes it eligible";
-                self.reporter.warning(Some(self.node()), what);
+                self.reporter.warning(Some(target.node()), what);
                 return Err(error);
             }
         };
         let eligible = async {
-            if let Some(api) = restarts.api()? {
+            if let Some(api) = self.api()? {
                 drain::make_eligible(&api, id).await?;
             }
-            let ways = self.ways().await?;
-            let (way, connection) = self.connect(&ways).await?;
-            let mut tried = Tried::new(Duration::ZERO);
-            self.as_root(&way, &connection, self.how, (DRAINED, &[], b""), &mut tried)
+            let ways = target.ways().await?;
+            let (way, connection) = target.connect(&ways).await?;
+            target
+                .as_root(&way, &connection, target.how, (DRAINED, &[], b""))
                 .await
         };
         Ok(match eligible.await {
             Ok(_) => report,
             Err(error) => {
-                let error = error.on(self.node());
+                let error = error.on(target.node());
                 self.reporter
                     .failure(&error.help("running again makes it eligible"));
                 report.still_drained()
@@ -213,8 +204,8 @@ pub async fn finish_drains(
         };
         p.facts.drained = None;
         let (connection, how) = (p.connection.clone(), operation.elevation(p)?);
-        let (restarts, reporter) = (restarts.clone(), operation.reporter.clone());
-        tasks.spawn(async move { finish(&restarts, &reporter, &connection, &how).await });
+        let restarts = restarts.clone();
+        tasks.spawn(async move { finish(&restarts, &connection, &how).await });
     }
     let mut failed = Vec::new();
     while let Some(joined) = tasks.join_next().await {
@@ -234,14 +225,9 @@ pub async fn finish_drains(
     }
 }
 
-async fn finish(
-    restarts: &Restarts,
-    reporter: &Reporter,
-    connection: &Connection,
-    how: &Elevation,
-) -> Result<()> {
+async fn finish(restarts: &Restarts, connection: &Connection, how: &Elevation) -> Result<()> {
     let node = connection.node();
-    reporter.step(
+    restarts.reporter.step(
         node,
         "making it eligible in Nomad: an earlier run drained it",
     );

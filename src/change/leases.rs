@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinSet;
 
-use super::{Answer, Claim, Lease, Scope, held, take};
 use crate::cluster::{Cluster, Name, Role};
 use crate::error::{Error, Exit, Result};
+use crate::node::lease::{self, Answer, Claim, Lease, Scope, held, take};
 use crate::node::probe::{self, Probed};
 use crate::node::ssh::Connection;
 use crate::node::ssh::elevate::Elevation;
@@ -104,7 +104,7 @@ impl Leases {
                 (name.clone(), p.connection.clone(), p.facts.from.clone());
             let (how, claim) = (operation.elevation(p)?, claim.clone());
             asked.spawn(async move {
-                let answer = super::take(&connection, &how, &claim, &from, &scopes).await;
+                let answer = lease::take(&connection, &how, &claim, &from, &scopes).await;
                 (name, from, scopes, answer)
             });
         }

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Policy, Restarts, Watch, run_name};
+use super::Watch;
+use super::leases::Leases;
+use super::restart::Restarts;
 use crate::error::Result;
+use crate::node::activation::run_name;
+use crate::node::activation::verdict::Policy;
 use crate::node::lease::Claim;
-use crate::node::lease::cluster::Leases;
 use crate::operation::Operation;
 
 /// Their heading in `--help`: of these alone, where a heading of the whole would reach what follows it.

@@ -1,0 +1,132 @@
+//! A node that is being changed: how it is reached, and how root is had there,
+//! before the change and after it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::cluster::{Name, Node};
+use crate::error::{Error, Exit, Result};
+use crate::node::probe::{self, Facts};
+use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Access, Connection, Script};
+use crate::secret::Secret;
+
+/// How long the way that `ssh_config` names is tried alone.
+const HEAD_START: Duration = Duration::from_secs(1);
+
+/// A node, as it was found before the change.
+pub struct Target<'a> {
+    /// How the node is reached.
+    pub access: &'a Access,
+    /// What its configuration says of it.
+    pub told: &'a Node,
+    /// The present connection.
+    pub connection: &'a Connection,
+    /// What was found before.
+    pub facts: &'a Facts,
+    /// How root is had.
+    pub how: &'a Elevation,
+    /// The password, for a node that begins to ask for it.
+    pub password: Option<&'a Arc<Secret>>,
+    /// Whether the new system refused root.
+    pub gave_up: AtomicBool,
+}
+
+impl Target<'_> {
+    pub fn node(&self) -> &Name {
+        self.connection.node()
+    }
+
+    /// The ways to log in to the node with its new system.
+    pub async fn ways(&self) -> Result<Vec<Access>> {
+        self.access
+            .following(self.node(), self.told, &self.facts.addresses)
+            .await
+    }
+
+    /// Logs in by all ways, the one that `ssh_config` names a moment ahead of
+    /// the others; the first that gets there is taken.
+    pub async fn connect(&self, ways: &[Access]) -> Result<(Way, Connection)> {
+        let mut tasks = JoinSet::new();
+        for (number, access) in ways.iter().cloned().enumerate() {
+            let node = self.node().clone();
+            tasks.spawn(async move {
+                if number > 0 {
+                    tokio::time::sleep(HEAD_START).await;
+                }
+                let connected = access.connect(&node).await;
+                (number, access, connected)
+            });
+        }
+        let mut first = None;
+        while let Some(joined) = tasks.join_next().await {
+            match joined.map_err(|e| Error::unexpected(format!("a login was lost: {e}")))? {
+                (number, access, Ok(connection)) => {
+                    return Ok((Way { number, access }, connection));
+                }
+                (0, _, Err(e)) => first = Some(e),
+                (..) => {}
+            }
+        }
+        Err(first.unwrap_or_else(|| Error::unexpected("no way to log in").on(self.node())))
+    }
+
+    /// Runs a script with its arguments and input as root, had as given or as
+    /// the new system gives it.
+    pub async fn as_root(
+        &self,
+        way: &Way,
+        connection: &Connection,
+        how: &Elevation,
+        (script, args, input): (Script, &[&str], &[u8]),
+    ) -> Result<String> {
+        match connection.run_root_ok(how, script, args, input).await {
+            Ok(told) => return Ok(told),
+            Err(e) if e.exit != Exit::Partial => return Err(e),
+            Err(e) => tracing::debug!(node = %self.node(), "{e}"),
+        }
+        let (connection, how) = self.root_anew(way).await?;
+        connection.run_root_ok(&how, script, args, input).await
+    }
+
+    /// A connection and a way to become root on it that works.
+    pub async fn root(&self, way: &Way, connection: Connection) -> Result<(Connection, Elevation)> {
+        match connection.spawn_root(self.how, &["true"]).await {
+            Ok(child) => {
+                child.finish(b"").await?;
+                Ok((connection, self.how.clone()))
+            }
+            Err(e) if e.exit != Exit::Partial => Err(e),
+            Err(_) => self.root_anew(way).await,
+        }
+    }
+
+    /// Root as the new system gives it, which may be another way than before.
+    /// It is tried once: more tries could lock the account.
+    pub async fn root_anew(&self, way: &Way) -> Result<(Connection, Elevation)> {
+        self.gave_up.store(true, Ordering::SeqCst);
+        let password = self.password.cloned();
+        let again = probe::probe(&way.access, self.node(), password).await?;
+        let how = again.facts.elevation(self.password).ok_or_else(|| {
+            Error::new(Exit::Partial, "nobody can become root on the new system").on(self.node())
+        })?;
+        self.gave_up.store(false, Ordering::SeqCst);
+        Ok((again.connection, how))
+    }
+
+    /// Whether the new system refused root: the node is left to go back by itself.
+    pub fn refused_root(&self) -> bool {
+        self.gave_up.load(Ordering::SeqCst)
+    }
+}
+
+/// A way to log in; the first is as `ssh_config` says.
+pub struct Way {
+    /// Its place: 0 is what `ssh_config` says.
+    pub number: usize,
+    /// How the node is reached by it.
+    pub access: Access,
+}

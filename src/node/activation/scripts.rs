@@ -1,0 +1,79 @@
+//! The scripts of a watched change.
+
+use crate::node::ssh::Script;
+
+/// Arms the way back, then switches.
+pub const ACTIVATE: Script = Script {
+    name: "nixcfg-activate",
+    text: concat!(
+        // The program of the transient unit, and the one that goes back, which
+        // lies on the node until then.
+        "switch_text() {\ncat <<'NIXCFG_TEXT'\n",
+        include_str!("way-back.sh"),
+        include_str!("switch.sh"),
+        "NIXCFG_TEXT\n}\nreturn_text() {\ncat <<'NIXCFG_TEXT'\n",
+        include_str!("way-back.sh"),
+        include_str!("return.sh"),
+        "NIXCFG_TEXT\n}\n",
+        include_str!("way-back.sh"),
+        include_str!("arm.sh"),
+        include_str!("activate.sh")
+    ),
+};
+/// Tells how a switch has ended.
+pub const OUTCOME: Script = Script {
+    name: "nixcfg-outcome",
+    text: concat!(include_str!("way-back.sh"), include_str!("outcome.sh")),
+};
+/// Confirms a switch: the way back is put away.
+pub const CONFIRM: Script = Script {
+    name: "nixcfg-confirm",
+    text: concat!(include_str!("way-back.sh"), include_str!("confirm.sh")),
+};
+/// Has the node go back now.
+pub const GO_BACK: Script = Script {
+    name: "nixcfg-go-back",
+    text: concat!(include_str!("way-back.sh"), include_str!("go-back.sh")),
+};
+
+/// Holds the way back for as long as a restart may take; tells whether Nomad runs.
+pub const HOLD: Script = Script {
+    name: "nixcfg-hold",
+    text: concat!(include_str!("way-back.sh"), include_str!("hold.sh")),
+};
+/// Restarts the node.
+pub const RESTART: Script = Script {
+    name: "nixcfg-restart",
+    text: concat!(include_str!("way-back.sh"), include_str!("restart.sh")),
+};
+/// Notes on the node that Nomad drained it, or that it is eligible again.
+pub const DRAINED: Script = Script {
+    name: "nixcfg-drained",
+    text: include_str!("drained.sh"),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scripts_are_shell_that_parses() {
+        for text in [
+            ACTIVATE.text,
+            concat!(include_str!("way-back.sh"), include_str!("switch.sh")),
+            concat!(include_str!("way-back.sh"), include_str!("return.sh")),
+            OUTCOME.text,
+            CONFIRM.text,
+            GO_BACK.text,
+            HOLD.text,
+            RESTART.text,
+            DRAINED.text,
+        ] {
+            let status = std::process::Command::new("sh")
+                .args(["-n", "-c", text])
+                .status()
+                .unwrap();
+            assert!(status.success(), "{text}");
+        }
+    }
+}
