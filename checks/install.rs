@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use nixcfg::node::install::{Account, Content, INSTALL, Manifest, Mode, NodePath, Ownership};
+use nixcfg::cluster::NodePath;
+use nixcfg::cluster::ownership::{Account, Mode, Ownership};
+use nixcfg::node::install::{Content, INSTALL, Manifest};
 use tempfile::TempDir;
 
 /// Debian's `sh` is dash, that of NixOS is bash.

@@ -1,6 +1,6 @@
 //! The command line: one sub-command an operation, named as the flake's apps.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
 use crate::event::Reporter;
@@ -83,7 +83,7 @@ enum Operation {
 impl Cli {
     /// Where the operation reports to.
     pub fn reporter(&self) -> Reporter {
-        Reporter::new(match &self.operation {
+        let json = match &self.operation {
             Operation::Init(args) => args.json(),
             Operation::AddNode(args) => args.json(),
             Operation::DeployNixos(args) => args.json(),
@@ -105,7 +105,8 @@ impl Cli {
             Operation::GenSecrets(args) => args.json(),
             Operation::DeploySecrets(args) => args.json(),
             Operation::RotateCa(args) => args.json(),
-        })
+        };
+        Reporter::new(json, Self::command())
     }
 
     /// Whether the operation itself does what ^C asks for.
@@ -148,7 +149,6 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
     use std::collections::BTreeMap;
 
     #[test]

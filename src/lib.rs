@@ -1,9 +1,9 @@
 //! nixcfg runs a NixOS cluster: the library behind the command of that name.
 //!
-//! An operation begins in [`cli`], learns about its cluster in [`operation`],
-//! and is told as a story by a module of its own, such as [`deploy`]. Plans
-//! are values computed apart from their execution; what happens is reported
-//! as [`event`]s and shown elsewhere.
+//! An operation is a module of [`operations`]. It learns about its cluster in
+//! [`operation`] and is told as a story. Plans are values computed apart from
+//! their execution; what happens is reported as [`event`]s and shown
+//! elsewhere. `doc/architecture.md` shows the floors that the modules stand on.
 
 pub mod apps;
 pub mod change;

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::cluster::{self, Cluster, Name, select};
+use crate::cluster::{Cluster, Name, name, select};
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
 use crate::nix::Settings;
 use crate::nix::cache::Cache;
+use crate::nix::eval::{self, Named};
 use crate::nix::source::{self, Flake, Source};
 use crate::node::probe::{self, Probed, Sudo};
 use crate::node::ssh::Access;
@@ -124,7 +126,7 @@ impl Operation {
         reporter.phase("reading the cluster");
         let source = source::pin(&flake, &settings).await?;
         let mut cache = Cache::open(&source, &settings);
-        let cluster = cluster::load(&source, &settings, &mut cache, &args.cluster).await?;
+        let cluster = load(&source, &settings, &mut cache, &args.cluster).await?;
         let own = Path::new("cluster")
             .join(args.cluster.as_str())
             .join("ssh_config");
@@ -280,4 +282,31 @@ async fn try_everywhere(
             Err(e) => bad.push(Error::unexpected(format!("a probe was lost: {e}"))),
         }
     }
+}
+
+/// Reads the cluster `name` of `source`, from what is remembered of it or by evaluation.
+async fn load(
+    source: &Source,
+    settings: &Settings,
+    cache: &mut Cache,
+    name: &Name,
+) -> Result<Cluster> {
+    if let Some(data) = cache.known.clusters.get(name.as_str()) {
+        return read(name, data);
+    }
+    match eval::cluster(source, settings, name.as_str()).await? {
+        Named::Found { data } => {
+            let cluster = read(name, &data)?;
+            cache.known.clusters.insert(name.to_string(), data);
+            Ok(cluster)
+        }
+        Named::Missing { names } => {
+            let error = Error::usage(format!("there is no cluster ‘{name}’ in this flake"));
+            Err(error.help(name::suggestion(name.as_str(), &names, "clusters")))
+        }
+    }
+}
+
+fn read(name: &Name, data: &Value) -> Result<Cluster> {
+    Cluster::parse(data).map_err(|e| e.running(format!("nix eval --json .#clusters.{name}")))
 }

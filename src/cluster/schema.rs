@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Name;
+use super::ownership::{Account, Mode};
+use super::path::NodePath;
 use super::services::{Apps, Forwards, Scheduler};
 use crate::error::{Error, Result};
-use crate::node::install::{Account, Mode, NodePath};
 
 /// The schema that this tool reads.
 pub const SCHEMA: u64 = 1;

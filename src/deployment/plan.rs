@@ -7,10 +7,10 @@ use serde_json::json;
 use crate::event::bytes;
 use crate::nix::closure::Graph;
 use crate::nix::eval::System;
+use crate::nix::parts::different_parts;
 use crate::nix::store::StorePath;
 use crate::node::Facts;
 use crate::node::activation::Mode;
-use crate::node::probe::different_parts;
 
 /// Space that must stay free on a node beyond what is copied: the profile, logs, units.
 const RESERVE: u64 = 64 << 20;

@@ -144,12 +144,16 @@ pub trait Renderer: Send + Sync {
 
 /// Where the work reports to. Cheap to clone.
 #[derive(Clone)]
-pub struct Reporter(Arc<dyn Renderer>);
+pub struct Reporter {
+    renderer: Arc<dyn Renderer>,
+    command_line: Arc<clap::Command>,
+}
 
 impl Reporter {
     /// The renderer for this run: JSON lines on standard output, live lines
-    /// on a terminal, plain lines elsewhere.
-    pub fn new(json: bool) -> Self {
+    /// on a terminal, plain lines elsewhere. `command_line` describes what the
+    /// process was started with, for the command that goes on.
+    pub fn new(json: bool, command_line: clap::Command) -> Self {
         let renderer: Arc<dyn Renderer> = if json {
             Arc::new(json::Json)
         } else if std::io::stderr().is_terminal() {
@@ -157,22 +161,33 @@ impl Reporter {
         } else {
             Arc::new(plain::Plain::new())
         };
-        Self(renderer)
+        Self {
+            renderer,
+            command_line: Arc::new(command_line),
+        }
     }
 
-    /// A reporter with a renderer of the caller's.
+    /// A reporter with a renderer of the caller's, in a program of another name.
     pub fn with(renderer: Arc<dyn Renderer>) -> Self {
-        Self(renderer)
+        Self {
+            renderer,
+            command_line: Arc::default(),
+        }
+    }
+
+    /// The options that the process may be started with.
+    pub fn command_line(&self) -> &clap::Command {
+        &self.command_line
     }
 
     /// Reports an event.
     pub fn emit(&self, event: Event) {
-        self.0.show(&event);
+        self.renderer.show(&event);
     }
 
     /// Takes away what is shown live: the run is over.
     pub fn finish(&self) {
-        self.0.finish();
+        self.renderer.finish();
     }
 
     /// Reports the beginning of a part of the run.
@@ -207,7 +222,7 @@ impl Reporter {
     pub fn pause<T>(&self, during: impl FnOnce() -> T) -> Option<T> {
         let mut during = Some(during);
         let mut result = None;
-        self.0.pause(&mut || {
+        self.renderer.pause(&mut || {
             if let Some(during) = during.take() {
                 result = Some(during());
             }

@@ -7,11 +7,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::parts::PARTS;
 use super::source::Source;
 use super::store::StorePath;
 use super::{Settings, message};
 use crate::error::{Context, Error, Exit, Result};
-use crate::node::probe::PARTS;
 
 /// Memory that a worker is expected to need for its first system, and half of
 /// it for each further one: 0.5 to 0.9 GB were measured on genuine nixpkgs.

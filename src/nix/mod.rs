@@ -7,6 +7,7 @@ pub mod closure;
 pub mod copy;
 pub mod eval;
 pub mod message;
+pub mod parts;
 pub mod source;
 pub mod store;
 

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
+use crate::nix::parts::different_parts;
 use crate::nix::store::StorePath;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Child, Connection, Script};
@@ -299,18 +300,6 @@ fn system(machine: &str, kernel: &str) -> String {
         other => other,
     };
     format!("{cpu}-{}", kernel.to_lowercase())
-}
-
-/// What of a system only a restart brings, in the order in which a probe tells it.
-pub const PARTS: [&str; 4] = ["kernel", "initrd", "kernel-modules", "systemd"];
-
-/// The parts in which two systems differ, by where their parts lie.
-pub fn different_parts(one: &[String], other: &[String]) -> Vec<&'static str> {
-    let pairs = PARTS.iter().zip(one.iter().zip(other));
-    pairs
-        .filter(|(_, (one, other))| one != other)
-        .map(|(part, _)| *part)
-        .collect()
 }
 
 impl Facts {

@@ -8,10 +8,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
+use crate::cluster::ownership::{Mode, Ownership};
 use crate::cluster::{Cluster, Name};
 use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
-use crate::node::install::{Content, Manifest, Mode, Ownership, Report};
+use crate::node::install::{Content, Manifest, Report};
 use crate::node::probe::Probed;
 use crate::node::ssh::Script;
 use crate::node::ssh::elevate::Elevation;

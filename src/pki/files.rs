@@ -7,10 +7,11 @@ use super::layout::PairId;
 use super::stored::Stored;
 use super::x509::{Certificate, Key};
 use super::{App, Year};
+use crate::cluster::ownership::{Account, Mode, Ownership};
 use crate::cluster::schema::PkiFiles;
-use crate::cluster::{Cluster, Name};
+use crate::cluster::{Cluster, Name, NodePath};
 use crate::error::{Error, Result};
-use crate::node::install::{Account, Content, Manifest, Mode, NodePath, Ownership};
+use crate::node::install::{Content, Manifest};
 
 /// The folder of an app's files, whose they are, and the unit that uses them.
 pub fn place(cluster: &Cluster, app: App) -> &PkiFiles {

@@ -252,7 +252,7 @@ pub fn conclude(
         ),
     };
     let mut data = json!({"nodes": nodes.len(), "asWanted": done.len(), "notAsWanted": undone});
-    let resume = resume::command(undone.iter().copied());
+    let resume = resume::command(reporter.command_line(), undone.iter().copied());
     if !undone.is_empty()
         && let Some(data) = data.as_object_mut()
     {

@@ -1,17 +1,16 @@
 //! The command that goes on with the nodes that a run left undone: the run's
 //! own, with these nodes in the place of its selectors.
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 
-use crate::cli::Cli;
 use crate::cluster::Name;
 
-/// For this process's own command line.
-pub fn command<'a>(undone: impl Iterator<Item = &'a Name>) -> String {
+/// For this process's own command line, which `cli` describes.
+pub fn command<'a>(cli: &Command, undone: impl Iterator<Item = &'a Name>) -> String {
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     rebuild(
         &words.collect::<Vec<_>>(),
-        &Cli::command(),
+        cli,
         &undone.map(Name::as_str).collect::<Vec<_>>(),
     )
 }
@@ -77,7 +76,10 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli::Cli;
 
     fn resumed(line: &[&str], nodes: &[&str]) -> String {
         let words: Vec<String> = line.iter().map(ToString::to_string).collect();

@@ -7,22 +7,17 @@
 //! any failure leaves all files as they were; a run that was cut off is completed
 //! by the next one. Content is on standard input only.
 
-mod path;
-
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
 use base64ct::{Base64, Encoding};
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::cluster::Name;
+use crate::cluster::ownership::{Account, Ownership};
+use crate::cluster::{Name, NodePath};
 use crate::error::{Error, Exit, Result};
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Connection, Output, Script};
-
-pub use path::NodePath;
 
 /// Reads a manifest and brings the node to it.
 pub const INSTALL: Script = Script {
@@ -73,127 +68,6 @@ pub enum Entry {
         /// Where.
         path: NodePath,
     },
-}
-
-/// Whose a file is, and who may do what with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ownership {
-    /// The owner.
-    pub user: Account,
-    /// The group.
-    pub group: Account,
-    /// The permissions.
-    pub mode: Mode,
-}
-
-impl Ownership {
-    /// Root's, with the permissions given.
-    pub fn root(mode: Mode) -> Self {
-        Self {
-            user: Account::root(),
-            group: Account::root(),
-            mode,
-        }
-    }
-}
-
-/// The name of a user or a group.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Account(String);
-
-impl Account {
-    /// Root.
-    pub fn root() -> Self {
-        Self("root".to_owned())
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Account {
-    type Err = Error;
-
-    /// Lower-case letters, digits, `-` and `_`, beginning with a letter or `_`,
-    /// at most 31 characters: what `useradd` takes everywhere.
-    fn from_str(text: &str) -> Result<Self> {
-        let first = |c: char| c.is_ascii_lowercase() || c == '_';
-        let inner = |c: char| first(c) || c.is_ascii_digit() || c == '-';
-        if text.starts_with(first) && text.len() <= 31 && text.chars().all(inner) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Error::usage(format!("‘{text}’ is not the name of a user or group"))
-                .help("a name has lower-case letters, digits, ‘-’ and ‘_’ only, at most 31, and begins with a letter or ‘_’"))
-        }
-    }
-}
-
-impl TryFrom<String> for Account {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-/// Permissions of a file or folder: the lowest nine bits of its mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Mode(u16);
-
-impl Mode {
-    /// For the owner alone, to read: 0400.
-    pub const SECRET: Self = Self(0o400);
-    /// For the owner alone, to read and write: 0600.
-    pub const PRIVATE: Self = Self(0o600);
-    /// For all to read: 0644.
-    pub const PUBLIC: Self = Self(0o644);
-    /// A folder for the owner alone: 0700.
-    pub const PRIVATE_FOLDER: Self = Self(0o700);
-    /// For the owner and the group, to read: 0440.
-    pub const GROUP_SECRET: Self = Self(0o440);
-    /// A folder for the owner, which the group may read: 0750.
-    pub const GROUP_FOLDER: Self = Self(0o750);
-    /// A folder that others pass through to files they know of: 0711.
-    pub const PASSAGE: Self = Self(0o711);
-}
-
-impl FromStr for Mode {
-    type Err = Error;
-
-    /// Four octal digits, the first of which is 0, as in `0440`.
-    fn from_str(text: &str) -> Result<Self> {
-        match u16::from_str_radix(text, 8) {
-            Ok(mode) if text.len() == 4 && text.starts_with('0') => Ok(Self(mode)),
-            _ => Err(Error::usage(format!(
-                "‘{text}’ is not a mode of four octal digits, such as 0440"
-            ))),
-        }
-    }
-}
-
-impl TryFrom<String> for Mode {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for Mode {
-    /// As `stat -c %a` shows it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:o}", self.0)
-    }
 }
 
 /// The content of a file: wiped when dropped, never shown.
@@ -429,6 +303,7 @@ async fn told(node: &Name, run: impl AsyncFn() -> Result<Output>) -> Result<Repo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::ownership::Mode;
 
     fn path(text: &str) -> NodePath {
         text.parse().unwrap()
@@ -473,18 +348,6 @@ mod tests {
             manifest.link(path("/a"), target, Account::root());
             assert!(manifest.encode().is_err(), "{target:?}");
         }
-    }
-
-    #[test]
-    fn names_and_modes_that_would_be_read_otherwise_are_refused() {
-        for name in ["", "-R", "a b", "a:b", "a\nb", "Root", "0", &"a".repeat(32)] {
-            assert!(name.parse::<Account>().is_err(), "{name:?}");
-        }
-        assert!("consul".parse::<Account>().is_ok());
-        for mode in ["400", "04000", "4755", "u=rw", "+400", ""] {
-            assert!(mode.parse::<Mode>().is_err(), "{mode:?}");
-        }
-        assert_eq!("0440".parse::<Mode>().unwrap().to_string(), "440");
     }
 
     #[test]

@@ -10,10 +10,9 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::cluster::{Cluster, Name, name};
+use crate::cluster::{Cluster, Name, NodePath, name};
 use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
-use crate::node::install::NodePath;
 use crate::node::probe::Probed;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Connection, Script};

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::Name;
+use crate::cluster::NodePath;
+use crate::cluster::ownership::{Mode, Ownership};
 use crate::error::{Error, Exit, Result};
-use crate::node::install::{Content, Manifest, Mode, NodePath, Ownership};
+use crate::node::install::{Content, Manifest};
 use crate::password::hash::Hash;
 
 /// A user's line in `/etc/shadow`, against what is wanted.

@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn open(flake: &Flake) -> Result<Guard> {
-        Guard::open(flake, &Reporter::new(false))
+        Guard::open(flake, &Reporter::new(false, clap::Command::default()))
     }
 
     #[test]
