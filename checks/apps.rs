@@ -503,6 +503,67 @@ fn missing_secrets_are_made_once_and_none_that_is_there_is_replaced() {
 }
 
 #[test]
+fn files_of_the_original_make_their_users_names_and_passwords_and_rotate_by_themselves() {
+    let stage = Secrets::new("");
+    let file = stage
+        .cluster
+        .folder()
+        .join("cluster/prod/app/mail/secrets.toml");
+    let text = r#"
+[service_users."reader"]
+username_secret = "mail/db/user"
+password_secret = "mail/db/password"
+[secrets."mail/session"]
+type = 'command'
+rotate = true
+command = 'date +%N; printf x'
+description = 'signs the cookies of browsers'
+[secrets."mail/tls.crt"]
+type = 'SSL_CERT'
+name = 'mail'
+cert_domains = "['mail.example.org']"
+[secrets."mail/tls.key"]
+type = 'SSL_KEY'
+name = 'mail'
+"#;
+    std::fs::write(file, text).unwrap();
+    ended(
+        &stage.run(&["--check"], "", None),
+        5,
+        &[
+            "5 of 5 secrets of mail are missing",
+            "missing: mail/db/password",
+        ],
+    );
+    ended(
+        &stage.run(&[], "", None),
+        0,
+        &["the user ‘reader’ is not created", "5 secrets written"],
+    );
+    let values = || {
+        [
+            "mail/db/user",
+            "mail/db/password",
+            "mail/session",
+            "mail/tls.key",
+        ]
+        .map(|key| stage.value(key).unwrap())
+    };
+    let first = values();
+    assert_eq!(first[0], "reader");
+    assert_eq!(first[1].len(), 32);
+    ended(&stage.run(&[], "", None), 0, &["all 5 secrets are there"]);
+    ended(
+        &stage.run(&["--rotate"], "", None),
+        0,
+        &["mail/session: made anew", "1 secrets written"],
+    );
+    let second = values();
+    assert_ne!(second[2], first[2]);
+    assert_eq!((&second[..2], &second[3]), (&first[..2], &first[3]));
+}
+
+#[test]
 fn an_answer_that_is_missing_writes_nothing() {
     let stage = Secrets::new("");
     ended(

@@ -2,6 +2,7 @@
 //! `deploy/*.hcl` and the secrets they read in `secrets.toml`.
 
 pub mod kv;
+pub mod plan;
 pub mod value;
 
 use std::collections::BTreeSet;

@@ -1,7 +1,8 @@
 //! `secrets.toml`: which secrets an app reads, and how each is made.
 //!
 //! One table a secret, `[secrets."<app>/<name>"]`, with a `type` and what goes
-//! with it. The types are those of the original scripts, and `random`.
+//! with it. The types are those of the original scripts, and `random`. A table
+//! `[service_users."<name>"]` stands for two secrets, a name and a password.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +33,19 @@ pub enum Kind {
     SslKey(Pair),
     /// The certificate.
     SslCert(Pair),
+    /// The name of a user of the cluster's directory.
+    UserName(String),
+    /// The password of that user: random letters and digits.
+    UserPassword(String),
+}
+
+/// A secret that an app reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// How it is made.
+    pub kind: Kind,
+    /// Whether `--rotate` without a name makes it anew.
+    pub rotates: bool,
 }
 
 /// What the key and the certificate of a pair have in common.
@@ -44,13 +58,23 @@ pub struct Pair {
 }
 
 /// The secrets of an app, by key below `secrets/`.
-pub type Wanted = BTreeMap<String, Kind>;
+pub type Wanted = BTreeMap<String, Spec>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
     secrets: BTreeMap<String, Entry>,
+    #[serde(default)]
+    service_users: BTreeMap<String, ServiceUser>,
+}
+
+/// A user under whose name an app logs in to another one. Both fields are keys below `secrets/`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceUser {
+    username_secret: String,
+    password_secret: String,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +90,38 @@ struct Entry {
     length: Option<usize>,
     name: Option<String>,
     #[serde(default)]
-    cert_domains: Vec<String>,
+    cert_domains: Domains,
+    #[serde(default)]
+    rotate: bool,
+}
+
+/// Names of a certificate. The original's files hold the list as a string: `"['mail.example.org']"`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Domains {
+    List(Vec<String>),
+    Text(String),
+}
+
+impl Default for Domains {
+    fn default() -> Self {
+        Domains::List(Vec::new())
+    }
+}
+
+impl Domains {
+    fn names(self) -> std::result::Result<Vec<String>, String> {
+        #[derive(Deserialize)]
+        struct List {
+            names: Vec<String>,
+        }
+        match self {
+            Domains::List(names) => Ok(names),
+            Domains::Text(text) => toml::from_str(&format!("names = {text}"))
+                .map(|list: List| list.names)
+                .map_err(|_| format!("the field ‘cert_domains’ is no list of names: {text}")),
+        }
+    }
 }
 
 /// Reads an app's `secrets.toml`; none where the app reads no secrets.
@@ -85,17 +140,47 @@ fn parse(text: &str) -> std::result::Result<Wanted, String> {
     let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
     let mut wanted = Wanted::new();
     for (key, entry) in file.secrets {
-        if key.is_empty() || key.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(format!("‘{key}’ is no key"));
-        }
-        let kind = entry.kind().map_err(|why| format!("{key}: {why}"))?;
-        wanted.insert(key, kind);
+        let spec = entry.spec().map_err(|why| format!("{key}: {why}"))?;
+        add(&mut wanted, key, spec)?;
+    }
+    for (name, user) in file.service_users {
+        let spec = |kind| Spec {
+            kind,
+            rotates: false,
+        };
+        let password = spec(Kind::UserPassword(name.clone()));
+        add(&mut wanted, user.password_secret, password)?;
+        add(
+            &mut wanted,
+            user.username_secret,
+            spec(Kind::UserName(name)),
+        )?;
     }
     check_pairs(&wanted)?;
     Ok(wanted)
 }
 
+fn add(wanted: &mut Wanted, key: String, spec: Spec) -> std::result::Result<(), String> {
+    if key.is_empty() || key.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(format!("‘{key}’ is no key"));
+    }
+    if wanted.contains_key(&key) {
+        return Err(format!("two tables make ‘{key}’"));
+    }
+    wanted.insert(key, spec);
+    Ok(())
+}
+
 impl Entry {
+    fn spec(self) -> std::result::Result<Spec, String> {
+        let rotates = self.rotate;
+        let kind = self.kind()?;
+        if rotates && matches!(kind, Kind::User { .. } | Kind::Constant(_)) {
+            return Err("‘rotate’ is for secrets that are made without asking".into());
+        }
+        Ok(Spec { kind, rotates })
+    }
+
     fn kind(self) -> std::result::Result<Kind, String> {
         let need = |value: Option<String>, name: &str| {
             value.ok_or_else(|| format!("the field ‘{name}’ is missing"))
@@ -113,11 +198,14 @@ impl Entry {
                 length @ 8..=4096 => Kind::Random(length),
                 length => return Err(format!("a length of {length} is not between 8 and 4096")),
             },
-            "ssl_key" => Kind::SslKey(pair(need(self.name, "name")?, self.cert_domains)),
-            "ssl_cert" => match self.cert_domains.is_empty() {
-                true => return Err("the field ‘cert_domains’ is missing".into()),
-                false => Kind::SslCert(pair(need(self.name, "name")?, self.cert_domains)),
-            },
+            "ssl_key" => Kind::SslKey(pair(need(self.name, "name")?, self.cert_domains.names()?)),
+            "ssl_cert" => {
+                let domains = self.cert_domains.names()?;
+                if domains.is_empty() {
+                    return Err("the field ‘cert_domains’ is missing".into());
+                }
+                Kind::SslCert(pair(need(self.name, "name")?, domains))
+            }
             other => {
                 return Err(format!(
                     "the type ‘{other}’ is none of user, command, constant, random, SSL_KEY, SSL_CERT"
@@ -132,7 +220,7 @@ fn check_pairs(wanted: &Wanted) -> std::result::Result<(), String> {
     let names = |of: fn(&Kind) -> Option<&Pair>| -> Vec<&str> {
         let mut names: Vec<&str> = wanted
             .values()
-            .filter_map(of)
+            .filter_map(|spec| of(&spec.kind))
             .map(|p| p.name.as_str())
             .collect();
         names.sort_unstable();
@@ -187,10 +275,47 @@ mod tests {
         )
         .unwrap();
         assert_eq!(wanted.len(), 6);
-        assert_eq!(wanted["garage/admin_token"], Kind::Random(32));
+        assert_eq!(wanted["garage/admin_token"].kind, Kind::Random(32));
         assert!(
-            matches!(&wanted["email/tls.crt"], Kind::SslCert(pair) if pair.domains == ["imap.example.org"])
+            matches!(&wanted["email/tls.crt"].kind, Kind::SslCert(pair) if pair.domains == ["imap.example.org"])
         );
+    }
+
+    #[test]
+    fn files_of_the_original_scripts_are_read() {
+        let wanted = parse(
+            r#"
+            [service_users."reader"]
+            username_secret = "wiki/db/user"
+            password_secret = "wiki/db/password"
+            [secrets."wiki/session_key"]
+            type = 'command'
+            rotate = true
+            command = 'openssl rand -hex 16'
+            description = 'signs the cookies of browsers'
+            [secrets."wiki/tls.crt"]
+            type = 'SSL_CERT'
+            name = 'wiki'
+            cert_domains = "['wiki', 'wiki.example.org']"
+            [secrets."wiki/tls.key"]
+            type = 'SSL_KEY'
+            name = 'wiki'
+            "#,
+        )
+        .unwrap();
+        assert_eq!(wanted.len(), 5);
+        let kind = |key: &str| &wanted[key].kind;
+        assert_eq!(kind("wiki/db/user"), &Kind::UserName("reader".into()));
+        let password = Kind::UserPassword("reader".into());
+        assert_eq!(kind("wiki/db/password"), &password);
+        assert!(
+            matches!(kind("wiki/tls.crt"), Kind::SslCert(pair) if pair.domains == ["wiki", "wiki.example.org"])
+        );
+        let rotating: Vec<&String> = wanted
+            .iter()
+            .filter_map(|(key, spec)| spec.rotates.then_some(key))
+            .collect();
+        assert_eq!(rotating, ["wiki/session_key"]);
     }
 
     #[test]
@@ -209,6 +334,22 @@ mod tests {
                 "goes with one SSL_CERT",
             ),
             ("[secrets", "secrets"),
+            (
+                "[secrets.a]\ntype = 'constant'\nvalue = 'x'\nrotate = true",
+                "made without asking",
+            ),
+            (
+                "[secrets.a]\ntype = 'SSL_CERT'\nname = 'x'\ncert_domains = 'x.example.org'",
+                "no list of names: x.example.org",
+            ),
+            (
+                "[service_users.a]\nusername_secret = 'a'\npassword_secret = 'a'",
+                "two tables make ‘a’",
+            ),
+            (
+                "[service_users.a]\nusername_secret = 'a'",
+                "password_secret",
+            ),
         ];
         for (text, told) in cases {
             let why = parse(text).unwrap_err();

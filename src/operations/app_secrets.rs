@@ -8,6 +8,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::apps::kv::Kv;
+use crate::apps::plan::{Action, key_of, plan, rotated};
 use crate::apps::value::{self, Kind, Pair, Wanted};
 use crate::apps::{self, in_order, present};
 use crate::cluster::Name;
@@ -23,6 +24,8 @@ use crate::uplink::reach::{self, Reach};
 
 /// What random secrets are made of.
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+/// How long the password of a service user is, in characters.
+const PASSWORD_LENGTH: usize = 32;
 /// How long self-signed certificates are valid: the services behind them check no date of their peers.
 const CERTIFICATE_YEARS: i32 = 10;
 
@@ -43,8 +46,14 @@ pub struct Args {
     #[arg(long)]
     check: bool,
 
-    /// Make this secret anew though it is there; may be repeated
-    #[arg(long, value_name = "NAME", conflicts_with = "check")]
+    /// Make this secret anew though it is there; may be repeated. Without a NAME: all with `rotate = true`
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with = "check"
+    )]
     rotate: Vec<String>,
 }
 
@@ -53,81 +62,6 @@ impl Args {
     pub fn json(&self) -> bool {
         self.cluster.common.json
     }
-}
-
-/// What is to be done about a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// It is there.
-    Keep,
-    /// It is missing.
-    Make,
-    /// It is there, and is made anew.
-    Rotate,
-}
-
-/// What is to be done about each secret. Nothing that is there is replaced
-/// unless it is in `rotate`; a certificate and its key are one thing in that.
-pub fn plan(
-    wanted: &Wanted,
-    present: &BTreeSet<String>,
-    rotate: &[String],
-) -> Result<BTreeMap<String, Action>> {
-    for name in rotate {
-        if !wanted.contains_key(name) {
-            let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
-            return Err(Error::usage(format!("the app reads no secret ‘{name}’"))
-                .help(crate::cluster::name::suggestion(name, &names, "secrets")));
-        }
-    }
-    let rotated: BTreeSet<&str> = wanted
-        .iter()
-        .filter(|(key, _)| rotate.contains(key))
-        .filter_map(|(_, kind)| pair(kind))
-        .map(|pair| pair.name.as_str())
-        .collect();
-    let mut actions = BTreeMap::new();
-    for (key, kind) in wanted {
-        let anew =
-            rotate.contains(key) || pair(kind).is_some_and(|p| rotated.contains(p.name.as_str()));
-        let action = match (present.contains(key), anew) {
-            (false, _) => Action::Make,
-            (true, true) => Action::Rotate,
-            (true, false) => Action::Keep,
-        };
-        actions.insert(key.clone(), action);
-    }
-    for (key, kind) in wanted {
-        // A key cannot be found for a certificate; a certificate can be made for a key.
-        if let Kind::SslKey(pair) = kind
-            && actions[key] == Action::Make
-            && let Some(certificate) = certificate_of(wanted, &pair.name)
-            && actions[certificate] == Action::Keep
-        {
-            return Err(Error::usage(format!(
-                "{key} is missing, but the certificate for it, {certificate}, is there"
-            ))
-            .help(format!("make both anew: --rotate {certificate}")));
-        }
-    }
-    Ok(actions)
-}
-
-fn pair(kind: &Kind) -> Option<&Pair> {
-    match kind {
-        Kind::SslKey(pair) | Kind::SslCert(pair) => Some(pair),
-        _ => None,
-    }
-}
-
-fn certificate_of<'a>(wanted: &'a Wanted, name: &str) -> Option<&'a String> {
-    let is = |kind: &Kind| matches!(kind, Kind::SslCert(pair) if pair.name == name);
-    wanted.iter().find(|(_, kind)| is(kind)).map(|(key, _)| key)
-}
-
-fn key_of<'a>(wanted: &'a Wanted, name: &str) -> Option<&'a String> {
-    let is = |kind: &Kind| matches!(kind, Kind::SslKey(pair) if pair.name == name);
-    wanted.iter().find(|(_, kind)| is(kind)).map(|(key, _)| key)
 }
 
 /// Runs `app-secrets`.
@@ -156,7 +90,8 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
     let api = Api::new(Client::new(uplink, Service::Consul));
     let kv = Kv(&api);
     reporter.phase("reading the names of the secrets in Consul");
-    let actions = plan(&wanted, &there(&wanted, &kv).await?, &args.rotate)?;
+    let rotate = rotated(&wanted, &args.rotate)?;
+    let actions = plan(&wanted, &there(&wanted, &kv).await?, &rotate)?;
     let changing: Vec<&str> = actions
         .iter()
         .filter(|(_, action)| **action != Action::Keep)
@@ -188,7 +123,25 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
         .help("leave out --check to make them"));
     }
     let values = make(&wanted, &actions, &kv, &reporter).await?;
-    write(&wanted, &actions, values, &kv, &reporter).await
+    write(&wanted, &actions, values, &kv, &reporter).await?;
+    tell_users(&wanted, &actions, &reporter);
+    Ok(())
+}
+
+/// Says which users the operator has to create, or whose password has to be set.
+fn tell_users(wanted: &Wanted, actions: &BTreeMap<String, Action>, reporter: &Reporter) {
+    for (key, spec) in wanted {
+        if let Kind::UserPassword(name) = &spec.kind
+            && actions[key] != Action::Keep
+        {
+            reporter.warning(
+                None,
+                format!(
+                    "the user ‘{name}’ is not created by this tool: create it, with the password in Consul at secrets/{key}"
+                ),
+            );
+        }
+    }
 }
 
 /// Which of the secrets are in Consul. Its list leaves out, without a word,
@@ -217,29 +170,32 @@ async fn make(
             .filter(|(key, _)| actions[*key] != Action::Keep)
     };
     let mut values = BTreeMap::new();
-    for (key, kind) in making() {
+    for (key, spec) in making() {
         if let Kind::User {
             description,
             example,
             multiline,
-        } = kind
+        } = &spec.kind
         {
             let value = ask(key, description, example.as_deref(), *multiline, reporter).await?;
             values.insert(key.clone(), value);
         }
     }
-    for (key, kind) in making() {
-        let value = match kind {
+    for (key, spec) in making() {
+        let value = match &spec.kind {
             Kind::User { .. } | Kind::SslCert(_) => continue,
             Kind::Command(command) => printed(key, command).await?,
-            Kind::Constant(value) => Secret::new(value.clone()),
+            Kind::Constant(value) | Kind::UserName(value) => Secret::new(value.clone()),
             Kind::Random(length) => random(*length)?,
+            Kind::UserPassword(_) => random(PASSWORD_LENGTH)?,
             Kind::SslKey(_) => new_key()?,
         };
         values.insert(key.clone(), value);
     }
-    for (key, kind) in making() {
-        let Kind::SslCert(pair) = kind else { continue };
+    for (key, spec) in making() {
+        let Kind::SslCert(pair) = &spec.kind else {
+            continue;
+        };
         let Some(key_name) = key_of(wanted, &pair.name) else {
             continue;
         };
@@ -264,7 +220,8 @@ async fn write(
     kv: &Kv<'_>,
     reporter: &Reporter,
 ) -> Result<()> {
-    let is_certificate = |key: &str| matches!(wanted.get(key), Some(Kind::SslCert(_)));
+    let is_certificate =
+        |key: &str| matches!(wanted.get(key), Some(spec) if matches!(spec.kind, Kind::SslCert(_)));
     let mut order: Vec<String> = values.keys().cloned().collect();
     order.sort_by_key(|key| (is_certificate(key), key.clone()));
     let mut written = Vec::new();
@@ -361,7 +318,8 @@ fn read_answer(key: &str, prompt: &str, multiline: bool) -> Result<Secret> {
 
 /// What a command of the operator's machine prints, without the last line break.
 async fn printed(key: &str, command: &str) -> Result<Secret> {
-    let told = Command::new("sh").args(["-c", command]).output().await;
+    // Files of the original hold words of bash, such as `<<<`.
+    let told = Command::new("bash").args(["-c", command]).output().await;
     let bytes = Zeroizing::new(told.map_err(|e| e.help(format!("the command is that of {key}")))?);
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Error::usage(format!("the command of {key} does not print text")))?;
@@ -410,55 +368,6 @@ fn certificate(key: &Secret, pair: &Pair) -> Result<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn wanted() -> Wanted {
-        let pair = || Pair {
-            name: "mail".into(),
-            domains: vec!["mail.example.org".into()],
-        };
-        BTreeMap::from([
-            ("a/token".to_owned(), Kind::Random(16)),
-            ("mail/tls.crt".to_owned(), Kind::SslCert(pair())),
-            ("mail/tls.key".to_owned(), Kind::SslKey(pair())),
-        ])
-    }
-
-    fn planned(present: &[&str], rotate: &[&str]) -> Result<Vec<Action>> {
-        let present = present.iter().map(ToString::to_string).collect();
-        let rotate: Vec<String> = rotate.iter().map(ToString::to_string).collect();
-        plan(&wanted(), &present, &rotate).map(|actions| actions.into_values().collect())
-    }
-
-    #[test]
-    fn only_what_is_missing_is_made() {
-        use Action::{Keep, Make, Rotate};
-        assert_eq!(planned(&[], &[]).unwrap(), [Make, Make, Make]);
-        assert_eq!(planned(&["a/token"], &[]).unwrap(), [Keep, Make, Make]);
-        assert_eq!(
-            planned(&["a/token", "mail/tls.key"], &["a/token"]).unwrap(),
-            [Rotate, Make, Keep]
-        );
-    }
-
-    #[test]
-    fn a_key_and_its_certificate_are_made_anew_together() {
-        use Action::{Make, Rotate};
-        let all = ["a/token", "mail/tls.crt", "mail/tls.key"];
-        let actions = planned(&all, &["mail/tls.crt"]).unwrap();
-        assert_eq!(actions[1..], [Rotate, Rotate]);
-        let lost_key = planned(&all[..2], &[]).unwrap_err();
-        assert!(lost_key.help.unwrap().contains("--rotate mail/tls.crt"));
-        assert_eq!(
-            planned(&all[..2], &["mail/tls.crt"]).unwrap()[1..],
-            [Rotate, Make]
-        );
-    }
-
-    #[test]
-    fn a_secret_that_the_app_does_not_read_cannot_be_made_anew() {
-        let error = planned(&[], &["a/tokem"]).unwrap_err();
-        assert_eq!(error.help.as_deref(), Some("did you mean ‘a/token’?"));
-    }
 
     #[test]
     fn random_secrets_have_their_length_and_differ() {
