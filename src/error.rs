@@ -44,9 +44,110 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What kind of failure it is: decisions depend on it, never on words or exit
+/// codes. `--json` tells it as `code`; `doc/json.md` lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The tool did not foresee it.
+    Unexpected,
+    /// Wrong arguments, or cluster files that cannot be read as a cluster.
+    Usage,
+    /// A program that the tool calls is not on this machine.
+    NotOnPath,
+    /// A node cannot be used, for a reason that has no kind of its own.
+    Unusable,
+    /// A node's address refuses the connection, or nothing is known of it.
+    Unreachable,
+    /// A node does not answer within its time.
+    NoAnswer,
+    /// A node refuses the login.
+    LoginRefused,
+    /// Nobody has confirmed a node's host key yet.
+    HostKeyUnknown,
+    /// A node presents another host key than before.
+    HostKeyChanged,
+    /// A connection broke while it was used.
+    Lost,
+    /// sudo makes nobody root.
+    SudoRefused,
+    /// Another operator holds the node or the cluster.
+    Held,
+    /// A node's disk is full.
+    NodeFull,
+    /// A system does not evaluate or build.
+    Build,
+    /// A node is not as wanted, for a reason that has no kind of its own.
+    NotAsWanted,
+    /// The operator stopped the run.
+    Interrupted,
+    /// A command that the operator had run inside ended with this code.
+    Command(u8),
+}
+
+impl Kind {
+    /// How a run ends by it, unless its stage says otherwise.
+    pub const fn exit(self) -> Exit {
+        match self {
+            Kind::Unexpected | Kind::Lost => Exit::Unexpected,
+            Kind::Usage | Kind::NotOnPath => Exit::Usage,
+            Kind::Unusable
+            | Kind::Unreachable
+            | Kind::NoAnswer
+            | Kind::LoginRefused
+            | Kind::HostKeyUnknown
+            | Kind::HostKeyChanged
+            | Kind::Held => Exit::Probe,
+            Kind::Build => Exit::Build,
+            Kind::NotAsWanted | Kind::SudoRefused | Kind::NodeFull => Exit::Partial,
+            Kind::Interrupted => Exit::Interrupted,
+            Kind::Command(code) => Exit::Command(code),
+        }
+    }
+
+    /// The word for programs.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Kind::Unexpected => "unexpected",
+            Kind::Usage => "usage",
+            Kind::NotOnPath => "notOnPath",
+            Kind::Unusable => "unusable",
+            Kind::Unreachable => "unreachable",
+            Kind::NoAnswer => "noAnswer",
+            Kind::LoginRefused => "loginRefused",
+            Kind::HostKeyUnknown => "hostKeyUnknown",
+            Kind::HostKeyChanged => "hostKeyChanged",
+            Kind::Lost => "lost",
+            Kind::SudoRefused => "sudoRefused",
+            Kind::Held => "held",
+            Kind::NodeFull => "nodeFull",
+            Kind::Build => "build",
+            Kind::NotAsWanted => "notAsWanted",
+            Kind::Interrupted => "interrupted",
+            Kind::Command(_) => "command",
+        }
+    }
+}
+
+impl From<Exit> for Kind {
+    /// The kind that says no more than the exit code.
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Unexpected => Kind::Unexpected,
+            Exit::Usage => Kind::Usage,
+            Exit::Probe => Kind::Unusable,
+            Exit::Build => Kind::Build,
+            Exit::Partial => Kind::NotAsWanted,
+            Exit::Interrupted => Kind::Interrupted,
+            Exit::Command(code) => Kind::Command(code),
+        }
+    }
+}
+
 /// What went wrong, in the operator's terms.
 #[derive(Debug, Clone)]
 pub struct Error {
+    /// What kind of failure it is.
+    pub kind: Kind,
     /// How the run ends.
     pub exit: Exit,
     /// What failed, as a sentence without its full stop.
@@ -65,10 +166,12 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error that ends the run with `exit`.
-    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
+    /// An error of a kind, which says how the run ends.
+    pub fn new(kind: impl Into<Kind>, what: impl Into<String>) -> Self {
+        let kind = kind.into();
         Self {
-            exit,
+            kind,
+            exit: kind.exit(),
             what: what.into(),
             node: None,
             command: None,
@@ -171,6 +274,19 @@ mod tests {
             error.to_string(),
             "alder: cannot be reached\n  command: ssh alder\n  | Connection refused\n  help: is it switched on?"
         );
+    }
+
+    #[test]
+    fn a_kind_that_an_exit_code_stands_for_ends_the_run_with_it() {
+        for exit in [Exit::Usage, Exit::Probe, Exit::Build, Exit::Partial] {
+            assert_eq!(Kind::from(exit).exit(), exit);
+        }
+    }
+
+    #[test]
+    fn a_stage_may_end_the_run_otherwise_and_the_kind_stays() {
+        let error = Error::new(Kind::Lost, "the connection was lost").exit(Exit::Partial);
+        assert_eq!((error.kind, error.exit), (Kind::Lost, Exit::Partial));
     }
 
     #[test]

@@ -185,7 +185,7 @@ impl Operation {
         for error in &bad {
             self.reporter.failure(error);
         }
-        let exit = match bad.iter().all(|e| e.exit == Exit::Usage) {
+        let exit = match bad.iter().all(|e| e.kind.exit() == Exit::Usage) {
             true => Exit::Usage,
             false => Exit::Probe,
         };

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
 
 /// How much of a child's last output is kept for its error, in lines.
 const TAIL_LINES: usize = 40;
@@ -181,7 +181,7 @@ impl Command {
     fn cannot_start(&self, e: &std::io::Error) -> Error {
         let program = self.program.to_string_lossy();
         if e.kind() == std::io::ErrorKind::NotFound {
-            Error::new(Exit::Usage, format!("{program} is not on PATH"))
+            Error::new(Kind::NotOnPath, format!("{program} is not on PATH"))
                 .help(format!("install {program}, or run this operation by the flake's app (`nix run .#…`), which brings it"))
         } else {
             Error::unexpected(format!("cannot start {program}: {e}")).running(self.display())
@@ -258,7 +258,7 @@ mod tests {
             .output()
             .await
             .unwrap_err();
-        assert_eq!(error.exit, Exit::Usage);
+        assert_eq!(error.kind, Kind::NotOnPath);
         assert!(error.what.contains("no-such-program-here is not on PATH"));
     }
 

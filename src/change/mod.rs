@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Kind, Result};
 use crate::event::Reporter;
 use crate::nix::store::StorePath;
 use crate::node::activation::outcome::{End, Outcome, Report, Told};
@@ -143,7 +143,7 @@ impl Change<'_> {
                 Some(255) | None => Ok(None),
                 Some(_) => Ok(Some(format!("{}\n{}", output.stdout, output.stderr))),
             },
-            Err(e) if e.exit == Exit::Partial => Err(e),
+            Err(e) if e.kind == Kind::SudoRefused => Err(e),
             Err(e) => {
                 tracing::debug!(node = %self.target.node(), "the switch's connection was lost: {e}");
                 Ok(None)
@@ -257,7 +257,9 @@ impl Change<'_> {
         }
         let (ready, (connection, how)) = match ready {
             Some(Ok(child)) => (Some(child), (connection, self.target.how.clone())),
-            Some(Err(e)) if e.exit == Exit::Partial => (None, self.target.root_anew(&way).await?),
+            Some(Err(e)) if e.kind == Kind::SudoRefused => {
+                (None, self.target.root_anew(&way).await?)
+            }
             Some(Err(e)) => return Err(e),
             None if self.target.told.checks.is_empty() => {
                 (None, (connection, self.target.how.clone()))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::cluster::{Name, Node};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
 use crate::node::probe::{self, Facts};
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Connection, Script};
@@ -85,7 +85,7 @@ impl Target<'_> {
     ) -> Result<String> {
         match connection.run_root_ok(how, script, args, input).await {
             Ok(told) => return Ok(told),
-            Err(e) if e.exit != Exit::Partial => return Err(e),
+            Err(e) if e.kind != Kind::SudoRefused => return Err(e),
             Err(e) => tracing::debug!(node = %self.node(), "{e}"),
         }
         let (connection, how) = self.root_anew(way).await?;
@@ -99,7 +99,7 @@ impl Target<'_> {
                 child.finish(b"").await?;
                 Ok((connection, self.how.clone()))
             }
-            Err(e) if e.exit != Exit::Partial => Err(e),
+            Err(e) if e.kind != Kind::SudoRefused => Err(e),
             Err(_) => self.root_anew(way).await,
         }
     }
@@ -111,7 +111,11 @@ impl Target<'_> {
         let password = self.password.cloned();
         let again = probe::probe(&way.access, self.node(), password).await?;
         let how = again.facts.elevation(self.password).ok_or_else(|| {
-            Error::new(Exit::Partial, "nobody can become root on the new system").on(self.node())
+            Error::new(
+                Kind::SudoRefused,
+                "nobody can become root on the new system",
+            )
+            .on(self.node())
         })?;
         self.gave_up.store(false, Ordering::SeqCst);
         Ok((again.connection, how))

@@ -91,6 +91,8 @@ pub enum Event {
         /// The node it is about, if it is about one.
         #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<String>,
+        /// What kind of failure it is.
+        code: &'static str,
         /// What failed.
         what: String,
         /// The command that failed.
@@ -119,6 +121,7 @@ impl From<&Error> for Event {
     fn from(error: &Error) -> Self {
         Event::Failure {
             node: error.node.clone(),
+            code: error.kind.code(),
             what: error.what.clone(),
             command: error.command.clone(),
             output: error.output.clone(),

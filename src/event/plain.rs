@@ -67,6 +67,7 @@ fn failure(
     help: &Option<String>,
 ) -> String {
     let error = crate::error::Error {
+        kind: crate::error::Kind::Unexpected,
         exit: crate::error::Exit::Unexpected,
         what: what.to_owned(),
         node: node.clone(),

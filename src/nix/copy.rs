@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::store::StorePath;
 use super::{Settings, message};
-use crate::error::{Context, Error, Exit, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::node::ssh::Connection;
 use crate::node::ssh::elevate::Elevation;
 
@@ -67,11 +67,18 @@ pub async fn copy(
     }
     let remote = relay.said.lock().await.clone();
     let said = format!("{}\n{remote}", message::essence(&finished.stderr_tail));
-    let error = Error::new(Exit::Partial, "copying failed")
+    // The daemon's words, which its protocol hands on as text alone.
+    let full = said.contains("No space left on device");
+    let kind = if full {
+        Kind::NodeFull
+    } else {
+        Kind::NotAsWanted
+    };
+    let error = Error::new(kind, "copying failed")
         .on(node)
         .running(command.display())
         .saying(&said);
-    Err(if said.contains("No space left on device") {
+    Err(if full {
         error.help("free space on the node: sudo nix-collect-garbage --delete-older-than 30d")
     } else {
         error.help("what was copied stays; running again goes on from there")

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Kind, Result};
 use crate::process::Command;
 use crate::uplink::api::{Api, Trouble};
 
@@ -65,8 +65,8 @@ impl Job {
             .args(["job", "run", "-output", "-no-color"])
             .arg(name)
             .current_dir(folder);
-        let finished = command.run(|_| {}).await.map_err(|e| match e.exit {
-            Exit::Usage => e.help(
+        let finished = command.run(|_| {}).await.map_err(|e| match e.kind {
+            Kind::NotOnPath => e.help(
                 "install Nomad: it reads the jobs, here as on the cluster; `nix develop` brings it",
             ),
             _ => e,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Kind, Result};
 use crate::nix::store::StorePath;
 use crate::node::probe::Holder;
 use crate::node::ssh::elevate::Elevation;
@@ -190,7 +190,7 @@ pub fn held(scope: Scope, holder: &Holder) -> Error {
         Scope::Node => "the node",
         Scope::Cluster => "the cluster",
     };
-    Error::new(Exit::Probe, format!("{what} is held by {holder}"))
+    Error::new(Kind::Held, format!("{what} is held by {holder}"))
         .help("wait for them, or take it with --steal; a lease ends within a minute of its holder")
 }
 

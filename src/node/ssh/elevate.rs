@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::{Child, Connection, Output, Script, lost};
 use crate::cluster::Name;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 
 /// What sudo prints to ask for the password.
@@ -133,7 +133,7 @@ impl Connection {
             () = tokio::time::sleep(LONGEST_SUDO) => {
                 stderr.abort();
                 let said = format!("sudo says nothing for {} seconds", LONGEST_SUDO.as_secs());
-                return Err(Error::new(Exit::Partial, "cannot become root")
+                return Err(Error::new(Kind::SudoRefused, "cannot become root")
                     .on(self.node())
                     .saying(said));
             }
@@ -143,7 +143,7 @@ impl Connection {
             drop(stdin);
             let said = stderr.await.unwrap_or_default();
             let _ = child.wait().await;
-            return Err(Error::new(Exit::Partial, "cannot become root")
+            return Err(Error::new(Kind::SudoRefused, "cannot become root")
                 .on(self.node())
                 .saying(said));
         }

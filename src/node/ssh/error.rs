@@ -3,36 +3,39 @@
 use std::time::Duration;
 
 use crate::cluster::Name;
-use crate::error::{Error, Exit};
+use crate::error::{Error, Kind};
 
 /// The error of a login that did not come about.
 pub fn cannot_connect(node: &Name, command: &str, error: &openssh::Error) -> Error {
     let said = chain(error);
+    let kind = kind_of(&said);
     let new = |what: &str| {
-        Error::new(Exit::Probe, what)
+        Error::new(kind, what)
             .on(node)
             .running(command)
             .saying(&said)
     };
-    match Kind::of(&said) {
+    match kind {
         Kind::HostKeyChanged => new("presents another host key than the one known for it").help(
             "if the node was reinstalled, replace its line in known_hosts; if not, someone may be answering in its place",
         ),
         Kind::HostKeyUnknown => new("has a host key that is not known").help(format!(
             "compare the key's fingerprint on the node, then add it: ssh-keyscan {node} >> known_hosts"
         )),
-        Kind::Denied => new("refuses the login").help(
+        Kind::LoginRefused => new("refuses the login").help(
             "is your SSH key loaded (ssh-add -l) and among the administrator's keys on the node? SSH_USER names another user",
         ),
-        Kind::NoSsh => Error::usage("ssh is not on PATH").help("install OpenSSH's client"),
-        Kind::Other => new("cannot be reached").help(format!("try: {command} -v")),
+        Kind::NotOnPath => {
+            Error::new(kind, "ssh is not on PATH").help("install OpenSSH's client")
+        }
+        _ => new("cannot be reached").help(format!("try: {command} -v")),
     }
 }
 
 /// The error of a login that took too long.
 pub(super) fn timed_out(node: &Name, command: &str, after: Duration) -> Error {
     Error::new(
-        Exit::Probe,
+        Kind::NoAnswer,
         format!("does not answer within {} seconds", after.as_secs()),
     )
     .on(node)
@@ -42,34 +45,24 @@ pub(super) fn timed_out(node: &Name, command: &str, after: Duration) -> Error {
 
 /// The error of a connection that broke.
 pub fn lost(node: &Name, error: &openssh::Error) -> Error {
-    Error::unexpected("the connection was lost")
+    Error::new(Kind::Lost, "the connection was lost")
         .on(node)
         .saying(chain(error))
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Kind {
-    HostKeyChanged,
-    HostKeyUnknown,
-    Denied,
-    NoSsh,
-    Other,
-}
-
-impl Kind {
-    fn of(said: &str) -> Self {
-        let has = |text: &str| said.contains(text);
-        if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-            Kind::HostKeyChanged
-        } else if has("Host key verification failed") || has("host key is known for") {
-            Kind::HostKeyUnknown
-        } else if has("Permission denied") || has("Too many authentication failures") {
-            Kind::Denied
-        } else if has("No such file or directory (os error 2)") {
-            Kind::NoSsh
-        } else {
-            Kind::Other
-        }
+/// What OpenSSH's words mean.
+fn kind_of(said: &str) -> Kind {
+    let has = |text: &str| said.contains(text);
+    if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+        Kind::HostKeyChanged
+    } else if has("Host key verification failed") || has("host key is known for") {
+        Kind::HostKeyUnknown
+    } else if has("Permission denied") || has("Too many authentication failures") {
+        Kind::LoginRefused
+    } else if has("No such file or directory (os error 2)") {
+        Kind::NotOnPath
+    } else {
+        Kind::Unreachable
     }
 }
 
@@ -105,14 +98,17 @@ mod tests {
                 "No ED25519 host key is known for n1 and you have requested strict checking.\nHost key verification failed.",
                 Kind::HostKeyUnknown,
             ),
-            ("alice@n1: Permission denied (publickey).", Kind::Denied),
+            (
+                "alice@n1: Permission denied (publickey).",
+                Kind::LoginRefused,
+            ),
             (
                 "connect to host 10.0.0.1 port 22: No route to host",
-                Kind::Other,
+                Kind::Unreachable,
             ),
         ];
         for (said, kind) in cases {
-            assert_eq!(Kind::of(said), kind, "{said}");
+            assert_eq!(kind_of(said), kind, "{said}");
         }
     }
 }
