@@ -1,7 +1,7 @@
 //! tlsproxy beside socat's OpenSSL proxy, as the original used it, and stunnel:
 //! the same server, the same loopback, in turn. Prints throughput, processor
 //! time, latency, and memory under many connections and in a long stream.
-//! Medians of ROUNDS rounds. `apt-get install socat stunnel4 pass`, then
+//! Medians of ROUNDS rounds. `checks/setup build bench`, then
 //! `cargo bench --bench tlsproxy`
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A benchmark fails by panicking.

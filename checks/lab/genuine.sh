@@ -67,7 +67,7 @@ genuine_nixpkgs() {
     local debs source dir new
     [ "$(uname -m)" = x86_64 ] || die "NixOS nodes are made on x86_64 alone"
     # A compiler, for what is made from source; whoever calls may have another HOME than the builders will.
-    HOME=$(getent passwd "$(id -u)" | cut -d: -f6) "$REPOSITORY/checks/toolchain" >&2 || return
+    HOME=$(getent passwd "$(id -u)" | cut -d: -f6) "$REPOSITORY/checks/setup" build >&2 || return
     debs=$(genuine_debs) && source=$(genuine_source) || return
     dir=$CACHE/nixpkgs-$({ cat "$debs/debs.json" && echo "$source" && genuine_hash; } | sha256sum | cut -c1-16)
     if [ ! -d "$dir" ]; then

@@ -1,45 +1,7 @@
 # shellcheck shell=bash
 # `lab setup`: the host's packages and the root that all nodes are laid over.
 
-# command package: what is called, and the package that brings it.
-HOST_NEEDS='debootstrap debootstrap
-systemd-nspawn systemd-container
-ip iproute2
-mkfs.ext4 e2fsprogs
-ssh openssh-client
-ssh-keygen openssh-client
-nix nix-bin
-patchelf patchelf
-xz xz-utils
-git git
-jq jq
-pass pass
-gpg gnupg
-/usr/bin/python3 python3
-unshare util-linux
-losetup mount'
-
-install_now() { DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; }
-
-apt_install() {
-    local log=$CACHE/apt.log
-    mkdir -p "$CACHE"
-    say "lab: installing $*"
-    install_now "$@" >"$log" 2>&1 && return
-    if ! { apt-get -q update && install_now "$@"; } >"$log" 2>&1; then # the lists were missing or old
-        tail -n 20 "$log" >&2
-        die "apt-get could not install $*"
-    fi
-}
-
-host_packages() {
-    local command package missing=()
-    while read -r command package; do
-        command -v "$command" >/dev/null || [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
-    done <<<"$HOST_NEEDS"
-    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
-    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
-}
+host_packages() { "$REPOSITORY/checks/setup" nodes >&2 || die 'this machine lacks what is named above'; }
 
 # Each node takes some six of root's inotify instances, and the usual limit of 128 is all of this machine's.
 raise_limits() {

@@ -37,3 +37,6 @@ unpacked() {
         { tail -n 20 "$CACHE/$name.log" >&2; die "$name could not be fetched: see $CACHE/$name.log"; }
     mv "$new" "$dir"
 }
+
+# fetched NAME: ends unless `unpacked` has made it. No test waits for a download.
+fetched() { [ -d "$CACHE/$1" ] || die "$1 has not been fetched: checks/setup does that, and checks/run before its first stage"; }

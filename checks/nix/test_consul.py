@@ -205,10 +205,11 @@ class Cluster(unittest.TestCase):
 
     @classmethod
     def wait(cls, condition, what):
-        """Until something has happened; two minutes are given up as never."""
+        """Until something has happened; two minutes are given up as never. `what` may be made when it is told."""
         end = time.monotonic() + 120
         while not condition():
             if time.monotonic() > end:
+                what = what() if callable(what) else what
                 raise AssertionError(f"never: {what}\n" + "\n".join(f"{node}:\n{cls.log(node)[-3000:]}" for node in cls.processes))
             for node, process in cls.processes.items():
                 if process.poll() is not None:
@@ -332,13 +333,21 @@ class Formed(Cluster):
                 for value in values if isinstance(values, list) else [values]:
                     lines.append(f"  {name}: {({True: 'yes', False: 'no'}).get(value, value)}")
         (self.folder / "unbound.conf").write_text("\n".join(lines) + "\n")
-        resolver = subprocess.Popen(
-            ["ip", "netns", "exec", self.network.name("elm"), ROOT / "checks/lab/unbound", "unbound", "-d", "-c", self.folder / "unbound.conf"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        said = self.folder / "unbound.log"
+        with open(said, "w", encoding="utf-8") as log:
+            resolver = subprocess.Popen(
+                ["ip", "netns", "exec", self.network.name("elm"), ROOT / "checks/lab/unbound", "unbound", "-d", "-c", self.folder / "unbound.conf"],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+        def listens():
+            if resolver.poll() is not None:
+                raise AssertionError(f"the resolver has ended with {resolver.returncode}:\n{said.read_text()}")
+            return "127.0.0.1:53 " in self.inside("elm", "ss", "-Hlun").stdout
+
         try:
-            self.wait(lambda: "127.0.0.1:53 " in self.inside("elm", "ss", "-Hlun").stdout, "the resolver listens")
-            self.assertEqual(self.dns("elm", "consul.service.consul", 53), sorted(SERVERS.values()))
+            self.wait(listens, lambda: f"the resolver listens:\n{said.read_text()}")
+            self.assertEqual(self.dns("elm", "consul.service.consul", 53), sorted(SERVERS.values()), said.read_text())
         finally:
             resolver.kill()
             resolver.wait()

@@ -21,7 +21,11 @@ impl Consul {
     pub fn start(cluster: &Cluster, more: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("checks/lab/consul");
         let program = Command::new(script).output().unwrap();
-        assert!(program.status.success(), "Consul could not be fetched");
+        assert!(
+            program.status.success(),
+            "{}",
+            String::from_utf8_lossy(&program.stderr)
+        );
         let program = String::from_utf8(program.stdout).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
@@ -64,15 +68,16 @@ impl Consul {
     }
 
     fn wait(&mut self) {
+        let mut log = String::new();
         for _ in 0..600 {
-            let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap();
+            log = std::fs::read_to_string(self.dir.path().join("log")).unwrap();
             if log.contains("cluster leadership acquired") {
                 return;
             }
             assert!(self.child.try_wait().unwrap().is_none(), "{log}");
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
-        panic!("Consul has no leader");
+        panic!("Consul has no leader:\n{log}");
     }
 
     /// What a key below `secrets/` holds, asked by curl as the operator.

@@ -132,6 +132,11 @@ impl Lab {
         let program = Command::new(root().join("checks/lab/consul"))
             .output()
             .unwrap();
+        assert!(
+            program.status.success(),
+            "{}",
+            String::from_utf8_lossy(&program.stderr)
+        );
         let program = String::from_utf8(program.stdout).unwrap();
         let program = fs::read(program.trim()).unwrap();
         self.put(node, path, "755", &program);
