@@ -4,6 +4,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::Result;
 use crate::event::Reporter;
+use crate::operation::Invocation;
 use crate::operations::{
     add_node, app_secrets, deploy_apps, deploy_nixos, deploy_passwords, deploy_pki, deploy_secrets,
     exec, gen_pki, gen_secrets, generations, init, nomad_scheduler, passwd, pki_status, rollback,
@@ -15,8 +16,27 @@ use crate::secret::Secret;
 #[derive(Debug, Parser)]
 #[command(name = "nixcfg", version, after_help = EXIT_CODES)]
 pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+
     #[command(subcommand)]
     operation: Operation,
+}
+
+/// The heading in `--help`. Set on each option: on the struct it would apply to the
+/// options flattened after it.
+const COMMON: &str = "Common options";
+
+/// Options of every operation.
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// The flake that describes the clusters
+    #[arg(help_heading = COMMON, global = true, long, value_name = "REF", default_value = ".")]
+    flake: String,
+
+    /// Print events as JSON, one to a line
+    #[arg(help_heading = COMMON, global = true, long)]
+    json: bool,
 }
 
 const EXIT_CODES: &str = "\
@@ -83,30 +103,7 @@ enum Operation {
 impl Cli {
     /// Where the operation reports to.
     pub fn reporter(&self) -> Reporter {
-        let json = match &self.operation {
-            Operation::Init(args) => args.json(),
-            Operation::AddNode(args) => args.json(),
-            Operation::DeployNixos(args) => args.json(),
-            Operation::UpgradeNixos(args) => args.json(),
-            Operation::Rollback(args) => args.json(),
-            Operation::Generations(args) => args.json(),
-            Operation::Status(args) => args.json(),
-            Operation::Exec(args) => args.json(),
-            Operation::Ssh(args) => args.json(),
-            Operation::Passwd(args) => args.json(),
-            Operation::NomadScheduler(args) => args.json(),
-            Operation::DeployApps(args) => args.json(),
-            Operation::AppSecrets(args) => args.json(),
-            Operation::Tlsproxy(args) => args.json(),
-            Operation::GenPki(args) => args.json(),
-            Operation::DeployPki(args) => args.json(),
-            Operation::PkiStatus(args) => args.json(),
-            Operation::DeployPasswords(args) => args.json(),
-            Operation::GenSecrets(args) => args.json(),
-            Operation::DeploySecrets(args) => args.json(),
-            Operation::RotateCa(args) => args.json(),
-        };
-        Reporter::new(json, Self::command())
+        Reporter::new(self.global.json, Self::command())
     }
 
     /// Whether the operation itself does what ^C asks for.
@@ -116,32 +113,33 @@ impl Cli {
 
     /// Carries out the operation.
     pub async fn run(self, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+        let invocation = Invocation {
+            reporter,
+            password,
+            flake: self.global.flake,
+        };
         match self.operation {
-            Operation::Init(args) => init::run(&args, reporter).await,
-            Operation::AddNode(args) => add_node::run(&args, reporter).await,
-            Operation::DeployNixos(args) => deploy_nixos::run(&args, reporter, password).await,
-            Operation::UpgradeNixos(args) => upgrade_nixos::run(&args, reporter, password).await,
-            Operation::Rollback(args) => rollback::run(&args, reporter, password).await,
-            Operation::Generations(args) => generations::run(&args, reporter, password).await,
-            Operation::Status(args) => status::run(&args, reporter, password).await,
-            Operation::Exec(args) => exec::run(&args, reporter, password).await,
-            Operation::Ssh(args) => ssh::run(&args, reporter).await,
-            Operation::Passwd(args) => passwd::run(&args, reporter).await,
-            Operation::NomadScheduler(args) => {
-                nomad_scheduler::run(&args, reporter, password).await
-            }
-            Operation::DeployApps(args) => deploy_apps::run(&args, reporter, password).await,
-            Operation::AppSecrets(args) => app_secrets::run(&args, reporter, password).await,
-            Operation::Tlsproxy(args) => tlsproxy::run(&args, reporter, password).await,
-            Operation::GenPki(args) => gen_pki::run(&args, reporter).await,
-            Operation::DeployPki(args) => deploy_pki::run(&args, reporter, password).await,
-            Operation::PkiStatus(args) => pki_status::run(&args, reporter, password).await,
-            Operation::DeployPasswords(args) => {
-                deploy_passwords::run(&args, reporter, password).await
-            }
-            Operation::GenSecrets(args) => gen_secrets::run(&args, reporter).await,
-            Operation::DeploySecrets(args) => deploy_secrets::run(&args, reporter, password).await,
-            Operation::RotateCa(args) => rotate_ca::run(&args, reporter, password).await,
+            Operation::Init(args) => init::run(&args, invocation).await,
+            Operation::AddNode(args) => add_node::run(&args, invocation).await,
+            Operation::DeployNixos(args) => deploy_nixos::run(&args, invocation).await,
+            Operation::UpgradeNixos(args) => upgrade_nixos::run(&args, invocation).await,
+            Operation::Rollback(args) => rollback::run(&args, invocation).await,
+            Operation::Generations(args) => generations::run(&args, invocation).await,
+            Operation::Status(args) => status::run(&args, invocation).await,
+            Operation::Exec(args) => exec::run(&args, invocation).await,
+            Operation::Ssh(args) => ssh::run(&args, invocation).await,
+            Operation::Passwd(args) => passwd::run(&args, invocation).await,
+            Operation::NomadScheduler(args) => nomad_scheduler::run(&args, invocation).await,
+            Operation::DeployApps(args) => deploy_apps::run(&args, invocation).await,
+            Operation::AppSecrets(args) => app_secrets::run(&args, invocation).await,
+            Operation::Tlsproxy(args) => tlsproxy::run(&args, invocation).await,
+            Operation::GenPki(args) => gen_pki::run(&args, invocation).await,
+            Operation::DeployPki(args) => deploy_pki::run(&args, invocation).await,
+            Operation::PkiStatus(args) => pki_status::run(&args, invocation).await,
+            Operation::DeployPasswords(args) => deploy_passwords::run(&args, invocation).await,
+            Operation::GenSecrets(args) => gen_secrets::run(&args, invocation).await,
+            Operation::DeploySecrets(args) => deploy_secrets::run(&args, invocation).await,
+            Operation::RotateCa(args) => rotate_ca::run(&args, invocation).await,
         }
     }
 }
@@ -187,7 +185,36 @@ mod tests {
                 assert_eq!(*known, options, "{}", operation.get_name());
             }
         }
-        assert!(headings["Common options"].contains(&"flake".to_owned()));
+        let heading = |name: &str| headings[name].join(" ");
+        assert!(heading("Nix").contains("show_trace"));
+        assert!(heading("Login").contains("ssh_user"));
+    }
+
+    #[test]
+    fn options_of_every_operation_stand_before_or_after_its_name() {
+        for line in [
+            ["nixcfg", "--json", "--flake", "x", "status", "prod"],
+            ["nixcfg", "status", "prod", "--flake", "x", "--json"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!((cli.global.flake.as_str(), cli.global.json), ("x", true));
+        }
+    }
+
+    #[test]
+    fn operations_on_the_store_alone_take_no_way_to_log_in() {
+        for operation in ["gen-pki", "gen-secrets"] {
+            let line = ["nixcfg", operation, "prod", "--ssh-config", "x"];
+            assert!(Cli::try_parse_from(line).is_err(), "{operation}");
+        }
+        let line = ["nixcfg", "passwd", "prod", "alice", "--ssh-user", "x"];
+        assert!(Cli::try_parse_from(line).is_err());
+    }
+
+    #[test]
+    fn an_option_without_effect_is_refused() {
+        let line = ["nixcfg", "deploy-nixos", "prod", "--drain-timeout", "9"];
+        assert!(Cli::try_parse_from(line).is_err());
     }
 
     #[test]

@@ -20,52 +20,65 @@ use crate::node::ssh::Access;
 use crate::node::ssh::elevate::Elevation;
 use crate::secret::{self, Secret};
 
-/// The arguments that every operation on a cluster takes.
+/// How the tool was called, which is the same for every operation.
+pub struct Invocation {
+    /// Where events are reported.
+    pub reporter: Reporter,
+    /// `--flake`.
+    pub flake: String,
+    /// `SUDO_PASS`, where it was given.
+    pub password: Option<Secret>,
+}
+
+/// A cluster, as a flake describes it.
 #[derive(Debug, Clone, clap::Args)]
-pub struct ClusterArgs {
+pub struct FlakeArgs {
     /// The cluster: a folder below cluster/
     pub cluster: Name,
 
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub nix: NixArgs,
 }
 
-/// Their heading in `--help`: of these alone, where a heading of the whole would reach what follows it.
-const COMMON: &str = "Common options";
-
-/// Options of every operation on a cluster.
+/// A cluster whose nodes are logged in to.
 #[derive(Debug, Clone, clap::Args)]
-pub struct CommonArgs {
-    /// The flake that describes the cluster
-    #[arg(help_heading = COMMON, long, value_name = "REF", default_value = ".")]
-    pub flake: String,
+pub struct ClusterArgs {
+    #[command(flatten)]
+    pub described: FlakeArgs,
 
-    /// Use another flake for one of its inputs
-    #[arg(help_heading = COMMON, long, num_args = 2, value_names = ["INPUT", "REF"], action = clap::ArgAction::Append)]
-    pub override_input: Vec<String>,
+    #[command(flatten)]
+    pub login: LoginArgs,
+}
 
-    /// Set an option of Nix
-    #[arg(help_heading = COMMON, long, num_args = 2, value_names = ["NAME", "VALUE"], action = clap::ArgAction::Append)]
-    pub option: Vec<String>,
-
-    /// Show Nix's whole trace in errors
-    #[arg(help_heading = COMMON, long)]
-    pub show_trace: bool,
-
+/// How nodes are logged in to.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct LoginArgs {
     /// How to reach the nodes [default: cluster/<CLUSTER>/ssh_config]
-    #[arg(help_heading = COMMON, long, value_name = "FILE")]
+    #[arg(help_heading = "Login", long, value_name = "FILE")]
     pub ssh_config: Option<PathBuf>,
 
     /// Log in as this user [default: as ssh_config says, else your own name]
-    #[arg(help_heading = COMMON, long, value_name = "USER", env = "SSH_USER")]
+    #[arg(help_heading = "Login", long, value_name = "USER", env = "SSH_USER")]
     pub ssh_user: Option<String>,
-
-    /// Print events as JSON, one to a line
-    #[arg(help_heading = COMMON, long)]
-    pub json: bool,
 }
 
-impl CommonArgs {
+/// What is added to every call of Nix.
+#[derive(Debug, Clone, clap::Args)]
+pub struct NixArgs {
+    /// Use another flake for one of its inputs
+    #[arg(help_heading = "Nix", long, num_args = 2, value_names = ["INPUT", "REF"], action = clap::ArgAction::Append)]
+    pub override_input: Vec<String>,
+
+    /// Set an option of Nix
+    #[arg(help_heading = "Nix", long, num_args = 2, value_names = ["NAME", "VALUE"], action = clap::ArgAction::Append)]
+    pub option: Vec<String>,
+
+    /// Show Nix's whole trace in errors
+    #[arg(help_heading = "Nix", long)]
+    pub show_trace: bool,
+}
+
+impl NixArgs {
     /// What is added to every call of Nix. Local references are made
     /// independent of the working directory, which will be the repository's root.
     pub fn settings(&self, cwd: &Path) -> Settings {
@@ -111,16 +124,26 @@ pub struct Operation {
 impl Operation {
     /// Finds the flake, makes its folder the working directory (`ssh_config`
     /// files name files relative to it), and reads the cluster.
-    pub async fn start(
-        args: &ClusterArgs,
-        reporter: Reporter,
-        password: Option<Secret>,
-    ) -> Result<Self> {
+    pub async fn start(args: &ClusterArgs, invocation: Invocation) -> Result<Self> {
+        Self::begin(&args.described, &args.login, invocation).await
+    }
+
+    /// The same for an operation that logs in to no node.
+    pub async fn start_without_nodes(args: &FlakeArgs, invocation: Invocation) -> Result<Self> {
+        Self::begin(args, &LoginArgs::default(), invocation).await
+    }
+
+    async fn begin(args: &FlakeArgs, login: &LoginArgs, invocation: Invocation) -> Result<Self> {
+        let Invocation {
+            reporter,
+            flake,
+            password,
+        } = invocation;
         let cwd = std::env::current_dir()
             .map_err(|e| Error::usage(format!("there is no working directory: {e}")))?;
-        let flake = Flake::locate(&args.common.flake, &cwd)?;
-        let settings = args.common.settings(&cwd);
-        let given = args.common.ssh_config.as_ref().map(|file| cwd.join(file));
+        let flake = Flake::locate(&flake, &cwd)?;
+        let settings = args.nix.settings(&cwd);
+        let given = login.ssh_config.as_ref().map(|file| cwd.join(file));
         std::env::set_current_dir(&flake.root)
             .map_err(|e| Error::usage(format!("cannot enter {}: {e}", flake.root.display())))?;
         reporter.phase("reading the cluster");
@@ -131,7 +154,7 @@ impl Operation {
             .join(args.cluster.as_str())
             .join("ssh_config");
         let config_file = given.or_else(|| own.is_file().then_some(own));
-        let access = Access::new(config_file, args.common.ssh_user.clone())?;
+        let access = Access::new(config_file, login.ssh_user.clone())?;
         Ok(Self {
             reporter,
             settings,

@@ -7,21 +7,23 @@ use std::time::Duration;
 use super::Watch;
 use super::leases::Leases;
 use super::restart::Restarts;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::node::activation::run_name;
 use crate::node::activation::verdict::Policy;
 use crate::node::lease::Claim;
 use crate::operation::Operation;
 
-/// Their heading in `--help`: of these alone, where a heading of the whole would reach what follows it.
+/// The heading in `--help`. Set on each option: on the struct it would apply to the
+/// options flattened after it.
 const SAFETY: &str = "Safety";
 
 /// How changes are watched.
 #[derive(Debug, Clone, clap::Args)]
 pub struct WatchArgs {
     /// How long a node waits for its new system to be confirmed before it goes back by itself
-    #[arg(help_heading = SAFETY, long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(5..=3600))]
-    pub confirm_timeout: u16,
+    /// [default: 60]
+    #[arg(help_heading = SAFETY, long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(5..=3600))]
+    confirm_timeout: Option<u16>,
 
     /// What to do with a system on which units or a part of the activation failed
     #[arg(help_heading = SAFETY, long, value_enum, default_value = "rollback")]
@@ -32,8 +34,9 @@ pub struct WatchArgs {
     pub reboot: bool,
 
     /// How long jobs may take to leave a node that is to restart; then Nomad stops them
-    #[arg(help_heading = SAFETY, long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=86400))]
-    pub drain_timeout: u32,
+    /// [default: 600]
+    #[arg(help_heading = SAFETY, long, value_name = "SECONDS", requires = "reboot", value_parser = clap::value_parser!(u32).range(1..=86400))]
+    drain_timeout: Option<u32>,
 
     /// Take nodes over from another operator who holds them
     #[arg(help_heading = SAFETY, long)]
@@ -61,6 +64,16 @@ impl Changed {
 }
 
 impl WatchArgs {
+    /// Refuses what has no effect where nothing is changed.
+    pub fn check_for_dry_run(&self) -> Result<()> {
+        match self.confirm_timeout {
+            Some(_) => Err(Error::usage(
+                "--confirm-timeout has no effect with --mode dry-activate: nothing is changed",
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// The claim of a new run.
     pub fn claim(&self, what: &'static str) -> Result<Claim> {
         Ok(Claim {
@@ -73,9 +86,9 @@ impl WatchArgs {
 
     /// How changes under a claim, with its leases, are watched.
     pub fn watch(&self, claim: &Claim, leases: &Leases, operation: &Operation) -> Watch {
-        let drain = Duration::from_secs(u64::from(self.drain_timeout));
+        let drain = Duration::from_secs(self.drain_timeout.unwrap_or(600).into());
         Watch {
-            timeout: Duration::from_secs(u64::from(self.confirm_timeout)),
+            timeout: Duration::from_secs(self.confirm_timeout.unwrap_or(60).into()),
             on_degraded: self.on_degraded,
             who: claim.who.clone(),
             what: claim.what,

@@ -67,12 +67,15 @@ pub struct Args {
 impl Args {
     /// Refuses arguments that contradict each other.
     pub fn check(&self) -> Result<()> {
-        match self.watch.reboot && !matches!(self.mode, Mode::Switch | Mode::Boot) {
-            true => Err(Error::usage(
+        if self.watch.reboot && !matches!(self.mode, Mode::Switch | Mode::Boot) {
+            return Err(Error::usage(
                 "--reboot goes with --mode switch and boot only",
-            )),
-            false => Ok(()),
+            ));
         }
+        if self.mode == Mode::DryActivate {
+            self.watch.check_for_dry_run()?;
+        }
+        self.rollout.check(self.mode != Mode::DryActivate)
     }
 
     /// The cluster's arguments.
@@ -101,11 +104,6 @@ impl Args {
         args.operation = operation;
         args.watch.changed = changed;
         args
-    }
-
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
     }
 }
 

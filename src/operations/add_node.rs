@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::cluster::name;
 use crate::error::{Context, Error, Result};
-use crate::event::{Event, Reporter};
+use crate::event::Event;
+use crate::operation::Invocation;
 use crate::scaffold::answer::label;
 use crate::scaffold::ask::Asker;
 use crate::scaffold::files::{self, Node};
@@ -41,22 +42,16 @@ pub struct Args {
     port: u16,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.common.json
-    }
-}
-
 /// Runs `add-node`. The node's own file comes last, so that a run that was cut short is completed by another.
-pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
     let common = &args.common;
     let asker = Asker {
         reporter: reporter.clone(),
         yes: common.yes,
     };
     let (node, site) = (label(&args.node)?, label(&args.site)?);
-    let root = scaffold::root(&common.flake)?;
+    let root = scaffold::root(&invocation.flake)?;
     let folder = root.join("cluster").join(common.cluster.as_str());
     if !folder.join("cluster.nix").is_file() {
         return Err(

@@ -14,7 +14,7 @@ use crate::apps::{self, in_order, present};
 use crate::cluster::Name;
 use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter};
-use crate::operation::{ClusterArgs, Operation};
+use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::process::Command;
 use crate::secret::{Secret, read_unechoed};
 use crate::uplink::Service;
@@ -57,16 +57,10 @@ pub struct Args {
     rotate: Vec<String>,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// Runs `app-secrets`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
-    let operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
+    let operation = Operation::start(&args.cluster, invocation).await?;
     let cluster = &operation.cluster;
     in_order(
         &present(&cluster.name)?,

@@ -10,8 +10,7 @@ use crate::nomad::api;
 use crate::nomad::diff;
 use crate::nomad::follow::{follow, reasons};
 use crate::nomad::job::{Job, Plan};
-use crate::operation::{ClusterArgs, Operation};
-use crate::secret::Secret;
+use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::uplink::api::Api;
 use crate::uplink::reach::Reach;
 
@@ -37,13 +36,6 @@ pub struct Args {
     detach: bool,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// What became of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -65,8 +57,9 @@ impl Outcome {
 }
 
 /// Runs `deploy-apps`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
-    let operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
+    let operation = Operation::start(&args.cluster, invocation).await?;
     let cluster = &operation.cluster;
     let apps = in_order(&present(&cluster.name)?, &cluster.apps.order, &args.apps)?;
     if apps.is_empty() {

@@ -2,16 +2,15 @@
 
 use crate::deployment::{carry_out, prepare};
 use crate::error::Result;
-use crate::event::Reporter;
-use crate::operation::Operation;
-use crate::secret::Secret;
+use crate::operation::{Invocation, Operation};
 
 pub use crate::deployment::Args;
 
 /// Runs `deploy-nixos`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let _reporter = invocation.reporter.clone();
     args.check()?;
-    let mut operation = Operation::start(args.cluster(), reporter.clone(), password).await?;
+    let mut operation = Operation::start(args.cluster(), invocation).await?;
     let prepared = prepare(args, &mut operation).await?;
     match args.plan {
         true => prepared.planned(args, &operation),

@@ -4,13 +4,11 @@
 use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
-use crate::event::Reporter;
-use crate::operation::{ClusterArgs, Operation};
+use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::pki::deploy::{bring, finish, load, members};
 use crate::pki::generate::chosen;
 use crate::pki::rollout::Care;
 use crate::pki::{Year, publish};
-use crate::secret::Secret;
 
 /// The arguments of `deploy-pki`.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,18 +32,12 @@ pub struct Args {
     publish_kv: bool,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// Runs `deploy-pki`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
     let now = OffsetDateTime::now_utc();
     let year = Year::choose(args.year, now)?;
-    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
     let apps = chosen(&operation.cluster, None)?;
     if args.publish_kv && !operation.cluster.consul.enable {

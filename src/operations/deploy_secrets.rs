@@ -16,7 +16,7 @@ use crate::node::install::{Content, Manifest, Report};
 use crate::node::probe::Probed;
 use crate::node::ssh::Script;
 use crate::node::ssh::elevate::Elevation;
-use crate::operation::{ClusterArgs, Operation};
+use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::rollout;
 use crate::secret::Secret;
 use crate::secrets::Value;
@@ -48,16 +48,10 @@ pub struct Args {
     nodes: Vec<String>,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// Runs `deploy-secrets`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
-    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
+    let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
     let store = Pass::open(store::folder(&operation.cluster)?)?;
     reporter.phase("reading the password store");

@@ -9,8 +9,7 @@ use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
 use crate::node::probe::Probed;
 use crate::node::ssh::elevate::Elevation;
-use crate::operation::{ClusterArgs, Operation};
-use crate::secret::Secret;
+use crate::operation::{ClusterArgs, Invocation, Operation};
 
 /// The arguments of `exec`.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,16 +33,10 @@ pub struct Args {
     command: Vec<String>,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// Runs `exec`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
-    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
+    let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
     let probed = operation.probe(&nodes, args.sudo).await?;
     let mut tasks = JoinSet::new();

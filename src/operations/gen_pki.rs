@@ -3,8 +3,7 @@
 use time::OffsetDateTime;
 
 use crate::error::Result;
-use crate::event::Reporter;
-use crate::operation::{ClusterArgs, Operation};
+use crate::operation::{FlakeArgs, Invocation, Operation};
 use crate::pki::generate::{chosen, generate};
 use crate::pki::{App, Year};
 use crate::store;
@@ -14,7 +13,7 @@ use crate::store::pass::Pass;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    cluster: FlakeArgs,
 
     /// The year that certificates are named after [default: this one]
     #[arg(long, value_name = "YEAR")]
@@ -25,18 +24,12 @@ pub struct Args {
     app: Option<App>,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// Runs `gen-pki`.
-pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
     let now = OffsetDateTime::now_utc();
     let year = Year::choose(args.year, now)?;
-    let operation = Operation::start(&args.cluster, reporter.clone(), None).await?;
+    let operation = Operation::start_without_nodes(&args.cluster, invocation).await?;
     let apps = chosen(&operation.cluster, args.app)?;
     let store = Pass::open(store::folder(&operation.cluster)?)?;
     generate(&operation.cluster, &apps, year, &store, &reporter, now).await

@@ -8,7 +8,7 @@ use crate::cluster::schema::Generator;
 use crate::cluster::{Cluster, Name, name};
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
-use crate::operation::{ClusterArgs, Operation};
+use crate::operation::{FlakeArgs, Invocation, Operation};
 use crate::secrets::{Value, generate, values};
 use crate::store::pass::Pass;
 use crate::store::{self, EntryName, Existing, Store, Writer};
@@ -17,18 +17,11 @@ use crate::store::{self, EntryName, Existing, Store, Writer};
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    cluster: FlakeArgs,
 
     /// Make a new value of this secret (NAME, or NAME/NODE where each node has its own) in place of the one there is
     #[arg(long, value_name = "NAME")]
     rotate: Vec<String>,
-}
-
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
 }
 
 /// The values that `--rotate` names.
@@ -49,8 +42,9 @@ fn rotated(cluster: &Cluster, words: &[String]) -> Result<BTreeSet<Value>> {
 }
 
 /// Runs `gen-secrets`.
-pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
-    let operation = Operation::start(&args.cluster, reporter.clone(), None).await?;
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
+    let operation = Operation::start_without_nodes(&args.cluster, invocation).await?;
     let cluster = &operation.cluster;
     let rotated = rotated(cluster, &args.rotate)?;
     let store = Pass::open(store::folder(cluster)?)?;

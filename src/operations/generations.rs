@@ -6,10 +6,9 @@ use serde_json::json;
 
 use crate::cluster::Name;
 use crate::error::Result;
-use crate::event::{Event, Reporter};
+use crate::event::Event;
 use crate::node::generations::list_all;
-use crate::operation::{ClusterArgs, Operation};
-use crate::secret::Secret;
+use crate::operation::{ClusterArgs, Invocation, Operation};
 
 /// The arguments of `generations`.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,16 +21,10 @@ pub struct Args {
     nodes: Vec<String>,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// Runs `generations`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
-    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
+    let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes: BTreeSet<Name> = operation.select(&args.nodes)?;
     let probed = operation.probe(&nodes, false).await?;
     for (node, generations) in list_all(&probed).await? {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::cluster::Name;
 use crate::error::{Context, Error, Result};
-use crate::event::{Event, Reporter};
+use crate::event::Event;
+use crate::operation::Invocation;
 use crate::scaffold::answer::{Place, label, own_key, public_key, user};
 use crate::scaffold::ask::Asker;
 use crate::scaffold::files::{self, Node};
@@ -41,22 +42,16 @@ pub struct Args {
     nodes: Vec<Place>,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.common.json
-    }
-}
-
 /// Runs `init`.
-pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
     let common = &args.common;
     let asker = Asker {
         reporter: reporter.clone(),
         yes: common.yes,
     };
     let cluster = label(common.cluster.as_str())?;
-    let root = root(&common.flake)?;
+    let root = root(&invocation.flake)?;
     let folder = root.join("cluster").join(cluster.as_str());
     if folder.exists() {
         return Err(

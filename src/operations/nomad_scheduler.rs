@@ -7,8 +7,7 @@ use crate::cluster::services::Scheduler;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
 use crate::nomad::api;
-use crate::operation::{ClusterArgs, Operation};
-use crate::secret::Secret;
+use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::uplink::reach::Reach;
 
 /// Where Nomad keeps them.
@@ -28,13 +27,6 @@ pub struct Args {
     /// Change nothing; exit with 5 if the settings are not as wanted
     #[arg(long)]
     check: bool,
-}
-
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
 }
 
 /// One setting that is not as wanted.
@@ -130,8 +122,9 @@ struct Written {
 }
 
 /// Runs `nomad-scheduler`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
-    let operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
+    let operation = Operation::start(&args.cluster, invocation).await?;
     let api = api(&operation, &args.reach)?;
     let scheduler = &operation.cluster.nomad.scheduler;
     reporter.phase("reading Nomad's scheduler settings");

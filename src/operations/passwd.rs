@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, Name, name};
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
-use crate::operation::{ClusterArgs, Operation};
+use crate::operation::{FlakeArgs, Invocation, Operation};
 use crate::password::entry::Entry;
 use crate::password::hash::{Hash, New};
 use crate::password::{administrator, entries, entry_of, prompt, strength};
@@ -18,7 +18,7 @@ use crate::store::{self, Existing, Store, Writer};
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    cluster: FlakeArgs,
 
     /// The administrator
     #[arg(value_name = "USER", required_unless_present = "list")]
@@ -45,16 +45,10 @@ pub struct Args {
     remove: bool,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// Runs `passwd`.
-pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
-    let operation = Operation::start(&args.cluster, reporter.clone(), None).await?;
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
+    let operation = Operation::start_without_nodes(&args.cluster, invocation).await?;
     let cluster = &operation.cluster;
     let store = Pass::open(store::folder(cluster)?)?;
     match &args.user {

@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter, count};
-use crate::operation::{ClusterArgs, Operation};
+use crate::event::{Event, count};
+use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::pki::deploy::members;
 use crate::pki::files::place;
 use crate::pki::generate::{all, chosen};
@@ -20,7 +20,6 @@ use crate::pki::member::{Member, Work};
 use crate::pki::stored::Stored;
 use crate::pki::x509::Certificate;
 use crate::pki::{App, Year, day};
-use crate::secret::Secret;
 use crate::store;
 use crate::store::pass::Pass;
 
@@ -47,18 +46,12 @@ pub struct Args {
     days: u16,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// Runs `pki-status`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
     let now = OffsetDateTime::now_utc();
     let year = Year::choose(args.year, now)?;
-    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
     let apps = chosen(&operation.cluster, None)?;
     reporter.phase("reading the store");

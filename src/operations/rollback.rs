@@ -9,12 +9,11 @@ use crate::change::leases::Leases;
 use crate::change::settle::settle;
 use crate::cluster::Name;
 use crate::error::{Error, Result};
-use crate::event::{Event, Reporter};
+use crate::event::Event;
 use crate::node::activation::Mode;
 use crate::node::generations::{Generation, list_all};
-use crate::operation::{ClusterArgs, Operation};
+use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::rollout::{self, Outcome, RolloutArgs, Turn};
-use crate::secret::Secret;
 
 /// The arguments of `rollback`.
 #[derive(Debug, Clone, clap::Args)]
@@ -41,16 +40,11 @@ pub struct Args {
     watch: WatchArgs,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// Runs `rollback`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
-    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
+    args.rollout.check(true)?;
+    let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
     let mut probed = operation.probe(&nodes, !args.plan).await?;
     if !args.plan {

@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use crate::cluster::{Cluster, Name};
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
-use crate::operation::{ClusterArgs, Operation};
+use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::pki::deploy::{bring, finish, load, members};
 use crate::pki::generate::{all, chosen};
 use crate::pki::layout::{Holder, PairId};
@@ -58,13 +58,6 @@ pub struct Args {
 
     #[command(flatten)]
     care: Care,
-}
-
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
 }
 
 /// A step of a rotation.
@@ -143,11 +136,12 @@ impl Stage {
 }
 
 /// Runs `rotate-ca`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
     let now = OffsetDateTime::now_utc();
     let year = Year::choose(args.year, now)?;
     let app = args.app;
-    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let mut operation = Operation::start(&args.cluster, invocation).await?;
     chosen(&operation.cluster, Some(app))?;
     let apps = concerned(&operation.cluster, app);
     let nodes = taking_part(&operation.cluster, &args.without)?;

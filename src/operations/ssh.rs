@@ -4,8 +4,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::cluster::Name;
 use crate::error::{Error, Result};
-use crate::event::Reporter;
-use crate::operation::{ClusterArgs, Operation};
+use crate::operation::{ClusterArgs, Invocation, Operation};
 
 /// The arguments of `ssh`.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,16 +21,10 @@ pub struct Args {
     command: Vec<String>,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// Becomes `ssh`; comes back only where that cannot be started.
-pub async fn run(args: &Args, reporter: Reporter) -> Result<()> {
-    let operation = Operation::start(&args.cluster, reporter.clone(), None).await?;
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
+    let operation = Operation::start(&args.cluster, invocation).await?;
     operation.select(&[args.node.to_string()])?;
     let options = operation.access.options();
     // Its private folder goes before this process becomes another.

@@ -110,6 +110,19 @@ pub struct Order {
 }
 
 impl RolloutArgs {
+    /// Refuses what has no effect. `ordered`: whether nodes are changed, in an order.
+    pub fn check(&self, ordered: bool) -> Result<()> {
+        let nothing = match (&self.canary, self.strategy) {
+            (None, _) => return Ok(()),
+            (Some(_), Strategy::Parallel) => "--strategy parallel: all nodes go at once",
+            (Some(_), Strategy::Rolling) if ordered => return Ok(()),
+            (Some(_), Strategy::Rolling) => "--mode dry-activate: nothing is changed",
+        };
+        Err(Error::usage(format!(
+            "--canary has no effect with {nothing}"
+        )))
+    }
+
     /// Orders the nodes that are to be changed. `disturbing`: whether what is
     /// done to them can restart what they run.
     pub async fn prepare(

@@ -19,28 +19,24 @@ pub fn command<'a>(cli: &Command, undone: impl Iterator<Item = &'a Name>) -> Str
 fn rebuild(words: &[String], cli: &Command, nodes: &[&str]) -> String {
     let mut cli = cli.clone();
     cli.build();
-    let operation = words.get(1).and_then(|name| cli.find_subcommand(name));
-    let values = |option: &str| -> usize {
-        let long = |arg: &&clap::Arg| arg.get_long() == Some(option);
-        let arg = operation.and_then(|operation| operation.get_arguments().find(long));
-        let takes = arg.filter(|arg| arg.get_action().takes_values());
-        takes
-            .and_then(|arg| arg.get_num_args())
-            .map_or(0, |count| count.min_values())
-    };
+    let mut operation = None;
     let mut options = Vec::new();
-    let mut positional = words.iter().take(2).cloned().collect::<Vec<_>>();
-    let mut rest = words.iter().skip(2);
+    let mut positional: Vec<String> = words.iter().take(1).cloned().collect();
+    let mut rest = words.iter().skip(1);
     while let Some(word) = rest.next() {
         match word.strip_prefix("--") {
             Some("") => positional.extend(rest.by_ref().cloned()),
             Some(option) => {
                 options.push(word.clone());
                 if !option.contains('=') {
-                    options.extend(rest.by_ref().take(values(option)).cloned());
+                    let count = values(operation.unwrap_or(&cli), option);
+                    options.extend(rest.by_ref().take(count).cloned());
                 }
             }
-            None => positional.push(word.clone()),
+            None => {
+                operation = operation.or_else(|| cli.find_subcommand(word));
+                positional.push(word.clone());
+            }
         }
     }
     // What follows the cluster are the nodes.
@@ -63,6 +59,15 @@ fn rebuild(words: &[String], cli: &Command, nodes: &[&str]) -> String {
     positional.extend(options);
     let quoted: Vec<String> = positional.iter().map(|word| quoted(word)).collect();
     quoted.join(" ")
+}
+
+/// How many words follow an option as its values.
+fn values(command: &Command, option: &str) -> usize {
+    let long = |arg: &&clap::Arg| arg.get_long() == Some(option);
+    let arg = command.get_arguments().find(long);
+    arg.filter(|arg| arg.get_action().takes_values())
+        .and_then(|arg| arg.get_num_args())
+        .map_or(0, |count| count.min_values())
 }
 
 /// A word as a shell reads it.
@@ -117,6 +122,25 @@ mod tests {
         assert_eq!(
             resumed(&[program, "deploy-nixos", "prod", "--steal"], &["birch"]),
             "nix run '.#deploy-nixos' -- prod birch --steal"
+        );
+    }
+
+    #[test]
+    fn options_before_the_operation_are_kept_with_their_values() {
+        assert_eq!(
+            resumed(
+                &[
+                    "nixcfg",
+                    "--flake",
+                    "x",
+                    "--json",
+                    "deploy-nixos",
+                    "prod",
+                    "alder"
+                ],
+                &["birch"]
+            ),
+            "nixcfg deploy-nixos prod birch --flake x --json"
         );
     }
 

@@ -24,10 +24,6 @@ pub struct Common {
     /// The cluster: a folder below cluster/
     pub cluster: Name,
 
-    /// The flake that describes the clusters
-    #[arg(long, value_name = "REF", default_value = ".")]
-    pub flake: String,
-
     /// Log in as this user, to look at the machines [default: your own name]
     #[arg(long, value_name = "USER", env = "SSH_USER")]
     pub ssh_user: Option<String>,
@@ -43,10 +39,6 @@ pub struct Common {
     /// Take what is proposed, host keys included, without asking
     #[arg(long)]
     pub yes: bool,
-
-    /// Print events as JSON, one to a line
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// A node that is to be, with what its machine told.

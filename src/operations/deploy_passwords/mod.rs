@@ -16,7 +16,7 @@ use crate::event::{Event, Reporter, count};
 use crate::node::probe::Probed;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Connection, Script};
-use crate::operation::{ClusterArgs, Operation};
+use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::password::entry::Entry;
 use crate::password::hash::{Hash, Password};
 use crate::password::{entries, prompt};
@@ -62,21 +62,15 @@ pub struct Args {
     assume_changed: bool,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// Runs `deploy-passwords`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
     if args.stdin && args.nodes.iter().any(|word| word == "-") {
         return Err(Error::usage(
             "standard input cannot give both the nodes and the password",
         ));
     }
-    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
     let wanted = wanted(args, &operation, &nodes).await?;
     if args.stdin {

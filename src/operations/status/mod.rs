@@ -12,13 +12,12 @@ use tokio::task::JoinSet;
 use crate::cluster::Name;
 use crate::deployment::Evaluation;
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter};
+use crate::event::Event;
 use crate::nix::store::StorePath;
 use crate::node::probe::{self, Holder, Probed};
 use crate::node::ssh::Script;
-use crate::operation::{ClusterArgs, Operation};
+use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::pki::x509::Certificate;
-use crate::secret::Secret;
 
 const STATUS: Script = Script {
     name: "nixcfg-status",
@@ -53,13 +52,6 @@ pub struct Args {
     /// A disk with less free space is trouble, in per cent
     #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
     free: u8,
-}
-
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
 }
 
 /// How a node is.
@@ -142,8 +134,9 @@ impl State {
 }
 
 /// Runs `status`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
-    let mut operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
+    let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
     let evaluation = (!args.no_drift).then(|| Evaluation::begin(&operation, &nodes));
     let (states, unreached) = look(&operation, &nodes).await;

@@ -17,8 +17,7 @@ use crate::cluster::Name;
 use crate::cluster::services::{Forward, Forwards};
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
-use crate::operation::{ClusterArgs, Operation};
-use crate::secret::Secret;
+use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::signal::Signals;
 use crate::uplink::api::{self, Api};
 use crate::uplink::client::Client;
@@ -55,13 +54,6 @@ pub struct Args {
     command: Vec<String>,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.cluster.common.json
-    }
-}
-
 /// The port that programs expect an API on.
 const fn usual_port(service: Service) -> u16 {
     match service {
@@ -79,10 +71,11 @@ const fn variable(service: Service) -> &'static str {
 }
 
 /// Runs `tlsproxy` until it is told to end, or its command has ended.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let _reporter = invocation.reporter.clone();
     let mut signals = Signals::listen()?;
     let prepared = tokio::select! {
-        prepared = prepare(args, reporter.clone(), password) => prepared?,
+        prepared = prepare(args, invocation) => prepared?,
         _ = signals.next() => return Err(Error::new(Exit::Interrupted, "stopped")),
     };
     prepared.serve(args, &mut signals).await
@@ -96,14 +89,15 @@ struct Prepared {
     forwards: BTreeMap<Name, (Forward, Loopback)>,
 }
 
-async fn prepare(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<Prepared> {
+async fn prepare(args: &Args, invocation: Invocation) -> Result<Prepared> {
+    let reporter = invocation.reporter.clone();
     if !args.reach.by_ssh() && !args.forwards.is_empty() {
         return Err(
             Error::usage("--forward goes through ssh, which --no-ssh leaves out")
                 .help("open the forward in your ssh_config too (LocalForward)"),
         );
     }
-    let operation = Operation::start(&args.cluster, reporter.clone(), password).await?;
+    let operation = Operation::start(&args.cluster, invocation).await?;
     let uplink = args.reach.uplink(&operation)?;
     let services = reach::services(&operation)?;
     let mut apis = BTreeMap::new();

@@ -16,8 +16,7 @@ use crate::deployment;
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
 use crate::nix::source::Flake;
-use crate::operation::Operation;
-use crate::secret::Secret;
+use crate::operation::{Invocation, Operation};
 use lock::{Target, Update};
 use note::Guard;
 
@@ -43,15 +42,9 @@ pub struct Args {
     yes: bool,
 }
 
-impl Args {
-    /// Whether events are printed as JSON.
-    pub fn json(&self) -> bool {
-        self.deploy.json()
-    }
-}
-
 /// Runs `upgrade-nixos`.
-pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
+    let reporter = invocation.reporter.clone();
     args.deploy.check()?;
     if !args.yes && !args.deploy.plans_only() && !std::io::stdin().is_terminal() {
         return Err(
@@ -59,17 +52,17 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
                 .help("--yes deploys without asking; --plan only shows"),
         );
     }
-    let common = &args.deploy.cluster().common;
+    let nix = &args.deploy.cluster().described.nix;
     let cwd = std::env::current_dir()
         .map_err(|e| Error::usage(format!("there is no working directory: {e}")))?;
-    let flake = Flake::locate(&common.flake, &cwd)?;
+    let flake = Flake::locate(&invocation.flake, &cwd)?;
     if !flake.is_folder() {
         return Err(
             Error::usage("upgrade-nixos changes the lock file of a flake in a folder")
                 .help("run it in the repository of your cluster, or name that with --flake"),
         );
     }
-    let settings = common.settings(&cwd);
+    let settings = nix.settings(&cwd);
     let guard = Guard::open(&flake, &reporter)?;
     let guard = match args.no_update {
         true => guard,
@@ -81,19 +74,15 @@ pub async fn run(args: &Args, reporter: Reporter, password: Option<Secret>) -> R
             guard.write(&update)?
         }
     };
-    let outcome = upgrade(args, reporter, password, &guard).await;
+    let outcome = upgrade(args, invocation, &guard).await;
     guard.close()?;
     outcome
 }
 
-async fn upgrade(
-    args: &Args,
-    reporter: Reporter,
-    password: Option<Secret>,
-    guard: &Guard,
-) -> Result<()> {
+async fn upgrade(args: &Args, invocation: Invocation, guard: &Guard) -> Result<()> {
+    let reporter = invocation.reporter.clone();
     let deploy = args.deploy.noting("upgrade-nixos", guard.changed());
-    let mut operation = Operation::start(deploy.cluster(), reporter.clone(), password).await?;
+    let mut operation = Operation::start(deploy.cluster(), invocation).await?;
     let mut prepared = deployment::prepare(&deploy, &mut operation).await?;
     preview::show(&deploy, &operation, &mut prepared).await?;
     if deploy.plans_only() {
