@@ -33,7 +33,7 @@ in
         forward-zone = [
           {
             name = "consul.";
-            forward-addr = [ "127.0.0.1@8600" ];
+            forward-addr = [ "127.0.0.1@${toString (import ../lib/ports.nix).consul.dns}" ];
             forward-no-cache = true;
           }
         ]

@@ -3,6 +3,7 @@
 { config, lib, ... }:
 let
   inherit (config) cluster;
+  ports = import ../lib/ports.nix;
   # Versions of NixOS before the option was there knew these two.
   backend =
     config.networking.firewall.backend
@@ -13,25 +14,21 @@ let
   consul = {
     # Server RPC, gossip, API.
     tcp = [
-      8300
-      8301
+      ports.consul.rpc
+      ports.consul.serf
       cluster.consul.httpsPort
     ];
-    udp = [ 8301 ];
+    udp = [ ports.consul.serf ];
   };
   nomad = {
     # API, RPC, gossip.
     tcp = [
       cluster.nomad.httpPort
-      4647
-      4648
+      ports.nomad.rpc
+      ports.nomad.serf
     ];
-    udp = [ 4648 ];
-    # What the ports that jobs ask for are taken from.
-    jobs = {
-      from = 20000;
-      to = 32000;
-    };
+    udp = [ ports.nomad.serf ];
+    inherit (ports.nomad) jobs;
   };
 
   tcp =

@@ -8,10 +8,10 @@ let
 
   pki = cluster.pki.nomad.directory;
 
+  fixed = (import ../lib/ports.nix).nomad;
   ports = {
     http = cluster.nomad.httpPort;
-    rpc = 4647;
-    serf = 4648;
+    inherit (fixed) rpc serf;
   };
   gossip = cluster.secrets.nomad-gossip.path;
 
@@ -90,8 +90,8 @@ in
           client = {
             enabled = true;
             server_join.retry_join = servers ports.rpc;
-            min_dynamic_port = 20000;
-            max_dynamic_port = 32000;
+            min_dynamic_port = fixed.jobs.from;
+            max_dynamic_port = fixed.jobs.to;
             meta = node.nomad.meta // {
               inherit (node) site;
               tags = lib.concatStringsSep "," node.tags;

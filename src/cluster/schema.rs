@@ -114,21 +114,63 @@ pub struct Ssh {
     pub port: Option<u16>,
 }
 
-/// One thing that must be well: one of `command`, `http` and `tcp`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Check {
+/// What a check looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
     /// A program and its arguments, run as root on the node.
-    pub command: Option<Vec<String>>,
+    Command(Vec<String>),
     /// A URL, asked on the node.
-    pub http: Option<String>,
+    Http(String),
     /// `host:port`, asked on the node.
-    pub tcp: Option<String>,
+    Tcp(String),
+}
+
+/// One thing that must be well.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "CheckData")]
+pub struct Check {
+    /// What is looked at.
+    pub probe: Probe,
     /// How often it is tried.
     pub attempts: u32,
     /// The pause between two attempts, in seconds.
     pub interval: u32,
     /// How long one attempt may take, in seconds.
     pub timeout: u32,
+}
+
+/// A check as the schema has it: one of `command`, `http` and `tcp`.
+#[derive(Deserialize)]
+struct CheckData {
+    command: Option<Vec<String>>,
+    http: Option<String>,
+    tcp: Option<String>,
+    attempts: u32,
+    interval: u32,
+    timeout: u32,
+}
+
+impl TryFrom<CheckData> for Check {
+    type Error = String;
+
+    /// Refuses a check that looks at nothing known: it would pass without having been made.
+    fn try_from(data: CheckData) -> Result<Self, String> {
+        let probe = match (data.command, data.http, data.tcp) {
+            (Some(command), None, None) => Probe::Command(command),
+            (None, Some(url), None) => Probe::Http(url),
+            (None, None, Some(endpoint)) => Probe::Tcp(endpoint),
+            (None, None, None) => {
+                return Err("a check has neither command, http nor tcp: it may be of a kind that this nixcfg does not know".into());
+            }
+            _ => return Err("a check has more than one of command, http and tcp".into()),
+        };
+        Ok(Self {
+            probe,
+            attempts: data.attempts,
+            interval: data.interval,
+            timeout: data.timeout,
+        })
+    }
 }
 
 /// A node in the overlay.

@@ -53,7 +53,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let reporter = invocation.reporter.clone();
     let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
-    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    let store = store::open(&operation.cluster)?;
     reporter.phase("reading the password store");
     let secrets = read(&operation.cluster, &store, &nodes).await?;
     reporter.phase(format!("probing {}", count(nodes.len(), "node")));

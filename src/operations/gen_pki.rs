@@ -7,7 +7,6 @@ use crate::operation::{FlakeArgs, Invocation, Operation};
 use crate::pki::generate::{chosen, generate};
 use crate::pki::{App, Year};
 use crate::store;
-use crate::store::pass::Pass;
 
 /// The arguments of `gen-pki`.
 #[derive(Debug, Clone, clap::Args)]
@@ -31,6 +30,6 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let year = Year::choose(args.year, now)?;
     let operation = Operation::start_without_nodes(&args.cluster, invocation).await?;
     let apps = chosen(&operation.cluster, args.app)?;
-    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    let store = store::open(&operation.cluster)?;
     generate(&operation.cluster, &apps, year, &store, &reporter, now).await
 }

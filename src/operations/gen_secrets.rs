@@ -47,7 +47,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let operation = Operation::start_without_nodes(&args.cluster, invocation).await?;
     let cluster = &operation.cluster;
     let rotated = rotated(cluster, &args.rotate)?;
-    let store = Pass::open(store::folder(cluster)?)?;
+    let store = store::open(cluster)?;
     let made = make(cluster, &store, &rotated).await?;
     let public = public_halves(&reporter, cluster, &store).await?;
     let mut lines: Vec<String> = public

@@ -50,7 +50,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let reporter = invocation.reporter.clone();
     let operation = Operation::start_without_nodes(&args.cluster, invocation).await?;
     let cluster = &operation.cluster;
-    let store = Pass::open(store::folder(cluster)?)?;
+    let store = store::open(cluster)?;
     match &args.user {
         Some(user) if args.remove => remove(&reporter, &store, user).await,
         Some(user) => {

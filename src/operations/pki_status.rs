@@ -21,7 +21,6 @@ use crate::pki::stored::Stored;
 use crate::pki::x509::Certificate;
 use crate::pki::{App, Year, day};
 use crate::store;
-use crate::store::pass::Pass;
 
 /// The arguments of `pki-status`.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,7 +55,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let apps = chosen(&operation.cluster, None)?;
     reporter.phase("reading the store");
     let cluster = operation.cluster.clone();
-    let store = Pass::open(store::folder(&cluster)?)?;
+    let store = store::open(&cluster)?;
     let pairs: Vec<PairId> = apps
         .iter()
         .flat_map(|app| PairId::wanted(&cluster, *app, year))

@@ -31,7 +31,6 @@ use crate::pki::stored::{Held, Stored};
 use crate::pki::x509::{Certificate, Key};
 use crate::pki::{App, Year, files};
 use crate::secret::Secret;
-use crate::store::pass::Pass;
 use crate::store::{self, EntryName, Existing, Store, Writer};
 
 /// The arguments of `rotate-ca`.
@@ -176,7 +175,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         }
     }
     finish(&reporter, &nodes, &results)?;
-    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    let store = store::open(&operation.cluster)?;
     let stored = Stored::read(&store, &authorities(app))
         .await
         .map_err(|errors| all(&reporter, errors))?;
@@ -290,7 +289,7 @@ async fn change_store(
     step: Step,
     reporter: &Reporter,
 ) -> Result<()> {
-    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    let store = store::open(&operation.cluster)?;
     let mut writer = store.writer().await?;
     let stored = read(&store, app)
         .await
@@ -409,7 +408,7 @@ pub async fn change(
 
 /// Removes the old authority's key once every node refuses it.
 async fn forget(operation: &Operation, app: App) -> Result<()> {
-    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    let store = store::open(&operation.cluster)?;
     let mut writer = store.writer().await?;
     let stored = read(&store, app)
         .await

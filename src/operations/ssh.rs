@@ -1,5 +1,6 @@
 //! `ssh`: a login on one node, as every operation logs in.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 
 use crate::cluster::Name;
@@ -31,9 +32,32 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     drop(operation);
     reporter.finish();
     let mut ssh = std::process::Command::new("ssh");
-    ssh.args(options)
-        .arg(args.node.as_str())
+    ssh.args(arguments(options, args.node.as_str()))
         .args(&args.command);
     let error = ssh.exec();
     Err(Error::usage(format!("ssh cannot be started: {error}")).help("install OpenSSH's client"))
+}
+
+/// What ssh is called with before the command. `--` ends its options: it reads them after
+/// the host as well, and the command may begin with one.
+fn arguments(mut options: Vec<OsString>, host: &str) -> Vec<OsString> {
+    options.extend(["--", host].map(OsString::from));
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_begins_with_a_dash_is_the_nodes() {
+        let output = std::process::Command::new("ssh")
+            .args(arguments(vec!["-G".into()], "alder"))
+            .arg("-V")
+            .output()
+            .unwrap();
+        // `ssh -V` would tell its version; `ssh -G` prints what holds for the host.
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(told.contains("hostname alder"), "{told}");
+    }
 }

@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 
+use zeroize::Zeroizing;
+
 use super::hash::Password;
 use crate::error::{Context, Error, Result};
 use crate::event::Reporter;
 use crate::secret;
 
 /// Room for the longest password and a line break; more is refused anyway.
-const MOST: u64 = 64 * 1024;
+const MOST: usize = 64 * 1024;
 
 /// Reads one line from standard input, which must not be a terminal: that would show it.
 pub fn from_standard_input() -> Result<Password> {
@@ -20,16 +22,17 @@ pub fn from_standard_input() -> Result<Password> {
                 .help("leave --stdin out to be asked without echo"),
         );
     }
-    let mut text = String::new();
+    // As large as it may become: a buffer that grows leaves copies behind, which nobody wipes.
+    let mut text = Zeroizing::new(String::with_capacity(MOST));
     stdin
         .lock()
-        .take(MOST)
+        .take(MOST as u64)
         .read_to_string(&mut text)
         .map_err(|e| Error::usage(format!("cannot read the password from standard input: {e}")))?;
     if text.ends_with('\n') {
         text.pop();
     }
-    super::password(text)
+    super::password(std::mem::take(&mut *text))
 }
 
 /// Asks twice on the terminal, and gives the password if both times it is the same.

@@ -20,7 +20,6 @@ use crate::event::{Event, Reporter, count};
 use crate::operation::Operation;
 use crate::rollout;
 use crate::store;
-use crate::store::pass::Pass;
 
 /// Reads the PKI of a year, which must be whole and fit for use: before any node is touched.
 pub async fn load(
@@ -30,7 +29,7 @@ pub async fn load(
     now: OffsetDateTime,
 ) -> Result<Work> {
     operation.reporter.phase("reading the store");
-    let store = Pass::open(store::folder(&operation.cluster)?)?;
+    let store = store::open(&operation.cluster)?;
     let cluster = operation.cluster.clone();
     let mut pairs: Vec<PairId> = apps
         .iter()

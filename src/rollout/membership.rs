@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::daemons::{enabled, words};
+use crate::cluster::schema::Probe;
 use crate::cluster::{Check, Cluster, Name, Node};
 use crate::error::Result;
 use crate::node::ssh::elevate::Elevation;
@@ -57,9 +58,7 @@ fn check(app: App, arguments: &[String], seconds: u64) -> (String, Check) {
     let mut command = MEMBER.argv(&[]);
     command.extend(arguments.iter().map(String::as_str));
     let check = Check {
-        command: Some(command.into_iter().map(str::to_owned).collect()),
-        http: None,
-        tcp: None,
+        probe: Probe::Command(command.into_iter().map(str::to_owned).collect()),
         attempts: 1,
         interval: 0,
         timeout: LOOK.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX)),
@@ -88,8 +87,11 @@ mod tests {
         ];
         assert_eq!(arguments, wanted);
         let (title, check) = check(App::Nomad, &arguments, 30);
+        let Probe::Command(command) = check.probe else {
+            panic!("{check:?}")
+        };
         assert_eq!(title, "membership in Nomad");
-        assert_eq!(check.command.unwrap()[4..], wanted);
+        assert_eq!(command[4..], wanted);
         assert_eq!(check.timeout, 36);
     }
 

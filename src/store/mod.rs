@@ -72,6 +72,11 @@ pub trait Writer: Send {
     ) -> impl Future<Output = Result<()>> + Send;
 }
 
+/// The store of a cluster's secrets: the one place that says which kind of store it is.
+pub fn open(cluster: &Cluster) -> Result<pass::Pass> {
+    pass::Pass::open(folder(cluster)?)
+}
+
 /// The folder of a cluster's secrets in the store: `<prefix>/cluster/<cluster>`.
 pub fn folder(cluster: &Cluster) -> Result<EntryName> {
     format!("{}/cluster/{}", cluster.secrets_prefix, cluster.name).parse()

@@ -11,7 +11,6 @@ use crate::cluster::{Name, name};
 use crate::error::{Error, Result};
 use crate::operation::Operation;
 use crate::store;
-use crate::store::pass::Pass;
 
 /// How the cluster's APIs are reached.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -78,7 +77,7 @@ impl Reach {
                 Route::ssh(operation.access.clone(), cluster, nodes)
             }
         };
-        let store = Pass::open(store::folder(cluster)?)?;
+        let store = store::open(cluster)?;
         let source = Arc::new(OfYear::of(store));
         Ok(Uplink::new(
             route,

@@ -2,6 +2,7 @@
 
 use tokio::task::JoinSet;
 
+use crate::cluster::schema::Probe;
 use crate::cluster::{Check, Node};
 use crate::error::{Error, Exit, Result};
 use crate::node::ssh::elevate::Elevation;
@@ -54,15 +55,13 @@ fn arguments(check: &Check) -> Vec<String> {
         check.interval.to_string(),
         check.timeout.to_string(),
     ];
-    if let Some(command) = &check.command {
-        args.push("command".into());
-        args.extend(command.iter().cloned());
-    } else if let Some(url) = &check.http {
-        args.extend(["http".to_owned(), url.clone()]);
-    } else if let Some(endpoint) = &check.tcp {
-        args.extend(["tcp".to_owned(), endpoint.clone()]);
-    } else {
-        args.extend(["command".to_owned(), "true".to_owned()]);
+    match &check.probe {
+        Probe::Command(command) => {
+            args.push("command".into());
+            args.extend(command.iter().cloned());
+        }
+        Probe::Http(url) => args.extend(["http".to_owned(), url.clone()]),
+        Probe::Tcp(endpoint) => args.extend(["tcp".to_owned(), endpoint.clone()]),
     }
     args
 }
@@ -92,6 +91,17 @@ mod tests {
             check(common),
             ["2", "0", "1", "command", "echo", "a b; $(c)"]
         );
+    }
+
+    #[test]
+    fn a_check_of_no_known_kind_or_of_two_is_refused() {
+        for (one, other) in [("htttp", "gopher"), ("http", "tcp")] {
+            let data = serde_json::json!({"attempts": 1, "interval": 0, "timeout": 1, one: "a:1", other: "b:1"});
+            assert!(
+                serde_json::from_value::<Check>(data).is_err(),
+                "{one} {other}"
+            );
+        }
     }
 
     #[test]

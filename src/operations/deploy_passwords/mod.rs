@@ -23,7 +23,6 @@ use crate::password::{entries, prompt};
 use crate::rollout;
 use crate::secret::Secret;
 use crate::store;
-use crate::store::pass::Pass;
 use guard::Proof;
 use plan::{Plan, Seen, Wanted};
 
@@ -93,7 +92,7 @@ type Hashes = BTreeMap<Name, BTreeMap<Name, Wanted>>;
 /// any node is spoken to; an administrator without a password is a warning.
 async fn wanted(args: &Args, operation: &Operation, nodes: &BTreeSet<Name>) -> Result<Hashes> {
     let cluster = &operation.cluster;
-    let store = Pass::open(store::folder(cluster)?)?;
+    let store = store::open(cluster)?;
     operation.reporter.phase("reading the password store");
     let mut entries = entries(&store).await?;
     let users: BTreeSet<&Name> = nodes
