@@ -1,5 +1,11 @@
-# Snippets that run at every activation, and the checks before it.
-{ config, lib, ... }:
+# Snippets that run at every activation, and the checks before it: those of 26.05, as nixpkgs has them in
+# nixos/modules/system/activation/{pre-switch-check,switchable-system}.nix (read in Swarsel/nixpkgs@4aa6836a648c).
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   inherit (lib) mkOption types;
   snippet = types.either types.str (
@@ -63,7 +69,7 @@ in
       type = types.lazyAttrsOf types.str;
       default = { };
       example = lib.literalExpression ''{ failsEveryTime = "false"; }'';
-      description = "Shell code, run with the action and the toplevel, that must succeed before anything is changed.";
+      description = "Shell code, run with the new toplevel and the action, that must succeed before anything is changed.";
     };
     activatable = mkOption {
       type = types.bool;
@@ -75,11 +81,10 @@ in
       default = true;
       description = "Whether the system has switch-to-configuration.";
     };
-    switch.enableNg = mkOption {
-      type = types.bool;
-      default = true;
-      visible = false;
-      description = "Of old; has no effect.";
+    switch.inhibitors = mkOption {
+      type = types.attrsOf types.str;
+      default = { };
+      description = "Strings that keep a system from being switched to while another one runs that has other strings of the same names.";
     };
     # The steps of the stand-in itself have these names, for snippets that come before or after them.
     standinSnippets = mkOption {
@@ -90,6 +95,24 @@ in
       description = "The snippets in order.";
     };
   };
+  config.system.build.inhibitSwitch = pkgs.writeText "switch-inhibitors" (
+    lib.toJSON config.system.switch.inhibitors
+  );
+  # A node has Nix to read JSON with.
+  config.system.preSwitchChecks.switchInhibitors = ''
+    case $2 in boot | dry-activate) exit 0 ;; esac
+    text() { cat "$1/switch-inhibitors" 2>/dev/null || echo '{ }'; }
+    changed=$(nix-instantiate --eval --strict --argstr old "$(text /run/current-system)" --argstr new "$(text "$1")" --expr '
+      { old, new }:
+      let
+        was = builtins.fromJSON old;
+        is = builtins.fromJSON new;
+      in
+      builtins.filter (name: is ? ''${name} && is.''${name} != was.''${name}) (builtins.attrNames was)')
+    [ "$changed" != '[ ]' ] || exit 0
+    echo "There are changes to critical components of the system: $changed" >&2
+    exit 1
+  '';
   # What these names stand for is done by switch-to-configuration, around the marks.
   config.system.activationScripts = {
     specialfs.text = "";

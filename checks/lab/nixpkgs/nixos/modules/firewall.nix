@@ -64,7 +64,7 @@ in
       default = null;
       description = "How often.";
     };
-    logRefusedConnections = flag true "Whether refused connections are logged.";
+    logRefusedConnections = flag false "Whether refused connections are logged.";
     logRefusedPackets = flag false "Whether refused packets are logged.";
     logReversePathDrops = flag false "Whether packets of wrong paths are logged.";
     rejectPackets = flag false "Whether refused packets are answered.";

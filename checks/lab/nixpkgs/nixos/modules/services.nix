@@ -156,7 +156,7 @@ in
           "dbus"
           "broker"
         ];
-        default = "dbus";
+        default = "broker";
         description = "Which D-Bus.";
       };
       fstrim.enable = flag true "Whether disks are trimmed.";
@@ -267,7 +267,6 @@ in
     system.autoUpgrade.enable = flag false "Whether the system upgrades itself.";
     system.disableInstallerTools = flag false "Whether tools of the installer are left out.";
     system.tools.nixos-rebuild.enable = flag true "Whether there is nixos-rebuild.";
-    system.rebuild.enableNg = flag true "Of old; has no effect.";
     system.etc.overlay.enable = flag false "Whether /etc is an overlay.";
     system.etc.overlay.mutable = flag true "Whether that overlay can be written.";
   };
@@ -283,6 +282,8 @@ in
       };
       motd = lib.mkIf (config.users.motd != "") { text = config.users.motd; };
     };
+    # nixos/modules/services/system/dbus.nix of 26.05.
+    system.switch.inhibitors.dbus-implementation = lib.mkIf cfg.dbus.enable cfg.dbus.implementation;
     users.groups = lib.mkIf config.virtualisation.docker.enable { docker = { }; };
   };
 }

@@ -161,6 +161,7 @@ in
           initInterface = config.systemd.package.interfaceVersion or 2;
           execWheelOnly = build.standinSudoExecWheelOnly or false;
           sshd = build.standinSshd or false;
+          inhibitors = build.inhibitSwitch;
           bootLoader = build.installBootLoader or "";
           extraDependencies = config.system.extraDependencies;
           passthru = { inherit config; };

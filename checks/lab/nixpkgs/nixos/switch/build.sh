@@ -33,6 +33,7 @@ ln -s "$kernelTree" "$out/kernel-modules"
 ln -s "$systemdTree" "$out/systemd"
 ln -s "$initrd" "$out/initrd"
 ln -s "$sw" "$out/sw"
+ln -s "$inhibitors" "$out/switch-inhibitors"
 
 entry() { # FILE SCRIPT: a program of the toplevel, which runs that script of the stand-in for it
   printf '#!/bin/bash\nexec /bin/bash %s %s "$@"\n' "$scripts/$2" "$out" >"$out/$1"

@@ -22,7 +22,7 @@ flock --nonblock "$lock" || { say "Could not acquire lock"; exit 11; }
 
 if [ "${NIXOS_NO_CHECK-}" != 1 ]; then
   for check in "$top"/standin/checks/*; do
-    /bin/bash "$check" "$(readlink -f /run/current-system)" "$action" </dev/null {lock}>&- ||
+    /bin/bash "$check" "$top" "$action" </dev/null {lock}>&- ||
       { say "Pre-switch check '${check##*/}' failed"; say "Pre-switch checks failed"; exit 1; }
   done
 fi

@@ -81,6 +81,9 @@ let
       deps = [ "users" ];
     };
     failingCheck.system.preSwitchChecks.never = "exit 1";
+    checksArguments.system.preSwitchChecks.arguments = ''[ "$#" = 2 ] && [ -e "$1/standin/checks/arguments" ] && [ "$2" = switch ]'';
+    inhibited.system.switch.inhibitors.part = "one";
+    inhibitedOtherwise.system.switch.inhibitors.part = "two";
     otherInit =
       { pkgs, ... }:
       {
