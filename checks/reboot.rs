@@ -138,6 +138,114 @@ fn a_system_that_cannot_take_over_live_is_booted_where_asked() {
         .tells("--mode switch and boot only");
 }
 
+/// A string that keeps systems with another one from being switched to.
+fn inhibitor(value: &str) -> String {
+    format!(r#"system.switch.inhibitors.part = "{value}";"#)
+}
+
+/// `status` of the node alone, whatever its disk.
+fn status(repo: &Repo, lab: &Lab) -> Tool {
+    Tool::new(repo, "status")
+        .arg("--ssh-config")
+        .arg(lab.ssh_config())
+        .args(&[NODE, "--no-drift", "--free", "0"])
+}
+
+#[test]
+fn what_inhibits_a_switch_is_told_before_anything_changes_and_comes_by_a_restart() {
+    let (lab, repo) = start(&inhibitor("a \\\"b\\\""));
+    let boot = lab.boot_id(NODE);
+    let tool = || deploy(&repo, &lab);
+    // A name that one system alone has, and other JSON of the same strings, keep nothing out.
+    let same = r#"system.switch.inhibitors.another = "x"; system.build.inhibitSwitch = lib.mkForce (pkgs.writeText "again" ''{ "part" :
+      "a \"b\"", "another": "x" }'');"#;
+    repo.configure(
+        NODE,
+        &system("two", &format!("{} {same}", inhibitor("a \\\"b\\\""))),
+    );
+    tool().run().exits(0).shows("alder        switched");
+    repo.configure(NODE, &system("one", &inhibitor("a \\\"b\\\"")));
+    tool().run().exits(0);
+    let before = lab.state(NODE);
+    // One that changes does.
+    repo.configure(NODE, &system("three", &inhibitor("c")));
+    tool()
+        .arg("--plan")
+        .run()
+        .exits(0)
+        .shows("not without a reboot, for its part");
+    for mode in ["switch", "test"] {
+        tool()
+            .args(&["--mode", mode])
+            .run()
+            .exits(2)
+            .tells("only a restart brings its new part")
+            .tells("--reboot restarts");
+        assert_eq!(lab.state(NODE), before);
+    }
+    lab.at_rest(NODE);
+    tool().args(&["--mode", "dry-activate"]).run().exits(0);
+    tool().args(&["--mode", "boot"]).run().exits(0);
+    status(&repo, &lab)
+        .run()
+        .exits(5)
+        .shows("needs a reboot for its part");
+    tool()
+        .arg("--plan")
+        .run()
+        .exits(0)
+        .shows("not without a reboot, for its part");
+    assert_eq!(
+        (lab.boot_id(NODE), says(&lab)),
+        (boot.clone(), "one".into())
+    );
+    tool()
+        .arg("--reboot")
+        .run()
+        .exits(0)
+        .shows("alder        restarted with it");
+    assert_ne!(lab.boot_id(NODE), boot);
+    assert_eq!(says(&lab), "three");
+    status(&repo, &lab).run().exits(0);
+    at_rest(&lab);
+}
+
+#[test]
+fn a_system_of_a_release_without_inhibitors_is_left_and_returned_to_by_a_restart() {
+    let (lab, repo) = start("");
+    let before = lab.state(NODE);
+    let older = r#"system.systemBuilderCommands = lib.mkAfter "rm $out/switch-inhibitors";"#;
+    repo.configure(NODE, &system("two", older));
+    deploy(&repo, &lab)
+        .run()
+        .exits(2)
+        .tells("only a restart brings its new switch inhibitors")
+        .tells("different releases");
+    assert_eq!(lab.state(NODE), before);
+    deploy(&repo, &lab)
+        .arg("--reboot")
+        .run()
+        .exits(0)
+        .shows("restarted with it");
+    assert_eq!(says(&lab), "two");
+    let rollback = || {
+        Tool::new(&repo, "rollback")
+            .arg("--ssh-config")
+            .arg(lab.ssh_config())
+            .args(&[NODE, "--confirm-timeout", "10"])
+    };
+    let after = lab.state(NODE);
+    rollback()
+        .run()
+        .exits(2)
+        .shows("only a restart brings its switch inhibitors")
+        .tells("--reboot restarts");
+    assert_eq!(lab.state(NODE), after);
+    rollback().arg("--reboot").run().exits(0);
+    assert_eq!(says(&lab), "one");
+    at_rest(&lab);
+}
+
 #[test]
 fn a_node_that_nobody_can_log_in_to_after_its_restart_goes_back_by_another() {
     let (lab, repo) = start("");
@@ -374,11 +482,10 @@ fn a_run_killed_while_it_drains_leaves_the_old_system_and_the_next_one_finishes(
     }
     tool.kill().unwrap();
     tool.wait().unwrap();
-    let status = Tool::new(&repo, "status")
-        .arg("--ssh-config")
-        .arg(lab.ssh_config())
-        .args(&[NODE, "--no-drift", "--free", "0"]);
-    status.run().exits(5).shows("is drained in Nomad since");
+    status(&repo, &lab)
+        .run()
+        .exits(5)
+        .shows("is drained in Nomad since");
     // Its lease ends within a minute; then the node goes back by itself.
     let gone = lab.root(
         NODE,

@@ -29,7 +29,7 @@ pub struct WatchArgs {
     #[arg(help_heading = SAFETY, long, value_enum, default_value = "rollback")]
     pub on_degraded: Policy,
 
-    /// Restart nodes whose new system needs it (for its kernel, initrd or systemd), drained in Nomad before
+    /// Restart nodes whose new system needs it (for its kernel, initrd, systemd or switch inhibitors), drained in Nomad before
     #[arg(help_heading = SAFETY, long)]
     pub reboot: bool,
 

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Exit, Kind, Result};
 use crate::event::Reporter;
+use crate::nix::inhibitors;
 use crate::nix::store::StorePath;
 use crate::node::activation::outcome::{End, Outcome, Report, Told};
 use crate::node::activation::scripts::{ACTIVATE, CONFIRM, GO_BACK, OUTCOME};
@@ -140,6 +141,7 @@ impl Change<'_> {
             Ok(output) if output.status.success() => Ok(Some(output.stdout)),
             Ok(output) => match output.status.code() {
                 Some(64..=66) => Err(self.not_started(&output.stderr)),
+                Some(68) => Err(self.inhibited(&output.stderr)),
                 Some(255) | None => Ok(None),
                 Some(_) => Ok(Some(format!("{}\n{}", output.stdout, output.stderr))),
             },
@@ -149,6 +151,17 @@ impl Change<'_> {
                 Ok(None)
             }
         }
+    }
+
+    fn inhibited(&self, said: &str) -> Error {
+        let inhibited: Vec<String> = said.split_whitespace().map(str::to_owned).collect();
+        let what = format!(
+            "was not changed: only a restart brings its {}",
+            inhibitors::in_words(&inhibited)
+        );
+        Error::new(Exit::Partial, what)
+            .on(self.target.node())
+            .help("--reboot restarts it for that")
     }
 
     fn not_started(&self, said: &str) -> Error {

@@ -125,6 +125,30 @@ impl Prepared {
         plans.any(|plan| plan.action != Action::Unchanged)
     }
 
+    /// Refuses what a node cannot do as it is asked to; nothing has been changed then.
+    pub fn possible(&self, reporter: &Reporter) -> Result<()> {
+        let refused: Vec<Error> = self
+            .plans
+            .iter()
+            .filter_map(|(node, plan)| plan.refused(node))
+            .collect();
+        for error in &refused {
+            reporter.failure(error);
+        }
+        match refused.len() {
+            0 => Ok(()),
+            many => {
+                let what = format!(
+                    "{} cannot change live; nothing was changed",
+                    count(many, "node")
+                );
+                Err(Error::usage(what).help(
+                    "--reboot restarts nodes for it, one after the other; --mode boot leaves their restart to you",
+                ))
+            }
+        }
+    }
+
     /// The end of a run that only plans.
     pub fn planned(&self, args: &Args, operation: &Operation) -> Result<()> {
         if args.disturbs() {

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::cluster::Name;
+use crate::error::Error;
 use crate::event::bytes;
 use crate::nix::closure::Graph;
 use crate::nix::eval::System;
+use crate::nix::inhibitors;
 use crate::nix::parts::different_parts;
 use crate::nix::store::StorePath;
 use crate::node::Facts;
@@ -46,7 +49,9 @@ pub struct Plan {
     /// What has to be done for that.
     pub action: Action,
     /// What of the system only a restart brings: kernel, initrd, …
-    pub restart_for: Vec<&'static str>,
+    pub restart_for: Vec<String>,
+    /// What of that keeps the node from changing to the system live: it is not tried.
+    pub inhibited: Vec<String>,
 }
 
 /// Whether a node already is as `mode` wants it, so that its closure need not be looked at.
@@ -90,15 +95,27 @@ pub fn plan(
             failed: facts.failed_units.clone(),
         }
     };
+    let inhibited = match action {
+        Action::Deploy { .. } => facts.running_inhibitors.against(&system.inhibitors()),
+        _ => Vec::new(),
+    };
     let restart_for = match (&action, mode) {
-        (_, Mode::Test | Mode::DryActivate) => Vec::new(),
-        (Action::Deploy { .. }, _) => different_parts(&facts.booted_parts, &system.parts()),
+        (_, Mode::Test | Mode::DryActivate) => inhibited.clone(),
+        (Action::Deploy { .. }, _) => {
+            let mut parts = different_parts(&facts.booted_parts, &system.parts());
+            parts.extend(inhibited.iter().cloned());
+            parts
+        }
         _ => facts.pending_restart(),
     };
     Plan {
         system: system.clone(),
         action,
         restart_for,
+        inhibited: match mode {
+            Mode::Switch | Mode::Test => inhibited,
+            Mode::Boot | Mode::DryActivate => Vec::new(),
+        },
     }
 }
 
@@ -108,7 +125,19 @@ impl Plan {
         if reboot && self.action == Action::Unchanged && !self.restart_for.is_empty() {
             self.action = Action::Restart;
         }
+        if reboot {
+            self.inhibited.clear();
+        }
         self
+    }
+
+    /// Why the node cannot change to its system as it is asked to, if it cannot.
+    pub fn refused(&self, node: &Name) -> Option<Error> {
+        let what = format!(
+            "only a restart brings its new {}",
+            inhibitors::in_words(&self.inhibited)
+        );
+        (!self.inhibited.is_empty()).then(|| Error::usage(what).on(node))
     }
 
     /// Whether the node's free space, in bytes, is too little.
@@ -127,6 +156,10 @@ impl Plan {
         match (&self.action, self.restart_for.is_empty()) {
             (_, true) => self.action_in_words(),
             (Action::Restart, false) => format!("has the system; restart for its {parts}"),
+            (_, false) if !self.inhibited.is_empty() => format!(
+                "{}; not without a reboot, for its {parts}",
+                self.action_in_words()
+            ),
             (_, false) => {
                 format!("{}; needs a reboot for its {parts}", self.action_in_words())
             }
@@ -171,6 +204,7 @@ impl Plan {
         let mut data = self.action_as_data();
         if let Some(fields) = data.as_object_mut() {
             fields.insert("rebootFor".into(), json!(self.restart_for));
+            fields.insert("inhibited".into(), json!(self.inhibited));
         }
         data
     }
@@ -203,6 +237,7 @@ fn short(path: &StorePath) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nix::inhibitors::Inhibitors;
     use crate::node::Sudo;
 
     const NEW: &str = "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-nixos-system-alder-26.05";
@@ -229,6 +264,8 @@ mod tests {
             from: String::new(),
             booted_parts: vec![],
             profile_parts: vec![],
+            running_inhibitors: Inhibitors::default(),
+            profile_inhibitors: Inhibitors::default(),
             drained: None,
             addresses: vec![],
             pending: None,
@@ -288,6 +325,7 @@ mod tests {
                 replaces: None,
             },
             restart_for: vec![],
+            inhibited: vec![],
         };
         assert!(deploy(1 << 30).too_large_for(Some(1 << 30)).is_some());
         assert!(deploy(1 << 20).too_large_for(Some(1 << 30)).is_none());
@@ -308,6 +346,7 @@ mod tests {
                 replaces: OLD.parse().ok(),
             },
             restart_for: vec![],
+            inhibited: vec![],
         };
         assert_eq!(
             plan.words(),
@@ -327,5 +366,37 @@ mod tests {
         let restarting = planned.restarting(true);
         assert_eq!(restarting.action, Action::Restart);
         assert_eq!(restarting.words(), "has the system; restart for its kernel");
+    }
+
+    #[test]
+    fn what_inhibits_a_switch_keeps_a_node_from_it_unless_it_may_restart() {
+        let mut facts = facts(OLD, OLD);
+        facts.running_inhibitors = Inhibitors::read(r#"{"bus": "dbus"}"#);
+        // The system is in no store here, and so of a release without inhibitors.
+        let graph = Graph::default();
+        let planned = |mode, reboot| {
+            plan(&facts, &system(), mode, &graph, &BTreeSet::new()).restarting(reboot)
+        };
+        let node = "alder".parse().unwrap();
+        for mode in [Mode::Switch, Mode::Test] {
+            let planned = planned(mode, false);
+            assert!(
+                planned
+                    .words()
+                    .ends_with("; not without a reboot, for its switch-inhibitors"),
+                "{}",
+                planned.words()
+            );
+            let refused = planned.refused(&node).unwrap();
+            assert!(
+                refused.what.contains("different releases"),
+                "{}",
+                refused.what
+            );
+        }
+        for allowed in [planned(Mode::Switch, true), planned(Mode::Boot, false)] {
+            assert!(allowed.refused(&node).is_none());
+            assert_eq!(allowed.restart_for, ["switch-inhibitors"]);
+        }
     }
 }

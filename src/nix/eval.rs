@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::inhibitors::Inhibitors;
 use super::parts::PARTS;
 use super::source::Source;
 use super::store::StorePath;
@@ -30,6 +31,11 @@ impl System {
     /// Whether its derivation is in the store of this machine.
     pub fn has_derivation(&self) -> bool {
         Path::new(&self.drv.to_string()).exists()
+    }
+
+    /// Its switch inhibitors, once it is built.
+    pub fn inhibitors(&self) -> Inhibitors {
+        Inhibitors::of(Path::new(&self.out.to_string()))
     }
 
     /// Where its kernel, initrd, kernel modules and systemd lie, once it is built.

@@ -6,6 +6,7 @@ pub mod cache;
 pub mod closure;
 pub mod copy;
 pub mod eval;
+pub mod inhibitors;
 pub mod message;
 pub mod parts;
 pub mod source;

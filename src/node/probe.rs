@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
+use crate::nix::inhibitors::Inhibitors;
 use crate::nix::parts::different_parts;
 use crate::nix::store::StorePath;
 use crate::node::ssh::elevate::Elevation;
@@ -69,6 +70,10 @@ pub struct Facts {
     pub booted_parts: Vec<String>,
     /// Those of the newest generation of the system profile.
     pub profile_parts: Vec<String>,
+    /// The switch inhibitors of the running system.
+    pub running_inhibitors: Inhibitors,
+    /// Those of the newest generation of the system profile.
+    pub profile_inhibitors: Inhibitors,
     /// Since when, by whom and for what it is drained in Nomad, by this tool.
     pub drained: Option<String>,
     /// Its addresses.
@@ -262,6 +267,8 @@ fn parse(told: &[String]) -> Result<Facts> {
         from: one("from").to_owned(),
         booted_parts: words(one("booted-parts")),
         profile_parts: words(one("profile-parts")),
+        running_inhibitors: Inhibitors::read(one("running-inhibitors")),
+        profile_inhibitors: Inhibitors::read(one("profile-inhibitors")),
         drained: drained(one),
         addresses: all("address")
             .iter()
@@ -304,8 +311,10 @@ fn system(machine: &str, kernel: &str) -> String {
 
 impl Facts {
     /// What the newest generation of the profile needs a restart for.
-    pub fn pending_restart(&self) -> Vec<&'static str> {
-        different_parts(&self.booted_parts, &self.profile_parts)
+    pub fn pending_restart(&self) -> Vec<String> {
+        let mut pending = different_parts(&self.booted_parts, &self.profile_parts);
+        pending.extend(self.running_inhibitors.against(&self.profile_inhibitors));
+        pending
     }
 
     /// Whether a password has to be asked for.
@@ -421,6 +430,13 @@ mod tests {
         };
         assert!(parts("profile-parts k i m s").is_empty());
         assert_eq!(parts("profile-parts K i m S"), ["kernel", "systemd"]);
+        let inhibited = [
+            "sudo right",
+            r#"running-inhibitors {"bus": "dbus"}"#,
+            r#"profile-inhibitors {   "bus": "broker" } "#,
+        ];
+        let facts = parse(&told(&inhibited)).unwrap();
+        assert_eq!(facts.pending_restart(), ["bus"]);
     }
 
     #[test]

@@ -9,6 +9,11 @@ parts_of() {
   for part in kernel initrd kernel-modules systemd; do readlink -e "$part" || echo none; done
 }
 
+# A system's switch inhibitors, in one line; most systems have a few words of them.
+inhibitors() { # WHOSE SYSTEM
+  [ ! -e "$2/switch-inhibitors" ] || echo "$1-inhibitors $(head -c 65536 "$2/switch-inhibitors" | tr '\n' ' ')"
+}
+
 look() {
   echo "uid $(id -u)"
   echo "user $(id -un)"
@@ -21,6 +26,8 @@ look() {
   echo "booted-parts $*"
   set -- $(parts_of /nix/var/nix/profiles/system)
   echo "profile-parts $*"
+  inhibitors running /run/current-system
+  inhibitors profile /nix/var/nix/profiles/system
   sed -n 's/^/drained-/p' /var/lib/nixcfg/drained 2>/dev/null
   echo "boot $(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
   ip -o address 2>/dev/null | while read -r _ _ _ address _; do echo "address ${address%%/*}"; done

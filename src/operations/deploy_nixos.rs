@@ -14,6 +14,9 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let prepared = prepare(args, &mut operation).await?;
     match args.plan {
         true => prepared.planned(args, &operation),
-        false => carry_out(args, &operation, prepared).await,
+        false => {
+            prepared.possible(&operation.reporter)?;
+            carry_out(args, &operation, prepared).await
+        }
     }
 }

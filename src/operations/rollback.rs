@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::try_join_all;
 use serde_json::json;
 
 use crate::change::WatchArgs;
@@ -9,9 +10,11 @@ use crate::change::leases::Leases;
 use crate::change::settle::settle;
 use crate::cluster::Name;
 use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::node::activation::Mode;
+use crate::event::{Event, Reporter};
+use crate::nix::inhibitors;
+use crate::node::activation::{self, Mode};
 use crate::node::generations::{Generation, list_all};
+use crate::node::probe::Probed;
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::rollout::{self, Outcome, RolloutArgs, Turn};
 
@@ -55,23 +58,12 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     for (node, generations) in list_all(&probed).await? {
         match generations.target(args.to) {
             Ok(target) => {
-                let generation = target.clone();
-                let plan = format!(
-                    "to generation {}, {}",
-                    generation.number,
-                    generation.system.name()
-                );
-                let data = json!({"action": "rollback", "generation": generation.number, "system": generation.system});
-                reporter.emit(Event::Plan {
-                    node: node.clone(),
-                    plan,
-                    data,
-                });
-                targets.insert(node, generation);
+                targets.insert(node, target.clone());
             }
             Err(error) => bad.push(error.on(node)),
         }
     }
+    let refused = tell(args, &reporter, &probed, &targets).await?;
     if !bad.is_empty() {
         for error in &bad {
             reporter.failure(error);
@@ -87,6 +79,15 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             data: json!({"planned": targets.len()}),
         });
         return Ok(());
+    }
+    if !refused.is_empty() {
+        for error in &refused {
+            reporter.failure(error);
+        }
+        return Err(
+            Error::usage("not every node can go there live; nothing was changed")
+                .help("--reboot restarts nodes for it, one after the other"),
+        );
     }
     let claim = args.watch.claim("rollback")?;
     let changing: BTreeSet<Name> = targets.keys().cloned().collect();
@@ -119,6 +120,46 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     leases.release().await;
     let as_wanted = |node: &Name| outcomes.get(node).is_some_and(|outcome| outcome.ok);
     rollout::conclude(&reporter, &nodes, as_wanted, None)
+}
+
+/// Tells where nodes are to go. What keeps some from going there as they are asked to.
+async fn tell(
+    args: &Args,
+    reporter: &Reporter,
+    probed: &BTreeMap<Name, Probed>,
+    targets: &BTreeMap<Name, Generation>,
+) -> Result<Vec<Error>> {
+    let asked = targets.iter().filter_map(|(node, to)| {
+        let connection = &probed.get(node)?.connection;
+        Some(async move {
+            let inhibited = activation::inhibited(connection, &to.system).await?;
+            Ok::<_, Error>((node, to, inhibited))
+        })
+    });
+    let mut refused = Vec::new();
+    for (node, to, inhibited) in try_join_all(asked).await? {
+        let only = match inhibited.is_empty() {
+            true => String::new(),
+            false => format!(
+                "only a restart brings its {}",
+                inhibitors::in_words(&inhibited)
+            ),
+        };
+        let mut plan = format!("to generation {}, {}", to.number, to.system.name());
+        if !only.is_empty() {
+            plan = format!("{plan}; {only}");
+        }
+        let data = json!({"action": "rollback", "generation": to.number, "system": to.system, "inhibited": inhibited});
+        reporter.emit(Event::Plan {
+            node: node.clone(),
+            plan,
+            data,
+        });
+        if !only.is_empty() && !args.watch.reboot {
+            refused.push(Error::usage(only).on(node));
+        }
+    }
+    Ok(refused)
 }
 
 async fn go(operation: &Operation, turn: &Turn, generation: &Generation) -> Result<Outcome> {

@@ -11,6 +11,15 @@ if ! [ -f "$toplevel/nixos-version" ]; then
 fi
 # What a restart brings is not activated before it.
 if [ "$restart" = needed ] && [ "$action" = switch ] && [ -n "$(restart_for "$toplevel")" ]; then action=boot; fi
+case $action in
+switch | test)
+  inhibited=$(inhibited "$toplevel" | paste -sd ' ')
+  if [ -n "$inhibited" ]; then
+    echo "$inhibited" >&2
+    exit 68
+  fi
+  ;;
+esac
 alone --timeout 30 || { echo "the node is going back from an earlier switch" >&2; exit 66; }
 if [ -e "$state/pending" ]; then
   echo "a switch of $(recorded who) since $(recorded since) is not confirmed yet" >&2

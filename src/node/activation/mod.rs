@@ -20,6 +20,11 @@ const DRY: Script = Script {
     text: include_str!("dry-activate.sh"),
 };
 
+const INHIBITED: Script = Script {
+    name: "nixcfg-inhibited",
+    text: concat!(include_str!("way-back.sh"), "inhibited \"$1\"\n"),
+};
+
 /// What to do with a system on a node: the actions of `switch-to-configuration`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
@@ -62,6 +67,13 @@ pub async fn dry_activate(
     connection.run_root_ok(how, DRY, &[&toplevel], b"").await
 }
 
+/// What keeps a node from changing live to a system that it has.
+pub async fn inhibited(connection: &Connection, system: &StorePath) -> Result<Vec<String>> {
+    let args = [&*system.to_string()];
+    let told = connection.run_ok(INHIBITED, &args, b"").await?;
+    Ok(told.lines().map(str::to_owned).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +81,50 @@ mod tests {
     #[test]
     fn two_runs_have_two_names() {
         assert_ne!(run_name().unwrap(), run_name().unwrap());
+    }
+
+    #[test]
+    fn a_node_compares_the_inhibitors_of_two_systems_as_they_are_compared_here() {
+        use crate::nix::inhibitors::{FILE, Inhibitors};
+        let dir = tempfile::tempdir().unwrap();
+        let (ran, new) = (dir.path().join("ran"), dir.path().join("new"));
+        let text = INHIBITED
+            .text
+            .replace("/run/current-system", &ran.display().to_string());
+        let kept = r#"{"b": "a \"x\": \\", "c": "1", "d e": "f\tg"}"#;
+        let cases = [
+            (None, None),
+            (None, Some("{}")),
+            (Some(kept), None),
+            (Some(kept), Some(kept)),
+            (Some("{}"), Some(kept)),
+            (
+                Some(kept),
+                Some("{\n  \"d e\": \"f\\tg\",\n  \"b\": \"a \\\"x\\\": \\\\\"\n}\n"),
+            ),
+            (
+                Some(kept),
+                Some(r#"{"b": "a \"x\": ", "c": "2", "d e": "f"}"#),
+            ),
+            (Some("/nix/store/firmware\n"), Some("{}")),
+            (Some("/nix/store/firmware\n"), None),
+        ];
+        for case in cases {
+            for (folder, content) in [(&ran, case.0), (&new, case.1)] {
+                let _ = std::fs::remove_dir_all(folder);
+                std::fs::create_dir(folder).unwrap();
+                if let Some(content) = content {
+                    std::fs::write(folder.join(FILE), content).unwrap();
+                }
+            }
+            let told = std::process::Command::new("sh")
+                .args(["-c", &text, "sh"])
+                .arg(&new)
+                .output()
+                .unwrap();
+            let told = String::from_utf8(told.stdout).unwrap();
+            let here = Inhibitors::of(&ran).against(&Inhibitors::of(&new));
+            assert_eq!(told.lines().collect::<Vec<_>>(), here, "{case:?}");
+        }
     }
 }

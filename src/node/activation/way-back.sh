@@ -23,7 +23,28 @@ restart_for() { # SYSTEM
   for part in kernel initrd kernel-modules systemd; do
     [ "$(readlink -e "/run/booted-system/$part")" = "$(readlink -e "$1/$part")" ] || echo "$part"
   done
+  inhibited "$1"
 }
+
+# What keeps a system from being switched to while the present one runs: switch inhibitors that both have and that differ, as NixOS
+# compares them; or, where one of the two alone has any, all of them. They are a JSON object of strings.
+inhibited() ( # SYSTEM
+  ran=$(inhibitors_of /run/current-system) new=$(inhibitors_of "$1")
+  if [ "$ran" = "$new" ]; then exit; fi
+  if [ -z "$ran" ] || [ -z "$new" ]; then
+    echo switch-inhibitors
+    exit
+  fi
+  tab=$(printf '\t') running=$(strings_of "$ran")
+  strings_of "$new" | while IFS=$tab read -r name value; do
+    printf '%s\n' "$running" | while IFS=$tab read -r other was; do
+      if [ "$name" = "$other" ] && [ "$value" != "$was" ]; then echo "$name" | tr -d '"'; fi
+    done
+  done
+)
+# Before its release 26.05 had a list of paths in this file for a while: what is no object counts for none.
+inhibitors_of() { file=$(readlink -e "$1/switch-inhibitors") && [ "$(head -c 1 "$file")" = "{" ] && echo "$file"; }
+strings_of() { grep -oE '"([^"\]|\\.)*"' "$1" | paste - -; }
 
 # Where the way back leads: to the system and the generation from before the
 # switch. A node that had the new system already and was only to start it goes

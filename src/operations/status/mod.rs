@@ -246,6 +246,8 @@ fn read(probed: Probed, told: &str, certificates: &str) -> State {
         let (size, used): (u64, u64) = (size.parse().ok()?, used.parse().ok()?);
         u8::try_from(size.saturating_sub(used) * 100 / size.max(1)).ok()
     });
+    let facts = &probed.facts;
+    let inhibited = facts.running_inhibitors.against(&facts.profile_inhibitors);
     let certificates = all("certificate", certificates);
     let now = OffsetDateTime::now_utc();
     let certificates = certificates
@@ -253,7 +255,7 @@ fn read(probed: Probed, told: &str, certificates: &str) -> State {
         .filter_map(|line| certificate(line, now));
     State {
         generation: all("generation", told).concat(),
-        restart_for: all("restart", told),
+        restart_for: [all("restart", told), inhibited].concat(),
         certificates: certificates.collect(),
         free,
         wanted: None,

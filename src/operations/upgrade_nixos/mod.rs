@@ -88,6 +88,7 @@ async fn upgrade(args: &Args, invocation: Invocation, guard: &Guard) -> Result<(
     if deploy.plans_only() {
         return prepared.planned(&deploy, &operation);
     }
+    prepared.possible(&reporter)?;
     if !args.yes && prepared.changes() && !agreed(&reporter).await? {
         return Err(Error::new(
             Exit::Interrupted,
