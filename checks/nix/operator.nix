@@ -7,7 +7,8 @@
 }:
 roles:
 let
-  keys = import "${hostPkgs.path}/nixos/tests/ssh-keys.nix" hostPkgs;
+  # Added, not interpolated, which would copy all of nixpkgs into the store: Nix 2.34 refuses that where it must not build.
+  keys = import (hostPkgs.path + "/nixos/tests/ssh-keys.nix") hostPkgs;
 
   addresses = lib.listToAttrs (
     lib.imap1 (number: name: lib.nameValuePair name "192.168.1.${toString number}") (
