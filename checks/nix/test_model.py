@@ -3,7 +3,7 @@
 import re
 import unittest
 
-from fixture import BASE, HERE, KEY, ROOT, Fixture, with_more
+from fixture import BASE, GENUINE, HERE, KEY, NIXPKGS, ROOT, Fixture, with_more
 
 
 class Refused(unittest.TestCase):
@@ -300,6 +300,17 @@ class Refused(unittest.TestCase):
             "the IPv4 address 192.0.2.11 belongs to more than one node",
             attribute="nixosConfigurations.c-cedar.config.system.build.toplevel.drvPath",
         )
+
+
+    @unittest.skipIf(
+        GENUINE and not (NIXPKGS / "nixos/modules/services/networking/firewall-firewalld.nix").exists(),
+        "this nixpkgs has no firewalld",
+    )
+    def test_a_firewall_that_would_get_no_rules(self):
+        firewalld = '{ networking.firewall.backend = "firewalld"; }'
+        system = "nixosConfigurations.c-alder.config.system.build.toplevel.drvPath"
+        files = {"cluster.nix": with_more("cluster.nix", firewalld)}
+        self.refused(files, "would not reach each other", attribute=system)
 
 
 class Tested(unittest.TestCase):

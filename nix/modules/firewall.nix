@@ -73,6 +73,13 @@ let
     + lib.concatMapStrings (rules ipv6) (addressesOf "ipv6");
 in
 {
+  assertions = [
+    {
+      assertion = cluster.wireguard.enable || !config.networking.firewall.enable || backend != "firewalld";
+      message = "networking.firewall.backend = \"firewalld\" gets no rules from cluster.*, so nodes without the overlay would not reach each other: use \"nftables\", or cluster.wireguard.enable";
+    }
+  ];
+
   networking.firewall = lib.mkMerge [
     { enable = lib.mkDefault true; }
 

@@ -27,10 +27,23 @@ impl Graph {
         if roots.is_empty() {
             return Ok(Self::default());
         }
-        let command = settings
-            .store_command(&["path-info", "--json", "--recursive"])
-            .args(roots.iter().map(ToString::to_string));
-        let printed = command.output().await?;
+        let command = |format: &[&str]| {
+            let words = [&["path-info", "--json", "--recursive"], format].concat();
+            let roots = roots.iter().map(ToString::to_string);
+            settings.store_command(&words).args(roots)
+        };
+        // Nix 2.33 and later want to be told the format; earlier ones, and Lix, do not know that there are several.
+        let mut command_used = command(&["--json-format", "1"]);
+        let mut finished = command_used.run(|_| {}).await?;
+        if !finished.success && finished.stderr_tail.contains("--json-format") {
+            command_used = command(&[]);
+            finished = command_used.run(|_| {}).await?;
+        }
+        let command = command_used;
+        if !finished.success {
+            return Err(command.failed(&finished.ended).saying(finished.stderr_tail));
+        }
+        let printed = finished.stdout;
         let value: Value = serde_json::from_slice(&printed)
             .context(|| format!("cannot read what `{}` printed", command.display()))?;
         Self::parse(&value)
