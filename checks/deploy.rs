@@ -235,8 +235,50 @@ fn a_switch_that_is_refused_leaves_the_exact_generation_that_was_there() {
         .run()
         .exits(5)
         .tells("not today")
-        .shows("not switched");
+        .shows("not switched: Pre-switch check 'no' failed");
     assert_eq!(lab.state("cedar"), before);
+}
+
+/// What has switch-to-configuration fail with a code once it says that it has begun.
+fn fails_half_way(code: u8) -> String {
+    format!(
+        r#"{{ lib, pkgs, ... }}: {{ system.systemBuilderCommands = lib.mkAfter ''
+          mv $out/bin/switch-to-configuration $out/bin/.unharmed
+          cat >$out/bin/switch-to-configuration <<'END'
+          #!/bin/sh
+          case $1 in switch | test) ;; *) exec "''${{0%/*}}/.unharmed" "$@" ;; esac
+          echo "stopping the following units: held.service" >&2
+          systemctl stop held.service
+          echo "Error: Failed to reset failed units" >&2
+          exit {code}
+          END
+          chmod +x $out/bin/switch-to-configuration
+        ''; {held} }}"#,
+        held = HELD
+    )
+}
+
+/// A unit that runs, the same in all systems.
+const HELD: &str = r#"systemd.services.held = { wantedBy = [ "multi-user.target" ]; script = "exec sleep infinity"; };"#;
+
+#[test]
+fn a_switch_that_fails_half_way_is_not_told_as_untouched_and_its_units_run_again() {
+    let (lab, repo) = (Lab::with_bare(&["cedar"]), Repo::new());
+    repo.configure("cedar", &format!("{{ {HELD} }}"));
+    Tool::deploy(&repo, &lab).arg("cedar").run().exits(0);
+    let before = lab.state("cedar");
+    // 2 is also what a failed activation script leaves with, and the number of an error.
+    for (code, policy) in [(1, "rollback"), (2, "keep")] {
+        repo.configure("cedar", &fails_half_way(code));
+        Tool::deploy(&repo, &lab)
+            .args(&["cedar", "--on-degraded", policy])
+            .run()
+            .exits(5)
+            .shows("rolled back")
+            .shows("Failed to reset failed units");
+        assert_eq!(lab.state("cedar"), before, "{code}");
+        assert!(lab.holds("cedar", "systemctl is-active --quiet held.service"));
+    }
 }
 
 #[test]

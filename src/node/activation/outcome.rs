@@ -19,7 +19,7 @@ pub enum Outcome {
     UnitsFailed,
     /// It cannot change live: the new system runs from the next boot on (100).
     RebootNeeded,
-    /// A check, the bootloader or the arguments failed: it was not switched (1).
+    /// A check, the bootloader or something else failed before the switch began (1, or the number of an error).
     Refused,
     /// Another switch is going on (11).
     Locked,
@@ -27,19 +27,22 @@ pub enum Outcome {
     ProfileFailed,
     /// The switch ended without an outcome: it was killed, or the node restarted.
     Died,
-    /// It ended in a way not known here, with this code (101 is a panic).
+    /// It failed half-way, with this code: 1 or the number of an error, or 101, a panic.
     Unknown(i32),
 }
 
 impl Outcome {
-    fn from_code(code: i32) -> Self {
+    /// `begun` tells whether it had got as far as stopping units or activating, `runs` whether
+    /// the node runs the new system. An error may leave with its number, which can be that of an
+    /// outcome (`die` in switch-to-configuration-ng).
+    fn from_code(code: i32, begun: bool, runs: bool) -> Self {
         match code {
             0 => Outcome::Done,
-            1 => Outcome::Refused,
-            2 => Outcome::ScriptFailed,
-            4 => Outcome::UnitsFailed,
-            11 => Outcome::Locked,
-            100 => Outcome::RebootNeeded,
+            11 if !begun => Outcome::Locked,
+            100 if !begun => Outcome::RebootNeeded,
+            _ if !begun => Outcome::Refused,
+            2 if runs => Outcome::ScriptFailed,
+            4 if runs => Outcome::UnitsFailed,
             other => Outcome::Unknown(other),
         }
     }
@@ -92,6 +95,8 @@ impl End {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     code: Option<String>,
+    begun: bool,
+    why: Option<String>,
     now: Option<StorePath>,
     booted: Option<StorePath>,
     generation: Option<StorePath>,
@@ -116,6 +121,8 @@ impl Told {
         let one = |key| all(key).next();
         Self {
             code: one("code"),
+            begun: one("begun").as_deref() == Some("yes"),
+            why: one("why").filter(|why| !why.is_empty()),
             now: one("now").and_then(|path| path.parse().ok()),
             booted: one("booted").and_then(|path| path.parse().ok()),
             restart: all("restart").collect(),
@@ -158,6 +165,8 @@ pub struct Report {
     pub drained: bool,
     /// What the switch printed.
     pub log: String,
+    /// What the switch said of its failure.
+    pub why: Option<String>,
     /// Units that failed and had not failed before, and checks that failed.
     pub failed: Vec<String>,
     /// How it came to its end.
@@ -169,7 +178,10 @@ impl Report {
         let outcome = match told.code.as_deref() {
             Some("profile") => Outcome::ProfileFailed,
             Some("restarted") => Outcome::Done,
-            Some(code) => code.parse().map_or(Outcome::Died, Outcome::from_code),
+            Some(code) => code.parse().map_or(Outcome::Died, |code| {
+                let runs = told.now.as_ref() == Some(toplevel);
+                Outcome::from_code(code, told.begun, runs)
+            }),
             None => Outcome::Died,
         };
         let (current, profile) = (told.now.clone(), told.generation.clone());
@@ -193,6 +205,7 @@ impl Report {
             restarted,
             drained: false,
             log,
+            why: told.why.clone(),
             failed: Vec::new(),
             end: End::Untouched,
         }
@@ -290,7 +303,7 @@ impl Report {
             Outcome::RebootNeeded => {
                 "needs a reboot: it cannot change to the new system live".into()
             }
-            Outcome::Refused => "not switched: a check or the bootloader failed".into(),
+            Outcome::Refused => format!("not switched: {}", self.why()),
             Outcome::Locked => "not switched: another switch is going on there".into(),
             Outcome::ProfileFailed => "not switched: its system profile could not be set".into(),
             Outcome::Died => format!(
@@ -298,10 +311,17 @@ impl Report {
                 self.running()
             ),
             Outcome::Unknown(code) => format!(
-                "the switch failed (exit code {code}); it runs {}",
+                "the switch failed half-way ({}, exit code {code}); it runs {}",
+                self.why(),
                 self.running()
             ),
         }
+    }
+
+    /// What the switch said of its failure.
+    pub(super) fn why(&self) -> &str {
+        let why = self.why.as_deref().unwrap_or("it says no more");
+        why.strip_prefix("Error: ").unwrap_or(why)
     }
 
     fn running(&self) -> &str {
@@ -351,18 +371,45 @@ mod tests {
 
     #[test]
     fn exit_codes_are_told_apart() {
+        let (early, half_way, through) = ((false, false), (true, false), (true, true));
         let cases = [
-            (0, "done"),
-            (1, "refused"),
-            (2, "activationScriptFailed"),
-            (4, "unitsFailed"),
-            (11, "locked"),
-            (100, "rebootNeeded"),
-            (101, "unknown"),
+            (0, through, "done"),
+            (1, early, "refused"),
+            (1, half_way, "unknown"),
+            (1, through, "unknown"),
+            (2, early, "refused"),
+            (2, half_way, "unknown"),
+            (2, through, "activationScriptFailed"),
+            (4, half_way, "unknown"),
+            (4, through, "unitsFailed"),
+            (11, early, "locked"),
+            (11, through, "unknown"),
+            (100, early, "rebootNeeded"),
+            (101, early, "refused"),
+            (101, half_way, "unknown"),
         ];
-        for (code, keyword) in cases {
-            assert_eq!(Outcome::from_code(code).keyword(), keyword);
+        for (code, (begun, runs), keyword) in cases {
+            let outcome = Outcome::from_code(code, begun, runs);
+            assert_eq!(outcome.keyword(), keyword, "{code} {begun} {runs}");
         }
+    }
+
+    #[test]
+    fn why_a_switch_failed_is_in_its_own_words() {
+        let told = format!("code 1\nbegun no\nwhy Pre-switch check 'x' failed\nnow {OLD}\n");
+        let read = |told: &str| {
+            let toplevel = NEW.parse().unwrap();
+            Report::read(&Told::read(told), &toplevel, Mode::Switch, String::new())
+        };
+        assert_eq!(
+            read(&told).words(Mode::Switch),
+            "not switched: Pre-switch check 'x' failed"
+        );
+        let told = format!("code 1\nbegun yes\nwhy Error: no bus\nnow {NEW}\n");
+        assert_eq!(
+            read(&told).words(Mode::Switch),
+            "the switch failed half-way (no bus, exit code 1); it runs new"
+        );
     }
 
     #[test]
@@ -385,7 +432,7 @@ mod tests {
 
     #[test]
     fn failed_units_are_found_in_the_log() {
-        let mut report = report("code 4", NEW, NEW, Mode::Switch);
+        let mut report = report("code 4\nbegun yes", NEW, NEW, Mode::Switch);
         report.log =
             "restarting\nwarning: the following units failed: a.service, b.service\n".into();
         assert_eq!(report.failed_units(), ["a.service", "b.service"]);

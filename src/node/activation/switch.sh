@@ -4,9 +4,20 @@
 # nothing, name of the run.
 toplevel=$1 action=$2 folder=$3 number=$4 run=$5
 
+begun=no why=''
+# Whether the switch got as far as stopping units or activating: it says so, and no exit code does. One of 1, and of every
+# other error, may come before that as well as after.
+begun() { grep -qE '^(stopping the following units: |stopping swap device: |activating the configuration)' "$folder/log"; }
+
+# What was said of a failure: the check or the step that it names, or the last words.
+why() {
+  said=$(grep -E "^(Pre-switch check '.*' failed|Failed to install bootloader|Error: )" "$folder/log" | head -n 1)
+  printf '%s\n' "${said:-$(grep . "$folder/log" | tail -n 1)}" | cut -c 1-300
+}
+
 # The outcome appears whole or not at all.
 finish() {
-  printf '%s\n' "code $1" "current $(current)" "profile $(readlink -f "$profile")" >"$folder/result.new" &&
+  printf '%s\n' "code $1" "begun $begun" "why $why" "current $(current)" "profile $(readlink -f "$profile")" >"$folder/result.new" &&
     mv "$folder/result.new" "$folder/result"
   exit 0
 }
@@ -21,6 +32,7 @@ set_profile() {
 
 # Not switched, and everything is as it was: there is nothing to confirm.
 untouched() {
+  why=$(why)
   alone
   profile_back
   if [ "$(current)" = "$(recorded previous)" ] && [ "$(readlink -f "$profile")" = "$(recorded profile)" ]; then
@@ -44,13 +56,19 @@ esac
 
 "$toplevel/bin/switch-to-configuration" "$action"
 code=$?
-# A switch that another one keeps out has touched nothing.
-[ "$code" != 11 ] || untouched 11
-if [ "$code" = 1 ]; then
-  # A bootloader may have been written in part.
-  case $action in
-  switch | boot) NIXOS_NO_CHECK=1 "$(recorded profile)/bin/switch-to-configuration" boot ;;
-  esac
-  untouched 1
-fi
+if begun; then begun=yes; fi
+case $code in
+0 | 100) ;;
+*)
+  why=$(why)
+  if [ "$begun" = no ]; then
+    # A bootloader may have been written in part; a switch that another one keeps out has touched nothing.
+    case $code,$action in
+    11,*) ;;
+    *,switch | *,boot) NIXOS_NO_CHECK=1 "$(recorded profile)/bin/switch-to-configuration" boot >"$folder/boot" 2>&1 || cat "$folder/boot" ;;
+    esac
+    untouched "$code"
+  fi
+  ;;
+esac
 finish "$code"

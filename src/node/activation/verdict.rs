@@ -48,6 +48,9 @@ pub fn judge(report: &Report, terms: Terms) -> Verdict {
         Outcome::RebootNeeded => return Verdict::Confirm("needs a reboot"),
         Outcome::UnitsFailed => format!("failed: {}", failed.join(", ")),
         Outcome::ScriptFailed => "failed activation".to_owned(),
+        Outcome::Unknown(_) | Outcome::Refused => {
+            return Verdict::Return(format!("the switch failed: {}", report.why()));
+        }
         _ => return Verdict::Return(report.outcome.keyword().to_owned()),
     };
     match terms.on_degraded {
@@ -80,7 +83,7 @@ mod tests {
     }
 
     fn told(code: &str, more: &str) -> String {
-        format!("code {code}\nnow {NEW}\ngeneration {NEW}\n{more}")
+        format!("code {code}\nbegun yes\nnow {NEW}\ngeneration {NEW}\n{more}")
     }
 
     #[test]
