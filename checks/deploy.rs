@@ -282,6 +282,36 @@ fn a_switch_that_fails_half_way_is_not_told_as_untouched_and_its_units_run_again
 }
 
 #[test]
+fn a_node_whose_nix_answers_root_alone_is_deployed_to() {
+    let (lab, repo) = (Lab::with_bare(&["cedar"]), Repo::new());
+    let only_root = r#"{ nix.settings.allowed-users = [ "root" ]; }"#;
+    repo.configure("cedar", only_root);
+    Tool::deploy(&repo, &lab).arg("cedar").run().exits(0);
+    lab.root("cedar", "systemctl restart nix-daemon.service");
+    assert!(
+        !lab.holds(
+            "cedar",
+            "su alice -c 'nix-store --check-validity /run/current-system'"
+        ),
+        "the administrator may still ask"
+    );
+    repo.configure("cedar", &demo("asked by root"));
+    Tool::deploy(&repo, &lab)
+        .args(&["cedar", "--plan"])
+        .password(None)
+        .run()
+        .exits(3)
+        .tells("allowed-users")
+        .tells("SUDO_PASS");
+    Tool::deploy(&repo, &lab)
+        .args(&["cedar", "--plan"])
+        .run()
+        .exits(0)
+        .shows("copy ");
+    Tool::deploy(&repo, &lab).arg("cedar").run().exits(0);
+}
+
+#[test]
 fn a_held_lock_is_told_and_nothing_is_changed() {
     let lab = Lab::with_bare(&["alder"]);
     let repo = Repo::new();

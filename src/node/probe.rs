@@ -21,6 +21,11 @@ const PROBE: Script = Script {
     text: include_str!("probe.sh"),
 };
 
+const MISSING: Script = Script {
+    name: "nixcfg-missing",
+    text: "xargs nix-store --check-validity --print-invalid\n",
+};
+
 const PASSWORD: Script = Script {
     name: "nixcfg-password",
     text: include_str!("password.sh"),
@@ -164,11 +169,29 @@ impl Probed {
             Some(false) => {
                 let said = told.iter().filter_map(|line| line.strip_prefix("said "));
                 let said: Vec<&str> = said.collect();
-                let what = "cannot be asked which paths it has";
-                Err(Error::unexpected(what).on(node).saying(said.join("\n")))
+                drop(held);
+                self.missing_by_root(&list, &said.join("\n")).await
             }
             None => Err(lost(told.join("\n"))),
         }
+    }
+}
+
+impl Probed {
+    /// The same, asked by root: `nix.settings.allowed-users` may leave administrators out.
+    async fn missing_by_root(&self, list: &str, said: &str) -> Result<BTreeSet<StorePath>> {
+        let Some(how) = self.facts.elevation(self.password.as_ref()) else {
+            let what = "cannot be asked which paths it has";
+            return Err(Error::unexpected(what)
+                .on(self.connection.node())
+                .saying(said)
+                .help("where nix.settings.allowed-users leaves you out, root asks: give the sudo password in SUDO_PASS"));
+        };
+        let told = self
+            .connection
+            .run_root_ok(&how, MISSING, &[], list.as_bytes())
+            .await?;
+        told.lines().map(str::parse).collect()
     }
 }
 

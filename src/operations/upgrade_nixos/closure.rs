@@ -3,6 +3,7 @@
 use super::diff::Closure;
 use crate::error::{Error, Result};
 use crate::nix::store::StorePath;
+use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Connection, Script};
 
 const CLOSURE: Script = Script {
@@ -10,11 +11,19 @@ const CLOSURE: Script = Script {
     text: include_str!("closure.sh"),
 };
 
-/// Asks a node for a closure, over the connection that there is.
-pub async fn ask(connection: &Connection, root: &StorePath) -> Result<Closure> {
-    let told = connection
-        .run_ok(CLOSURE, &[&root.to_string()], b"")
-        .await?;
+/// Asks a node for a closure, over the connection that there is; as root, if it can be had, where
+/// the node's Nix does not answer the user (`nix.settings.allowed-users`).
+pub async fn ask(
+    connection: &Connection,
+    how: Option<&Elevation>,
+    root: &StorePath,
+) -> Result<Closure> {
+    let root = root.to_string();
+    let told = connection.run_ok(CLOSURE, &[&root], b"").await;
+    let told = match (told, how) {
+        (Err(_), Some(how)) => connection.run_root_ok(how, CLOSURE, &[&root], b"").await?,
+        (told, _) => told?,
+    };
     read(&told).map_err(|e| e.on(connection.node()))
 }
 

@@ -65,12 +65,16 @@ async fn diffs(operation: &Operation, prepared: &Prepared) -> Result<BTreeMap<Na
         let after = graph.sizes(new);
         let here = old.filter(|old| !absent.contains(old));
         let before = here.map(|old| graph.sizes(old));
-        let connection = prepared.probed.get(node).map(|p| p.connection.clone());
+        let probed = prepared.probed.get(node);
+        let connection = probed.map(|p| p.connection.clone());
+        let how = probed.and_then(|p| p.facts.elevation(p.password.as_ref()));
         let (node, old) = (node.clone(), old.cloned());
         tasks.spawn(async move {
             let before = match (before, connection, old) {
                 (Some(before), ..) => before,
-                (None, Some(connection), Some(old)) => closure::ask(&connection, &old).await?,
+                (None, Some(connection), Some(old)) => {
+                    closure::ask(&connection, how.as_ref(), &old).await?
+                }
                 _ => Closure::new(),
             };
             Ok::<_, Error>((node, Diff::of(&before, &after)))
