@@ -285,10 +285,27 @@ fn a_job_that_never_gets_healthy_ends_with_its_deadline_and_shows_what_its_tasks
 }
 
 #[test]
+fn a_job_that_no_node_has_room_for_ends_by_a_limit_of_the_tools_own() {
+    let stage = Stage::new();
+    stage.simple("core", "service", "unplaced");
+    stage.simple("garage", "system", "unplaced");
+    for app in ["core", "garage", "core"] {
+        ended(
+            &stage.run("deploy-apps", &[app]),
+            5,
+            &[
+                "no node has room for the group ‘main’: memory (1 nodes)",
+                "a part of it",
+            ],
+        );
+    }
+}
+
+#[test]
 fn an_election_in_the_midst_of_a_deployment_is_waited_out() {
     let stage = Stage::new();
     stage.simple("core", "service", "healthy");
-    stage.nomad.set(|state| state.election = 2);
+    stage.nomad.set(|state| state.election = 7);
     ended(&stage.run("deploy-apps", &[]), 0, &["core  healthy"]);
     assert_eq!(stage.nomad.writes(), ["/v1/jobs core"]);
 }
@@ -354,9 +371,10 @@ fn a_job_that_changes_between_plan_and_registration_is_left_alone() {
 }
 
 #[test]
-fn an_interrupt_leaves_the_job_and_the_next_run_finds_it() {
+fn an_interrupt_leaves_the_job_and_the_next_run_goes_on_with_it() {
     let stage = Stage::new();
-    stage.simple("core", "service", "never");
+    stage.simple("core", "service", "healthy");
+    stage.nomad.set(|state| state.held = true);
     stage.simple("garage", "service", "healthy");
     let child = stage.command("deploy-apps").spawn().unwrap();
     let mut running = Running(child);
@@ -367,11 +385,20 @@ fn an_interrupt_leaves_the_job_and_the_next_run_finds_it() {
     running.signal(rustix::process::Signal::INT);
     assert_eq!(running.0.wait().unwrap().code(), Some(130));
     assert_eq!(stage.nomad.writes(), ["/v1/jobs core"]);
+    let watched = || stage.nomad.state.lock().unwrap().watched;
+    let before = watched();
+    let mut command = stage.command("deploy-apps");
+    let second = std::thread::spawn(move || command.output().unwrap());
+    while watched() == before && !second.is_finished() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    stage.nomad.set(|state| state.held = false);
     ended(
-        &stage.run("deploy-apps", &[]),
+        &second.join().unwrap(),
         0,
-        &["core    unchanged", "garage  healthy"],
+        &["core    healthy", "garage  healthy"],
     );
+    assert_eq!(stage.nomad.writes(), ["/v1/jobs core", "/v1/jobs garage"]);
 }
 
 #[test]
@@ -576,9 +603,15 @@ fn an_answer_that_is_missing_writes_nothing() {
 
 #[test]
 fn consuls_acls_ask_for_a_token_and_take_it_from_the_environment() {
-    let stage = Secrets::new(
-        r#""acl": {"enabled": true, "default_policy": "deny", "tokens": {"master": "12345678-1234-1234-1234-123456789abc"}},"#,
-    );
+    // Its name before 1.11.
+    let first = if consul::given() {
+        "initial_management"
+    } else {
+        "master"
+    };
+    let stage = Secrets::new(&format!(
+        r#""acl": {{"enabled": true, "default_policy": "deny", "tokens": {{"{first}": "12345678-1234-1234-1234-123456789abc"}}}},"#,
+    ));
     ended(
         &stage.run(&["--check"], "", None),
         3,

@@ -1,11 +1,11 @@
 //! A stand-in for Nomad's servers, whose program is in no package registry.
 //!
-//! It follows the documented HTTP API strictly where the tool uses it: fields
-//! that it does not know are kept, an omitted field is gone, check-and-set and
+//! It answers as Nomad 1.6.10 was seen to where the tool uses it (`checks/nomad.rs` compares
+//! the two): settings that it does not know are dropped, an omitted field is zero, check-and-set and
 //! enforced indexes are honoured, queries with an index block, an unhealthy
-//! autopilot answers 429 with a body, the parser refuses `file()`. What it does
-//! not do: run anything; a drain is over after a moment. A job's `Meta.outcome` says what becomes of it:
-//! `healthy` (or none), `failing`, `stuck` until the progress deadline, `never`.
+//! autopilot answers 429 with a body, the parser refuses `file()`, and an election is told in several ways.
+//! What it does not do: run anything; a drain is over after a moment. A job's `Meta.outcome` says what becomes of it:
+//! `healthy` (or none), `failing`, `stuck` until the progress deadline, `unplaced`, `never`.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -42,9 +42,22 @@ pub struct State {
     pub nodes: BTreeMap<String, Value>,
     /// Whether what runs on a node never leaves it.
     pub drains_forever: bool,
+    /// How often a deployment was asked for.
+    pub watched: usize,
+    /// Whether no task starts for now.
+    pub held: bool,
     /// The log of every task.
     pub log: String,
 }
+
+/// What a server says for some seconds after the leader has gone, one after the other.
+const ELECTION: [&str; 5] = [
+    "rpc error: EOF",
+    "rpc error: failed to get conn: dial tcp 192.0.2.11:4647: connect: connection refused",
+    "rpc error: failed to get conn: rpc error: lead thread didn't get connection",
+    "node is not the leader",
+    "No cluster leader",
+];
 
 /// A stand-in that runs, and what it holds.
 pub struct Nomad {
@@ -134,20 +147,16 @@ async fn respond(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Answer
     let body = request.into_body().collect().await.unwrap().to_bytes();
     {
         let mut state = state.lock().unwrap();
-        if path == "/v1/status/leader" {
-            let leader = if state.leaderless {
-                ""
-            } else {
-                "192.0.2.11:4647"
-            };
-            return json_answer(&json!(leader), state.index);
-        }
         if state.electing > 0 {
+            let said = ELECTION[state.electing % ELECTION.len()];
             state.electing -= 1;
-            return answer(500, "No cluster leader");
+            return answer(500, said);
         }
         if state.leaderless {
             return answer(500, "No cluster leader");
+        }
+        if path == "/v1/status/leader" {
+            return json_answer(&json!("192.0.2.11:4647"), state.index);
         }
         if state.token.is_some() && state.token != token {
             return answer(403, "Permission denied");
@@ -169,6 +178,9 @@ async fn read(path: &str, query: &BTreeMap<String, String>, state: &Arc<Mutex<St
         .get("wait")
         .map_or(300.0, |wait| wait.trim_end_matches('s').parse().unwrap());
     let deadline = std::time::Instant::now() + Duration::from_secs_f64(seconds);
+    if path.starts_with("/v1/deployment/") {
+        state.lock().unwrap().watched += 1;
+    }
     loop {
         {
             let state = state.lock().unwrap();
@@ -206,6 +218,14 @@ fn look_up(path: &str, state: &State) -> Option<(Value, u64)> {
         let index = all.iter().filter_map(|a| a["ModifyIndex"].as_u64()).max();
         Some((json!(all), index.unwrap_or(1)))
     };
+    let of_job = |kind: &str, id: &str| -> Vec<Value> {
+        let things = state
+            .things
+            .iter()
+            .filter(|(name, _)| name.starts_with(kind));
+        let own = things.filter(|(_, thing)| thing["JobID"] == id);
+        own.map(|(_, thing)| thing.clone()).collect()
+    };
     match parts.as_slice() {
         ["operator", "scheduler", "configuration"] => Some((
             json!({"SchedulerConfig": state.scheduler, "KnownLeader": true, "LastIndex": 0}),
@@ -217,7 +237,16 @@ fn look_up(path: &str, state: &State) -> Option<(Value, u64)> {
         )),
         ["nodes"] => Some((json!(state.nodes.values().collect::<Vec<_>>()), state.index)),
         ["node", id] => state.nodes.get(*id).map(|n| (n.clone(), state.index)),
-        ["job", id] => state.jobs.get(*id).map(|job| (job.clone(), state.index)),
+        ["job", id] => state
+            .jobs
+            .get(*id)
+            .map(|job| (registered(id, job), state.index)),
+        ["job", id, "evaluations"] => Some((json!(of_job("evaluation ", id)), state.index)),
+        ["job", id, "deployment"] => {
+            let mut all = of_job("deployment ", id);
+            all.sort_by_key(|d| d["JobVersion"].as_u64());
+            Some((json!(all.pop()), state.index))
+        }
         ["job", id, "allocations"] => allocations("JobID", id),
         ["deployment", "allocations", id] => allocations("DeploymentID", id),
         ["evaluation", id] => thing(format!("evaluation {id}")),
@@ -225,6 +254,32 @@ fn look_up(path: &str, state: &State) -> Option<(Value, u64)> {
         ["client", "fs", "logs", id] => thing(format!("allocation {id}")),
         _ => None,
     }
+}
+
+/// A job as Nomad holds it, with defaults filled in; times are in nanoseconds.
+fn registered(id: &str, job: &Value) -> Value {
+    let update = json!({"MinHealthyTime": 100_000_000, "ProgressDeadline": 2_000_000_000_u64});
+    json!({"ID": id, "Version": job["Version"], "JobModifyIndex": job["JobModifyIndex"],
+        "TaskGroups": [{"Name": "main", "Update": update}]})
+}
+
+/// What is left of settings that are written: those that are known, zero where one is left out.
+fn known(there: &Map<String, Value>, written: &Value) -> Map<String, Value> {
+    let zero = |value: &Value| match value {
+        Value::Bool(_) => json!(false),
+        Value::Number(_) => json!(0),
+        Value::String(_) => json!(""),
+        _ => Value::Null,
+    };
+    let one = |(name, value): (&String, &Value)| {
+        let new = match (value, &written[name]) {
+            (Value::Object(there), new) => Value::Object(known(there, new)),
+            (value, Value::Null) => zero(value),
+            (_, new) => new.clone(),
+        };
+        (name.clone(), new)
+    };
+    there.iter().map(one).collect()
 }
 
 fn write(
@@ -251,8 +306,7 @@ fn write(
             let updated = cas.is_none() || cas == Some(now);
             if updated {
                 state.index += 1;
-                // What is left out is gone, as it would be zero.
-                let mut settings = body.as_object().unwrap().clone();
+                let mut settings = known(&state.scheduler, &body);
                 settings.insert("ModifyIndex".into(), json!(state.index));
                 state.scheduler = settings;
             }
@@ -384,9 +438,10 @@ fn register(body: Value, state: &mut State, shared: Arc<Mutex<State>>) -> Answer
     state.electing = state.election;
     state.index += 1;
     let index = state.index;
-    state
-        .jobs
-        .insert(id.clone(), json!({"Spec": job, "JobModifyIndex": index}));
+    state.jobs.insert(
+        id.clone(),
+        json!({"Spec": job, "JobModifyIndex": index, "Version": index}),
+    );
     let evaluation = format!("eval-{index}");
     let outcome = job["Meta"]["outcome"]
         .as_str()
@@ -396,9 +451,16 @@ fn register(body: Value, state: &mut State, shared: Arc<Mutex<State>>) -> Answer
     put(
         state,
         &format!("evaluation {evaluation}"),
-        json!({"ID": evaluation, "Status": "pending"}),
+        json!({"ID": evaluation, "Status": "pending", "JobID": id}),
     );
-    tokio::spawn(run(shared, id, evaluation.clone(), deployed, outcome));
+    let run = Run {
+        id,
+        version: index,
+        evaluation: evaluation.clone(),
+        deployed,
+        outcome,
+    };
+    tokio::spawn(run.live(shared));
     json_answer(
         &json!({"EvalID": evaluation, "JobModifyIndex": index, "Warnings": "", "Index": index}),
         index,
@@ -411,88 +473,119 @@ fn put(state: &mut State, name: &str, mut value: Value) {
     state.things.insert(name.to_owned(), value);
 }
 
-/// The life of a registered job, in steps.
-async fn run(
-    shared: Arc<Mutex<State>>,
+/// A version of a job, and what becomes of it.
+struct Run {
     id: String,
+    version: u64,
     evaluation: String,
     deployed: bool,
     outcome: String,
-) {
-    let step = || tokio::time::sleep(Duration::from_millis(150));
-    let deployment = if deployed {
-        format!("deploy-of-{evaluation}")
-    } else {
-        String::new()
-    };
-    let allocation = format!("alloc-of-{evaluation}");
-    let allocated = |status: &str, healthy: Option<bool>, task: Value| {
-        json!({"ID": allocation, "Name": format!("{id}.main[0]"), "NodeName": "alder", "JobID": id,
-            "EvalID": evaluation, "DeploymentID": deployment, "DesiredStatus": "run", "ClientStatus": status,
-            "DeploymentStatus": {"Healthy": healthy}, "TaskStates": {"main": task}})
-    };
-    let deploying = |status: &str, healthy: u32, unhealthy: u32| {
-        let description = match (status, outcome.as_str()) {
-            ("failed", "stuck") => "Failed due to progress deadline".to_owned(),
-            _ => format!("Deployment is {status}"),
+}
+
+impl Run {
+    /// The life of a registered job, in steps.
+    async fn live(self, shared: Arc<Mutex<State>>) {
+        let Self {
+            id,
+            version,
+            evaluation,
+            deployed,
+            outcome,
+        } = self;
+        let step = || tokio::time::sleep(Duration::from_millis(150));
+        let deployment = if deployed {
+            format!("deploy-of-{evaluation}")
+        } else {
+            String::new()
         };
-        json!({"ID": deployment, "Status": status, "StatusDescription": description,
-            "TaskGroups": {"main": {"DesiredTotal": 1, "PlacedAllocs": 1, "HealthyAllocs": healthy,
+        let allocation = format!("alloc-of-{evaluation}");
+        let allocated = |status: &str, healthy: Option<bool>, task: Value| {
+            json!({"ID": allocation, "Name": format!("{id}.main[0]"), "NodeName": "alder", "JobID": id, "JobVersion": version,
+            "TaskGroup": "main", "CreateIndex": version, "EvalID": evaluation, "DeploymentID": deployment, "DesiredStatus": "run", "ClientStatus": status,
+            "DeploymentStatus": {"Healthy": healthy}, "TaskStates": {"main": task}})
+        };
+        let placed = u32::from(outcome != "unplaced");
+        let deploying = |status: &str, healthy: u32, unhealthy: u32| {
+            let description = match (status, outcome.as_str()) {
+                ("failed", "stuck") => "Failed due to progress deadline".to_owned(),
+                _ => format!("Deployment is {status}"),
+            };
+            json!({"ID": deployment, "JobID": id, "JobVersion": version, "Status": status, "StatusDescription": description,
+            "TaskGroups": {"main": {"DesiredTotal": 1, "PlacedAllocs": placed, "HealthyAllocs": healthy,
                 "UnhealthyAllocs": unhealthy, "DesiredCanaries": 0, "Promoted": false}}})
-    };
-    let keep = |name: &str, value: Value| put(&mut shared.lock().unwrap(), name, value);
-    step().await;
-    keep(
-        &format!("allocation {allocation}"),
-        allocated("pending", None, json!({"State": "pending"})),
-    );
-    if deployed {
+        };
+        let keep = |name: &str, value: Value| put(&mut shared.lock().unwrap(), name, value);
+        step().await;
+        if placed > 0 {
+            keep(
+                &format!("allocation {allocation}"),
+                allocated("pending", None, json!({"State": "pending"})),
+            );
+        }
+        if deployed {
+            keep(
+                &format!("deployment {deployment}"),
+                deploying("running", 0, 0),
+            );
+        }
+        let unplaced = match placed {
+            0 => json!({"main": {"NodesEvaluated": 1, "DimensionExhausted": {"memory": 1}}}),
+            _ => Value::Null,
+        };
         keep(
-            &format!("deployment {deployment}"),
-            deploying("running", 0, 0),
+            &format!("evaluation {evaluation}"),
+            json!({"ID": evaluation, "Status": "complete", "DeploymentID": deployment, "JobID": id, "FailedTGAllocs": unplaced}),
         );
-    }
-    keep(
-        &format!("evaluation {evaluation}"),
-        json!({"ID": evaluation, "Status": "complete", "DeploymentID": deployment, "JobID": id}),
-    );
-    step().await;
-    let (status, healthy, task, end) = match outcome.as_str() {
-        "never" => return,
-        "failing" => (
-            "failed",
-            Some(false),
-            json!({"State": "dead", "Failed": true, "Restarts": 2, "Events": [
+        if placed == 0 {
+            let blocked = format!("{evaluation}-blocked");
+            keep(
+                &format!("evaluation {blocked}"),
+                json!({"ID": blocked, "Status": "blocked", "JobID": id, "FailedTGAllocs": null}),
+            );
+            // The progress deadline begins with the first placement: nothing ever ends this.
+            return;
+        }
+        step().await;
+        while shared.lock().unwrap().held {
+            step().await;
+        }
+        let (status, healthy, task, end) = match outcome.as_str() {
+            "never" => return,
+            "failing" => (
+                "failed",
+                Some(false),
+                json!({"State": "dead", "Failed": true, "Restarts": 2, "Events": [
                 {"Type": "Driver Failure", "DisplayMessage": "failed to pull image"},
                 {"Type": "Not Restarting", "DisplayMessage": "Exceeded allowed attempts 2"}]}),
-            "failed",
-        ),
-        // Health checks fail; the allocation's health stays open until the deployment's end.
-        "stuck" => (
-            "running",
-            None,
-            json!({"State": "running", "Failed": false, "Restarts": 0, "Events": [
+                "failed",
+            ),
+            // Health checks fail; the allocation's health stays open until the deployment's end.
+            "stuck" => (
+                "running",
+                None,
+                json!({"State": "running", "Failed": false, "Restarts": 0, "Events": [
                 {"Type": "Started", "DisplayMessage": "Task started by client"},
                 {"Type": "Alloc Unhealthy", "DisplayMessage": "Task not running for min_healthy_time of 10s by healthy_deadline of 5m0s"}]}),
-            "failed",
-        ),
-        _ => (
-            "running",
-            Some(true),
-            json!({"State": "running", "Events": []}),
-            "successful",
-        ),
-    };
-    keep(
-        &format!("allocation {allocation}"),
-        allocated(status, healthy, task),
-    );
-    if deployed {
-        step().await;
-        let good = u32::from(end == "successful");
+                "failed",
+            ),
+            _ => (
+                "running",
+                Some(true),
+                json!({"State": "running", "Events": []}),
+                "successful",
+            ),
+        };
         keep(
-            &format!("deployment {deployment}"),
-            deploying(end, good, 1 - good),
+            &format!("allocation {allocation}"),
+            allocated(status, healthy, task),
         );
+        if deployed {
+            step().await;
+            let good = u32::from(end == "successful");
+            keep(
+                &format!("deployment {deployment}"),
+                deploying(end, good, 1 - good),
+            );
+        }
     }
 }

@@ -61,12 +61,19 @@ impl Kv<'_> {
     }
 
     /// Writes a key if it is still of version `index`, 0 for one that is not
-    /// there; false if it is not.
+    /// there; false if it is not and holds another value.
     pub async fn put(&self, key: &str, value: &Secret, index: u64) -> Result<bool, Trouble> {
         let path = format!("{}?cas={index}", path(key));
         let body = value.expose().as_bytes().to_vec();
-        let answer = self.0.call(Method::PUT, &path, body).await?;
-        self.0.read(&path, &self.0.ok(&path, answer)?)
+        let answer = self.0.send(Method::PUT, &path, body).await?;
+        let again = answer.again;
+        let written: bool = self.0.read(&path, &self.0.ok(&path, answer)?)?;
+        // The first of two requests may have been carried out.
+        if !written && again {
+            let now = self.get(key).await?;
+            return Ok(now.is_some_and(|entry| entry.value.expose() == value.expose()));
+        }
+        Ok(written)
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::diff;
 use crate::error::{Error, Exit, Kind, Result};
 use crate::process::Command;
 use crate::uplink::api::{Api, Trouble};
@@ -102,39 +104,57 @@ impl Job {
         })
     }
 
+    /// Whether it runs only at its times or when it is called.
+    pub fn is_only_called(&self) -> bool {
+        let has = |name: &str| self.data.get(name).is_some_and(|value| !value.is_null());
+        has("Periodic") || has("ParameterizedJob")
+    }
+
     /// The part of a query that says which namespace is meant.
     pub fn query(&self) -> String {
         format!("namespace={}", escaped(&self.namespace))
     }
 
-    /// Asks what registering the job would do.
+    /// Asks what registering the job would do. Nomad checks the job by that; what it refuses is a
+    /// mistake in the file.
     pub async fn plan(&self, api: &Api) -> Result<Plan, Trouble> {
         let path = format!("/v1/job/{}/plan?{}", escaped(&self.id), self.query());
-        api.put(&path, &json!({ "Job": self.data, "Diff": true }))
-            .await
+        let body = json!({ "Job": self.data, "Diff": true }).to_string();
+        let answer = api.send(Method::PUT, &path, body.into()).await?;
+        if answer.status == StatusCode::INTERNAL_SERVER_ERROR && !answer.is_passing()
+            || answer.status == StatusCode::BAD_REQUEST
+        {
+            let said = String::from_utf8_lossy(&answer.body);
+            let what = format!("Nomad does not take {}", self.file.display());
+            return Err(Trouble::Said(Error::usage(what).saying(said.trim())));
+        }
+        api.read(&path, &api.ok(&path, answer)?)
     }
 
-    /// Registers the job, unless it is no more what it was when it was planned.
-    pub async fn register(&self, api: &Api, plan: &Plan) -> Result<Registered, Trouble> {
+    /// Registers the job, unless it is no more what it was when it was planned. None where the
+    /// answer was lost, and the job is registered.
+    pub async fn register(&self, api: &Api, plan: &Plan) -> Result<Option<Registered>, Trouble> {
         let index = plan.job_modify_index;
         let body = json!({ "Job": self.data, "EnforceIndex": true, "JobModifyIndex": index });
         let path = format!("/v1/jobs?{}", self.query());
-        match api.put(&path, &body).await {
-            Err(Trouble::Said(e))
-                if e.output
-                    .as_deref()
-                    .is_some_and(|said| said.contains("job modify index")) =>
-            {
-                let what = format!(
-                    "{} was changed by someone else since it was planned",
-                    self.id
-                );
-                Err(Trouble::Said(
-                    Error::new(Exit::Partial, what).help("run again to plan it anew"),
-                ))
-            }
-            other => other,
+        let answer = api
+            .send(Method::PUT, &path, body.to_string().into())
+            .await?;
+        let other = String::from_utf8_lossy(&answer.body).contains("job modify index");
+        if answer.status.is_success() || !other {
+            return api.read(&path, &api.ok(&path, answer)?).map(Some);
         }
+        // The first of two requests may have been carried out: then nothing is left to change.
+        if answer.again && diff::is_empty(&self.plan(api).await?.diff) {
+            return Ok(None);
+        }
+        let what = format!(
+            "{} was changed by someone else since it was planned",
+            self.id
+        );
+        Err(Trouble::Said(
+            Error::new(Exit::Partial, what).help("run again to plan it anew"),
+        ))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
 use crate::nomad::api;
 use crate::nomad::diff;
-use crate::nomad::follow::{follow, reasons};
+use crate::nomad::follow::{Standing, follow, look, reasons};
 use crate::nomad::job::{Job, Plan};
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::uplink::api::Api;
@@ -43,6 +43,16 @@ enum Outcome {
     Planned,
     Registered,
     Healthy,
+    Waits,
+}
+
+impl From<Standing> for Outcome {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Healthy => Outcome::Healthy,
+            Standing::Waits => Outcome::Waits,
+        }
+    }
 }
 
 impl Outcome {
@@ -52,6 +62,7 @@ impl Outcome {
             Outcome::Planned => "would change",
             Outcome::Registered => "registered",
             Outcome::Healthy => "healthy",
+            Outcome::Waits => "waits for its promotion",
         }
     }
 }
@@ -85,9 +96,15 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
                 .help("are enough of its servers up? look at their logs: journalctl -u nomad"),
         );
     }
-    let mut done: Vec<(&Job, Outcome)> = Vec::new();
+    // All jobs are planned before the first one is registered: Nomad finds mistakes that its parser does not.
+    reporter.phase("planning the jobs");
+    let mut planned = Vec::new();
     for (app, job) in &read {
-        match one(args, &api, app, job, &reporter).await {
+        planned.push((*app, job, job.plan(&api).await?));
+    }
+    let mut done: Vec<(&Job, Outcome)> = Vec::new();
+    for (app, job, plan) in &planned {
+        match one(args, &api, app, job, plan, &reporter).await {
             Ok(outcome) => done.push((job, outcome)),
             Err(error) => {
                 let left: Vec<&str> = read[done.len() + 1..]
@@ -105,30 +122,46 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     Ok(())
 }
 
-/// Plans, registers and follows one job.
+/// Registers a job as it was planned, and follows it. One that is registered so already is looked at:
+/// an earlier run may have failed or been stopped.
 async fn one(
     args: &Args,
     api: &Api,
     app: &Name,
     job: &Job,
+    plan: &Plan,
     reporter: &Reporter,
 ) -> Result<Outcome> {
     reporter.phase(format!("{app}: {}", job.id));
-    let plan = job.plan(api).await?;
     if diff::is_empty(&plan.diff) {
-        return Ok(Outcome::Unchanged);
+        if args.plan || args.detach {
+            return Ok(Outcome::Unchanged);
+        }
+        let standing = look(api, job, reporter).await?;
+        return Ok(standing.map_or(Outcome::Unchanged, Outcome::from));
     }
-    show(reporter, app, job, &plan);
+    show(reporter, app, job, plan);
     if args.plan {
         return Ok(Outcome::Planned);
     }
-    let registered = job.register(api, &plan).await?;
-    warn(reporter, job, registered.warnings.as_deref());
+    let Some(registered) = job.register(api, plan).await? else {
+        let standing = look(api, job, reporter).await?;
+        return Ok(standing.map_or(Outcome::Healthy, Outcome::from));
+    };
+    // Those of the plan come again.
+    let known = plan.warnings.as_deref().unwrap_or_default();
+    let new: Vec<&str> = registered
+        .warnings
+        .iter()
+        .flat_map(|warnings| warnings.lines())
+        .filter(|line| !known.lines().any(|other| other == *line))
+        .collect();
+    warn(reporter, job, &new.join("\n"));
     if args.detach || registered.evaluation.is_empty() {
         return Ok(Outcome::Registered);
     }
-    follow(api, job, &registered.evaluation, reporter).await?;
-    Ok(Outcome::Healthy)
+    let standing = follow(api, job, &registered.evaluation, reporter).await?;
+    Ok(standing.into())
 }
 
 fn show(reporter: &Reporter, app: &Name, job: &Job, plan: &Plan) {
@@ -137,14 +170,14 @@ fn show(reporter: &Reporter, app: &Name, job: &Job, plan: &Plan) {
         text: lines.join("\n"),
         data: json!({ "app": app.as_str(), "job": job.id, "diff": plan.diff }),
     });
-    warn(reporter, job, plan.warnings.as_deref());
+    warn(reporter, job, plan.warnings.as_deref().unwrap_or_default());
     for line in reasons(plan.unplaced.as_ref()) {
         reporter.warning(None, format!("{}: {line}", job.id));
     }
 }
 
-fn warn(reporter: &Reporter, job: &Job, warnings: Option<&str>) {
-    for line in warnings.unwrap_or_default().lines() {
+fn warn(reporter: &Reporter, job: &Job, warnings: &str) {
+    for line in warnings.lines() {
         reporter.warning(None, format!("{}: {line}", job.id));
     }
 }

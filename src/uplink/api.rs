@@ -1,5 +1,10 @@
 //! The HTTP APIs of Nomad and Consul, as far as they are alike.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::header::{HeaderName, HeaderValue};
@@ -13,6 +18,10 @@ use crate::error::{Error, Exit};
 
 /// The most that an answer may hold, in bytes: a large job's is some hundred KiB.
 const MOST: usize = 64 * 1024 * 1024;
+/// How long a change of leader is waited out.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait before asking again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a call did not come about.
 #[derive(Debug, Clone)]
@@ -41,12 +50,14 @@ pub struct Answer {
     pub index: Option<u64>,
     /// What it holds.
     pub body: Bytes,
+    /// Whether the request was sent more than once: an earlier one may have been carried out.
+    pub again: bool,
 }
 
 impl Answer {
-    /// Whether the servers are without a leader, as for some seconds after one went down.
-    pub fn has_no_leader(&self) -> bool {
-        self.status.is_server_error() && no_leader(&String::from_utf8_lossy(&self.body))
+    /// Whether the servers change their leader, as for some seconds after one went down.
+    pub fn is_passing(&self) -> bool {
+        self.status.is_server_error() && between_leaders(&String::from_utf8_lossy(&self.body))
     }
 }
 
@@ -55,6 +66,8 @@ impl Answer {
 pub struct Api {
     client: Client,
     token: Option<HeaderValue>,
+    /// Whether there was an answer yet: who does not answer afterwards may be gone for a moment only.
+    answered: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Api {
@@ -75,7 +88,11 @@ impl Api {
                 value.set_sensitive(true);
                 value
             });
-        Self { client, token }
+        Self {
+            client,
+            token,
+            answered: Arc::default(),
+        }
     }
 
     /// The service.
@@ -91,20 +108,21 @@ impl Api {
 
     /// Reads what `path` holds.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
-        let answer = self.call(Method::GET, path, Vec::new()).await?;
+        let answer = self.send(Method::GET, path, Vec::new()).await?;
         self.read(path, &self.ok(path, answer)?)
     }
 
     /// Reads what `path` holds; none where there is nothing (404).
     pub async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Trouble> {
-        let answer = self.call(Method::GET, path, Vec::new()).await?;
+        let answer = self.send(Method::GET, path, Vec::new()).await?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(None),
             _ => self.read(path, &self.ok(path, answer)?).map(Some),
         }
     }
 
-    /// Sends a value and reads the answer.
+    /// Sends a value and reads the answer. The value has to be one that may be sent twice: one that is
+    /// checked against what is there (check-and-set), or that leaves what is there as it is.
     pub async fn put<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -112,11 +130,33 @@ impl Api {
     ) -> Result<T, Trouble> {
         let body = serde_json::to_vec(value)
             .map_err(|e| Trouble::Said(Error::unexpected(format!("not to be sent: {e}"))))?;
-        let answer = self.call(Method::PUT, path, body).await?;
+        let answer = self.send(Method::PUT, path, body).await?;
         self.read(path, &self.ok(path, answer)?)
     }
 
-    /// Makes a call, whatever comes of it.
+    /// Makes a call, and makes it again for a minute while the servers change their leader or the
+    /// one that was asked is gone.
+    pub async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, Trouble> {
+        let began = Instant::now();
+        let mut again = false;
+        loop {
+            let outcome = self.call(method.clone(), path, body.clone()).await;
+            let passing = match &outcome {
+                Ok(answer) => answer.is_passing(),
+                Err(Trouble::Uplink(Failure::Broken(_))) => true,
+                Err(Trouble::Uplink(Failure::Unreachable(_))) => self.answered.load(Relaxed),
+                Err(_) => false,
+            };
+            if !passing || began.elapsed() > PATIENCE {
+                return outcome.map(|answer| Answer { again, ..answer });
+            }
+            again = true;
+            tracing::debug!(path, "asked again");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Makes a call once, whatever comes of it.
     pub async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, Trouble> {
         let service = self.service();
         let mut request = Request::new(Either::Left(Full::new(Bytes::from(body))));
@@ -139,10 +179,12 @@ impl Api {
                 format!("the connection to {service} broke off: {e}"),
             )))
         })?;
+        self.answered.store(true, Relaxed);
         Ok(Answer {
             status: parts.status,
             index,
             body: body.to_bytes(),
+            again: false,
         })
     }
 
@@ -194,8 +236,23 @@ const fn index_header(service: Service) -> HeaderName {
     }
 }
 
-fn no_leader(said: &str) -> bool {
-    said.contains("No cluster leader")
+/// What servers answer while they have no leader, or the connection to one has just ended. Nomad
+/// 1.0 and 1.6 and Consul 1.8 and 1.16 were seen to; most come at once, "No cluster leader" after
+/// five seconds.
+const BETWEEN_LEADERS: [&str; 8] = [
+    "No cluster leader",
+    "Not ready to serve consistent reads",
+    "connection refused",
+    "failed to get conn",
+    "lead thread didn't get connection",
+    "leadership lost while committing log",
+    "node is not the leader",
+    "rpc error: EOF",
+];
+
+fn between_leaders(said: &str) -> bool {
+    BETWEEN_LEADERS.iter().any(|text| said.contains(text))
+        || said.starts_with("rpc error") && said.trim_end().ends_with("EOF")
 }
 
 /// What a service's refusal means.
@@ -223,7 +280,7 @@ fn refusal(
         };
         return new(what).help(format!("set {variable} to a token that allows {needs}"));
     }
-    if no_leader(said) {
+    if status.is_server_error() && between_leaders(said) {
         return new(format!("{service} has no leader")).help(
             "are enough of its servers up? look at their logs: journalctl -u nomad, -u consul",
         );
@@ -247,6 +304,30 @@ mod tests {
         let error = refusal(Service::Consul, true, path, StatusCode::FORBIDDEN, said);
         assert!(error.what.contains("the token in CONSUL_HTTP_TOKEN"));
         assert!(!error.what.contains("cas"));
+    }
+
+    #[test]
+    fn answers_between_two_leaders_are_told_from_others() {
+        let answer = |status, said: &'static str| Answer {
+            status,
+            index: None,
+            body: Bytes::from_static(said.as_bytes()),
+            again: false,
+        };
+        let error = StatusCode::INTERNAL_SERVER_ERROR;
+        for said in [
+            "No cluster leader",
+            "rpc error: EOF",
+            "rpc error: failed to get conn: dial tcp 127.0.0.1:4647: connect: connection refused",
+            "rpc error: failed to get conn: rpc error: lead thread didn't get connection",
+            "rpc error making call: EOF",
+            "node is not the leader",
+            "leadership lost while committing log",
+        ] {
+            assert!(answer(error, said).is_passing(), "{said}");
+        }
+        assert!(!answer(error, "unexpected EOF in the specification").is_passing());
+        assert!(!answer(StatusCode::OK, "No cluster leader").is_passing());
     }
 
     #[test]

@@ -1,0 +1,288 @@
+//! A real Nomad on this machine: the program that the variable `NOMAD` names.
+#![allow(dead_code)]
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::certificates::{Flaw, Pair};
+use crate::cluster::Cluster;
+
+/// The program to test with; none where `NOMAD` is not set.
+pub fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("NOMAD").filter(|path| !path.is_empty())?;
+    let path = std::fs::canonicalize(path).unwrap();
+    Some(path)
+}
+
+/// An agent: a server, a client, or both.
+pub struct Agent {
+    pub name: String,
+    /// Of its HTTP API.
+    pub port: u16,
+    rpc: u16,
+    serf: u16,
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+/// Agents of one region, on loopback. They end when dropped.
+pub struct Agents {
+    pub agents: Vec<Agent>,
+    pub program: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Agents {
+    /// Starts `servers` servers, the first of which is a client too, and waits until
+    /// they have a leader and the client is ready.
+    pub fn start(cluster: &Cluster, servers: usize) -> Self {
+        let program = program().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("nixcfg-nomad-")
+            .tempdir_in("/tmp")
+            .unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let Pair { certificate, key } = cluster.server("nomad");
+        write("ca.crt", &cluster.nomad.pem());
+        write("own.crt", &certificate);
+        write("own.key", &key);
+        let operator = cluster.nomad.operator("cli.prod.nomad", Flaw::None);
+        write("operator.crt", &operator.certificate);
+        write("operator.key", &operator.key);
+        let names = ["alder", "birch", "cedar"];
+        let agents: Vec<Agent> = names[..servers]
+            .iter()
+            .map(|name| {
+                let [port, rpc, serf] = free_ports();
+                Agent {
+                    name: (*name).to_owned(),
+                    port,
+                    rpc,
+                    serf,
+                    folder: folder.path().join(name),
+                    child: None,
+                }
+            })
+            .collect();
+        let mut this = Self {
+            agents,
+            program,
+            folder,
+        };
+        for number in 0..servers {
+            this.configure(number);
+            this.resume(number);
+        }
+        this.wait("a leader", |this| {
+            this.agents
+                .iter()
+                .all(|agent| this.get(agent, "/v1/status/leader").0 == 200)
+        });
+        this.wait("a client that is ready", |this| {
+            let (_, nodes) = this.get(&this.agents[0], "/v1/nodes");
+            nodes[0]["Status"] == "ready"
+        });
+        this
+    }
+
+    fn configure(&self, number: usize) {
+        let agent = &self.agents[number];
+        let at = |name: &str| self.folder.path().join(name).display().to_string();
+        let peers: Vec<String> = self
+            .agents
+            .iter()
+            .filter(|peer| peer.name != agent.name)
+            .map(|peer| format!("127.0.0.1:{}", peer.serf))
+            .collect();
+        let servers: Vec<String> = self
+            .agents
+            .iter()
+            .map(|peer| format!("127.0.0.1:{}", peer.rpc))
+            .collect();
+        std::fs::create_dir_all(&agent.folder).unwrap();
+        let config = json!({
+            "region": "prod", "datacenter": "lyon", "name": agent.name,
+            "bind_addr": "127.0.0.1", "data_dir": agent.folder.join("data"),
+            "advertise": {"http": "127.0.0.1", "rpc": "127.0.0.1", "serf": "127.0.0.1"},
+            "ports": {"http": agent.port, "rpc": agent.rpc, "serf": agent.serf},
+            "disable_update_check": true,
+            "server": {"enabled": true, "bootstrap_expect": self.agents.len(), "raft_protocol": 3,
+                "raft_multiplier": 1, "server_join": {"retry_join": peers, "retry_interval": "1s"}},
+            "client": {"enabled": number == 0, "network_interface": "lo", "servers": servers,
+                "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean,cni,bridge,vault"}},
+            "plugin": [{"raw_exec": [{"config": [{"enabled": true}]}]}],
+            "consul": {"auto_advertise": false, "server_auto_join": false, "client_auto_join": false},
+            "tls": {"http": true, "rpc": true, "ca_file": at("ca.crt"), "cert_file": at("own.crt"), "key_file": at("own.key"),
+                "verify_server_hostname": true, "verify_https_client": true},
+        });
+        std::fs::write(agent.folder.join("nomad.json"), config.to_string()).unwrap();
+    }
+
+    /// Starts an agent, for the first time or again.
+    pub fn resume(&mut self, number: usize) {
+        let agent = &mut self.agents[number];
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(agent.folder.join("log"))
+            .unwrap();
+        let child = Command::new(&self.program)
+            .arg("agent")
+            .arg("-config")
+            .arg(agent.folder.join("nomad.json"))
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().unwrap())
+            .stdout(log)
+            .spawn()
+            .unwrap();
+        agent.child = Some(child);
+    }
+
+    /// Ends an agent at once.
+    pub fn kill(&mut self, number: usize) {
+        let mut child = self.agents[number].child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Which agent leads, asked of `number`.
+    pub fn leader(&self, number: usize) -> Option<usize> {
+        let (_, leader) = self.get(&self.agents[number], "/v1/status/leader");
+        let leader = leader.as_str()?;
+        self.agents
+            .iter()
+            .position(|agent| leader.ends_with(&format!(":{}", agent.rpc)))
+    }
+
+    /// Asks the first agent, as the operator.
+    pub fn ask(&self, path: &str) -> Value {
+        self.get(&self.agents[0], path).1
+    }
+
+    /// Sends a request to an agent; its status, and its body as JSON or as a string.
+    pub fn get(&self, agent: &Agent, path: &str) -> (u16, Value) {
+        self.call(agent, "GET", path, None)
+    }
+
+    /// The same with a method and a body.
+    pub fn call(
+        &self,
+        agent: &Agent,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let at = |name: &str| self.folder.path().join(name);
+        let mut command = Command::new("curl");
+        command
+            .args(["--silent", "--max-time", "60", "--request", method])
+            .args(["--write-out", "\n%{http_code}", "--cacert"])
+            .arg(at("ca.crt"))
+            .arg("--cert")
+            .arg(at("operator.crt"))
+            .arg("--key")
+            .arg(at("operator.key"))
+            .args([
+                "--resolve",
+                &format!("server.prod.nomad:{}:127.0.0.1", agent.port),
+            ]);
+        if let Some(body) = body {
+            command.args(["--data", &body.to_string()]);
+        }
+        command.arg(format!("https://server.prod.nomad:{}{path}", agent.port));
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let (body, status) = said.rsplit_once('\n').unwrap();
+        let value = serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned()));
+        (status.parse().unwrap(), value)
+    }
+
+    /// Waits until something holds.
+    #[track_caller]
+    pub fn wait(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+        for _ in 0..600 {
+            if holds(self) {
+                return;
+            }
+            let ended = |agent: &mut Agent| {
+                let child = agent.child.as_mut();
+                child.is_some_and(|child| child.try_wait().unwrap().is_some())
+            };
+            if self.agents.iter_mut().any(ended) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        for agent in &self.agents {
+            let log = std::fs::read_to_string(agent.folder.join("log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(30).collect();
+            eprintln!(
+                "{}:\n{}",
+                agent.name,
+                tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
+        }
+        panic!("there is never {what}");
+    }
+}
+
+impl Drop for Agents {
+    fn drop(&mut self) {
+        // Tasks outlive their agent: jobs are stopped first, where there is a leader.
+        let stopping =
+            self.agents.iter().any(|agent| agent.child.is_some()) && !std::thread::panicking();
+        if stopping && let Some(agent) = self.agents.iter().find(|agent| agent.child.is_some()) {
+            let (_, jobs) = self.get(agent, "/v1/jobs");
+            for job in jobs.as_array().into_iter().flatten() {
+                let path = format!("/v1/job/{}?purge=true", job["ID"].as_str().unwrap());
+                self.call(agent, "DELETE", &path, None);
+            }
+        }
+        for agent in &mut self.agents {
+            if let Some(mut child) = agent.child.take() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            end_tasks(&agent.folder);
+            unmount(&agent.folder);
+        }
+    }
+}
+
+/// Ends what still runs of the tasks of an agent: their executors name its folder.
+fn end_tasks(folder: &Path) {
+    let name = folder.display().to_string();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
+            continue;
+        };
+        let told = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+        if told.starts_with(&name)
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Takes away the mounts of allocations.
+fn unmount(folder: &Path) {
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    let name = folder.display().to_string();
+    for place in mounts.lines().filter_map(|line| line.split(' ').nth(1)) {
+        if place.starts_with(&name) {
+            let _ = Command::new("umount").arg("--lazy").arg(place).status();
+        }
+    }
+}
+
+/// Ports that nothing listens on.
+fn free_ports() -> [u16; 3] {
+    [(); 3]
+        .map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
+        .map(|listener| listener.local_addr().unwrap().port())
+}
