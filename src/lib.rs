@@ -19,6 +19,7 @@ pub mod operation;
 pub mod operations;
 pub mod password;
 pub mod pki;
+pub mod private;
 pub mod process;
 pub mod rollout;
 pub mod scaffold;

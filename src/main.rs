@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 const SHUTDOWN: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
+    secret::forbid_dumps();
     let password = match secret::shed_environment() {
         Ok(password) => password,
         Err(error) => return fail(&error),

@@ -18,8 +18,21 @@ use crate::error::{Context, Error, Exit, Result};
 /// The variables in which an operator may give the sudo password, first one first.
 pub const PASSWORD_VARIABLES: [&str; 2] = ["SUDO_PASS", "ROOT_PASS"];
 
-/// Says which descriptor holds the password after [`shed_environment`].
+/// Says which descriptor holds the password after [`shed_environment`], and for which process.
 const DESCRIPTOR_VARIABLE: &str = "NIXCFG_SUDO_PASS_FD";
+
+/// What a pipe takes without a reader, in bytes (Linux, pipe(7)).
+const PIPE: usize = 64 * 1024;
+
+/// Keeps this process's memory, which holds secrets, out of core dumps and from other
+/// processes of the user. Children are not concerned: a new image is dumpable again.
+///
+/// Swap is not kept out: see `doc/security.md`.
+pub fn forbid_dumps() {
+    // Only a system that knows no such thing refuses.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
 
 /// A secret text: wiped when dropped, never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,8 +62,11 @@ impl fmt::Debug for Secret {
 /// Returns the password where the environment held one. Must be called first
 /// of all, while the process has one thread.
 pub fn shed_environment() -> Result<Option<Secret>> {
-    if let Ok(number) = std::env::var(DESCRIPTOR_VARIABLE) {
-        return read_descriptor(&number).map(Some);
+    if let Some(number) = std::env::var(DESCRIPTOR_VARIABLE)
+        .ok()
+        .and_then(|value| own_descriptor(&value))
+    {
+        return read_descriptor(number).map(Some);
     }
     let Some(password) = PASSWORD_VARIABLES
         .iter()
@@ -60,7 +76,9 @@ pub fn shed_environment() -> Result<Option<Secret>> {
     };
     let password = Secret::new(password);
     check(&password)?;
-    // A pipe takes 64 KiB without a reader; a password is far shorter.
+    if password.expose().len() > PIPE {
+        return Err(Error::usage("the sudo password is too long"));
+    }
     let (reader, mut writer) = std::io::pipe().context(|| "cannot make a pipe".into())?;
     writer
         .write_all(password.expose().as_bytes())
@@ -71,9 +89,10 @@ pub fn shed_environment() -> Result<Option<Secret>> {
     let program =
         std::env::current_exe().context(|| "cannot find the program's own file".into())?;
     let mut command = Command::new(program);
-    command
-        .args(std::env::args_os().skip(1))
-        .env(DESCRIPTOR_VARIABLE, reader.as_raw_fd().to_string());
+    command.args(std::env::args_os().skip(1)).env(
+        DESCRIPTOR_VARIABLE,
+        format!("{} {}", reader.as_raw_fd(), std::process::id()),
+    );
     for name in PASSWORD_VARIABLES {
         command.env_remove(name);
     }
@@ -83,11 +102,17 @@ pub fn shed_environment() -> Result<Option<Secret>> {
     )))
 }
 
-fn read_descriptor(number: &str) -> Result<Secret> {
-    let number: u32 = number
-        .parse()
-        .map_err(|_| Error::usage(format!("{DESCRIPTOR_VARIABLE} is not a file descriptor")))?;
-    let mut text = Zeroizing::new(String::new());
+/// The descriptor, where this process was told of it. Children inherit the variable, and
+/// the descriptor with nothing left in it: a nixcfg among them has another number.
+fn own_descriptor(value: &str) -> Option<u32> {
+    let (descriptor, process) = value.split_once(' ')?;
+    (process.parse() == Ok(std::process::id()))
+        .then(|| descriptor.parse().ok())
+        .flatten()
+}
+
+fn read_descriptor(number: u32) -> Result<Secret> {
+    let mut text = Zeroizing::new(String::with_capacity(PIPE));
     File::open(format!("/dev/fd/{number}"))
         .and_then(|mut file| file.read_to_string(&mut text))
         .context(|| "cannot take over the sudo password".into())?;
@@ -119,8 +144,7 @@ pub fn ask(prompt: &str) -> Result<Secret> {
         )
         .help("set SUDO_PASS, for example: read -rs SUDO_PASS; export SUDO_PASS"));
     }
-    let password = read_unechoed(prompt)?;
-    let password = Secret::new(password);
+    let password = Secret::new(read_unechoed(prompt)?);
     check(&password)?;
     Ok(password)
 }
@@ -130,6 +154,12 @@ pub fn ask(prompt: &str) -> Result<Secret> {
 /// The echo is off before the prompt appears: whoever types at once would
 /// otherwise see the first letters.
 pub fn read_unechoed(prompt: &str) -> Result<String> {
+    if File::open("/dev/tty").is_ok_and(|tty| !is_foreground(&tty)) {
+        return Err(Error::usage(
+            "this runs in the background of its terminal, where it cannot ask for a password",
+        )
+        .help("bring it to the foreground (fg), or set SUDO_PASS"));
+    }
     let _modes = TerminalGuard::unechoed();
     rpassword::prompt_password(prompt).map_err(|e| match e.kind() {
         std::io::ErrorKind::Interrupted => {
@@ -137,6 +167,12 @@ pub fn read_unechoed(prompt: &str) -> Result<String> {
         }
         _ => Error::unexpected(format!("cannot read what is typed: {e}")),
     })
+}
+
+/// Whether this process is in the terminal's foreground. One in the background that changes
+/// the modes is stopped by SIGTTOU (POSIX, 11.1.4).
+fn is_foreground(tty: &File) -> bool {
+    rustix::termios::tcgetpgrp(tty).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 /// Puts the terminal's modes back when dropped: a prompt without echo that is
@@ -155,7 +191,9 @@ impl TerminalGuard {
     /// The same, with the echo off until it is dropped.
     fn unechoed() -> Self {
         let guard = Self::new();
-        if let Some((tty, modes)) = &guard.0 {
+        if let Some((tty, modes)) = &guard.0
+            && is_foreground(tty)
+        {
             let mut quiet = modes.clone();
             quiet.local_modes.remove(rustix::termios::LocalModes::ECHO);
             // A terminal that went away shows nothing either.
@@ -173,7 +211,9 @@ impl Default for TerminalGuard {
 
 impl Drop for TerminalGuard {
     fn drop(&mut self) {
-        if let Some((tty, modes)) = &self.0 {
+        if let Some((tty, modes)) = &self.0
+            && is_foreground(tty)
+        {
             // Nothing can be done about a terminal that went away.
             let _ = rustix::termios::tcsetattr(tty, rustix::termios::OptionalActions::Now, modes);
         }
@@ -187,6 +227,14 @@ mod tests {
     #[test]
     fn a_secret_is_not_shown_by_debug() {
         assert_eq!(format!("{:?}", Secret::new("hunter2".into())), "Secret(…)");
+    }
+
+    #[test]
+    fn a_descriptor_is_the_process_own_and_no_childs() {
+        let own = std::process::id();
+        assert_eq!(own_descriptor(&format!("7 {own}")), Some(7));
+        assert_eq!(own_descriptor(&format!("7 {}", own + 1)), None);
+        assert_eq!(own_descriptor("7"), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::cluster::Name;
 use crate::error::{Context, Error, Result};
 use crate::event::{Event, Reporter};
 use crate::nix::source::Flake;
+use crate::private;
 use crate::process::Command;
 use ask::Asker;
 use files::Node;
@@ -77,8 +78,8 @@ impl Machine {
         let survey = match common.no_survey {
             true => None,
             false => {
-                let private =
-                    tempfile::tempdir().context(|| "cannot make a private folder".into())?;
+                let private = private::folder("nixcfg-", &std::env::temp_dir())
+                    .context(|| "cannot make a private folder".into())?;
                 let found = survey::survey(
                     &node.name,
                     node.address,

@@ -19,6 +19,7 @@ use super::history::History;
 use super::trouble::{self, explain, may_pass};
 use super::{EntryName, Existing, Store, Writer};
 use crate::error::{Context, Error, Exit, Result};
+use crate::private;
 use crate::process::Command;
 use crate::secret::Secret;
 
@@ -213,9 +214,7 @@ impl PassWriter {
     /// Encrypts a value to a file of its own, and gives the folder it is in.
     async fn stage(&self, value: &Secret, place: &str) -> Result<(tempfile::TempDir, PathBuf)> {
         let folder = self.pass.path();
-        let stage = tempfile::Builder::new()
-            .prefix(STAGE_PREFIX)
-            .tempdir_in(&folder)
+        let stage = private::folder(STAGE_PREFIX, &folder)
             .context(|| format!("cannot write to {}", folder.display()))?;
         for file in &self.recipients {
             if let Some(name) = file.file_name() {

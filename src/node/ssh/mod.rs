@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::cluster::{self, Name};
 use crate::error::{Context, Error, Result};
+use crate::private;
 use crate::process::{self, Tail};
 use login::{Login, own_config_files};
 
@@ -57,9 +58,7 @@ impl Access {
             true => base,
             false => PathBuf::from("/tmp"),
         };
-        let folder = tempfile::Builder::new()
-            .prefix("nixcfg-")
-            .tempdir_in(&base)
+        let folder = private::folder("nixcfg-", &base)
             .context(|| format!("cannot make a private folder in {}", base.display()))?;
         Ok(Self {
             config_file,
