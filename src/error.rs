@@ -68,6 +68,8 @@ pub enum Kind {
     HostKeyChanged,
     /// A connection broke while it was used.
     Lost,
+    /// A node answers more than any script of ours does.
+    TooMuch,
     /// sudo makes nobody root.
     SudoRefused,
     /// Another operator holds the node or the cluster.
@@ -96,6 +98,7 @@ impl Kind {
             | Kind::LoginRefused
             | Kind::HostKeyUnknown
             | Kind::HostKeyChanged
+            | Kind::TooMuch
             | Kind::Held => Exit::Probe,
             Kind::Build => Exit::Build,
             Kind::NotAsWanted | Kind::SudoRefused | Kind::NodeFull => Exit::Partial,
@@ -117,6 +120,7 @@ impl Kind {
             Kind::HostKeyUnknown => "hostKeyUnknown",
             Kind::HostKeyChanged => "hostKeyChanged",
             Kind::Lost => "lost",
+            Kind::TooMuch => "tooMuch",
             Kind::SudoRefused => "sudoRefused",
             Kind::Held => "held",
             Kind::NodeFull => "nodeFull",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use nixcfg::cli::Cli;
 use nixcfg::error::{Error, Exit};
+use nixcfg::event::printable;
 use nixcfg::secret::{self, TerminalGuard};
 use nixcfg::signal::Signals;
 use tracing_subscriber::EnvFilter;
@@ -63,6 +64,6 @@ async fn interrupted() {
 }
 
 fn fail(error: &Error) -> ExitCode {
-    eprintln!("error: {error}");
+    eprintln!("error: {}", printable(&error.to_string()));
     error.exit.into()
 }

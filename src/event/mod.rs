@@ -2,12 +2,15 @@
 
 mod json;
 mod plain;
+mod printable;
 mod terminal;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
 
 use serde::Serialize;
+
+pub use printable::printable;
 
 use crate::cluster::Name;
 use crate::error::Error;

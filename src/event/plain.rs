@@ -1,8 +1,8 @@
 //! Events as plain lines: for logs, pipes and CI.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
-use super::{Event, Renderer};
+use super::{Event, Renderer, printable};
 
 /// Plain lines: progress and trouble on standard error, results on standard output.
 pub(super) struct Plain;
@@ -32,8 +32,22 @@ pub(super) enum Stream {
     Err,
 }
 
-/// The text of an event; none for what only a live display shows.
+/// The text of an event, fit for a terminal; none for what only a live display shows. What
+/// an operator's own command prints goes to a pipe as it is.
 pub(super) fn line(event: &Event) -> Option<(Stream, String)> {
+    let (stream, text) = text(event)?;
+    let piped = matches!(event, Event::Output { .. }) && !std::io::stdout().is_terminal();
+    Some((
+        stream,
+        if piped {
+            text
+        } else {
+            printable(&text).into_owned()
+        },
+    ))
+}
+
+fn text(event: &Event) -> Option<(Stream, String)> {
     let of = |node: &Option<crate::cluster::Name>, text: &str| match node {
         Some(node) => format!("{node}: {text}"),
         None => text.to_owned(),
@@ -89,6 +103,21 @@ mod tests {
         let (stream, text) = line(&Event::from(&error)).unwrap();
         assert_eq!(stream, Stream::Err);
         assert_eq!(text, "error: alder: no such node\n  help: try again");
+    }
+
+    #[test]
+    fn a_node_cannot_speak_to_the_terminal() {
+        let events = [
+            Event::Log {
+                node: None,
+                line: "\x1b]52;c;aGk=\x07".into(),
+            },
+            Event::from(&Error::usage("x").saying("\x1b[2J").on("a\x1b[0m")),
+        ];
+        for event in events {
+            let (_, text) = line(&event).unwrap();
+            assert!(!text.contains('\x1b'), "{text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::plain::{Stream, line};
-use super::{Event, Renderer};
+use super::{Event, Renderer, printable};
 use crate::cluster::Name;
 
 const SPINNER: &str = "{spinner} {prefix:<12} {wide_msg}";
@@ -63,7 +63,7 @@ impl Renderer for Terminal {
         match event {
             Event::Phase { doing } => {
                 let bar = bars.phase.get_or_insert_with(|| self.bar(PHASE));
-                bar.set_message(doing.clone());
+                bar.set_message(printable(doing).into_owned());
             }
             Event::Step { node, doing } => {
                 let bar = bars.nodes.entry(node.clone()).or_insert_with(|| {
@@ -72,7 +72,7 @@ impl Renderer for Terminal {
                     bar
                 });
                 bar.set_style(style(SPINNER));
-                bar.set_message(doing.clone());
+                bar.set_message(printable(doing).into_owned());
             }
             Event::Progress { node, done, total } => {
                 if let Some(bar) = bars.nodes.get(node) {

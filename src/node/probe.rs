@@ -4,30 +4,34 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 
 use crate::cluster::Name;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Kind, Result};
 use crate::nix::inhibitors::Inhibitors;
 use crate::nix::parts::different_parts;
 use crate::nix::store::StorePath;
+use crate::node::ssh::bounds::Lines;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Access, Child, Connection, Script};
+use crate::node::ssh::{Access, Child, Connection, Script, silent};
 use crate::secret::Secret;
 
 const PROBE: Script = Script {
     name: "nixcfg-probe",
+    limit: Script::LOOK,
     text: include_str!("probe.sh"),
 };
 
 const MISSING: Script = Script {
     name: "nixcfg-missing",
+    limit: Script::LOOK,
     text: "xargs nix-store --check-validity --print-invalid\n",
 };
 
 const PASSWORD: Script = Script {
     name: "nixcfg-password",
+    limit: Script::LOOK,
     text: include_str!("password.sh"),
 };
 
@@ -131,7 +135,7 @@ pub struct Probed {
 struct Held {
     _child: Child,
     stdin: openssh::ChildStdin,
-    stdout: Lines<BufReader<openssh::ChildStdout>>,
+    stdout: Lines<openssh::ChildStdout>,
 }
 
 impl Probed {
@@ -145,7 +149,7 @@ impl Probed {
         let mut held = self.held.lock().await;
         let Held { stdin, stdout, .. } = &mut *held;
         let lost = |what: String| {
-            Error::unexpected("the connection was lost")
+            Error::new(Kind::Lost, "the connection was lost")
                 .on(node)
                 .saying(what)
         };
@@ -158,12 +162,15 @@ impl Probed {
                 }
                 told.push(line);
             }
-            Ok::<_, std::io::Error>((told, None))
+            Ok::<_, Error>((told, None))
         };
         // It answers while it is still being asked where there is much of both.
-        let (asked, told) = tokio::join!(asked, told);
+        let both = async { tokio::join!(asked, told) };
+        let (asked, told) = tokio::time::timeout(PROBE.limit, both)
+            .await
+            .map_err(|_| silent(node, PROBE))?;
         asked.map_err(|e| lost(e.to_string()))?;
-        let (told, well) = told.map_err(|e| lost(e.to_string()))?;
+        let (told, well) = told?;
         match well {
             Some(true) => told.iter().map(|path| path.parse()).collect(),
             Some(false) => {
@@ -206,23 +213,22 @@ pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) 
         "{}\n",
         password.as_ref().map_or("", |p| p.expose())
     ));
-    let mut stdout = BufReader::new(stdout).lines();
+    let mut stdout = Lines::new(node, stdout);
     let told = async {
-        stdin.write_all(line.as_bytes()).await?;
+        // A login that is gone says so by the end of its answer.
+        let _ = stdin.write_all(line.as_bytes()).await;
         let mut told = Vec::new();
-        while let Some(line) = stdout.next_line().await? {
-            if line == "end" {
-                break;
+        loop {
+            match stdout.next_line().await? {
+                Some(line) if line == "end" => return Ok(told),
+                Some(line) => told.push(line),
+                None => return Err(cut_short(node, &told)),
             }
-            told.push(line);
         }
-        Ok::<_, std::io::Error>(told)
     };
-    let told = told.await.map_err(|e| {
-        Error::new(Exit::Probe, "the connection was lost")
-            .on(node)
-            .saying(e.to_string())
-    })?;
+    let told = tokio::time::timeout(PROBE.limit, told)
+        .await
+        .unwrap_or_else(|_| Err(silent(node, PROBE)))?;
     let facts = parse(&told).map_err(|e| e.on(node).saying(told.join("\n")))?;
     Ok(Probed {
         connection,
@@ -234,6 +240,25 @@ pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) 
             stdout,
         }),
     })
+}
+
+/// The error of an answer that ends before its last line. A shell that is none of ours, or
+/// a machine that is no Unix, says something else; a login that was lost says nothing.
+fn cut_short(node: &Name, told: &[String]) -> Error {
+    let lost = told.is_empty() || told.iter().any(|line| line.starts_with("user "));
+    if lost {
+        return Error::new(Kind::Lost, "the connection was lost while it was looked at")
+            .exit(Exit::Probe)
+            .on(node)
+            .saying(told.join("\n"))
+            .help("run again");
+    }
+    not_a_node().on(node).saying(told.join("\n"))
+}
+
+fn not_a_node() -> Error {
+    Error::new(Exit::Probe, "does not answer as a node should")
+        .help("does its login shell print something of its own, or is it not a Unix system?")
 }
 
 /// Tries a password that was asked for after the probe, once.
@@ -270,11 +295,7 @@ fn parse(told: &[String]) -> Result<Facts> {
         "wrong" => Sudo::Wrong(all("said").join("\n")),
         "absent" => Sudo::Absent,
         _ => {
-            return Err(
-                Error::new(Exit::Probe, "does not answer as a node should").help(
-                    "does its login shell print something of its own, or is it not a Unix system?",
-                ),
-            );
+            return Err(not_a_node());
         }
     };
     Ok(Facts {

@@ -12,7 +12,7 @@ use crate::cluster::ownership::{Mode, Ownership};
 use crate::cluster::{Cluster, Name};
 use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
-use crate::node::install::{Content, Manifest, Report};
+use crate::node::install::{Content, Manifest, Reports};
 use crate::node::probe::Probed;
 use crate::node::ssh::Script;
 use crate::node::ssh::elevate::Elevation;
@@ -26,6 +26,7 @@ use crate::store::{self, EntryName, Store};
 /// The whole of `install.sh` comes first: secrets are written as all other files.
 pub const DEPLOY: Script = Script {
     name: "nixcfg-secrets",
+    limit: Script::WORK,
     text: concat!(
         include_str!("../node/install/install.sh"),
         include_str!("deploy_secrets.sh")
@@ -93,12 +94,18 @@ async fn read(
     store.show(&wanted).await
 }
 
-/// What `deploy.sh` reads for a node; nothing where no secret goes to it.
+/// What a node is to have, and what `deploy_secrets.sh` reads of it.
+struct Input {
+    manifest: Manifest,
+    text: Zeroizing<Vec<u8>>,
+}
+
+/// What a node is to have; nothing where no secret goes to it.
 fn input(
     cluster: &Cluster,
     node: &Name,
     values: &BTreeMap<EntryName, Secret>,
-) -> Result<Option<Zeroizing<Vec<u8>>>> {
+) -> Result<Option<Input>> {
     let mut manifest = Manifest::new();
     let mut uses = String::new();
     for (secret, spec) in &cluster.secrets {
@@ -137,10 +144,10 @@ fn input(
     if manifest.entries.is_empty() {
         return Ok(None);
     }
-    let mut input = manifest.encode()?;
-    input.extend_from_slice(uses.as_bytes());
-    input.extend_from_slice(b"end\n");
-    Ok(Some(input))
+    let mut text = manifest.encode()?;
+    text.extend_from_slice(uses.as_bytes());
+    text.extend_from_slice(b"end\n");
+    Ok(Some(Input { manifest, text }))
 }
 
 /// A value as a text file: with one line break at its end.
@@ -206,18 +213,22 @@ async fn write_one(
     node: &Name,
     probed: &Probed,
     how: &Elevation,
-    input: &[u8],
+    input: &Input,
 ) -> Result<Outcome> {
-    let output = probed.connection.run_root(how, DEPLOY, &[], input).await?;
-    let report = Report::parse(&output.stdout);
-    if !output.status.success() || !report.whole() {
-        return Err(report.failed(node, &output.stderr));
-    }
+    // Of each run: a first one may have told of units before its end was lost.
+    let (mut told, mut said) = (String::new(), String::new());
+    let mut reports = Reports::on(&input.manifest);
+    let report = loop {
+        let connection = &probed.connection;
+        let output = connection.run_root(how, DEPLOY, &[], &input.text).await?;
+        told = [told, output.stdout.clone()].join("\n");
+        said = [said, output.stderr.clone()].join("\n");
+        if let Some(report) = reports.add(node, &output)? {
+            break report;
+        }
+    };
     let units = |word: &str| -> Vec<&str> {
-        let lines = output
-            .stdout
-            .lines()
-            .filter_map(|line| line.split_once(' '));
+        let lines = told.lines().filter_map(|line| line.split_once(' '));
         lines
             .filter(|(first, _)| *first == word)
             .map(|(_, unit)| unit)
@@ -239,7 +250,7 @@ async fn write_one(
         );
         return Err(Error::new(Exit::Partial, what)
             .on(node)
-            .saying(&output.stderr)
+            .saying(&said)
             .help(format!(
                 "look at it there: journalctl -u {}",
                 failed.join(" -u ")
@@ -289,7 +300,7 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(
-            String::from_utf8_lossy(&told),
+            String::from_utf8_lossy(&told.text),
             "folder 711 root root /var/lib/nixcfg/secrets\nfile 400 root root /var/lib/nixcfg/secrets/rpc\nYWJjCg==\nend\n\
              restart garage.service /var/lib/nixcfg/secrets/rpc\nreload nginx.service /var/lib/nixcfg/secrets/rpc\nend\n"
         );

@@ -13,6 +13,7 @@ use crate::operation::Operation;
 
 const LOCKOUT: Script = Script {
     name: "nixcfg-lockout",
+    limit: Script::LOOK,
     text: include_str!("lockout.sh"),
 };
 

@@ -11,11 +11,13 @@ use crate::node::ssh::{Connection, Script};
 
 const STATE: Script = Script {
     name: "nixcfg-pki-state",
+    limit: Script::LOOK,
     text: include_str!("state.sh"),
 };
 
 const SIGNAL: Script = Script {
     name: "nixcfg-pki-signal",
+    limit: Script::WORK,
     text: include_str!("signal.sh"),
 };
 

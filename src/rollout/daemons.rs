@@ -24,6 +24,7 @@ use crate::pki::{App, live};
 
 const DAEMONS: Script = Script {
     name: "nixcfg-daemons",
+    limit: Script::WORK,
     text: include_str!("daemons.sh"),
 };
 

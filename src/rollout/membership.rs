@@ -16,6 +16,7 @@ use crate::pki::App;
 
 const MEMBER: Script = Script {
     name: "nixcfg-member",
+    limit: Script::WORK,
     text: include_str!("member.sh"),
 };
 

@@ -21,12 +21,14 @@ use crate::node::ssh::{Access, Child, Connection, Script};
 /// Runs for as long as the login does: by it the login is kept, and its end is noticed.
 const HOLD: Script = Script {
     name: "nixcfg-hold",
+    limit: Script::LOOK,
     text: "exec cat",
 };
 
 /// Says that the node is there.
 const PRESENT: Script = Script {
     name: "nixcfg-present",
+    limit: Script::LOOK,
     text: "exit 0",
 };
 

@@ -1,5 +1,7 @@
 //! What the cluster says must be well on a node before it is confirmed.
 
+use std::time::Duration;
+
 use tokio::task::JoinSet;
 
 use crate::cluster::schema::Probe;
@@ -10,6 +12,7 @@ use crate::node::ssh::{Connection, Script};
 
 pub const CHECK: Script = Script {
     name: "nixcfg-check",
+    limit: Script::WORK,
     text: include_str!("check.sh"),
 };
 
@@ -17,6 +20,7 @@ pub const CHECK: Script = Script {
 pub async fn failing(connection: &Connection, how: &Elevation, node: &Node) -> Result<Vec<String>> {
     let mut tasks = JoinSet::new();
     for (name, check) in &node.checks {
+        let limit = longest(check);
         let (connection, how, name, args) = (
             connection.clone(),
             how.clone(),
@@ -25,7 +29,8 @@ pub async fn failing(connection: &Connection, how: &Elevation, node: &Node) -> R
         );
         tasks.spawn(async move {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            let output = connection.run_root(&how, CHECK, &args, b"").await?;
+            let script = Script { limit, ..CHECK };
+            let output = connection.run_root(&how, script, &args, b"").await?;
             // 1 is the check's own; without a code the connection is gone.
             match output.status.code() {
                 Some(0) => Ok(None),
@@ -47,6 +52,12 @@ pub async fn failing(connection: &Connection, how: &Elevation, node: &Node) -> R
     }
     failing.sort();
     Ok(failing)
+}
+
+/// How long all attempts of a check may take, with what starts and ends them.
+fn longest(check: &Check) -> Duration {
+    let each = u64::from(check.interval) + u64::from(check.timeout) + 6;
+    Script::LOOK + Duration::from_secs(u64::from(check.attempts) * each)
 }
 
 fn arguments(check: &Check) -> Vec<String> {

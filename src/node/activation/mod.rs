@@ -17,6 +17,7 @@ pub use verdict::Policy;
 
 const DRY: Script = Script {
     name: "nixcfg-dry-activate",
+    limit: Script::WORK,
     text: include_str!("dry-activate.sh"),
 };
 

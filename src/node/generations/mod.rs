@@ -13,6 +13,7 @@ use crate::node::ssh::{Connection, Script};
 
 const LIST: Script = Script {
     name: "nixcfg-generations",
+    limit: Script::LOOK,
     text: include_str!("list.sh"),
 };
 

@@ -22,6 +22,7 @@ use crate::node::ssh::{Connection, Output, Script};
 /// Reads a manifest and brings the node to it.
 pub const INSTALL: Script = Script {
     name: "nixcfg-install",
+    limit: Script::WORK,
     text: concat!(include_str!("install.sh"), include_str!("run.sh")),
 };
 
@@ -84,6 +85,18 @@ impl Content {
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Content(…)")
+    }
+}
+
+impl Entry {
+    /// Where it is.
+    pub fn path(&self) -> &NodePath {
+        match self {
+            Entry::Folder { path, .. }
+            | Entry::File { path, .. }
+            | Entry::Link { path, .. }
+            | Entry::Absent { path } => path,
+        }
     }
 }
 
@@ -211,6 +224,15 @@ impl Report {
         }
     }
 
+    /// The report on a manifest: whole only if it tells of each path. A node that merely
+    /// says that it is done has shown nothing.
+    pub fn on(manifest: &Manifest, told: &str) -> Self {
+        let mut report = Self::parse(told);
+        let mut paths = manifest.entries.iter().map(Entry::path);
+        report.whole &= paths.all(|path| report.of(path).is_some());
+        report
+    }
+
     /// Whether nothing of it was lost.
     pub fn whole(&self) -> bool {
         self.whole
@@ -274,30 +296,58 @@ pub async fn install(
     manifest: &Manifest,
 ) -> Result<Report> {
     let input = manifest.encode()?;
-    let run = async || connection.run_root(how, INSTALL, &[], &input).await;
-    told(connection.node(), run).await
-}
-
-/// Runs until a report is whole: a login that is lost can cut one short, even where the run ends well.
-async fn told(node: &Name, run: impl AsyncFn() -> Result<Output>) -> Result<Report> {
-    let mut known: Option<Report> = None;
-    for _ in 0..TRIES {
-        let output = run().await?;
-        let report = Report::parse(&output.stdout);
-        let known = known.get_or_insert_with(|| report.clone());
-        known.then(report);
-        match (output.status.success(), known.whole()) {
-            (false, _) => return Err(known.failed(node, &output.stderr)),
-            (true, true) => return Ok(known.clone()),
-            (true, false) => {}
+    let mut reports = Reports::on(manifest);
+    loop {
+        let output = connection.run_root(how, INSTALL, &[], &input).await?;
+        if let Some(report) = reports.add(connection.node(), &output)? {
+            return Ok(report);
         }
     }
-    let what = format!(
-        "files were written, but {TRIES} times what became of them was not told to its end"
-    );
-    Err(Error::new(Exit::Partial, what)
-        .on(node)
-        .help("run again: what is done is not done twice"))
+}
+
+/// The reports of runs on one manifest, until they are whole together: a login that is lost
+/// can cut one short, even where the run ends well.
+pub struct Reports<'a> {
+    manifest: &'a Manifest,
+    known: Report,
+    runs: usize,
+}
+
+impl<'a> Reports<'a> {
+    /// None yet.
+    pub fn on(manifest: &'a Manifest) -> Self {
+        Self {
+            manifest,
+            known: Report::default(),
+            runs: 0,
+        }
+    }
+
+    /// Takes what a run left; the report where it is whole now, nothing where it has to be
+    /// run again. An error says what was changed before it came to that.
+    pub fn add(&mut self, node: &Name, output: &Output) -> Result<Option<Report>> {
+        let report = Report::on(self.manifest, &output.stdout);
+        if self.runs == 0 {
+            self.known = report.clone();
+        }
+        self.known.then(report);
+        self.runs += 1;
+        if !output.status.success() {
+            return Err(self.known.failed(node, &output.stderr));
+        }
+        if self.known.whole() {
+            return Ok(Some(self.known.clone()));
+        }
+        if self.runs < TRIES {
+            return Ok(None);
+        }
+        let what = format!(
+            "files were written, but {TRIES} times what became of them was not told to its end"
+        );
+        Err(Error::new(Exit::Partial, what)
+            .on(node)
+            .help("run again: what is done is not done twice"))
+    }
 }
 
 #[cfg(test)]
@@ -375,22 +425,25 @@ mod tests {
 
     /// What comes of runs that print these, one after the other, each with an exit code.
     fn after(runs: &[(&str, i32)]) -> (Result<Report>, usize) {
-        use std::cell::Cell;
         use std::os::unix::process::ExitStatusExt;
-        let asked = Cell::new(0);
-        let run = async || {
-            let (stdout, code) = runs[asked.get()];
-            asked.set(asked.get() + 1);
-            Ok(Output {
+        let mut manifest = Manifest::new();
+        for path in ["/a", "/b", "/c"] {
+            manifest.absent(path.parse().unwrap());
+        }
+        let mut reports = Reports::on(&manifest);
+        for (asked, (stdout, code)) in (1..).zip(runs) {
+            let output = Output {
                 status: std::process::ExitStatus::from_raw(code << 8),
-                stdout: stdout.to_owned(),
+                stdout: (*stdout).to_owned(),
                 stderr: String::new(),
-            })
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread();
-        let node = "alder".parse().unwrap();
-        let report = { runtime }.build().unwrap().block_on(told(&node, run));
-        (report, asked.get())
+            };
+            match reports.add(&"alder".parse().unwrap(), &output) {
+                Ok(None) => {}
+                Ok(Some(report)) => return (Ok(report), asked),
+                Err(error) => return (Err(error), asked),
+            }
+        }
+        panic!("{} runs were not enough", runs.len())
     }
 
     #[test]
@@ -406,6 +459,13 @@ mod tests {
         assert_eq!((report.unwrap().touched().count(), asked), (3, 2));
         let (report, asked) = after(&[(again, 0)]);
         assert_eq!((report.unwrap().touched().count(), asked), (0, 1));
+    }
+
+    #[test]
+    fn a_node_that_says_only_that_it_is_done_has_written_nothing() {
+        let (report, asked) = after(&[("end\n", 0), ("end\n", 0), ("unchanged /a\nend\n", 0)]);
+        assert!(report.unwrap_err().what.contains("3 times"));
+        assert_eq!(asked, 3);
     }
 
     #[test]

@@ -6,17 +6,18 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Exit, Kind, Result};
 use crate::nix::store::StorePath;
 use crate::node::probe::Holder;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, Script};
+use crate::node::ssh::{Connection, Script, bounds, silent};
 
 const LEASE: Script = Script {
     name: "nixcfg-lease",
+    limit: Script::LOOK,
     text: include_str!("lease.sh"),
 };
 
@@ -76,6 +77,9 @@ pub enum Answer {
     Held(Scope, Holder),
 }
 
+/// The most lines that a node says before it gives leases: who holds them.
+const MOST_LINES: usize = 64;
+
 /// Asks a node for leases, all of them or none.
 pub async fn take(
     connection: &Connection,
@@ -90,18 +94,20 @@ pub async fn take(
     args.extend(scopes.iter().map(|scope| scope.word()));
     let child = connection.spawn_root_script(how, LEASE, &args).await?;
     let (mut stdin, mut stdout, ended) = child.into_parts();
-    let mut told = Vec::new();
-    let mut line = String::new();
-    let taken = loop {
-        line.clear();
-        let read = stdout.read_line(&mut line).await;
-        let text = line.trim_end();
-        match (read, text) {
-            (Ok(0) | Err(_), _) => break false,
-            (Ok(_), "taken") => break true,
-            (Ok(_), text) => told.push(text.to_owned()),
+    let asked = async {
+        let mut told = Vec::new();
+        loop {
+            match bounds::line(node, &mut stdout, bounds::LINE).await? {
+                Some(line) if line == "taken" => return Ok((true, told)),
+                Some(_) if told.len() == MOST_LINES => return Err(bounds::too_much(node)),
+                Some(line) => told.push(line),
+                None => return Ok((false, told)),
+            }
         }
     };
+    let (taken, told) = tokio::time::timeout(LEASE.limit, asked)
+        .await
+        .unwrap_or_else(|_| Err(silent(node, LEASE)))?;
     let value = |key: &str| {
         let lines = told.iter().filter_map(|line| line.split_once(' '));
         lines
@@ -127,7 +133,6 @@ pub async fn take(
     let (letting_go, mut asked) = tokio::sync::oneshot::channel();
     let name = node.clone();
     let beat = tokio::spawn(async move {
-        let mut lost = String::new();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(BEAT) => {
@@ -135,8 +140,8 @@ pub async fn take(
                         break;
                     }
                 }
-                _ = stdout.read_line(&mut lost) => {
-                    tracing::warn!(node = %name, "{}", lost.trim_end());
+                lost = bounds::line(&name, &mut stdout, bounds::LINE) => {
+                    tracing::warn!(node = %name, "{lost:?}");
                     break;
                 }
                 _ = &mut asked => break,

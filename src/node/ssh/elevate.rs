@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openssh::{ChildStderr, ChildStdin, ChildStdout};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::task::JoinHandle;
 
-use super::{Child, Connection, Output, Script, lost};
+use super::{Child, Connection, Output, Script, bounds, lost, within};
 use crate::cluster::Name;
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
@@ -30,8 +30,6 @@ const OBEY: &str = r#"printf 'nixcfg-is-root\n'; text=$(head -c "$1"); shift; ca
 const WHOLE: &str = "\n# whole";
 /// How long sudo may take to make root: what it asks (PAM, a directory) may not answer at all.
 const LONGEST_SUDO: Duration = Duration::from_secs(90);
-/// Standard error that is kept, in bytes.
-const MOST_STDERR: usize = 64 * 1024;
 
 /// How root is had on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,10 +123,9 @@ impl Connection {
         let mut stdout = BufReader::new(stdout);
         let (again, asked_again) = tokio::sync::oneshot::channel();
         let stderr = tokio::spawn(collect(stderr, again));
-        let mut first = String::new();
-        let ready = async { stdout.read_line(&mut first).await };
+        let ready = async { bounds::line(self.node(), &mut stdout, bounds::LINE).await };
         let refused = tokio::select! {
-            read = ready => !matches!(read, Ok(n) if n > 0),
+            first = ready => first?.as_deref() != Some(READY),
             Ok(()) = asked_again => true,
             () = tokio::time::sleep(LONGEST_SUDO) => {
                 stderr.abort();
@@ -138,7 +135,7 @@ impl Connection {
                     .saying(said));
             }
         };
-        if refused || first.trim_end() != READY {
+        if refused {
             // Without more input sudo cannot try, and count, another password.
             drop(stdin);
             let said = stderr.await.unwrap_or_default();
@@ -165,7 +162,7 @@ impl Connection {
         stdin: &[u8],
     ) -> Result<Output> {
         let child = self.spawn_root_script(how, script, args).await?;
-        child.finish(stdin).await
+        within(self.node(), script, child.finish(stdin)).await
     }
 
     /// Runs a script as root and takes any exit code but 0 as an error.
@@ -185,11 +182,17 @@ impl RootChild {
     /// Feeds a script and reads it to its end; any exit code but 0 is an error.
     pub async fn finish_ok(self, script: Script, input: &[u8]) -> Result<String> {
         let node = self.node.clone();
-        let output = self.finish(input).await?;
+        let output = within(&node, script, self.finish(input)).await?;
         match output.status.success() {
             true => Ok(output.stdout),
             false => Err(super::failed(&node, script, &output)),
         }
+    }
+
+    /// The same, and gives its exit code whatever that is.
+    pub async fn finish_within(self, script: Script, input: &[u8]) -> Result<Output> {
+        let node = self.node.clone();
+        within(&node, script, self.finish(input)).await
     }
 
     /// Feeds the program and reads it to its end.
@@ -201,16 +204,16 @@ impl RootChild {
             mut stdout,
             stderr,
         } = self;
-        let mut bytes = Vec::new();
         let feed = async move {
             // A program that ends without reading its input says why itself.
             let _ = stdin.write_all(input).await;
         };
-        let ((), _) = tokio::join!(feed, stdout.read_to_end(&mut bytes));
+        let ((), answer) = tokio::join!(feed, bounds::answer(&node, Some(&mut stdout)));
+        let answer = answer?;
         let status = child.wait().await.map_err(|e| lost(&node, &e))?;
         Ok(Output {
             status,
-            stdout: String::from_utf8_lossy(&bytes).into_owned(),
+            stdout: answer,
             stderr: stderr.await.unwrap_or_default(),
         })
     }
@@ -258,7 +261,7 @@ async fn collect(stderr: ChildStderr, again: tokio::sync::oneshot::Sender<()>) -
             Ok(chunk) if !chunk.is_empty() => chunk,
             _ => break,
         };
-        let room = MOST_STDERR.saturating_sub(text.len());
+        let room = bounds::ERRORS.saturating_sub(text.len());
         text.extend_from_slice(&chunk[..chunk.len().min(room)]);
         let n = chunk.len();
         stderr.consume(n);

@@ -1,6 +1,7 @@
 //! Connections to nodes: one login a node and run, by the operator's own
 //! OpenSSH and the cluster's `ssh_config`; every command rides on it.
 
+pub mod bounds;
 pub mod elevate;
 mod error;
 mod login;
@@ -15,10 +16,10 @@ use std::time::Duration;
 
 use openssh::{ControlPersist, ForwardType, KnownHosts, SessionBuilder, Socket, Stdio};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use crate::cluster::{self, Name};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::private;
 use crate::process::{self, Tail};
 use login::{Login, own_config_files};
@@ -175,9 +176,16 @@ pub struct Script {
     pub name: &'static str,
     /// Its text.
     pub text: &'static str,
+    /// How long it may take: a node that logs in and then says nothing is given up.
+    pub limit: Duration,
 }
 
 impl Script {
+    /// The limit of a look at a node.
+    pub const LOOK: Duration = Duration::from_secs(60);
+    /// The limit of work on a node.
+    pub const WORK: Duration = Duration::from_secs(600);
+
     /// The argument vector that runs it.
     pub fn argv<'a>(&self, args: &[&'a str]) -> Vec<&'a str>
     where
@@ -264,7 +272,7 @@ impl Connection {
     /// Runs a script as the operator's own user, to its end.
     pub async fn run(&self, script: Script, args: &[&str], stdin: &[u8]) -> Result<Output> {
         let child = self.spawn(&script.argv(args)).await?;
-        self.finish(child, stdin).await
+        within(&self.node, script, self.finish(child, stdin)).await
     }
 
     /// Runs a script and takes any exit code but 0 as an error.
@@ -290,7 +298,12 @@ impl Connection {
                 let _ = input.write_all(stdin).await;
             }
         };
-        let ((), stdout, stderr) = tokio::join!(feed, read(output), read(errors));
+        let ((), stdout, stderr) = tokio::join!(
+            feed,
+            bounds::answer(&self.node, output),
+            bounds::errors(errors)
+        );
+        let stdout = stdout?;
         let status = child.wait().await.map_err(|e| lost(&self.node, &e))?;
         Ok(Output {
             status,
@@ -318,13 +331,27 @@ pub fn failed(node: &Name, script: Script, output: &Output) -> Error {
         .saying(said)
 }
 
-async fn read(stream: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
-    let mut bytes = Vec::new();
-    if let Some(mut stream) = stream {
-        // What came before a broken connection is still worth showing.
-        let _ = stream.read_to_end(&mut bytes).await;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+/// Ends a wait for a script at its limit.
+async fn within<T>(
+    node: &Name,
+    script: Script,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::time::timeout(script.limit, work)
+        .await
+        .unwrap_or_else(|_| Err(silent(node, script)))
+}
+
+/// The error of a script that does not come to its end.
+pub fn silent(node: &Name, script: Script) -> Error {
+    let what = format!(
+        "does not come to the end of {} within {} s",
+        script.name,
+        script.limit.as_secs()
+    );
+    Error::new(Kind::NoAnswer, what)
+        .on(node)
+        .help("it lets us log in and then stands still: is its disk or its memory worn out?")
 }
 
 fn tail(text: &str) -> String {

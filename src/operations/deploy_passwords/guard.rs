@@ -7,16 +7,17 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Access, Connection, Script};
+use crate::node::ssh::{Access, Connection, Script, bounds, silent};
 
 /// The whole of `install.sh` comes first: the files of passwords are written as all others.
 pub const GUARD: Script = Script {
     name: "nixcfg-passwords",
+    limit: Script::WORK,
     text: concat!(
         include_str!("../../node/install/install.sh"),
         include_str!("guard.sh")
@@ -25,6 +26,8 @@ pub const GUARD: Script = Script {
 
 /// How long a node waits to be told to keep a change, in seconds.
 const PATIENCE: &str = "120";
+/// The most lines that a node says before the change is made.
+const MOST_LINES: usize = 64;
 /// How long the proof may take; less, so that the node's answer is still to be had.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -54,21 +57,23 @@ pub async fn change(
     // A script that refuses says why itself.
     let _ = child.stdin.write_all(input).await;
     let _ = child.stdin.flush().await;
-    loop {
-        let mut line = String::new();
-        let read = child.stdout.read_line(&mut line).await;
-        match read {
-            Ok(n) if n > 0 && line.trim_end() == "applied" => break,
-            Ok(n) if n > 0 => {}
-            _ => {
-                let ended = child.finish(b"").await?;
-                return Err(failed(
-                    node,
-                    "the passwords could not be changed",
-                    &ended.stderr,
-                ));
+    let applied = async {
+        for _ in 0..MOST_LINES {
+            match bounds::line(node, &mut child.stdout, bounds::LINE).await? {
+                Some(line) if line == "applied" => return Ok(true),
+                Some(_) => {}
+                None => return Ok(false),
             }
         }
+        Err(bounds::too_much(node))
+    };
+    let applied = tokio::time::timeout(GUARD.limit, applied)
+        .await
+        .unwrap_or_else(|_| Err(silent(node, GUARD)))?;
+    if !applied {
+        let ended = child.finish_within(GUARD, b"").await?;
+        let what = "the passwords could not be changed";
+        return Err(failed(node, what, &ended.stderr));
     }
     let proved = match tokio::time::timeout(PROOF_TIMEOUT, prove(access, node, proof)).await {
         Ok(proved) => proved,
@@ -76,7 +81,7 @@ pub async fn change(
     };
     match proved {
         Ok(()) => {
-            let ended = child.finish(b"keep\n").await?;
+            let ended = child.finish_within(GUARD, b"keep\n").await?;
             match ended.status.success() && ended.stdout.contains("kept") {
                 true => Ok(()),
                 false => Err(failed(
@@ -87,7 +92,7 @@ pub async fn change(
             }
         }
         Err(error) => {
-            let ended = child.finish(b"").await?;
+            let ended = child.finish_within(GUARD, b"").await?;
             let what = format!(
                 "sudo was not proved to work after the change: {}",
                 error.what

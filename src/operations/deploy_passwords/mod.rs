@@ -28,6 +28,7 @@ use plan::{Plan, Seen, Wanted};
 
 const INSPECT: Script = Script {
     name: "nixcfg-inspect-passwords",
+    limit: Script::LOOK,
     text: include_str!("inspect.sh"),
 };
 

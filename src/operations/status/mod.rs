@@ -21,10 +21,12 @@ use crate::pki::x509::Certificate;
 
 const STATUS: Script = Script {
     name: "nixcfg-status",
+    limit: Script::LOOK,
     text: include_str!("status.sh"),
 };
 const CERTIFICATES: Script = Script {
     name: "nixcfg-certificates",
+    limit: Script::LOOK,
     text: include_str!("certificates.sh"),
 };
 

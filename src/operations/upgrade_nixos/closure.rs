@@ -8,6 +8,7 @@ use crate::node::ssh::{Connection, Script};
 
 const CLOSURE: Script = Script {
     name: "nixcfg-closure",
+    limit: Script::WORK,
     text: include_str!("closure.sh"),
 };
 
