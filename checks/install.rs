@@ -48,6 +48,16 @@ fn file(folder: &Path, name: &str, content: &[u8]) -> Manifest {
     manifest
 }
 
+/// The file `a` while it is being made.
+fn unfinished(folder: &Path) -> Option<PathBuf> {
+    let name = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    let making = |entry: &fs::DirEntry| {
+        name(entry).starts_with(".nixcfg-new.") && name(entry).ends_with(".a")
+    };
+    let entries = fs::read_dir(folder).unwrap().flatten();
+    entries.filter(making).map(|entry| entry.path()).next()
+}
+
 fn start(shell: &[&str]) -> Child {
     let argv = INSTALL.argv(&[]);
     Command::new(shell[0])
@@ -208,7 +218,6 @@ fn a_file_or_link_in_the_place_of_the_other_is_replaced_and_never_followed() {
         let at = |name: &str| folder.path().join(name);
         fs::write(at("victim"), "old").unwrap();
         symlink("victim", at("f")).unwrap();
-        symlink("victim", at(".nixcfg-new.f")).unwrap();
         assert!(installed(shell, &file(folder.path(), "f", b"new")).starts_with("changed "));
         assert_eq!(fs::read(at("victim")).unwrap(), b"old");
         assert!(at("f").symlink_metadata().unwrap().is_file());
@@ -331,16 +340,16 @@ fn a_killed_run_leaves_the_old_file_and_the_next_one_cleans_up_after_it() {
         stdin
             .write_all(&input[..input.len() - "end\n".len()])
             .unwrap();
-        let unfinished = folder.path().join(".nixcfg-new.a");
         eventually("the file is made ready", || {
-            fs::read(&unfinished).is_ok_and(|content| content == b"new")
+            unfinished(folder.path())
+                .is_some_and(|file| fs::read(file).is_ok_and(|content| content == b"new"))
         });
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"old");
-        assert!(unfinished.exists());
+        assert!(unfinished(folder.path()).is_some());
         installed(shell, &file(folder.path(), "b", b"other"));
-        assert!(!unfinished.exists());
+        assert_eq!(unfinished(folder.path()), None);
         installed(shell, &file(folder.path(), "a", b"new"));
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"new");
     }
@@ -357,7 +366,7 @@ fn a_run_waits_for_another_one_on_the_same_node() {
             .write_all(&first[..first.len() - "end\n".len()])
             .unwrap();
         eventually("the first run has begun", || {
-            folder.path().join(".nixcfg-new.a").exists()
+            unfinished(folder.path()).is_some()
         });
         let second = file(folder.path(), "a", b"second");
         let waiting = std::thread::spawn(move || installed(shell, &second));
@@ -366,6 +375,65 @@ fn a_run_waits_for_another_one_on_the_same_node() {
         assert!(child.wait().unwrap().success());
         assert!(waiting.join().unwrap().starts_with("changed "));
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"second");
+    }
+}
+
+#[test]
+fn what_a_folders_owner_plants_there_holds_nobody_up() {
+    for shell in SHELLS {
+        let folder = folder();
+        let its = folder.path().join("its");
+        fs::create_dir(&its).unwrap();
+        // Names that a run could take if it took the same ones each time, and one that cannot
+        // be removed as a file.
+        for name in [".nixcfg-new.a", ".nixcfg-old.a"] {
+            let made = Command::new("mkfifo").arg(its.join(name)).status();
+            assert!(made.unwrap().success());
+        }
+        fs::create_dir(its.join(".nixcfg-new.x")).unwrap();
+        let given = Command::new("chown")
+            .arg("-R")
+            .arg("daemon")
+            .arg(&its)
+            .status();
+        assert!(given.unwrap().success());
+        let mut manifest = Manifest::new();
+        let content = Content::new(&b"new"[..]);
+        manifest.file(path(&its, "a"), owned("daemon", "daemon", "0400"), content);
+        assert!(installed(shell, &manifest).starts_with("created "));
+        assert_eq!(fs::read(its.join("a")).unwrap(), b"new");
+    }
+}
+
+#[test]
+fn no_account_but_roots_can_take_the_lock() {
+    let folder = folder();
+    installed(SHELLS[0], &file(folder.path(), "a", b"new"));
+    let locks = Path::new("/run/nixcfg/locks");
+    assert_eq!(
+        locks.metadata().unwrap().permissions().mode() & 0o7777,
+        0o700
+    );
+    assert!(locks.join("install").exists());
+}
+
+#[test]
+fn a_folder_that_an_access_control_list_opens_is_refused() {
+    for shell in SHELLS {
+        let folder = folder();
+        for (rights, opens) in [("u:daemon:r-x", false), ("u:daemon:rwx", true)] {
+            let set = Command::new("setfacl")
+                .args(["-m", rights])
+                .arg(folder.path())
+                .status();
+            assert!(set.unwrap().success());
+            let manifest = file(folder.path(), "a", b"new");
+            if opens {
+                assert!(refused(shell, &manifest).contains("access control list"));
+            } else {
+                installed(shell, &manifest);
+            }
+        }
     }
 }
 
@@ -382,7 +450,7 @@ fn content_is_in_no_argument_list_and_no_environment() {
             .write_all(&input[..input.len() - "end\n".len()])
             .unwrap();
         eventually("the file is made ready", || {
-            folder.path().join(".nixcfg-new.a").exists()
+            unfinished(folder.path()).is_some()
         });
         let mut looked_at = 0;
         for process in fs::read_dir("/proc").unwrap().flatten() {

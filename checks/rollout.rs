@@ -104,6 +104,39 @@ fn a_run_that_was_robbed_of_its_leases_changes_nothing_more() {
 }
 
 #[test]
+fn a_local_account_holds_neither_a_deployment_nor_the_way_back() {
+    let (lab, repo) = start();
+    // Every lock that an account without rights can open, those that earlier versions left too.
+    lab.root(
+        "alder",
+        "mkdir -p /run/nixcfg; touch /run/nixcfg/lease.lock /run/nixcfg/rollback.lock /run/nixcfg-install.lock; \
+         for file in /run/nixcfg/*.lock /run/nixcfg/locks/* /run/nixcfg-install.lock /run/nixos/switch-to-configuration.lock; do \
+           [ ! -e $file ] || setsid runuser -u nobody -- flock $file sleep 300 >/dev/null 2>&1 & \
+         done; sleep 1",
+    );
+    repo.configure("alder", &says("two"));
+    Tool::deploy(&repo, &lab).args(&["alder"]).run().exits(0);
+    assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
+    lab.at_rest("alder");
+    // … and while the node is on a system that nobody confirmed.
+    let child = held_in_switch(&repo, &lab, "three");
+    lab.root(
+        "alder",
+        "for file in /run/nixcfg/*.lock /run/nixcfg/locks/* /run/nixos/switch-to-configuration.lock; do \
+           [ ! -e $file ] || setsid runuser -u nobody -- flock $file sleep 300 >/dev/null 2>&1 & \
+         done; sleep 1",
+    );
+    lab.fault("alder", &["cut"]);
+    lab.root("alder", "touch /run/go-on");
+    lab.until("alder", "! ls /var/lib/nixcfg/rollback/pending");
+    lab.fault("alder", &["join"]);
+    assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
+    let _ = child.wait_with_output().unwrap();
+    lab.root("alder", "pkill -u nobody flock; rm -f /run/nixcfg/*.lock");
+    lab.at_rest("alder");
+}
+
+#[test]
 fn a_lease_does_not_outlive_a_restart() {
     let (lab, repo) = start();
     let child = held_in_switch(&repo, &lab, "two");

@@ -32,7 +32,7 @@ fi
 folder=/run/nixcfg/$run
 ( umask 022 && mkdir -p "$folder" ) || exit 65
 # What earlier runs left; a day is more than any run takes.
-find /run/nixcfg -mindepth 1 -maxdepth 1 -type d -mtime +1 -exec rm -rf {} +
+find /run/nixcfg -mindepth 1 -maxdepth 1 -type d ! -name locks -mtime +1 -exec rm -rf {} +
 # The program is a file: in a unit's command line systemd itself expands `${…}`.
 ( umask 077 && : >"$folder/log" && switch_text >"$folder/program" && return_text >"$folder/return" ) || exit 65
 if ! arm; then

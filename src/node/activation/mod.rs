@@ -23,6 +23,7 @@ const DRY: Script = Script {
 
 const INHIBITED: Script = Script {
     name: "nixcfg-inhibited",
+    limit: Script::LOOK,
     text: concat!(include_str!("way-back.sh"), "inhibited \"$1\"\n"),
 };
 

@@ -28,6 +28,7 @@ abandoned() {
 
 # Another switch-to-configuration may still be ending.
 configure() { # SYSTEM ACTION
+  own_switch_lock
   for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     NIXOS_NO_CHECK=1 LOCALE_ARCHIVE="$1/sw/lib/locale/locale-archive" \
       timeout --kill-after=10 "$most" "$1/bin/switch-to-configuration" "$2" 9>&-
@@ -70,7 +71,8 @@ LAST
 }
 
 go_back() {
-  alone
+  # Whoever has held it for so long will not come to an end either.
+  alone --timeout 300
   [ "$(recorded run)" = "$run" ] || exit 0
   action=$(recorded action) previous=$(recorded previous)
   way_back

@@ -33,7 +33,7 @@ set_profile() {
 # Not switched, and everything is as it was: there is nothing to confirm.
 untouched() {
   why=$(why)
-  alone
+  alone --timeout 60
   profile_back
   if [ "$(current)" = "$(recorded previous)" ] && [ "$(readlink -f "$profile")" = "$(recorded profile)" ]; then
     echo "the system profile is at $(recorded profile)"
@@ -44,7 +44,7 @@ untouched() {
 }
 
 # Up to version 24.11, NixOS waits for another switch to end, however long that takes; later it ends with this code at once.
-switching=/run/nixos/switch-to-configuration.lock
+own_switch_lock
 if [ -e "$switching" ] && ! flock --nonblock "$switching" true; then
   echo "another switch holds $switching"
   untouched 11

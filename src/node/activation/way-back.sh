@@ -93,11 +93,29 @@ audit() { # OUTCOME
     systemd-cat -t nixcfg -p notice
 }
 
-# One at a time goes back, or is confirmed.
+# One at a time goes back, or is confirmed. The lock is in a folder of root's alone: any
+# account can hold one that it can read.
 alone() {
-  ( umask 022 && mkdir -p /run/nixcfg )
-  exec 9>>/run/nixcfg/rollback.lock
+  mkdir -p -m 755 /run/nixcfg
+  mkdir -p -m 700 /run/nixcfg/locks
+  exec 9>>/run/nixcfg/locks/rollback
   flock "$@" 9
+}
+
+# NixOS makes its own lock for all to read. Nobody but root opens it from now on; where
+# another account holds it already, another file takes its place.
+switching=/run/nixos/switch-to-configuration.lock
+own_switch_lock() {
+  [ -e "$switching" ] || return 0
+  chmod 600 "$switching"
+  inode=$(stat -c %i "$switching")
+  while read -r _ kind _ _ holder place _; do
+    if [ "$kind" = FLOCK ] && [ "${place##*:}" = "$inode" ] && [ "$(stat -c %u "/proc/$holder" 2>/dev/null || echo 0)" != 0 ]; then
+      echo "nixcfg: process $holder, which is not root's, held $switching"
+      ( umask 077 && : >"$switching.nixcfg" ) && mv -fT "$switching.nixcfg" "$switching"
+      break
+    fi
+  done </proc/locks
 }
 
 # The end of a switch, one way or the other. The record goes first: what is

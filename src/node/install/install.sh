@@ -10,6 +10,8 @@ export LC_ALL=C
 newline='
 '
 pending='' cleaned='' here=''
+# Nobody can foresee it: what is made in a folder of a service's user is not there before.
+read -r token </proc/sys/kernel/random/uuid
 
 refuse() {
   printf '%s\n' "$*" >&2
@@ -22,15 +24,17 @@ discard() {
   while [ -n "$left" ]; do
     path=${left%%"$newline"*} left=${left#*"$newline"}
     path=${path#* * }
-    cd "${path%/*}/" 2>/dev/null && rm -f "./.nixcfg-new.${path##*/}"
+    cd "${path%/*}/" 2>/dev/null && rm -f "./.nixcfg-new.$token.${path##*/}"
   done
 }
 
-# One at a time on a node: names of unfinished files are fixed.
+# One at a time on a node. In a folder of root's alone: flock(1) needs no more than a file
+# that can be read, and whoever holds it would keep everybody out.
 lock() {
   trap discard EXIT
   trap 'exit 1' HUP INT TERM PIPE
-  command exec 9>/run/nixcfg-install.lock || refuse "cannot lock /run/nixcfg-install.lock"
+  mkdir -p -m 755 /run/nixcfg && mkdir -p -m 700 /run/nixcfg/locks || refuse "cannot write in /run/nixcfg"
+  command exec 9>/run/nixcfg/locks/install || refuse "cannot lock /run/nixcfg/locks/install"
   # Longer than a change of passwords waits for its proof.
   flock -w 150 9 || refuse "another run has been writing files on this node for minutes"
 }
@@ -85,14 +89,19 @@ trusted() {
   0\ *) ;;
   *[2367]?) refuse "the group $(stat -c %G .) may write in $1, and exchange what is written there" ;;
   esac
+  # The group's place shows the mask of an access control list, where there is one (acl(5)).
+  case $(ls -ld .) in
+  ?????w????+*) refuse "an access control list lets others write in $1: setfacl -b $1" ;;
+  esac
 }
 
-# Removes what a run that was killed left in this folder; no other is at work.
+# Removes what a run that was killed left in this folder; no other is at work. What cannot
+# be removed is the folder's owner's, and in nobody's way.
 clean() {
   case $newline$cleaned in
   *"$newline${here#* }$newline"*) return ;;
   esac
-  rm -f ./.nixcfg-new.* ./.nixcfg-old.* || refuse "cannot clean ${here#* }"
+  rm -f ./.nixcfg-new.* ./.nixcfg-old.* 2>/dev/null || :
   cleaned=$cleaned${here#* }$newline
 }
 
@@ -100,7 +109,7 @@ clean() {
 prepare() {
   enter "${2%/*}" "$1"
   clean
-  base=${2##*/} new=.nixcfg-new.${2##*/}
+  base=${2##*/} new=.nixcfg-new.$token.${2##*/}
   if [ -L "./$base" ] || [ -f "./$base" ]; then
     state=changed
   elif [ -e "./$base" ]; then
@@ -116,7 +125,7 @@ stage_file() {
   prepare "$uid" "$4"
   if [ $state = changed ] && ! [ -L "./$base" ] &&
     [ "$(stat -c '%u %g %a' "./$base")" = "$uid $gid $1" ] &&
-    printf '%s\n' "$5" | base64 -d | cmp -s - "./$base"; then
+    printf '%s\n' "$5" | base64 -d | timeout 20 cmp -s - "./$base"; then
     printf 'unchanged %s\n' "$4"
     return
   fi
@@ -224,7 +233,7 @@ commit() {
     if [ "$state" = removed ]; then
       { rm -f "./$base" && sync .; } || refuse "cannot remove $path"
     else
-      { mv -f -T "./.nixcfg-new.$base" "./$base" && sync .; } || refuse "cannot put $path in its place"
+      { mv -f -T "./.nixcfg-new.$token.$base" "./$base" && sync .; } || refuse "cannot put $path in its place"
     fi
     pending=${pending#*"$newline"}
     printf '%s %s\n' "$state" "$path" || :

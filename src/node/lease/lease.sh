@@ -9,7 +9,8 @@ old=60     # seconds after which a lease that is not renewed counts for nothing
 
 uptime_seconds() { read -r up _ </proc/uptime && echo "${up%%.*}"; }
 of() { sed -n "s/^$2 //p" "$folder/$1.lease" 2>/dev/null; }
-alone() { exec 9>>"$folder/lease.lock" && flock --timeout 10 9; }
+# In a folder of root's alone: any account can hold a lock that it can read.
+alone() { exec 9>>"$folder/locks/lease" && flock --timeout 10 9; }
 free() { exec 9>&-; }
 write() { # NAME SINCE
   printf '%s\n' "id $id" "who $who" "from $from" "for $what" "since $2" "renewed $(uptime_seconds)" >"$folder/$1.lease.new" &&
@@ -24,7 +25,7 @@ let_go() {
 }
 
 umask 022
-mkdir -p "$folder" && alone || exit 65
+mkdir -p "$folder" && mkdir -p -m 700 "$folder/locks" && alone || { echo "another run is taking leases here" >&2; exit 65; }
 for name; do
   holder=$(of "$name" id)
   if [ -n "$holder" ] && [ "$holder" != "$id" ] && [ "$how" != steal ]; then
