@@ -11,11 +11,10 @@
 
 mod support;
 
-use std::process::Stdio;
 use std::thread::{self, sleep};
 use std::time::Duration;
 
-use support::{Lab, NODES, Repo, Tool};
+use support::{Kept, Lab, NODES, Repo, Tool};
 
 /// What goes wrong with a node.
 #[derive(Debug, Clone, Copy)]
@@ -225,11 +224,7 @@ fn every_fault_at_every_moment_leaves_one_of_two_states_and_running_again_comple
             lab.state(node)
         });
         let mut command = deploy(repo, &lab).into_command();
-        let mut tool = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut tool = Kept::start(&mut command);
         thread::scope(|scope| {
             for strike in &strikes {
                 scope.spawn(|| strike.happen(&lab));

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use support::{Lab, Ran, Repo, fed, programs_by_hand};
+use support::{Kept, Lab, Ran, Repo, fed, programs_by_hand};
 
 /// The addresses of the lab's nodes.
 fn addresses(lab: &Lab) -> BTreeMap<String, String> {
@@ -25,7 +25,7 @@ fn addresses(lab: &Lab) -> BTreeMap<String, String> {
 
 /// The operator's agent, which has the lab's key: the new cluster's `ssh_config` names none.
 struct Agent {
-    process: Child,
+    process: Kept,
     folder: tempfile::TempDir,
     key: String,
 }
@@ -40,15 +40,10 @@ impl Agent {
             .to_owned();
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("agent");
-        let process = Command::new("ssh-agent")
-            .arg("-D")
-            .arg("-a")
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut process = Kept::start(Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket));
         // The socket is there a moment before someone listens.
         while UnixStream::connect(&socket).is_err() {
+            assert!(process.try_wait().unwrap().is_none(), "ssh-agent has ended");
             std::thread::yield_now();
         }
         let added = Command::new("ssh-add")

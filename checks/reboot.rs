@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use cluster::{Cluster, Running};
 use endpoint::Endpoint;
 use nomad::Nomad;
-use support::{Lab, Ran, Repo, Tool, deaf, mute, other_kernel, stop_sshd};
+use support::{Kept, Lab, Ran, Repo, Tool, deaf, mute, other_kernel, stop_sshd};
 
 const NODE: &str = "alder";
 
@@ -357,8 +357,7 @@ fn comes_to(lab: &Lab, condition: &str) {
 fn restarts_unwatched(repo: &Repo, lab: &Lab, args: &[&str]) {
     let tool = Tool::deploy(repo, lab).args(&[NODE, "--reboot"]).args(args);
     let mut command = tool.into_command();
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut tool = command.spawn().unwrap();
+    let mut tool = Kept::start(&mut command);
     comes_to(lab, &format!("grep -qx 'phase reboot' {PENDING}"));
     tool.kill().unwrap();
     tool.wait().unwrap();
@@ -467,11 +466,7 @@ fn a_run_killed_while_it_drains_leaves_the_old_system_and_the_next_one_finishes(
     scheduler.nomad.set(|state| state.drains_forever = true);
     repo.configure(NODE, &system("two", &format!("{} {NOMAD}", other_kernel())));
     let mut command = scheduler.command(deploy(&repo, &lab).arg("--reboot"));
-    let mut tool = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut tool = Kept::start(&mut command);
     let began = Instant::now();
     while scheduler.nomad.eligibility(&scheduler.id) == "eligible" {
         assert!(

@@ -82,8 +82,8 @@ def a_server_goes_down(proxy):
     scenario.until(30, "Consul takes a value", lambda: put("old"))
     index = json.loads(proxy.get("consul", "/v1/kv/news"))[0]["ModifyIndex"]
     url = f"http://localhost:{proxy.port('consul')}/v1/kv/news?index={index}&wait=9m"
-    poll = f"curl --silent --fail {shlex.quote(url)} >{file}"
-    scenario.desk(driver, f"rm -f {file}; setsid sh -c {shlex.quote(poll)} </dev/null >/dev/null 2>&1 &")
+    poll = f"curl --silent --show-error --fail {shlex.quote(url)} >{file} 2>{file}.said"
+    scenario.desk(driver, f"rm -f {file}*; setsid sh -c {shlex.quote(poll)} </dev/null >/dev/null 2>&1 &")
     time.sleep(1)
     driver.fault(first, "kill")
     second = scenario.until(60, "another server answers", proxy.who)

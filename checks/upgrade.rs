@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Lab, NIX_CONFIG, PASSWORD, Ran, Repo, genuine};
+use support::{Kept, Lab, NIX_CONFIG, PASSWORD, Ran, Repo, genuine};
 use terminal::converse;
 
 /// What it asks on a terminal.
@@ -223,11 +223,7 @@ fn a_stopped_run_puts_the_lock_back_and_a_killed_one_has_the_next_do_it() {
     );
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::KILL] {
         let mut command = it.command("upgrade-nixos", &["--yes"]);
-        let child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = Kept::start(&mut command);
         let began = Instant::now();
         while it.lock() == before {
             assert!(began.elapsed() < Duration::from_secs(60), "no lock written");
@@ -238,9 +234,9 @@ fn a_stopped_run_puts_the_lock_back_and_a_killed_one_has_the_next_do_it() {
             .tells("another upgrade-nixos is at work");
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, signal).unwrap();
-        let ran = child.wait_with_output().unwrap();
+        let ran = child.wait().unwrap();
         if signal == rustix::process::Signal::INT {
-            assert_eq!(ran.status.code(), Some(130));
+            assert_eq!(ran.code(), Some(130));
             it.at_rest(&before);
         } else {
             assert_ne!(it.lock(), before);

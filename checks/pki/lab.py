@@ -115,6 +115,12 @@ class Lab:
             raise scenario.Failed(f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout if isinstance(done.stdout, str) else done.stdout.decode()
 
+    def said(self):
+        """What those that ran in the background have said last: why a wait was in vain."""
+        for name in ["said", "background", "background.said", "asked", "proxy", "news.said"]:
+            with contextlib.suppress(FileNotFoundError):
+                yield f"== {name}\n" + (self.folder / name).read_text(errors="replace")[-3000:]
+
     def fault(self, node, *what):
         """Does something bad to a node, or undoes it."""
         self.lab("fault", node, *what)
@@ -406,7 +412,7 @@ def main():
         driver.make()
         (bench if args.bench else prod if args.prod else whole)(driver)
     except scenario.Failed as failure:
-        print(failure)
+        print(failure, *driver.said(), sep="\n")
     finally:
         if "KEEP" not in os.environ:
             driver.close()

@@ -185,8 +185,9 @@ impl Lab {
     pub fn until(&self, node: &str, condition: &str) {
         let answer = self.root(
             node,
-            &format!("i=0; while [ $i -lt 600 ]; do if {condition} >/dev/null 2>&1; then echo yes; exit; fi; sleep 0.2; i=$((i + 1)); done; echo no"),
+            &format!("i=0; while [ $i -lt 600 ]; do if {condition} >/dev/null 2>&1; then echo yes; exit; fi; sleep 0.2; i=$((i + 1)); done; ({condition}) 2>&1 | tail -n 20"),
         );
+        // What the condition itself says last.
         assert_eq!(answer, "yes", "{node} never came to: {condition}");
     }
 

@@ -4,6 +4,7 @@
 //! A test binary uses a part of it only.
 #![allow(dead_code)]
 
+mod kept;
 mod kind;
 mod lab;
 
@@ -13,6 +14,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+#[allow(unused_imports)] // By binaries that wait for no such program.
+pub use kept::Kept;
 pub use kind::*;
 pub use lab::*;
 
