@@ -114,6 +114,22 @@ fn the_scheduler_is_set_once_and_what_the_tool_does_not_know_stays() {
 }
 
 #[test]
+fn settings_that_nomad_does_not_know_are_told_and_not_claimed() {
+    let stage = Stage::new();
+    let setting = "MemoryOversubscriptionEnabled";
+    stage.nomad.set(|state| _ = state.scheduler.remove(setting));
+    for _ in 0..2 {
+        ended(
+            &stage.run("nomad-scheduler", &[]),
+            5,
+            &["Nomad does not take over MemoryOversubscriptionEnabled"],
+        );
+    }
+    let settings = stage.nomad.state.lock().unwrap().scheduler.clone();
+    assert_eq!(settings["PreemptionConfig"]["BatchSchedulerEnabled"], true);
+}
+
+#[test]
 fn a_check_of_the_scheduler_changes_nothing_and_fails_while_it_differs() {
     let stage = Stage::new();
     ended(

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::cluster::services::Scheduler;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Kind, Result};
 use crate::event::{Event, Reporter};
 use crate::nomad::api;
 use crate::operation::{ClusterArgs, Invocation, Operation};
@@ -148,6 +148,11 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         })?;
         let written: Written = api.put(&format!("{PATH}?cas={index}"), &settings).await?;
         if written.updated {
+            let there: Answered = api.get(PATH).await?;
+            let (_, left) = plan(&there.scheduler_config, scheduler);
+            if !left.is_empty() {
+                return Err(not_taken(&left));
+            }
             let data = json!({ "changed": changes.len() });
             reporter.emit(Event::Summary {
                 text: "Nomad's scheduler settings are as wanted".into(),
@@ -165,6 +170,16 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         "Nomad's scheduler settings were changed by someone else each time",
     )
     .help("nothing was changed here; run again"))
+}
+
+/// Nomad says that it has updated its settings also where it knows none of them.
+fn not_taken(left: &[Change]) -> Error {
+    let names: Vec<&str> = left.iter().map(|change| change.setting.as_str()).collect();
+    Error::new(
+        Kind::NotAsWanted,
+        format!("Nomad does not take over {}", names.join(", ")),
+    )
+    .help("this version of Nomad does not know it, or somebody else has changed it since; all other settings are as wanted")
 }
 
 fn show(reporter: &Reporter, changes: &[Change], check: bool) {
