@@ -27,11 +27,29 @@ const fn sign(kind: &str) -> &'static str {
     }
 }
 
+/// What is shown of a job, group or task that is new. The rest is mostly defaults, some fifty lines.
+const SHOWN_OF_NEW: [&str; 7] = [
+    "Config",
+    "Count",
+    "Driver",
+    "Namespace",
+    "Priority",
+    "Service",
+    "Type",
+];
+
+/// Whether a part of something is left out, because all of that is new.
+fn is_default(of: &str, kind: &str, name: &str) -> bool {
+    !of.is_empty() && kind == "Added" && !SHOWN_OF_NEW.contains(&name)
+}
+
 /// A job, a group, a task or a block, with what is in it.
 fn part(diff: &Value, what: &str, name: &str, depth: usize, lines: &mut Vec<String>) {
     if is_empty(diff) {
         return;
     }
+    let is_left_out =
+        |part: &&Value| is_default(what, kind(diff), part["Name"].as_str().unwrap_or_default());
     let indent = "  ".repeat(depth);
     let sign = sign(kind(diff));
     let name = diff[name].as_str().unwrap_or_default();
@@ -40,10 +58,10 @@ fn part(diff: &Value, what: &str, name: &str, depth: usize, lines: &mut Vec<Stri
         what => format!("{what} ‘{name}’"),
     };
     lines.push(format!("{indent}{sign} {title}{}", updates(diff)));
-    for field in list(diff, "Fields") {
+    for field in list(diff, "Fields").filter(|part| !is_left_out(part)) {
         lines.extend(self::field(field, depth + 1));
     }
-    for block in list(diff, "Objects") {
+    for block in list(diff, "Objects").filter(|part| !is_left_out(part)) {
         part(block, "", "Name", depth + 1, lines);
     }
     if what.is_empty() {
@@ -152,6 +170,36 @@ mod tests {
                 "      ~ Config {",
                 "        ~ image: \"nginx:1\" → \"nginx:2\"",
                 "      ~ }",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_new_job_is_shown_without_its_defaults() {
+        let field =
+            |name: &str, new: &str| json!({"Name": name, "Type": "Added", "Old": "", "New": new});
+        let diff = json!({
+            "ID": "web", "Type": "Added",
+            "Fields": [field("AllAtOnce", "false"), field("Priority", "50"), field("Region", "prod")],
+            "TaskGroups": [{"Name": "front", "Type": "Added", "Updates": {"create": 2},
+                "Fields": [field("Count", "2")],
+                "Objects": [{"Name": "RestartPolicy", "Type": "Added", "Fields": [field("Attempts", "2")]}],
+                "Tasks": [{"Name": "nginx", "Type": "Added",
+                    "Fields": [field("Driver", "docker"), field("KillTimeout", "5000000000")],
+                    "Objects": [{"Name": "Config", "Type": "Added", "Fields": [field("image", "nginx:1")]}]}]}],
+        });
+        assert_eq!(
+            lines(&diff),
+            [
+                "+ Job ‘web’",
+                "  + Priority: \"50\"",
+                "  + group ‘front’ (2 create)",
+                "    + Count: \"2\"",
+                "    + task ‘nginx’",
+                "      + Driver: \"docker\"",
+                "      + Config {",
+                "        + image: \"nginx:1\"",
+                "      + }",
             ]
         );
     }
