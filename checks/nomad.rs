@@ -8,6 +8,10 @@ mod agent;
 mod certificates;
 #[path = "support/cluster.rs"]
 mod cluster;
+#[path = "support/endpoint.rs"]
+mod endpoint;
+#[path = "support/nomad.rs"]
+mod nomad;
 #[allow(dead_code)]
 #[path = "support/pass.rs"]
 mod pass;
@@ -16,6 +20,7 @@ use std::process::{Command, Output, Stdio};
 
 use agent::Agents;
 use cluster::{Cluster, Running};
+use serde_json::{Value, json};
 
 /// A cluster with a real Nomad and no Consul.
 struct Stage {
@@ -223,14 +228,22 @@ fn jobs_become_healthy_and_a_second_run_changes_nothing() {
     stage.job("core", "service", "sleep 600", QUICK);
     stage.job("telemetry", "system", "sleep 600", QUICK);
     stage.job("once", "batch", "sleep 1", "");
+    let first = stage.run("deploy-apps", &[]);
     ended(
-        &stage.run("deploy-apps", &[]),
+        &first,
         0,
         &[
             "core       healthy",
             "telemetry  healthy",
             "once       healthy",
         ],
+    );
+    // Of a new job what its file says is shown, and not each default.
+    let said = pass::said(&first);
+    assert!(said.contains("+ args[1]: \"sleep 600\""), "{said}");
+    assert!(
+        !said.contains("KillTimeout") && !said.contains("RestartPolicy"),
+        "{said}"
     );
     ended(
         &stage.run("deploy-apps", &[]),
@@ -304,5 +317,282 @@ fn canaries_that_wait_are_told_in_each_run() {
             0,
             &["nomad deployment promote", "core  waits for its promotion"],
         );
+    }
+}
+
+#[test]
+fn a_leader_that_goes_in_the_midst_of_a_deployment_is_waited_out() {
+    let mut stage = Stage::with(3);
+    // The first agent runs the tasks, so another one has to lead.
+    while stage.agents.leader(1) == Some(0) {
+        stage.agents.kill(0);
+        stage.agents.wait("another leader", |agents| {
+            agents.leader(1).is_some_and(|leader| leader != 0)
+        });
+        stage.agents.resume(0);
+        stage.agents.wait("the first agent", |agents| {
+            agents.leader(0).is_some() && agents.ask("/v1/nodes")[0]["Status"] == "ready"
+        });
+    }
+    let update = QUICK
+        .replace("\"1s\"", "\"4s\"")
+        .replace("\"5s\"", "\"50s\"")
+        .replace("\"10s\"", "\"60s\"");
+    for app in ["core", "garage", "web"] {
+        stage.job(app, "service", "sleep 600", &update);
+    }
+    let mut command = stage.command_at(0, "deploy-apps", &[]);
+    let run = std::thread::spawn(move || command.output().unwrap());
+    stage.agents.wait("a deployment", |agents| {
+        agents.ask("/v1/deployments")[0]["Status"] == "running"
+    });
+    let leader = stage.agents.leader(0).unwrap();
+    stage.agents.kill(leader);
+    ended(
+        &run.join().unwrap(),
+        0,
+        &["core    healthy", "garage  healthy", "web     healthy"],
+    );
+    assert_eq!(stage.registered(), ["core", "garage", "web"]);
+    // The moment after the leader has gone, by a setting and its check-and-set.
+    stage.agents.resume(leader);
+    stage.agents.wait("three servers", |agents| {
+        agents.ask("/v1/operator/autopilot/health")["FailureTolerance"] == 1
+    });
+    let leader = stage.agents.leader(0).unwrap();
+    stage.agents.kill(leader);
+    let mut command = stage.command_at((leader + 1) % 3, "nomad-scheduler", &[]);
+    ended(
+        &command.output().unwrap(),
+        0,
+        &[
+            "MemoryOversubscriptionEnabled: false → true",
+            "are as wanted",
+        ],
+    );
+}
+
+#[test]
+fn the_scheduler_is_set_as_far_as_this_nomad_knows_its_settings() {
+    let stage = Stage::new();
+    let path = "/v1/operator/scheduler/configuration";
+    let knows = |settings: &Value| {
+        let own = &settings["SchedulerConfig"];
+        !own["MemoryOversubscriptionEnabled"].is_null()
+            && !own["PreemptionConfig"]["SysBatchSchedulerEnabled"].is_null()
+    };
+    let settings = stage.agents.ask(path);
+    let (code, told) = match knows(&settings) {
+        true => (0, "Nomad's scheduler settings are as wanted"),
+        false => (5, "Nomad does not take over MemoryOversubscriptionEnabled"),
+    };
+    ended(&stage.run("nomad-scheduler", &[]), code, &[told]);
+    ended(&stage.run("nomad-scheduler", &["--check"]), code, &[]);
+    let settings = stage.agents.ask(path);
+    assert_eq!(
+        settings["SchedulerConfig"]["PreemptionConfig"]["ServiceSchedulerEnabled"],
+        true
+    );
+}
+
+/// A field's kind, as far as two answers have to agree in it.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "text",
+        Value::Array(_) => "list",
+        Value::Object(_) => "map",
+    }
+}
+
+/// Every field that the stand-in tells is one that Nomad tells, of the same kind.
+fn disagreements(place: &str, standin: &Value, real: &Value, found: &mut Vec<String>) {
+    match (standin, real) {
+        (Value::Object(standin), Value::Object(real)) => {
+            for (name, value) in standin {
+                match real.get(name) {
+                    // Those of the stand-in that show what the tool does with unknown ones.
+                    None if name.starts_with("Future") => {}
+                    None => found.push(format!("{place}.{name}: Nomad has no such field")),
+                    Some(real) => disagreements(&format!("{place}.{name}"), value, real, found),
+                }
+            }
+        }
+        (Value::Array(standin), Value::Array(real)) => {
+            if let (Some(standin), Some(real)) = (standin.first(), real.first()) {
+                disagreements(&format!("{place}[0]"), standin, real, found);
+            }
+        }
+        (Value::Null, _) | (_, Value::Null) => {}
+        _ if kind(standin) == kind(real) => {}
+        _ => found.push(format!("{place}: {standin} here, {real} of Nomad")),
+    }
+}
+
+/// The same requests to the stand-in and to Nomad: status, fields and their kinds, errors, and the order of what happens.
+#[test]
+fn the_stand_in_answers_as_nomad_does() {
+    let mut stage = Stage::new();
+    let standin = nomad::Nomad::new();
+    let endpoint = nomad::endpoint(&stage.cluster, &standin);
+    let own = standin.add_node("alder");
+    let node = stage.agents.ask("/v1/nodes")[0]["ID"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (real, imitated) = (stage.agents.agents[0].port, endpoint.port);
+    let update = json!({"MaxParallel": 1, "MinHealthyTime": 100_000_000, "HealthyDeadline": 5_000_000_000_u64,
+        "ProgressDeadline": 10_000_000_000_u64, "HealthCheck": "checks"});
+    let job = |priority: u32| {
+        json!({"ID": "web", "Name": "web", "Type": "service", "Priority": priority, "Datacenters": ["lyon"], "Namespace": "default",
+            "TaskGroups": [{"Name": "main", "Count": 1, "Update": update, "Tasks": [{"Name": "main", "Driver": "raw_exec",
+                "Config": {"command": "/bin/sleep", "args": ["600"]}, "Resources": {"CPU": 20, "MemoryMB": 16}}]}]})
+    };
+    let unknown = "11111111-2222-3333-4444-555555555555";
+    let plan = |priority| json!({"Job": job(priority), "Diff": true});
+    let register = |priority, index: u64| json!({"Job": job(priority), "EnforceIndex": true, "JobModifyIndex": index});
+    let scheduler = "/v1/operator/scheduler/configuration";
+    let requests = [
+        ("GET", "/v1/status/leader".to_owned(), None),
+        ("GET", "/v1/operator/autopilot/health".into(), None),
+        ("GET", scheduler.into(), None),
+        (
+            "PUT",
+            format!("{scheduler}?cas=1"),
+            Some(json!({"SchedulerAlgorithm": "spread"})),
+        ),
+        (
+            "PUT",
+            scheduler.into(),
+            Some(json!({"SchedulerAlgorithm": "spread", "NoSuchSetting": 1})),
+        ),
+        ("GET", scheduler.into(), None),
+        ("GET", "/v1/nodes".into(), None),
+        ("GET", "/v1/node/NODE".into(), None),
+        ("GET", "/v1/node/malformed".into(), None),
+        ("GET", format!("/v1/node/{unknown}"), None),
+        ("GET", "/v1/job/web".into(), None),
+        ("GET", "/v1/job/web/allocations".into(), None),
+        ("GET", "/v1/job/web/evaluations".into(), None),
+        ("GET", "/v1/job/web/deployment".into(), None),
+        ("GET", format!("/v1/evaluation/{unknown}"), None),
+        ("GET", format!("/v1/deployment/{unknown}"), None),
+        ("PUT", "/v1/job/web/plan".into(), Some(plan(50))),
+        ("PUT", "/v1/jobs".into(), Some(register(50, 77))),
+        ("PUT", "/v1/jobs".into(), Some(register(50, 0))),
+        ("GET", "/v1/job/web".into(), None),
+        ("PUT", "/v1/job/web/plan".into(), Some(plan(50))),
+        ("PUT", "/v1/job/web/plan".into(), Some(plan(60))),
+        ("PUT", "/v1/jobs".into(), Some(register(60, 1))),
+    ];
+    let (mut found, mut compared) = (Vec::new(), 0);
+    for (method, path, body) in &requests {
+        let ask = |port, node: &str| {
+            let path = path.replace("NODE", node);
+            stage.agents.call_port(port, method, &path, body.as_ref())
+        };
+        let (theirs, ours) = (ask(real, &node), ask(imitated, &own));
+        let place = format!("{method} {path}");
+        if theirs.0 != ours.0 {
+            found.push(format!("{place}: {ours:?} here, {theirs:?} of Nomad"));
+        } else if theirs.0 >= 300 {
+            let error = |said: &Value| said.to_string().replace(&node, "NODE");
+            // Numbers differ.
+            let text = |said: &Value| -> String {
+                error(said)
+                    .chars()
+                    .filter(|c| !c.is_ascii_digit())
+                    .collect()
+            };
+            if text(&theirs.1) != text(&ours.1) {
+                found.push(format!("{place}: {} here, {} of Nomad", ours.1, theirs.1));
+            }
+        } else {
+            disagreements(&place, &ours.1, &theirs.1, &mut found);
+        }
+        compared += 1;
+    }
+    // What happens to the job, in its order.
+    for port in [real, imitated] {
+        stage
+            .agents
+            .wait("a deployment that is successful", |agents| {
+                let (_, deployment) = agents.call_port(port, "GET", "/v1/job/web/deployment", None);
+                deployment["Status"] == "successful"
+            });
+    }
+    for path in [
+        "/v1/job/web/allocations",
+        "/v1/job/web/evaluations",
+        "/v1/job/web/deployment",
+    ] {
+        let ask = |port| stage.agents.call_port(port, "GET", path, None);
+        let (theirs, ours) = (ask(real), ask(imitated));
+        disagreements(path, &ours.1, &theirs.1, &mut found);
+        compared += 1;
+    }
+    println!("{compared} answers compared");
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// What the flake of this repository makes of `cluster/prod` for a node.
+fn generated(node: &str, what: &str) -> String {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let attribute = format!("{root}#nixosConfigurations.prod-{node}.config.{what}");
+    let nixpkgs = format!("path:{root}/checks/lab/nixpkgs");
+    let mut command = Command::new("nix");
+    command
+        .args(["eval", "--json", "--no-write-lock-file", &attribute])
+        .args(["--override-input", "nixpkgs", &nixpkgs])
+        .env("NIX_CONFIG", cluster::NIX_CONFIG);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", pass::said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Nomad before 1.4 checks no file.
+#[test]
+fn the_generated_settings_have_no_key_that_the_programs_do_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let validated = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", pass::said(&output));
+    };
+    let nomad = agent::program().unwrap();
+    let help = Command::new(&nomad)
+        .args(["config", "-help"])
+        .output()
+        .unwrap();
+    if pass::said(&help).contains("validate") {
+        for node in ["alder", "cedar"] {
+            let path = file("nomad.json", &generated(node, "services.nomad.settings"));
+            validated(Command::new(&nomad).args(["config", "validate"]).arg(&path));
+            // Such a check finds what is wrong.
+            let wrong =
+                generated(node, "services.nomad.settings").replacen('{', "{\"no_such_key\":1,", 1);
+            let path = file("wrong.json", &wrong);
+            let output = Command::new(&nomad)
+                .args(["config", "validate"])
+                .arg(&path)
+                .output()
+                .unwrap();
+            assert!(!output.status.success());
+        }
+    }
+    if let Some(consul) = std::env::var_os("CONSUL").filter(|path| !path.is_empty()) {
+        for node in ["alder", "cedar"] {
+            let text: String =
+                serde_json::from_str(&generated(node, "environment.etc.\"consul.json\".text"))
+                    .unwrap();
+            let path = file("consul.json", &text);
+            validated(Command::new(&consul).arg("validate").arg(&path));
+        }
     }
 }

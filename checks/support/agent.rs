@@ -134,6 +134,7 @@ impl Agents {
             .arg("agent")
             .arg("-config")
             .arg(agent.folder.join("nomad.json"))
+            .env("NIXCFG_TEST_FOLDER", &agent.folder)
             .stdin(Stdio::null())
             .stderr(log.try_clone().unwrap())
             .stdout(log)
@@ -176,6 +177,17 @@ impl Agents {
         path: &str,
         body: Option<&Value>,
     ) -> (u16, Value) {
+        self.call_port(agent.port, method, path, body)
+    }
+
+    /// The same of whatever answers as a server of the cluster's on a port.
+    pub fn call_port(
+        &self,
+        port: u16,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
         let at = |name: &str| self.folder.path().join(name);
         let mut command = Command::new("curl");
         command
@@ -186,14 +198,11 @@ impl Agents {
             .arg(at("operator.crt"))
             .arg("--key")
             .arg(at("operator.key"))
-            .args([
-                "--resolve",
-                &format!("server.prod.nomad:{}:127.0.0.1", agent.port),
-            ]);
+            .args(["--resolve", &format!("server.prod.nomad:{port}:127.0.0.1")]);
         if let Some(body) = body {
             command.args(["--data", &body.to_string()]);
         }
-        command.arg(format!("https://server.prod.nomad:{}{path}", agent.port));
+        command.arg(format!("https://server.prod.nomad:{port}{path}"));
         let output = command.output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         let (body, status) = said.rsplit_once('\n').unwrap();
@@ -232,16 +241,6 @@ impl Agents {
 
 impl Drop for Agents {
     fn drop(&mut self) {
-        // Tasks outlive their agent: jobs are stopped first, where there is a leader.
-        let stopping =
-            self.agents.iter().any(|agent| agent.child.is_some()) && !std::thread::panicking();
-        if stopping && let Some(agent) = self.agents.iter().find(|agent| agent.child.is_some()) {
-            let (_, jobs) = self.get(agent, "/v1/jobs");
-            for job in jobs.as_array().into_iter().flatten() {
-                let path = format!("/v1/job/{}?purge=true", job["ID"].as_str().unwrap());
-                self.call(agent, "DELETE", &path, None);
-            }
-        }
         for agent in &mut self.agents {
             if let Some(mut child) = agent.child.take() {
                 let _ = child.kill();
@@ -253,15 +252,15 @@ impl Drop for Agents {
     }
 }
 
-/// Ends what still runs of the tasks of an agent: their executors name its folder.
+/// Ends what still runs of an agent's tasks and of what it started for them: their environment names its folder.
 fn end_tasks(folder: &Path) {
     let name = folder.display().to_string();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
             continue;
         };
-        let told = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
-        if told.starts_with(&name)
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if String::from_utf8_lossy(&environment).contains(&name)
             && let Some(pid) = rustix::process::Pid::from_raw(pid)
         {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

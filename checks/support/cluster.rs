@@ -118,7 +118,7 @@ impl Cluster {
 }
 
 /// Nix's settings for a machine without a cache.
-const NIX_CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nsandbox = false\nbuild-users-group =\nflake-registry =\n";
+pub const NIX_CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nsandbox = false\nbuild-users-group =\nflake-registry =\n";
 
 /// A program that runs until it is told to end.
 pub struct Running(pub Child);

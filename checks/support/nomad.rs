@@ -95,7 +95,8 @@ impl Nomad {
 
     /// Adds a client node that is up; gives its ID.
     pub fn add_node(&self, name: &str) -> String {
-        let id = format!("id-of-{name}");
+        let number = self.state.lock().unwrap().nodes.len();
+        let id = format!("00000000-0000-4000-8000-{number:012}");
         let node = json!({"ID": id, "Name": name, "Status": "ready", "SchedulingEligibility": "eligible", "DrainStrategy": null});
         self.set(|state| _ = state.nodes.insert(id.clone(), node));
         id
@@ -184,8 +185,16 @@ async fn read(path: &str, query: &BTreeMap<String, String>, state: &Arc<Mutex<St
     loop {
         {
             let state = state.lock().unwrap();
+            if let Some(id) = path.strip_prefix("/v1/node/")
+                && id.len() != 36
+            {
+                let why = "index error: UUID must be 36 characters";
+                return answer(500, format!("node lookup failed: {why}"));
+            }
             let Some((value, index)) = look_up(path, &state) else {
-                return answer(404, "not found");
+                let what = path.split('/').nth(2).unwrap_or_default();
+                let what = what.replace("evaluation", "eval");
+                return answer(404, format!("{what} not found"));
             };
             if path.starts_with("/v1/client/fs/logs/") {
                 return answer(200, state.log.clone());
@@ -213,7 +222,11 @@ fn look_up(path: &str, state: &State) -> Option<(Value, u64)> {
             .things
             .values()
             .filter(|t| t[field] == id && t.get("ClientStatus").is_some())
-            .cloned()
+            .map(|allocation| {
+                let mut short = allocation.clone();
+                short.as_object_mut().unwrap().remove("DeploymentID");
+                short
+            })
             .collect();
         let index = all.iter().filter_map(|a| a["ModifyIndex"].as_u64()).max();
         Some((json!(all), index.unwrap_or(1)))
@@ -228,14 +241,22 @@ fn look_up(path: &str, state: &State) -> Option<(Value, u64)> {
     };
     match parts.as_slice() {
         ["operator", "scheduler", "configuration"] => Some((
-            json!({"SchedulerConfig": state.scheduler, "KnownLeader": true, "LastIndex": 0}),
+            json!({"SchedulerConfig": state.scheduler, "KnownLeader": true}),
             state.scheduler["ModifyIndex"].as_u64().unwrap(),
         )),
         ["operator", "autopilot", "health"] => Some((
             json!({"Healthy": !state.unhealthy, "FailureTolerance": 0, "Servers": []}),
             state.index,
         )),
-        ["nodes"] => Some((json!(state.nodes.values().collect::<Vec<_>>()), state.index)),
+        ["nodes"] => {
+            let short = |node: &Value| {
+                let mut node = node.clone();
+                node.as_object_mut().unwrap().remove("DrainStrategy");
+                node
+            };
+            let all: Vec<Value> = state.nodes.values().map(short).collect();
+            Some((json!(all), state.index))
+        }
         ["node", id] => state.nodes.get(*id).map(|n| (n.clone(), state.index)),
         ["job", id] => state
             .jobs
@@ -427,12 +448,11 @@ fn register(body: Value, state: &mut State, shared: Arc<Mutex<State>>) -> Answer
             .get(&id)
             .map_or(0, |job| job["JobModifyIndex"].as_u64().unwrap());
         if wanted != there {
-            return answer(
-                500,
-                format!(
-                    "Enforcing job modify index {wanted}: job exists with conflicting job modify index: {there}"
-                ),
-            );
+            let why = match there {
+                0 => "job does not exist".to_owned(),
+                there => format!("job exists with conflicting job modify index: {there}"),
+            };
+            return answer(500, format!("Enforcing job modify index {wanted}: {why}"));
         }
     }
     state.electing = state.election;
@@ -469,6 +489,10 @@ fn register(body: Value, state: &mut State, shared: Arc<Mutex<State>>) -> Answer
 
 fn put(state: &mut State, name: &str, mut value: Value) {
     state.index += 1;
+    // Nomad leaves it out where all groups have a node.
+    if value["FailedTGAllocs"].is_null() {
+        value.as_object_mut().unwrap().remove("FailedTGAllocs");
+    }
     value["ModifyIndex"] = json!(state.index);
     state.things.insert(name.to_owned(), value);
 }
