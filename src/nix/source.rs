@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 
 use super::store::StorePath;
@@ -12,74 +13,220 @@ use crate::error::{Context, Error, Exit, Result};
 /// A flake reference as the operator gave it, and the folder it stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flake {
-    /// The reference, absolute where it names a folder.
+    /// The reference: for a folder of this machine a URL that means the same from everywhere.
     pub reference: String,
-    /// The repository's root: the folder with `flake.nix`, or the working
+    /// The flake's root: the folder with `flake.nix`, or the working
     /// directory for a flake that is not a folder here.
     pub root: PathBuf,
+    /// The Git repository that the folder belongs to, where there is one.
+    repository: Option<PathBuf>,
 }
 
 impl Flake {
     /// Resolves a reference against the working directory, climbing to the
     /// folder that holds `flake.nix` as Nix does.
     pub fn locate(reference: &str, cwd: &Path) -> Result<Self> {
-        let Some(folder) = local_folder(reference) else {
+        let Some(local) = Local::of(reference) else {
             return Ok(Self {
                 reference: reference.to_owned(),
                 root: cwd.to_owned(),
+                repository: None,
             });
         };
-        let start = cwd.join(folder);
+        let start = cwd.join(&local.folder);
         let start = start.canonicalize().map_err(|e| {
             Error::usage(format!("the flake {} cannot be read: {e}", start.display()))
         })?;
-        let root = start
-            .ancestors()
-            .find(|dir| dir.join("flake.nix").is_file())
-            .ok_or_else(|| {
-                Error::usage(format!(
-                    "there is no flake.nix in {} or above it",
-                    start.display()
-                ))
-                .help("run this in the repository of your cluster, or name it with --flake")
-            })?
-            .to_owned();
-        let reference = match reference.split_once(':') {
-            Some((scheme, _)) => format!("{scheme}:{}", root.display()),
-            None => root.display().to_string(),
+        let is_flake = |dir: &Path| dir.join("flake.nix").is_file();
+        let root = match &local.below {
+            Some(below) => Some(start.join(below)).filter(|dir| is_flake(dir)),
+            None => start
+                .ancestors()
+                .find(|dir| is_flake(dir))
+                .map(Path::to_owned),
         };
-        Ok(Self { reference, root })
+        let root = root.ok_or_else(|| {
+            let what = match &local.below {
+                Some(below) => format!("there is no flake.nix in {}", start.join(below).display()),
+                None => format!("there is no flake.nix in {} or above it", start.display()),
+            };
+            Error::usage(what)
+                .help("run this in the repository of your cluster, or name it with --flake")
+        })?;
+        let (reference, repository) = local.url(&start, &root);
+        Ok(Self {
+            reference,
+            root,
+            repository,
+        })
     }
-}
 
-impl Flake {
     /// Whether it is a folder of this machine.
     pub fn is_folder(&self) -> bool {
-        local_folder(&self.reference).is_some()
+        Local::of(&self.reference).is_some()
+    }
+
+    /// A flake that is this folder, for tests.
+    #[cfg(test)]
+    pub fn folder(root: &Path) -> Self {
+        Self {
+            reference: format!("path:{}", root.display()),
+            root: root.to_owned(),
+            repository: None,
+        }
+    }
+
+    /// Whose the repository is, where Git refuses it for not being the user's own.
+    fn foreign(&self) -> Option<String> {
+        use std::os::unix::fs::MetadataExt;
+        let repository = self.repository.as_ref()?;
+        let owner = std::fs::metadata(repository.join(".git")).ok()?.uid();
+        (owner != rustix::process::geteuid().as_raw()).then(|| {
+            format!(
+                "Git reads no repository of another user (this is the one of user {owner}): run as that user, or, if you trust it, \
+                 git config --global --add safe.directory '{}'",
+                repository.display()
+            )
+        })
     }
 }
 
-/// The folder that a reference names on this machine, if it does.
-fn local_folder(reference: &str) -> Option<&str> {
-    let path = reference.strip_prefix("path:").unwrap_or(reference);
-    (path.starts_with('/') || path.starts_with('.')).then_some(path)
+/// A reference that names a folder of this machine.
+struct Local<'a> {
+    /// The folder, as given.
+    folder: PathBuf,
+    /// `path:` or `git+file:`, where the reference says which.
+    scheme: Option<&'a str>,
+    /// The folder of the flake below that one (`dir=`).
+    below: Option<PathBuf>,
+    /// What else the reference asks for, such as `submodules=1`.
+    more: Vec<&'a str>,
+}
+
+impl<'a> Local<'a> {
+    /// Nix's own forms: a path that begins with `/` or `.`, and URLs of the schemes `path` and `git+file`, each with parameters
+    /// (Nix manual, `nix flake`).
+    fn of(reference: &'a str) -> Option<Self> {
+        let (place, parameters) = reference.split_once('?').unwrap_or((reference, ""));
+        let scheme = ["path:", "git+file:"]
+            .into_iter()
+            .find(|scheme| place.starts_with(scheme));
+        let folder = match scheme {
+            Some(scheme) => {
+                let rest = place.strip_prefix(scheme)?;
+                let rest = rest.strip_prefix("//").unwrap_or(rest);
+                percent_decode_str(rest).decode_utf8().ok()?.into_owned()
+            }
+            None if place.starts_with('/') || place.starts_with('.') => place.to_owned(),
+            None => return None,
+        };
+        let (mut below, mut more) = (None, Vec::new());
+        for parameter in parameters.split('&').filter(|one| !one.is_empty()) {
+            match parameter.strip_prefix("dir=") {
+                Some(dir) => {
+                    below = Some(percent_decode_str(dir).decode_utf8().ok()?.as_ref().into())
+                }
+                None => more.push(parameter),
+            }
+        }
+        Some(Self {
+            folder: folder.into(),
+            scheme,
+            below,
+            more,
+        })
+    }
+
+    /// The URL of the flake in `root`, named from `start`, and its repository: Git's, if it is in one and
+    /// the reference does not say otherwise, as Nix has it for paths. Paths that Nix completes itself
+    /// it does not encode, and with a space in them they are no URL to it (2.8).
+    fn url(&self, start: &Path, root: &Path) -> (String, Option<PathBuf>) {
+        let repository = root.ancestors().find(|dir| dir.join(".git").exists());
+        let mut parameters: Vec<String> = self.more.iter().map(ToString::to_string).collect();
+        let (scheme, place, repository) = match (self.scheme, repository) {
+            (Some("path:"), _) | (None, None) => {
+                // The whole of what was named is the flake's tree.
+                let place = if self.below.is_some() { start } else { root };
+                ("path:", place, None)
+            }
+            (_, Some(repository)) => {
+                if is_shallow(repository)
+                    && !self.more.iter().any(|one| one.starts_with("shallow="))
+                {
+                    parameters.push("shallow=1".to_owned());
+                }
+                ("git+file://", repository, Some(repository.to_owned()))
+            }
+            (_, None) => ("git+file://", start, None),
+        };
+        if let Ok(below) = root.strip_prefix(place)
+            && below != Path::new("")
+        {
+            parameters.push(format!("dir={}", encoded(below, &PARAMETER)));
+        }
+        let query = match parameters.is_empty() {
+            true => String::new(),
+            false => format!("?{}", parameters.join("&")),
+        };
+        (
+            format!("{scheme}{}{query}", encoded(place, &PATH)),
+            repository,
+        )
+    }
+}
+
+/// Whether a clone has a part of its history only, which Nix takes only if it is told so.
+fn is_shallow(repository: &Path) -> bool {
+    let mut git = repository.join(".git");
+    // Of a worktree or a submodule it is a file, which names the folder (gitrepository-layout(5)).
+    if let Ok(text) = std::fs::read_to_string(&git) {
+        let named = text.trim().strip_prefix("gitdir: ").unwrap_or_default();
+        git = repository.join(named);
+        if let Ok(common) = std::fs::read_to_string(git.join("commondir")) {
+            git = git.join(common.trim());
+        }
+    }
+    git.join("shallow").exists()
+}
+
+/// What a path in a URL holds as it is (RFC 3986, `pchar` and `/`): Nix 2.8 decodes nothing in `path:`.
+const PATH: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+/// The same in a parameter, without what divides parameters.
+const PARAMETER: AsciiSet = PATH.add(b'&').add(b'=').add(b'+');
+
+fn encoded(path: &Path, kept: &'static AsciiSet) -> String {
+    utf8_percent_encode(&path.to_string_lossy(), kept).to_string()
 }
 
 /// Makes a local reference independent of the working directory.
 pub fn absolute_reference(reference: &str, cwd: &Path) -> String {
-    match local_folder(reference) {
-        Some(folder) if folder.starts_with('.') => {
-            let path = cwd.join(folder);
-            let path = path.canonicalize().unwrap_or(path);
-            let scheme = if reference.starts_with("path:") {
-                "path:"
-            } else {
-                ""
-            };
-            format!("{scheme}{}", path.display())
-        }
-        _ => reference.to_owned(),
-    }
+    let Some(local) = Local::of(reference) else {
+        return reference.to_owned();
+    };
+    let path = cwd.join(&local.folder);
+    let path = path.canonicalize().unwrap_or(path);
+    let root = match &local.below {
+        Some(below) => path.join(below),
+        None => path.clone(),
+    };
+    local.url(&path, &root).0
 }
 
 /// An immutable flake: what to evaluate, and what identifies its content.
@@ -109,6 +256,14 @@ pub async fn pin(flake: &Flake, settings: &Settings) -> Result<Source> {
             || finished.stderr_tail.contains("unable to download")
         {
             error = error.help("an input has to be downloaded: check the network, or name a local copy with --override-input");
+        } else if let Some(help) = flake.foreign() {
+            error = error.help(help);
+        } else if flake.reference.contains("shallow=1") {
+            error = error.help("this clone has no history, which Nix before 2.26 cannot read: git fetch --unshallow");
+        } else if flake.reference.starts_with("path:") && flake.reference.contains('%') {
+            error = error.help(
+                "before 2.26, Nix reads a folder of such a name only if it is in a Git repository",
+            );
         }
         return Err(error);
     }
@@ -130,10 +285,21 @@ fn parse(metadata: &Value, flake: &Flake) -> Source {
             revision,
         };
     };
+    let dirty_below = revision.is_none() && folder.is_some();
+    if dirty_below && metadata["locked"]["__final"].is_null() {
+        // Nix 2.8 takes no `dir` in a `path:`: what is saved meanwhile counts, and nothing is remembered.
+        return Source {
+            reference: flake.reference.clone(),
+            identity: None,
+            revision,
+        };
+    }
     // A clean Git tree is named by its revision, so that `self.rev` exists;
     // anything else by the content-addressed copy that Nix just made.
     let reference = match (&revision, locked_url) {
-        (Some(revision), Some(url)) if url.contains(revision.as_str()) => url,
+        (Some(revision), Some(url)) if url.contains(revision.as_str()) => {
+            whole(url, &metadata["locked"])
+        }
         _ => match &folder {
             Some(folder) => format!("path:{path}?dir={folder}"),
             None => format!("path:{path}"),
@@ -152,6 +318,16 @@ fn parse(metadata: &Value, flake: &Flake) -> Source {
     }
 }
 
+/// A locked URL with what Nix 2.8 leaves out of it, though it knows it.
+fn whole(url: String, locked: &Value) -> String {
+    ["submodules", "shallow"].iter().fold(url, |url, name| {
+        match locked[name] == true && !url.contains(&format!("{name}=")) {
+            true => format!("{url}&{name}=1"),
+            false => url,
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,9 +341,73 @@ mod tests {
         std::fs::create_dir_all(root.join("cluster/prod")).unwrap();
         let flake = Flake::locate(".", &root.join("cluster/prod")).unwrap();
         assert_eq!(flake.root, root);
-        assert_eq!(flake.reference, root.display().to_string());
+        assert_eq!(flake.reference, format!("path:{}", root.display()));
         let flake = Flake::locate("path:../..", &root.join("cluster/prod")).unwrap();
         assert_eq!(flake.reference, format!("path:{}", root.display()));
+    }
+
+    #[test]
+    fn a_folder_becomes_a_url_of_its_repository_with_what_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap().join("a b#c%");
+        let infra = top.join("in fra");
+        std::fs::create_dir_all(infra.join("cluster")).unwrap();
+        std::fs::write(infra.join("flake.nix"), "").unwrap();
+        let url = |text: &str| {
+            text.replace(
+                "TOP",
+                &format!("{}/a%20b%23c%25", top.parent().unwrap().display()),
+            )
+        };
+        let located = |reference: &str, cwd: &Path| {
+            let flake = Flake::locate(reference, cwd).unwrap();
+            assert_eq!(flake.root, infra, "{reference}");
+            assert!(flake.is_folder(), "{}", flake.reference);
+            // What was made of it means the same once more, and from elsewhere.
+            assert_eq!(
+                Flake::locate(&flake.reference, Path::new("/")).unwrap(),
+                flake
+            );
+            flake.reference
+        };
+        assert_eq!(located(".", &infra), url("path:TOP/in%20fra"));
+        assert_eq!(located(".?dir=in fra", &top), url("path:TOP?dir=in%20fra"));
+        std::fs::create_dir(top.join(".git")).unwrap();
+        assert_eq!(
+            located(".", &infra.join("cluster")),
+            url("git+file://TOP?dir=in%20fra")
+        );
+        for reference in [".?submodules=1", ".?submodules=1&dir=in%20fra"] {
+            let cwd = if reference.contains("dir") {
+                &top
+            } else {
+                &infra
+            };
+            assert_eq!(
+                located(reference, cwd),
+                url("git+file://TOP?submodules=1&dir=in%20fra")
+            );
+        }
+        assert_eq!(located("path:.", &infra), url("path:TOP/in%20fra"));
+        std::fs::write(top.join(".git/shallow"), "").unwrap();
+        assert_eq!(
+            located(&infra.display().to_string(), Path::new("/")),
+            url("git+file://TOP?shallow=1&dir=in%20fra")
+        );
+        let error = Flake::locate(".?dir=nowhere", &top).unwrap_err();
+        assert!(error.what.contains("nowhere"), "{}", error.what);
+    }
+
+    #[test]
+    fn an_input_in_a_folder_becomes_a_url_and_another_one_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(top.join("n p")).unwrap();
+        assert_eq!(
+            absolute_reference("./n p", &top),
+            format!("path:{}/n%20p", top.display())
+        );
+        assert_eq!(absolute_reference("nixpkgs", &top), "nixpkgs");
     }
 
     #[test]
@@ -188,27 +428,37 @@ mod tests {
     const SOURCE: &str = "/nix/store/nqlq4wf82bvxz1b7mqgn05f8i4sby5qm-source";
 
     fn pinned(metadata: &Value) -> Source {
-        let flake = Flake {
-            reference: "/r".into(),
-            root: "/r".into(),
-        };
-        parse(metadata, &flake)
+        parse(metadata, &Flake::folder(Path::new("/r")))
     }
 
     #[test]
     fn a_clean_tree_is_pinned_by_revision_and_a_dirty_one_by_content() {
         let clean = json!({"path": SOURCE, "url": "git+file:///r?ref=main&rev=abc", "locked": {"rev": "abc"}, "locks": {}});
         assert_eq!(pinned(&clean).reference, "git+file:///r?ref=main&rev=abc");
+        let whole = json!({"path": SOURCE, "url": "git+file:///r?rev=abc", "locked": {"rev": "abc", "submodules": true}, "locks": {}});
+        assert_eq!(
+            pinned(&whole).reference,
+            "git+file:///r?rev=abc&submodules=1"
+        );
         let dirty = json!({"path": SOURCE, "url": "git+file:///r", "locked": {}, "locks": {}});
         assert_eq!(pinned(&dirty).reference, format!("path:{SOURCE}"));
-        let below = json!({"path": SOURCE, "url": "git+file:///r?dir=sub", "locked": {"dir": "sub"}, "locks": {}});
+        let below = json!({"path": SOURCE, "url": "git+file:///r?dir=sub", "locked": {"dir": "sub", "__final": true}, "locks": {}});
         assert_eq!(pinned(&below).reference, format!("path:{SOURCE}?dir=sub"));
+        let by_old_nix = json!({"path": SOURCE, "url": "git+file:///r?dir=sub", "locked": {"dir": "sub"}, "locks": {}});
+        let source = pinned(&by_old_nix);
+        assert_eq!(
+            (source.reference.as_str(), source.identity),
+            ("path:/r", None)
+        );
     }
 
     #[test]
     fn a_source_outside_the_store_is_not_remembered() {
         let source = pinned(&json!({"path": "/virtual/source", "locks": {}}));
-        assert_eq!((source.reference.as_str(), source.identity), ("/r", None));
+        assert_eq!(
+            (source.reference.as_str(), source.identity),
+            ("path:/r", None)
+        );
     }
 
     #[test]

@@ -172,10 +172,7 @@ mod tests {
     fn repository() -> (tempfile::TempDir, Flake) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("flake.lock"), "old").unwrap();
-        let flake = Flake {
-            reference: dir.path().display().to_string(),
-            root: dir.path().to_owned(),
-        };
+        let flake = Flake::folder(dir.path());
         (dir, flake)
     }
 
