@@ -88,7 +88,7 @@ fn installed(shell: &[&str], manifest: &Manifest) -> String {
     assert_eq!(said, "", "{shell:?}");
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(
-        nixcfg::node::install::Report::parse(&told).whole(),
+        nixcfg::node::install::Report::parse(&told, manifest).whole(),
         "{shell:?}: {told}"
     );
     told

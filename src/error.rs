@@ -60,6 +60,8 @@ pub enum Kind {
     Unreachable,
     /// A node does not answer within its time.
     NoAnswer,
+    /// A node answers, but not as its script does.
+    BadAnswer,
     /// A node refuses the login.
     LoginRefused,
     /// Nobody has confirmed a node's host key yet.
@@ -68,8 +70,6 @@ pub enum Kind {
     HostKeyChanged,
     /// A connection broke while it was used.
     Lost,
-    /// A node answers more than any script of ours does.
-    TooMuch,
     /// sudo makes nobody root.
     SudoRefused,
     /// Another operator holds the node or the cluster.
@@ -95,10 +95,10 @@ impl Kind {
             Kind::Unusable
             | Kind::Unreachable
             | Kind::NoAnswer
+            | Kind::BadAnswer
             | Kind::LoginRefused
             | Kind::HostKeyUnknown
             | Kind::HostKeyChanged
-            | Kind::TooMuch
             | Kind::Held => Exit::Probe,
             Kind::Build => Exit::Build,
             Kind::NotAsWanted | Kind::SudoRefused | Kind::NodeFull => Exit::Partial,
@@ -116,11 +116,11 @@ impl Kind {
             Kind::Unusable => "unusable",
             Kind::Unreachable => "unreachable",
             Kind::NoAnswer => "noAnswer",
+            Kind::BadAnswer => "badAnswer",
             Kind::LoginRefused => "loginRefused",
             Kind::HostKeyUnknown => "hostKeyUnknown",
             Kind::HostKeyChanged => "hostKeyChanged",
             Kind::Lost => "lost",
-            Kind::TooMuch => "tooMuch",
             Kind::SudoRefused => "sudoRefused",
             Kind::Held => "held",
             Kind::NodeFull => "nodeFull",

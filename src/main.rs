@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::Parser;
 use nixcfg::cli::Cli;
 use nixcfg::error::{Error, Exit};
-use nixcfg::event::printable;
 use nixcfg::secret::{self, TerminalGuard};
 use nixcfg::signal::Signals;
 use tracing_subscriber::EnvFilter;
@@ -64,6 +63,6 @@ async fn interrupted() {
 }
 
 fn fail(error: &Error) -> ExitCode {
-    eprintln!("error: {}", printable(&error.to_string()));
+    eprintln!("error: {error}");
     error.exit.into()
 }

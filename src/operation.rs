@@ -184,27 +184,13 @@ impl Operation {
     ) -> Result<BTreeMap<Name, Probed>> {
         let mut bad = Vec::new();
         let mut probed = self.probe_each(nodes, &mut bad).await;
-        if need_root && bad.is_empty() && self.password.is_none() {
-            let wanting: Vec<Name> = probed
-                .iter()
-                .filter(|(_, p)| p.facts.wants_password())
-                .map(|(name, _)| name.clone())
-                .collect();
-            if !wanting.is_empty() {
-                let password = self.ask(&probed).await?;
-                try_everywhere(&mut probed, &wanting, &password, &mut bad).await;
-                self.password = Some(password);
-            }
+        if need_root && bad.is_empty() {
+            self.try_where_wanted(&mut probed, &mut bad).await?;
         }
-        for (name, p) in &probed {
-            if let Some(node) = self.cluster.nodes.get(name) {
-                bad.extend(p.facts.unusable(name, &node.system));
-            }
-        }
+        self.judge(&probed, &mut bad);
         if bad.is_empty() {
             return Ok(probed);
         }
-        bad.sort_by(|a, b| a.node.cmp(&b.node));
         for error in &bad {
             self.reporter.failure(error);
         }
@@ -218,6 +204,53 @@ impl Operation {
             nodes.len()
         );
         Err(Error::new(exit, what).help("leave nodes out with ‘!name’, for example: '!alder'"))
+    }
+
+    /// Looks at all `nodes` at once; gives those that can be used, and why the others cannot. For what changes nothing.
+    pub async fn probe_some(
+        &mut self,
+        nodes: &BTreeSet<Name>,
+        need_root: bool,
+    ) -> Result<(BTreeMap<Name, Probed>, Vec<Error>)> {
+        let mut bad = Vec::new();
+        let mut probed = self.probe_each(nodes, &mut bad).await;
+        if need_root {
+            self.try_where_wanted(&mut probed, &mut bad).await?;
+        }
+        self.judge(&probed, &mut bad);
+        let names = bad.iter().filter_map(|error| error.node.as_deref());
+        let names: BTreeSet<&str> = names.collect();
+        probed.retain(|name, _| !names.contains(name.as_str()));
+        Ok((probed, bad))
+    }
+
+    /// Asks for the password, once, if a node wants one, and tries it there.
+    async fn try_where_wanted(
+        &mut self,
+        probed: &mut BTreeMap<Name, Probed>,
+        bad: &mut Vec<Error>,
+    ) -> Result<()> {
+        let wanting: Vec<Name> = probed
+            .iter()
+            .filter(|(_, p)| p.facts.wants_password())
+            .map(|(name, _)| name.clone())
+            .collect();
+        if self.password.is_none() && !wanting.is_empty() {
+            let password = self.ask(probed).await?;
+            try_everywhere(probed, &wanting, &password, bad).await;
+            self.password = Some(password);
+        }
+        Ok(())
+    }
+
+    /// Adds what makes probed nodes unusable, and puts all of it in the nodes' order.
+    fn judge(&self, probed: &BTreeMap<Name, Probed>, bad: &mut Vec<Error>) {
+        for (name, p) in probed {
+            if let Some(node) = self.cluster.nodes.get(name) {
+                bad.extend(p.facts.unusable(name, &node.system));
+            }
+        }
+        bad.sort_by(|a, b| a.node.cmp(&b.node));
     }
 
     async fn probe_each(

@@ -14,6 +14,7 @@ use std::process::Command;
 use zeroize::Zeroizing;
 
 use crate::error::{Context, Error, Exit, Result};
+use crate::event::printable;
 
 /// The variables in which an operator may give the sudo password, first one first.
 pub const PASSWORD_VARIABLES: [&str; 2] = ["SUDO_PASS", "ROOT_PASS"];
@@ -161,7 +162,7 @@ pub fn read_unechoed(prompt: &str) -> Result<String> {
         .help("bring it to the foreground (fg), or set SUDO_PASS"));
     }
     let _modes = TerminalGuard::unechoed();
-    rpassword::prompt_password(prompt).map_err(|e| match e.kind() {
+    rpassword::prompt_password(printable(prompt).as_ref()).map_err(|e| match e.kind() {
         std::io::ErrorKind::Interrupted => {
             Error::new(Exit::Interrupted, "stopped; nothing was changed")
         }

@@ -20,7 +20,7 @@ use crate::event::Reporter;
 use crate::nix::inhibitors;
 use crate::nix::store::StorePath;
 use crate::node::activation::outcome::{End, Outcome, Report, Told};
-use crate::node::activation::scripts::{ACTIVATE, CONFIRM, GO_BACK, OUTCOME};
+use crate::node::activation::scripts::{ACTIVATE, CONFIRM, GO_BACK, LONGEST_SWITCH, OUTCOME};
 use crate::node::activation::verdict::{Policy, Terms, Verdict, judge};
 use crate::node::activation::{Mode, checks, run_name};
 use crate::node::ssh::Access;
@@ -29,8 +29,6 @@ use leases::Leases;
 use restart::{Asker, RESTARTING, Restarting, Restarts};
 use target::Target;
 
-/// How long a switch may take: the node ends it then (`return.sh` says so too).
-const LONGEST_SWITCH: Duration = Duration::from_secs(900);
 /// How long a node that goes back, by a restart if need be, is waited for.
 const GOING_BACK: Duration = Duration::from_secs(180);
 /// The pause between two looks at a node: the first, and the longest. sshd
@@ -81,7 +79,7 @@ impl Change<'_> {
         let (started, ways) = (started?, ways?);
         let most = match started {
             Some(_) => self.watch.timeout + GOING_BACK,
-            None => LONGEST_SWITCH + self.watch.timeout + GOING_BACK,
+            None => Duration::from_secs(LONGEST_SWITCH) + self.watch.timeout + GOING_BACK,
         };
         let mut tried = Tried::new(most);
         tried.at_once = started.is_some() && self.watch.restarts.is_none();
@@ -192,7 +190,10 @@ impl Change<'_> {
         let mut pause = PAUSES.0;
         let mut last = None;
         while Instant::now() < tried.until {
-            match self.look(ways, run, &log, tried).await {
+            let until = tried.until;
+            let look = self.look(ways, run, &log, tried);
+            let looked = tokio::time::timeout_at(until, look).await;
+            match looked.unwrap_or_else(|_| Err(self.silent())) {
                 Ok(Some(report)) => return Ok(report),
                 Ok(None) => {}
                 Err(error) => {
@@ -223,6 +224,11 @@ impl Change<'_> {
             )))
     }
 
+    /// The error of a node that lets a look at it wait until time is over.
+    fn silent(&self) -> Error {
+        Error::new(Kind::NoAnswer, "does not answer").on(self.target.node())
+    }
+
     /// One look at the node: its report if it has come to an end.
     async fn look(
         &self,
@@ -232,7 +238,7 @@ impl Change<'_> {
         tried: &mut Tried,
     ) -> Result<Option<Report>> {
         let (way, connection) = self.target.connect(ways).await?;
-        let seconds = LONGEST_SWITCH.as_secs().to_string();
+        let seconds = LONGEST_SWITCH.to_string();
         let toplevel = self.toplevel.to_string();
         let args = [run, &seconds, &toplevel];
         // What confirms becomes root meanwhile, and waits for its word.
@@ -246,7 +252,7 @@ impl Change<'_> {
                 false => None,
             }
         };
-        let (told, ready) = tokio::join!(connection.run_ok(OUTCOME, &args, b""), ready);
+        let (told, ready) = tokio::join!(connection.ask(OUTCOME, &args), ready);
         let told = Told::read(&told?);
         let before = &self.target.facts.failed_units;
         let report = Report::read(&told, self.toplevel, self.mode, log.to_owned())

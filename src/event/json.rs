@@ -1,16 +1,22 @@
 //! Events as JSON, one to a line, on standard output.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
-use super::{Event, Renderer};
+use super::{Event, Renderer, printable};
 
 pub(super) struct Json;
 
 impl Renderer for Json {
     fn show(&self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {
+            let mut out = std::io::stdout();
+            // JSON itself escapes a part of what a terminal obeys only.
+            let line = match out.is_terminal() {
+                true => printable(&line),
+                false => line.into(),
+            };
             // A reader that went away does not stop a deployment.
-            let _ = writeln!(std::io::stdout().lock(), "{line}");
+            let _ = writeln!(out, "{line}");
         }
     }
 }

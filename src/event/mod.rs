@@ -10,10 +10,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use printable::printable;
-
 use crate::cluster::Name;
 use crate::error::Error;
+pub use printable::printable;
 
 /// Something that happened.
 #[derive(Debug, Clone, Serialize)]

@@ -32,22 +32,18 @@ pub(super) enum Stream {
     Err,
 }
 
-/// The text of an event, fit for a terminal; none for what only a live display shows. What
-/// an operator's own command prints goes to a pipe as it is.
+/// The text of an event, which a terminal may be sent; none for what only a live display shows. What the operator's own
+/// command prints goes to a pipe or a file as it is.
 pub(super) fn line(event: &Event) -> Option<(Stream, String)> {
-    let (stream, text) = text(event)?;
-    let piped = matches!(event, Event::Output { .. }) && !std::io::stdout().is_terminal();
-    Some((
-        stream,
-        if piped {
-            text
-        } else {
-            printable(&text).into_owned()
-        },
-    ))
+    let (stream, text) = words(event)?;
+    let as_it_is = matches!(event, Event::Output { .. }) && !std::io::stdout().is_terminal();
+    match as_it_is {
+        true => Some((stream, text)),
+        false => Some((stream, printable(&text).into_owned())),
+    }
 }
 
-fn text(event: &Event) -> Option<(Stream, String)> {
+fn words(event: &Event) -> Option<(Stream, String)> {
     let of = |node: &Option<crate::cluster::Name>, text: &str| match node {
         Some(node) => format!("{node}: {text}"),
         None => text.to_owned(),
@@ -106,17 +102,33 @@ mod tests {
     }
 
     #[test]
-    fn a_node_cannot_speak_to_the_terminal() {
+    fn what_a_node_says_cannot_command_the_terminal() {
+        let escape = "\u{1b}]52;c;eA==\u{7}";
+        let node = || "alder".parse().unwrap();
         let events = [
             Event::Log {
-                node: None,
-                line: "\x1b]52;c;aGk=\x07".into(),
+                node: Some(node()),
+                line: escape.into(),
             },
-            Event::from(&Error::usage("x").saying("\x1b[2J").on("a\x1b[0m")),
+            Event::Warning {
+                node: None,
+                what: escape.into(),
+            },
+            Event::Done {
+                node: node(),
+                ok: true,
+                outcome: escape.into(),
+                data: serde_json::Value::Null,
+            },
+            Event::from(&Error::usage(escape).saying(escape).help(escape)),
+            Event::Summary {
+                text: escape.into(),
+                data: serde_json::Value::Null,
+            },
         ];
         for event in events {
             let (_, text) = line(&event).unwrap();
-            assert!(!text.contains('\x1b'), "{text}");
+            assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
         }
     }
 

@@ -1,28 +1,22 @@
-//! What may reach the operator's terminal of what nodes and programs say.
+//! What a terminal may be sent.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
-/// The text with what a terminal would obey made visible: control characters other than a
-/// line break and a tab (ECMA-48, with its 8-bit forms), and those that turn the direction
-/// of writing (Unicode, UAX #9), by which a line can pretend to be another.
+/// The text without what a terminal obeys: a node, a program or a file that is shown could set titles, write to
+/// the clipboard, clear the screen or reorder what is read. Line ends and tabs stay.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if !text.contains(obeyed) {
+    if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
     }
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if obeyed(c) {
-            let _ = write!(shown, "{}", c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    Cow::Owned(shown)
+    let text = text.replace("\r\n", "\n");
+    let text = text.trim_end_matches('\r');
+    Cow::Owned(text.replace(is_obeyed, "\u{fffd}"))
+}
+
+/// Control characters (C0, DEL, C1), and those that turn the direction of writing (Unicode, UAX #9).
+fn is_obeyed(c: char) -> bool {
+    let control = c.is_control() && c != '\n' && c != '\t';
+    control || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -30,10 +24,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_shown_instead() {
-        assert_eq!(printable("a\tb\nc é"), "a\tb\nc é");
-        assert_eq!(printable("\x1b]0;title\x07"), r"\u{1b}]0;title\u{7}");
-        assert_eq!(printable("\u{9b}2J\r"), r"\u{9b}2J\u{d}");
-        assert_eq!(printable("\u{202e}txt"), r"\u{202e}txt");
+    fn what_a_terminal_obeys_is_taken_out() {
+        for (text, shown) in [
+            ("plain, žluťoučký\tkůň\n", "plain, žluťoučký\tkůň\n"),
+            ("\u{1b}]0;title\u{7}x", "\u{fffd}]0;title\u{fffd}x"),
+            ("\u{1b}[2Jx", "\u{fffd}[2Jx"),
+            ("\u{9b}2Jx\u{7f}", "\u{fffd}2Jx\u{fffd}"),
+            ("good\rbad", "good\u{fffd}bad"),
+            ("a line\r\nanother\r", "a line\nanother"),
+            ("\u{202e}txt", "\u{fffd}txt"),
+        ] {
+            assert_eq!(printable(text), shown, "{text:?}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::sync::Mutex;
 
 use crate::cluster::Name;
@@ -12,27 +12,30 @@ use crate::error::{Error, Exit, Kind, Result};
 use crate::nix::inhibitors::Inhibitors;
 use crate::nix::parts::different_parts;
 use crate::nix::store::StorePath;
-use crate::node::ssh::bounds::Lines;
+use crate::node::ssh::answer::Answer;
+use crate::node::ssh::bounded::Lines;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Access, Child, Connection, Script, silent};
+use crate::node::ssh::{Access, Child, Connection, MINUTE, Script, tail, within};
 use crate::secret::Secret;
 
 const PROBE: Script = Script {
     name: "nixcfg-probe",
-    limit: Script::LOOK,
     text: include_str!("probe.sh"),
+    seconds: MINUTE,
 };
 
 const MISSING: Script = Script {
     name: "nixcfg-missing",
-    limit: Script::LOOK,
-    text: "xargs nix-store --check-validity --print-invalid\n",
+    text: "xargs nix-store --check-validity --print-invalid || exit\necho end\n",
+    // Nix may look at tens of thousands.
+    seconds: 300,
 };
 
 const PASSWORD: Script = Script {
     name: "nixcfg-password",
-    limit: Script::LOOK,
     text: include_str!("password.sh"),
+    // As long as sudo may take otherwise.
+    seconds: 90,
 };
 
 /// What sudo said to the probe.
@@ -135,7 +138,7 @@ pub struct Probed {
 struct Held {
     _child: Child,
     stdin: openssh::ChildStdin,
-    stdout: Lines<openssh::ChildStdout>,
+    answers: Lines<BufReader<openssh::ChildStdout>>,
 }
 
 impl Probed {
@@ -147,40 +150,34 @@ impl Probed {
         let node = self.connection.node();
         let list: String = paths.iter().map(|path| format!("{path}\n")).collect();
         let mut held = self.held.lock().await;
-        let Held { stdin, stdout, .. } = &mut *held;
-        let lost = |what: String| {
-            Error::new(Kind::Lost, "the connection was lost")
-                .on(node)
-                .saying(what)
+        let Held { stdin, answers, .. } = &mut *held;
+        let asked = async {
+            let asked = stdin.write_all(format!("{list}\n").as_bytes()).await;
+            asked.map_err(|e| lost(node, &e.to_string()))
         };
-        let asked = async { stdin.write_all(format!("{list}\n").as_bytes()).await };
         let told = async {
             let mut told = Vec::new();
-            while let Some(line) = stdout.next_line().await? {
+            answers.again();
+            while let Some(line) = answers.next().await? {
                 if let Some(code) = line.strip_prefix("end ") {
-                    return Ok((told, Some(code == "0")));
+                    return Ok((told, code == "0"));
                 }
                 told.push(line);
             }
-            Ok::<_, Error>((told, None))
+            Err(lost(node, &told.join("\n")))
         };
         // It answers while it is still being asked where there is much of both.
-        let both = async { tokio::join!(asked, told) };
-        let (asked, told) = tokio::time::timeout(PROBE.limit, both)
-            .await
-            .map_err(|_| silent(node, PROBE))?;
-        asked.map_err(|e| lost(e.to_string()))?;
-        let (told, well) = told?;
-        match well {
-            Some(true) => told.iter().map(|path| path.parse()).collect(),
-            Some(false) => {
-                let said = told.iter().filter_map(|line| line.strip_prefix("said "));
-                let said: Vec<&str> = said.collect();
-                drop(held);
-                self.missing_by_root(&list, &said.join("\n")).await
-            }
-            None => Err(lost(told.join("\n"))),
+        let both = async { tokio::try_join!(asked, told) };
+        let ((), (told, well)) = within(node, MISSING.name, MISSING.within(), both).await?;
+        if well {
+            return told.iter().map(|path| path.parse()).collect();
         }
+        let said: Vec<&str> = told
+            .iter()
+            .filter_map(|line| line.strip_prefix("said "))
+            .collect();
+        drop(held);
+        self.missing_by_root(&list, &said.join("\n")).await
     }
 }
 
@@ -196,10 +193,16 @@ impl Probed {
         };
         let told = self
             .connection
-            .run_root_ok(&how, MISSING, &[], list.as_bytes())
+            .ask_root(&how, MISSING, &[], list.as_bytes())
             .await?;
-        told.lines().map(str::parse).collect()
+        told.text().lines().map(str::parse).collect()
     }
+}
+
+fn lost(node: &Name, said: &str) -> Error {
+    Error::new(Kind::Lost, "the connection was lost")
+        .on(node)
+        .saying(said)
 }
 
 /// Connects to a node and looks at it. A password is tried once.
@@ -213,23 +216,22 @@ pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) 
         "{}\n",
         password.as_ref().map_or("", |p| p.expose())
     ));
-    let mut stdout = Lines::new(node, stdout);
+    let mut answers = Lines::new(node, BufReader::new(stdout));
     let told = async {
-        // A login that is gone says so by the end of its answer.
-        let _ = stdin.write_all(line.as_bytes()).await;
+        if let Err(e) = stdin.write_all(line.as_bytes()).await {
+            return Err(lost(node, &e.to_string()).exit(Exit::Probe));
+        }
         let mut told = Vec::new();
         loop {
-            match stdout.next_line().await? {
-                Some(line) if line == "end" => return Ok(told),
+            match answers.next().await? {
+                Some(line) if Answer::ends(&line) => return Ok(told),
                 Some(line) => told.push(line),
-                None => return Err(cut_short(node, &told)),
+                None => return Err(cut(node, &told)),
             }
         }
     };
-    let told = tokio::time::timeout(PROBE.limit, told)
-        .await
-        .unwrap_or_else(|_| Err(silent(node, PROBE)))?;
-    let facts = parse(&told).map_err(|e| e.on(node).saying(told.join("\n")))?;
+    let told = within(node, PROBE.name, PROBE.within(), told).await?;
+    let facts = parse(&told).map_err(|e| e.on(node).saying(tail(&told.join("\n"))))?;
     Ok(Probed {
         connection,
         facts,
@@ -237,27 +239,30 @@ pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) 
         held: Mutex::new(Held {
             _child: child,
             stdin,
-            stdout,
+            answers,
         }),
     })
 }
 
-/// The error of an answer that ends before its last line. A shell that is none of ours, or
-/// a machine that is no Unix, says something else; a login that was lost says nothing.
-fn cut_short(node: &Name, told: &[String]) -> Error {
-    let lost = told.is_empty() || told.iter().any(|line| line.starts_with("user "));
-    if lost {
-        return Error::new(Kind::Lost, "the connection was lost while it was looked at")
-            .exit(Exit::Probe)
-            .on(node)
-            .saying(told.join("\n"))
-            .help("run again");
-    }
-    not_a_node().on(node).saying(told.join("\n"))
+/// The error of a probe that did not come to its end: from what it does not tell nothing follows.
+fn cut(node: &Name, told: &[String]) -> Error {
+    let ours = |line: &String| line.starts_with("uid ") || line.starts_with("sudo ");
+    let error = match (told.is_empty(), told.iter().any(ours)) {
+        (false, false) => no_node(),
+        (true, _) => Error::new(Kind::Lost, "ends the login without an answer")
+            .help("does the user’s login shell run commands? otherwise run again"),
+        (false, true) => Error::new(Kind::Lost, "the connection was lost while it was looked at")
+            .help("run again"),
+    };
+    error
+        .exit(Exit::Probe)
+        .on(node)
+        .saying(tail(&told.join("\n")))
 }
 
-fn not_a_node() -> Error {
-    Error::new(Exit::Probe, "does not answer as a node should")
+/// The error of what answers, but is no node.
+fn no_node() -> Error {
+    Error::new(Kind::BadAnswer, "does not answer as a node should")
         .help("does its login shell print something of its own, or is it not a Unix system?")
 }
 
@@ -294,9 +299,7 @@ fn parse(told: &[String]) -> Result<Facts> {
         "right" => Sudo::Right,
         "wrong" => Sudo::Wrong(all("said").join("\n")),
         "absent" => Sudo::Absent,
-        _ => {
-            return Err(not_a_node());
-        }
+        _ => return Err(no_node()),
     };
     Ok(Facts {
         user: one("user").to_owned(),
@@ -539,6 +542,18 @@ mod tests {
                 .what
                 .contains("is x86_64-linux, but its configuration is for aarch64-linux")
         );
+    }
+
+    #[test]
+    fn a_probe_that_was_cut_tells_nothing_of_the_node() {
+        let node: Name = "alder".parse().unwrap();
+        let all = told(&["sudo right"]);
+        for end in 0..=all.len() {
+            let error = cut(&node, &all[..end]);
+            assert_eq!((error.kind, error.exit), (Kind::Lost, Exit::Probe), "{end}");
+        }
+        let banner = cut(&node, &["Welcome!".to_owned()]);
+        assert_eq!(banner.kind, Kind::BadAnswer);
     }
 
     #[test]

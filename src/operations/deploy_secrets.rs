@@ -12,7 +12,7 @@ use crate::cluster::ownership::{Mode, Ownership};
 use crate::cluster::{Cluster, Name};
 use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
-use crate::node::install::{Content, Manifest, Reports};
+use crate::node::install::{self, Content, Manifest};
 use crate::node::probe::Probed;
 use crate::node::ssh::Script;
 use crate::node::ssh::elevate::Elevation;
@@ -26,11 +26,12 @@ use crate::store::{self, EntryName, Store};
 /// The whole of `install.sh` comes first: secrets are written as all other files.
 pub const DEPLOY: Script = Script {
     name: "nixcfg-secrets",
-    limit: Script::WORK,
     text: concat!(
         include_str!("../node/install/install.sh"),
         include_str!("deploy_secrets.sh")
     ),
+    // Units that use the secrets are restarted one after the other.
+    seconds: 900,
 };
 
 /// How many nodes are written to at once.
@@ -94,18 +95,12 @@ async fn read(
     store.show(&wanted).await
 }
 
-/// What a node is to have, and what `deploy_secrets.sh` reads of it.
-struct Input {
-    manifest: Manifest,
-    text: Zeroizing<Vec<u8>>,
-}
-
-/// What a node is to have; nothing where no secret goes to it.
+/// What `deploy.sh` reads for a node; nothing where no secret goes to it.
 fn input(
     cluster: &Cluster,
     node: &Name,
     values: &BTreeMap<EntryName, Secret>,
-) -> Result<Option<Input>> {
+) -> Result<Option<(Manifest, Zeroizing<Vec<u8>>)>> {
     let mut manifest = Manifest::new();
     let mut uses = String::new();
     for (secret, spec) in &cluster.secrets {
@@ -144,10 +139,10 @@ fn input(
     if manifest.entries.is_empty() {
         return Ok(None);
     }
-    let mut text = manifest.encode()?;
-    text.extend_from_slice(uses.as_bytes());
-    text.extend_from_slice(b"end\n");
-    Ok(Some(Input { manifest, text }))
+    let mut input = manifest.encode()?;
+    input.extend_from_slice(uses.as_bytes());
+    input.extend_from_slice(b"end\n");
+    Ok(Some((manifest, input)))
 }
 
 /// A value as a text file: with one line break at its end.
@@ -181,7 +176,9 @@ async fn write(
                     ok: true,
                     words: "no secret goes there".into(),
                 }),
-                Some(input) => write_one(&reporter, &node, &probed, &how, &input).await,
+                Some((manifest, input)) => {
+                    write_one(&reporter, &probed, &how, &manifest, &input).await
+                }
             };
             (node, outcome)
         });
@@ -210,29 +207,28 @@ async fn write(
 
 async fn write_one(
     reporter: &Reporter,
-    node: &Name,
     probed: &Probed,
     how: &Elevation,
-    input: &Input,
+    manifest: &Manifest,
+    input: &[u8],
 ) -> Result<Outcome> {
-    // Of each run: a first one may have told of units before its end was lost.
-    let (mut told, mut said) = (String::new(), String::new());
-    let mut reports = Reports::on(&input.manifest);
-    let report = loop {
-        let connection = &probed.connection;
-        let output = connection.run_root(how, DEPLOY, &[], &input.text).await?;
-        told = [told, output.stdout.clone()].join("\n");
-        said = [said, output.stderr.clone()].join("\n");
-        if let Some(report) = reports.add(node, &output)? {
-            break report;
+    let connection = &probed.connection;
+    let node = connection.node();
+    let (report, output) = install::write(connection, how, DEPLOY, manifest, input).await?;
+    // Where the script ran again, its last word on a unit counts.
+    let mut last: BTreeMap<&str, &str> = BTreeMap::new();
+    for (word, unit) in output
+        .stdout
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+    {
+        if ["absent", "inactive", "failed", "restarted", "reloaded"].contains(&word) {
+            last.insert(unit, word);
         }
-    };
+    }
     let units = |word: &str| -> Vec<&str> {
-        let lines = told.lines().filter_map(|line| line.split_once(' '));
-        lines
-            .filter(|(first, _)| *first == word)
-            .map(|(_, unit)| unit)
-            .collect()
+        let its = last.iter().filter(|(_, its)| **its == word);
+        its.map(|(unit, _)| *unit).collect()
     };
     for (word, what) in [
         ("absent", "is not there yet: deploy-nixos brings it"),
@@ -250,7 +246,7 @@ async fn write_one(
         );
         return Err(Error::new(Exit::Partial, what)
             .on(node)
-            .saying(&said)
+            .saying(&output.stderr)
             .help(format!(
                 "look at it there: journalctl -u {}",
                 failed.join(" -u ")
@@ -296,11 +292,11 @@ mod tests {
             Secret::new("abc\n\n".into()),
         )]
         .into();
-        let told = input(&cluster, &"alder".parse().unwrap(), &values)
+        let (_, told) = input(&cluster, &"alder".parse().unwrap(), &values)
             .unwrap()
             .unwrap();
         assert_eq!(
-            String::from_utf8_lossy(&told.text),
+            String::from_utf8_lossy(&told),
             "folder 711 root root /var/lib/nixcfg/secrets\nfile 400 root root /var/lib/nixcfg/secrets/rpc\nYWJjCg==\nend\n\
              restart garage.service /var/lib/nixcfg/secrets/rpc\nreload nginx.service /var/lib/nixcfg/secrets/rpc\nend\n"
         );

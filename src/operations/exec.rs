@@ -1,14 +1,14 @@
 //! `exec`: a command on many nodes at once, each line with its node's name.
 
 use serde_json::json;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufRead, BufReader};
 use tokio::task::JoinSet;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
 use crate::node::probe::Probed;
-use crate::node::ssh::bounds;
+use crate::node::ssh::bounded::{MOST_LINE, until_newline};
 use crate::node::ssh::elevate::Elevation;
 use crate::operation::{ClusterArgs, Invocation, Operation};
 
@@ -134,13 +134,10 @@ async fn one(
     Ok(status.code())
 }
 
+/// Tells each line. One that is longer than a line may be comes in parts.
 async fn relay(reporter: &Reporter, node: &Name, mut from: impl AsyncBufRead + Unpin, error: bool) {
     let mut bytes = Vec::new();
-    // A line that does not end is told in parts.
-    while let Ok(n) = (&mut from)
-        .take(bounds::LINE as u64)
-        .read_until(b'\n', &mut bytes)
-        .await
+    while let Ok(n) = until_newline(&mut from, &mut bytes, MOST_LINE).await
         && n > 0
     {
         let line = String::from_utf8_lossy(&bytes);

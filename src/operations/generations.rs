@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::cluster::Name;
-use crate::error::Result;
+use crate::error::{Error, Exit, Result};
 use crate::event::Event;
 use crate::node::generations::list_all;
 use crate::operation::{ClusterArgs, Invocation, Operation};
@@ -26,8 +26,15 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let reporter = invocation.reporter.clone();
     let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes: BTreeSet<Name> = operation.select(&args.nodes)?;
-    let probed = operation.probe(&nodes, false).await?;
+    let (probed, mut bad) = operation.probe_some(&nodes, false).await?;
     for (node, generations) in list_all(&probed).await? {
+        let generations = match generations {
+            Ok(generations) => generations,
+            Err(error) => {
+                bad.push(error.on(&node));
+                continue;
+            }
+        };
         let running = probed.get(&node).and_then(|p| p.facts.current.as_ref());
         let lines = generations.all.iter().map(|generation| {
             let boots = generations.current == Some(generation.number);
@@ -54,5 +61,14 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             data,
         });
     }
-    Ok(())
+    for error in &bad {
+        reporter.failure(error);
+    }
+    match bad.len() {
+        0 => Ok(()),
+        n => Err(Error::new(
+            Exit::Probe,
+            format!("{n} of {} nodes do not tell their generations", nodes.len()),
+        )),
+    }
 }

@@ -11,7 +11,6 @@ use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, count};
 use crate::operation::{ClusterArgs, Invocation, Operation};
-use crate::pki::deploy::members;
 use crate::pki::files::place;
 use crate::pki::generate::{all, chosen};
 use crate::pki::layout::PairId;
@@ -204,7 +203,22 @@ async fn live(
     days: u16,
     wrong: &mut Vec<Name>,
 ) -> Result<()> {
-    let members = members(operation, nodes).await?;
+    let reporter = operation.reporter.clone();
+    reporter.phase(format!("probing {}", count(nodes.len(), "node")));
+    let (probed, unusable) = operation.probe_some(nodes, true).await?;
+    for error in &unusable {
+        reporter.failure(error);
+    }
+    wrong.extend(
+        nodes
+            .iter()
+            .filter(|node| !probed.contains_key(*node))
+            .cloned(),
+    );
+    let members = probed
+        .into_iter()
+        .map(|(name, probed)| Member::new(operation, &name, probed));
+    let members = members.collect::<Result<Vec<_>>>()?;
     operation.reporter.phase("looking at disks and ports");
     let looked = join_all(
         members

@@ -9,7 +9,7 @@ use crate::change::WatchArgs;
 use crate::change::leases::Leases;
 use crate::change::settle::settle;
 use crate::cluster::Name;
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter};
 use crate::nix::inhibitors;
 use crate::node::activation::{self, Mode};
@@ -56,9 +56,9 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let mut targets: BTreeMap<Name, Generation> = BTreeMap::new();
     let mut bad = Vec::new();
     for (node, generations) in list_all(&probed).await? {
-        match generations.target(args.to) {
+        match generations.and_then(|all| all.target(args.to).cloned()) {
             Ok(target) => {
-                targets.insert(node, target.clone());
+                targets.insert(node, target);
             }
             Err(error) => bad.push(error.on(node)),
         }
@@ -68,9 +68,18 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         for error in &bad {
             reporter.failure(error);
         }
-        return Err(Error::usage(
-            "not every node has that generation; nothing was changed",
-        ));
+        let usage = bad.iter().all(|error| error.exit == Exit::Usage);
+        let (exit, what) = match usage {
+            true => (
+                Exit::Usage,
+                "not every node has that generation; nothing was changed",
+            ),
+            false => (
+                Exit::Probe,
+                "not every node tells its generations; nothing was changed",
+            ),
+        };
+        return Err(Error::new(exit, what));
     }
     if args.plan {
         let text = "planned only; nothing was changed".into();

@@ -5,20 +5,22 @@ use std::collections::BTreeMap;
 use base64ct::{Base64, Encoding};
 
 use super::files::Wanted;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::node::ssh::answer::Answer;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, Script};
+use crate::node::ssh::{Connection, MINUTE, Script, tail};
 
 const STATE: Script = Script {
     name: "nixcfg-pki-state",
-    limit: Script::LOOK,
     text: include_str!("state.sh"),
+    seconds: MINUTE,
 };
 
 const SIGNAL: Script = Script {
     name: "nixcfg-pki-signal",
-    limit: Script::WORK,
     text: include_str!("signal.sh"),
+    // A restart waits for the program to end and to start.
+    seconds: 300,
 };
 
 /// How often a node is asked for its state.
@@ -66,19 +68,21 @@ impl State {
         let mut tries = 0;
         loop {
             tries += 1;
-            let told = connection.run_root_ok(how, STATE, &args, &[]).await?;
-            match Self::parse(&told) {
-                Err(_) if tries < TRIES => {}
-                read => return read.map_err(|e| e.on(connection.node()).saying(told)),
+            match connection.ask_root(how, STATE, &args, &[]).await {
+                Err(e) if e.kind == Kind::Lost && tries < TRIES => {}
+                Err(e) => return Err(e),
+                Ok(answer) => {
+                    let read = Self::parse(&answer);
+                    return read.map_err(|e| e.on(connection.node()).saying(tail(answer.text())));
+                }
             }
         }
     }
 
-    fn parse(told: &str) -> Result<Self> {
+    fn parse(answer: &Answer) -> Result<Self> {
         let mut state = Self::default();
         let strange = || Error::unexpected("does not tell of its certificates as expected");
-        let told = told.strip_suffix("end\n").ok_or_else(strange)?;
-        for line in told.lines() {
+        for line in answer.text().lines() {
             let (kind, rest) = line.split_once(' ').ok_or_else(strange)?;
             match kind {
                 "unit" => {
@@ -201,6 +205,10 @@ mod tests {
 
     const TOLD: &str = "unit nomad.service loaded active 12 100.5\nunit consul.service not-found inactive 0 0\ncrt 99.25 Y2VydA== /p/nomad ca.crt\nkey 101 abcd /p/consul-client.key\nnone /p/nomad.crt\nend\n";
 
+    fn parse(printed: &str) -> Result<State> {
+        State::parse(&crate::node::ssh::answer::tests::read(printed)?)
+    }
+
     fn wanted(path: &str) -> Vec<Wanted> {
         vec![Wanted {
             path: path.parse().unwrap(),
@@ -211,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_a_node_tells_is_read() {
-        let state = State::parse(TOLD).unwrap();
+        let state = parse(TOLD).unwrap();
         assert_eq!(
             state.unit("nomad.service"),
             Unit {
@@ -223,14 +231,14 @@ mod tests {
         assert!(!state.unit("consul.service").loaded);
         assert_eq!(state.file("/p/nomad ca.crt").unwrap().content, "cert");
         assert!(state.file("/p/nomad.crt").is_none());
-        assert!(State::parse("Welcome!").is_err());
+        assert!(parse("Welcome!").is_err());
         let whole = TOLD.len();
-        assert!((0..whole).all(|end| State::parse(&TOLD[..end]).is_err()));
+        assert!((0..whole).all(|end| parse(&TOLD[..end]).is_err()));
     }
 
     #[test]
     fn only_a_file_that_came_after_the_start_needs_another_start() {
-        let state = State::parse(TOLD).unwrap();
+        let state = parse(TOLD).unwrap();
         let unit = state.unit("nomad.service");
         assert!(state.newer(&wanted("/p/consul-client.key"), &unit));
         assert!(!state.newer(&wanted("/p/nomad ca.crt"), &unit));

@@ -15,8 +15,9 @@ use crate::cluster::{Cluster, Name, Node, Role};
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
 use crate::node::probe::Probed;
+use crate::node::ssh::answer::Answer;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Access, Connection, Script};
+use crate::node::ssh::{Access, Connection, MINUTE, Script, tail};
 use crate::operation::Operation;
 use crate::pki::files::place;
 use crate::pki::spec::agent_name;
@@ -24,8 +25,8 @@ use crate::pki::{App, live};
 
 const DAEMONS: Script = Script {
     name: "nixcfg-daemons",
-    limit: Script::WORK,
     text: include_str!("daemons.sh"),
+    seconds: MINUTE,
 };
 
 /// The daemons that a cluster's nodes run.
@@ -66,17 +67,19 @@ enum Daemon {
 /// A daemon and the start that it has been running since.
 type Seen = BTreeMap<App, (String, Daemon)>;
 
-fn read(told: &str, apps: &[App]) -> Result<Seen> {
-    let strange = || Error::unexpected("does not tell of its daemons as expected").saying(told);
-    let told = told.strip_suffix("end\n").ok_or_else(strange)?;
+fn read(answer: &Answer, apps: &[App]) -> Result<Seen> {
+    let strange = || {
+        Error::unexpected("does not tell of its daemons as expected").saying(tail(answer.text()))
+    };
     let line = |kind: &str, app: App| {
-        let mut lines = told
+        let mut lines = answer
+            .text()
             .lines()
             .map(|line| line.split(' ').collect::<Vec<_>>())
             .filter(|words| words.first() == Some(&kind) && words.get(1) == Some(&app.name()));
         lines.next()
     };
-    let answer = |kind: &str, app: App| -> Result<Option<(u16, Vec<u8>)>> {
+    let asked = |kind: &str, app: App| -> Result<Option<(u16, Vec<u8>)>> {
         let Some(words) = line(kind, app) else {
             return Ok(None);
         };
@@ -92,7 +95,7 @@ fn read(told: &str, apps: &[App]) -> Result<Seen> {
         let [_, _, state, invocation] = words.as_slice() else {
             return Err(strange());
         };
-        let daemon = match (answer("health", *app)?, answer("peers", *app)?) {
+        let daemon = match (asked("health", *app)?, asked("peers", *app)?) {
             _ if *state != "active" => Daemon::Down,
             (Some((status, _)), Some((200, peers)))
                 if !matches!(status, 200 | 429) && no_peers(&peers) =>
@@ -271,17 +274,12 @@ impl Quorum {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let told = match connection
-            .run_root_ok(&seat.how, DAEMONS, &words, b"")
-            .await
-        {
+        let told = match connection.ask_root(&seat.how, DAEMONS, &words, b"").await {
             Ok(told) => told,
             Err(e) => {
                 tracing::debug!(node = %name, "{e}");
                 let connection = seat.access.connect(name).await?;
-                let told = connection
-                    .run_root_ok(&seat.how, DAEMONS, &words, b"")
-                    .await?;
+                let told = connection.ask_root(&seat.how, DAEMONS, &words, b"").await?;
                 *seat
                     .connection
                     .lock()
@@ -375,6 +373,10 @@ impl Guard for Quorum {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(printed: &str, apps: &[App]) -> Result<Seen> {
+        super::read(&crate::node::ssh::answer::tests::read(printed)?, apps)
+    }
 
     fn told(health: &str, peers: &str) -> String {
         let (health, peers) = (

@@ -11,13 +11,13 @@ use crate::cluster::schema::Probe;
 use crate::cluster::{Check, Cluster, Name, Node};
 use crate::error::Result;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, Script};
+use crate::node::ssh::{Connection, MINUTE, Script};
 use crate::pki::App;
 
 const MEMBER: Script = Script {
     name: "nixcfg-member",
-    limit: Script::WORK,
     text: include_str!("member.sh"),
+    seconds: MINUTE,
 };
 
 /// How long a node whose daemon was restarted may take to be a member again, in

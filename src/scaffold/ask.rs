@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write};
 
 use crate::error::{Context, Error, Result};
-use crate::event::Reporter;
+use crate::event::{Reporter, printable};
 
 /// Who asks.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl Asker {
         let ask = move || {
             reporter.pause(|| {
                 let mut err = std::io::stderr();
-                write!(err, "{prompt}")?;
+                write!(err, "{}", printable(&prompt))?;
                 err.flush()?;
                 let mut line = String::new();
                 let read = std::io::stdin().lock().read_line(&mut line)?;

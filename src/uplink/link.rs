@@ -16,20 +16,20 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::node::ssh::{Access, Child, Connection, Script};
+use crate::node::ssh::{Access, Child, Connection, MINUTE, Script};
 
 /// Runs for as long as the login does: by it the login is kept, and its end is noticed.
 const HOLD: Script = Script {
     name: "nixcfg-hold",
-    limit: Script::LOOK,
     text: "exec cat",
+    seconds: MINUTE,
 };
 
 /// Says that the node is there.
 const PRESENT: Script = Script {
     name: "nixcfg-present",
-    limit: Script::LOOK,
     text: "exit 0",
+    seconds: MINUTE,
 };
 
 /// How long a doubted node may take to say that it is there.

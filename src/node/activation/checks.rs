@@ -1,35 +1,35 @@
 //! What the cluster says must be well on a node before it is confirmed.
 
-use std::time::Duration;
-
 use tokio::task::JoinSet;
 
 use crate::cluster::schema::Probe;
 use crate::cluster::{Check, Node};
 use crate::error::{Error, Exit, Result};
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, Script};
+use crate::node::ssh::{Connection, MINUTE, Script};
 
 pub const CHECK: Script = Script {
     name: "nixcfg-check",
-    limit: Script::WORK,
     text: include_str!("check.sh"),
+    seconds: MINUTE,
 };
 
 /// Tries all of a node's checks at once; gives those that failed, with what they said.
 pub async fn failing(connection: &Connection, how: &Elevation, node: &Node) -> Result<Vec<String>> {
     let mut tasks = JoinSet::new();
     for (name, check) in &node.checks {
-        let limit = longest(check);
         let (connection, how, name, args) = (
             connection.clone(),
             how.clone(),
             name.clone(),
             arguments(check),
         );
+        let script = Script {
+            seconds: longest(check),
+            ..CHECK
+        };
         tasks.spawn(async move {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            let script = Script { limit, ..CHECK };
             let output = connection.run_root(&how, script, &args, b"").await?;
             // 1 is the check's own; without a code the connection is gone.
             match output.status.code() {
@@ -54,10 +54,10 @@ pub async fn failing(connection: &Connection, how: &Elevation, node: &Node) -> R
     Ok(failing)
 }
 
-/// How long all attempts of a check may take, with what starts and ends them.
-fn longest(check: &Check) -> Duration {
-    let each = u64::from(check.interval) + u64::from(check.timeout) + 6;
-    Script::LOOK + Duration::from_secs(u64::from(check.attempts) * each)
+/// How long a check may take on the node, in seconds; an attempt that does not end is killed after five more.
+fn longest(check: &Check) -> u64 {
+    let each = u64::from(check.interval) + u64::from(check.timeout) + 5;
+    MINUTE + each * u64::from(check.attempts)
 }
 
 fn arguments(check: &Check) -> Vec<String> {

@@ -11,20 +11,24 @@ use clap::ValueEnum;
 use crate::error::{Error, Result};
 use crate::nix::store::StorePath;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, Script};
+use crate::node::ssh::{Connection, MINUTE, Script};
 pub use outcome::{End, Outcome, Report};
 pub use verdict::Policy;
 
 const DRY: Script = Script {
     name: "nixcfg-dry-activate",
-    limit: Script::WORK,
     text: include_str!("dry-activate.sh"),
+    // The new system looks at every unit.
+    seconds: 300,
 };
 
 const INHIBITED: Script = Script {
     name: "nixcfg-inhibited",
-    limit: Script::LOOK,
-    text: concat!(include_str!("way-back.sh"), "inhibited \"$1\"\n"),
+    text: concat!(
+        include_str!("way-back.sh"),
+        "inhibited \"$1\" || exit\necho end\n"
+    ),
+    seconds: MINUTE,
 };
 
 /// What to do with a system on a node: the actions of `switch-to-configuration`.
@@ -72,8 +76,8 @@ pub async fn dry_activate(
 /// What keeps a node from changing live to a system that it has.
 pub async fn inhibited(connection: &Connection, system: &StorePath) -> Result<Vec<String>> {
     let args = [&*system.to_string()];
-    let told = connection.run_ok(INHIBITED, &args, b"").await?;
-    Ok(told.lines().map(str::to_owned).collect())
+    let told = connection.ask(INHIBITED, &args).await?;
+    Ok(told.text().lines().map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -125,6 +129,7 @@ mod tests {
                 .output()
                 .unwrap();
             let told = String::from_utf8(told.stdout).unwrap();
+            let told = told.strip_suffix("end\n").unwrap();
             let here = Inhibitors::of(&ran).against(&Inhibitors::of(&new));
             assert_eq!(told.lines().collect::<Vec<_>>(), here, "{case:?}");
         }

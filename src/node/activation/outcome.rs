@@ -1,6 +1,7 @@
 //! What an activation came to.
 
 use crate::nix::store::StorePath;
+use crate::node::ssh::answer::Answer;
 
 use super::Mode;
 
@@ -111,13 +112,8 @@ pub struct Told {
 }
 
 impl Told {
-    pub fn read(text: &str) -> Self {
-        let all = |key: &'static str| {
-            text.lines()
-                .filter_map(|line| line.split_once(' '))
-                .filter(move |(k, _)| *k == key)
-                .map(|(_, value)| value.to_owned())
-        };
+    pub fn read(answer: &Answer) -> Self {
+        let all = |key| answer.all(key).map(str::to_owned);
         let one = |key| all(key).next();
         Self {
             code: one("code"),
@@ -363,9 +359,13 @@ mod tests {
     const NEW: &str = "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-new";
     const OLD: &str = "/nix/store/1cq1bq31hix6xjnvpn8kfablndjcqb0n-old";
 
+    fn told(printed: &str) -> Told {
+        let printed = format!("{printed}end\n");
+        Told::read(&crate::node::ssh::answer::tests::read(&printed).unwrap())
+    }
+
     fn report(code: &str, now: &str, generation: &str, mode: Mode) -> Report {
-        let told = format!("{code}\nnow {now}\ngeneration {generation}\n");
-        let told = Told::read(&told);
+        let told = told(&format!("{code}\nnow {now}\ngeneration {generation}\n"));
         Report::read(&told, &NEW.parse().unwrap(), mode, String::new()).ended(End::Confirmed)
     }
 
@@ -399,7 +399,7 @@ mod tests {
         let told = format!("code 1\nbegun no\nwhy Pre-switch check 'x' failed\nnow {OLD}\n");
         let read = |told: &str| {
             let toplevel = NEW.parse().unwrap();
-            Report::read(&Told::read(told), &toplevel, Mode::Switch, String::new())
+            Report::read(&self::told(told), &toplevel, Mode::Switch, String::new())
         };
         assert_eq!(
             read(&told).words(Mode::Switch),

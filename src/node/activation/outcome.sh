@@ -33,3 +33,4 @@ if systemctl is-active --quiet "nixcfg-confirm-$run.service" "nixcfg-return-$run
 if [ "$(sed -n 's/^run //p' "$state/last" 2>/dev/null)" = "$run" ]; then
   sed -n 's/^outcome /went /p; s/^reason /because /p' "$state/last"
 fi
+echo end

@@ -1,14 +1,13 @@
 //! The scripts of a watched change.
 
-use std::time::Duration;
+use crate::node::ssh::{MINUTE, Script};
 
-use crate::node::ssh::Script;
+/// How long a switch may take, in seconds: the node ends it then (`return.sh` says so too).
+pub const LONGEST_SWITCH: u64 = 900;
 
 /// Arms the way back, then switches.
 pub const ACTIVATE: Script = Script {
     name: "nixcfg-activate",
-    // The switch itself is ended after 900 s; then the node goes back.
-    limit: Duration::from_secs(1200),
     text: concat!(
         // The program of the transient unit, and the one that goes back, which
         // lies on the node until then.
@@ -23,43 +22,44 @@ pub const ACTIVATE: Script = Script {
         include_str!("arm.sh"),
         include_str!("activate.sh")
     ),
+    seconds: LONGEST_SWITCH + MINUTE,
 };
 /// Tells how a switch has ended.
 pub const OUTCOME: Script = Script {
     name: "nixcfg-outcome",
-    limit: Script::LOOK,
     text: concat!(include_str!("way-back.sh"), include_str!("outcome.sh")),
+    seconds: LONGEST_SWITCH + 5 * MINUTE,
 };
 /// Confirms a switch: the way back is put away.
 pub const CONFIRM: Script = Script {
     name: "nixcfg-confirm",
-    limit: Script::WORK,
     text: concat!(include_str!("way-back.sh"), include_str!("confirm.sh")),
+    seconds: MINUTE,
 };
 /// Has the node go back now.
 pub const GO_BACK: Script = Script {
     name: "nixcfg-go-back",
-    limit: Script::WORK,
     text: concat!(include_str!("way-back.sh"), include_str!("go-back.sh")),
+    seconds: MINUTE,
 };
 
 /// Holds the way back for as long as a restart may take; tells whether Nomad runs.
 pub const HOLD: Script = Script {
     name: "nixcfg-hold",
-    limit: Script::LOOK,
     text: concat!(include_str!("way-back.sh"), include_str!("hold.sh")),
+    seconds: MINUTE,
 };
 /// Restarts the node.
 pub const RESTART: Script = Script {
     name: "nixcfg-restart",
-    limit: Script::LOOK,
     text: concat!(include_str!("way-back.sh"), include_str!("restart.sh")),
+    seconds: MINUTE,
 };
 /// Notes on the node that Nomad drained it, or that it is eligible again.
 pub const DRAINED: Script = Script {
     name: "nixcfg-drained",
-    limit: Script::LOOK,
     text: include_str!("drained.sh"),
+    seconds: MINUTE,
 };
 
 #[cfg(test)]

@@ -70,8 +70,13 @@ mod tests {
     const NEW: &str = "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-new";
     const OLD: &str = "/nix/store/1cq1bq31hix6xjnvpn8kfablndjcqb0n-old";
 
+    fn heard(printed: &str) -> Told {
+        let printed = format!("{printed}end\n");
+        Told::read(&crate::node::ssh::answer::tests::read(&printed).unwrap())
+    }
+
     fn verdict(text: &str, before: &[&str], policy: Policy) -> Verdict {
-        let told = Told::read(text);
+        let told = heard(text);
         let before: Vec<String> = before.iter().map(ToString::to_string).collect();
         let report = Report::read(&told, &NEW.parse().unwrap(), Mode::Switch, String::new());
         let terms = Terms {
@@ -149,8 +154,7 @@ mod tests {
 
     fn awaits_restart(text: &str, mode: Mode) -> bool {
         let toplevel = NEW.parse().unwrap();
-        Report::read(&Told::read(text), &toplevel, mode, String::new())
-            .awaits_restart(&toplevel, mode)
+        Report::read(&heard(text), &toplevel, mode, String::new()).awaits_restart(&toplevel, mode)
     }
 
     #[test]

@@ -5,3 +5,4 @@ for link in /nix/var/nix/profiles/system-*-link; do
   echo "generation ${number%-link} $(date -u -d "@$(stat -c %Y "$link")" +%Y-%m-%dT%H:%M:%SZ) $(readlink -f "$link")"
 done
 echo "boots $(readlink /nix/var/nix/profiles/system)"
+echo end

@@ -9,12 +9,13 @@ use crate::cluster::Name;
 use crate::error::{Error, Result};
 use crate::nix::store::StorePath;
 use crate::node::probe::Probed;
-use crate::node::ssh::{Connection, Script};
+use crate::node::ssh::answer::Answer;
+use crate::node::ssh::{Connection, MINUTE, Script};
 
 const LIST: Script = Script {
     name: "nixcfg-generations",
-    limit: Script::LOOK,
     text: include_str!("list.sh"),
+    seconds: MINUTE,
 };
 
 /// One generation of a node's system.
@@ -38,11 +39,11 @@ pub struct Generations {
 }
 
 impl Generations {
-    fn read(told: &str) -> Self {
-        let mut all: Vec<Generation> = told
-            .lines()
+    fn read(answer: &Answer) -> Self {
+        let mut all: Vec<Generation> = answer
+            .all("generation")
             .filter_map(|line| {
-                let mut words = line.strip_prefix("generation ")?.splitn(3, ' ');
+                let mut words = line.splitn(3, ' ');
                 Some(Generation {
                     number: words.next()?.parse().ok()?,
                     made: words.next()?.to_owned(),
@@ -51,9 +52,7 @@ impl Generations {
             })
             .collect();
         all.sort_by_key(|generation| generation.number);
-        let link = told
-            .lines()
-            .find_map(|line| line.strip_prefix("boots system-"));
+        let link = answer.one("boots").strip_prefix("system-");
         let current = link.and_then(|link| link.strip_suffix("-link")?.parse().ok());
         Self { all, current }
     }
@@ -92,11 +91,13 @@ impl Generations {
 
 /// Asks a node for its generations.
 pub async fn list(connection: &Connection) -> Result<Generations> {
-    Ok(Generations::read(&connection.run_ok(LIST, &[], b"").await?))
+    Ok(Generations::read(&connection.ask(LIST, &[]).await?))
 }
 
 /// Asks all nodes at once.
-pub async fn list_all(probed: &BTreeMap<Name, Probed>) -> Result<BTreeMap<Name, Generations>> {
+pub async fn list_all(
+    probed: &BTreeMap<Name, Probed>,
+) -> Result<BTreeMap<Name, Result<Generations>>> {
     let mut tasks = JoinSet::new();
     for (name, p) in probed {
         let (name, connection) = (name.clone(), p.connection.clone());
@@ -106,7 +107,7 @@ pub async fn list_all(probed: &BTreeMap<Name, Probed>) -> Result<BTreeMap<Name, 
     while let Some(joined) = tasks.join_next().await {
         let (name, list) =
             joined.map_err(|e| Error::unexpected(format!("a list was lost: {e}")))?;
-        lists.insert(name, list?);
+        lists.insert(name, list);
     }
     Ok(lists)
 }
@@ -118,11 +119,15 @@ mod tests {
     const TOLD: &str = "generation 10 2026-01-03T00:00:00Z /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-c\n\
         generation 2 2026-01-01T00:00:00Z /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a\n\
         generation 9 2026-01-02T00:00:00Z /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-b\n\
-        boots system-9-link\n";
+        boots system-9-link\nend\n";
+
+    fn read(printed: &str) -> Generations {
+        Generations::read(&crate::node::ssh::answer::tests::read(printed).unwrap())
+    }
 
     #[test]
     fn the_generation_before_is_the_one_before_the_profiles_own_not_before_the_newest() {
-        let generations = Generations::read(TOLD);
+        let generations = read(TOLD);
         assert_eq!(generations.target(None).unwrap().number, 2);
         assert_eq!(generations.target(Some(10)).unwrap().system.name(), "c");
     }
@@ -130,9 +135,9 @@ mod tests {
     #[test]
     fn a_system_is_found_by_the_profiles_own_generation_or_by_its_newest() {
         let again = format!(
-            "{TOLD}generation 11 x /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-b\ngeneration 12 x /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a\n"
+            "generation 11 x /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-b\ngeneration 12 x /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a\n{TOLD}"
         );
-        let generations = Generations::read(&again);
+        let generations = read(&again);
         let system = |name: &str| {
             let path = format!("/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-{name}");
             path.parse().unwrap()
@@ -144,10 +149,9 @@ mod tests {
 
     #[test]
     fn a_generation_that_is_not_there_is_refused_with_those_that_are() {
-        let error = Generations::read(TOLD).target(Some(3)).unwrap_err();
+        let error = read(TOLD).target(Some(3)).unwrap_err();
         assert_eq!(error.help.as_deref(), Some("it has 2, 9, 10"));
-        let one =
-            "generation 1 x /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a\nboots system-1-link\n";
-        assert!(Generations::read(one).target(None).is_err());
+        let one = "generation 1 x /nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a\nboots system-1-link\nend\n";
+        assert!(read(one).target(None).is_err());
     }
 }

@@ -22,8 +22,9 @@ use crate::node::ssh::{Connection, Output, Script};
 /// Reads a manifest and brings the node to it.
 pub const INSTALL: Script = Script {
     name: "nixcfg-install",
-    limit: Script::WORK,
     text: concat!(include_str!("install.sh"), include_str!("run.sh")),
+    // Another run may hold the lock for 150 of them.
+    seconds: 300,
 };
 
 /// How often a node is asked what became of its files.
@@ -89,7 +90,7 @@ impl fmt::Debug for Content {
 }
 
 impl Entry {
-    /// Where it is.
+    /// Where it is wanted.
     pub fn path(&self) -> &NodePath {
         match self {
             Entry::Folder { path, .. }
@@ -202,8 +203,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// Reads what `install.sh` printed, of which a part may be lost.
-    pub fn parse(told: &str) -> Self {
+    /// Reads what `install.sh` printed of a manifest, of which a part may be lost. Whole is what has its end and tells of
+    /// every path.
+    pub fn parse(printed: &str, manifest: &Manifest) -> Self {
         let change = |word| match word {
             "created" => Some(Change::Created),
             "changed" => Some(Change::Changed),
@@ -212,25 +214,16 @@ impl Report {
             _ => None,
         };
         // What is not a line to its end names another path.
-        let lines = told.rfind('\n').map_or("", |end| &told[..end]);
-        let changes = lines
+        let lines = printed.rfind('\n').map_or("", |end| &printed[..end]);
+        let changes: BTreeMap<String, Change> = lines
             .lines()
             .filter_map(|line| line.split_once(' '))
             .filter_map(|(word, path)| Some((path.to_owned(), change(word)?)))
             .collect();
-        Self {
-            changes,
-            whole: told.ends_with("\nend\n") || told == "end\n",
-        }
-    }
-
-    /// The report on a manifest: whole only if it tells of each path. A node that merely
-    /// says that it is done has shown nothing.
-    pub fn on(manifest: &Manifest, told: &str) -> Self {
-        let mut report = Self::parse(told);
-        let mut paths = manifest.entries.iter().map(Entry::path);
-        report.whole &= paths.all(|path| report.of(path).is_some());
-        report
+        let ended = printed.ends_with("\nend\n") || printed == "end\n";
+        let told = |entry: &Entry| changes.contains_key(entry.path().as_str());
+        let whole = ended && manifest.entries.iter().all(told);
+        Self { changes, whole }
     }
 
     /// Whether nothing of it was lost.
@@ -238,9 +231,7 @@ impl Report {
         self.whole
     }
 
-    /// Takes over what a later run on the same manifest told. What this report,
-    /// of which a part was lost, does not tell of may have been changed before:
-    /// then it counts as changed.
+    /// Takes over what a later run on the same manifest told. A path missing from a truncated report counts as changed.
     fn then(&mut self, later: Self) {
         for (path, change) in later.changes {
             match self.changes.get(&path) {
@@ -296,58 +287,67 @@ pub async fn install(
     manifest: &Manifest,
 ) -> Result<Report> {
     let input = manifest.encode()?;
-    let mut reports = Reports::on(manifest);
-    loop {
-        let output = connection.run_root(how, INSTALL, &[], &input).await?;
-        if let Some(report) = reports.add(connection.node(), &output)? {
-            return Ok(report);
-        }
-    }
+    let (report, _) = write(connection, how, INSTALL, manifest, &input).await?;
+    Ok(report)
 }
 
-/// The reports of runs on one manifest, until they are whole together: a login that is lost
-/// can cut one short, even where the run ends well.
-pub struct Reports<'a> {
-    manifest: &'a Manifest,
-    known: Report,
-    runs: usize,
-}
-
-impl<'a> Reports<'a> {
-    /// None yet.
-    pub fn on(manifest: &'a Manifest) -> Self {
-        Self {
-            manifest,
-            known: Report::default(),
-            runs: 0,
+/// Runs a script that writes a manifest until the report is whole: a login that is lost can cut one short, even where the
+/// run ends well. Gives what all runs printed besides.
+pub async fn write(
+    connection: &Connection,
+    how: &Elevation,
+    script: Script,
+    manifest: &Manifest,
+    input: &[u8],
+) -> Result<(Report, Output)> {
+    let node = connection.node();
+    let mut reports = Reports::default();
+    for _ in 0..TRIES {
+        let output = connection.run_root(how, script, &[], input).await?;
+        if let Some(whole) = reports.add(node, manifest, output)? {
+            return Ok(whole);
         }
     }
+    Err(never_told(node))
+}
 
-    /// Takes what a run left; the report where it is whole now, nothing where it has to be
-    /// run again. An error says what was changed before it came to that.
-    pub fn add(&mut self, node: &Name, output: &Output) -> Result<Option<Report>> {
-        let report = Report::on(self.manifest, &output.stdout);
-        if self.runs == 0 {
-            self.known = report.clone();
-        }
-        self.known.then(report);
-        self.runs += 1;
+/// What runs on one manifest told so far.
+#[derive(Default)]
+struct Reports {
+    known: Option<Report>,
+    printed: String,
+}
+
+impl Reports {
+    /// Adds a run; gives all of it once nothing is missing.
+    fn add(
+        &mut self,
+        node: &Name,
+        manifest: &Manifest,
+        mut output: Output,
+    ) -> Result<Option<(Report, Output)>> {
+        let report = Report::parse(&output.stdout, manifest);
+        self.printed.push_str(&output.stdout);
+        let known = self.known.get_or_insert_with(|| report.clone());
+        known.then(report);
         if !output.status.success() {
-            return Err(self.known.failed(node, &output.stderr));
+            return Err(known.failed(node, &output.stderr));
         }
-        if self.known.whole() {
-            return Ok(Some(self.known.clone()));
-        }
-        if self.runs < TRIES {
+        if !known.whole() {
             return Ok(None);
         }
-        let what = format!(
-            "files were written, but {TRIES} times what became of them was not told to its end"
-        );
-        Err(Error::new(Exit::Partial, what)
-            .on(node)
-            .help("run again: what is done is not done twice"))
+        output.stdout = std::mem::take(&mut self.printed);
+        Ok(Some((known.clone(), output)))
     }
+}
+
+fn never_told(node: &Name) -> Error {
+    let what = format!(
+        "files were written, but {TRIES} times what became of them was not told to its end"
+    );
+    Error::new(Exit::Partial, what)
+        .on(node)
+        .help("run again: what is done is not done twice")
 }
 
 #[cfg(test)]
@@ -357,6 +357,12 @@ mod tests {
 
     fn path(text: &str) -> NodePath {
         text.parse().unwrap()
+    }
+
+    fn wanted(paths: &[&str]) -> Manifest {
+        let mut manifest = Manifest::new();
+        paths.iter().for_each(|text| manifest.absent(path(text)));
+        manifest
     }
 
     #[test]
@@ -402,7 +408,8 @@ mod tests {
 
     #[test]
     fn a_report_tells_what_became_of_each_path() {
-        let report = Report::parse("unchanged /a\ncreated /b c\nchanged /d\nnoise\nend\n");
+        let printed = "unchanged /a\ncreated /b c\nchanged /d\nnoise\nend\n";
+        let report = Report::parse(printed, &wanted(&["/a", "/b c", "/d"]));
         assert!(report.whole());
         assert_eq!(report.of(&path("/a")), Some(Change::Unchanged));
         assert_eq!(report.of(&path("/b c")), Some(Change::Created));
@@ -414,36 +421,50 @@ mod tests {
     fn a_report_that_was_cut_anywhere_is_not_whole_and_names_no_other_path() {
         let whole = "created /a/folder\ncreated /a/folder/key\nend\n";
         for end in 0..whole.len() {
-            let report = Report::parse(&whole[..end]);
+            let report = Report::parse(&whole[..end], &wanted(&["/a/folder/key"]));
             assert!(!report.whole(), "{end}");
             let known = ["/a/folder", "/a/folder/key"];
             assert!(report.touched().all(|path| known.contains(&path)), "{end}");
         }
-        assert!(Report::parse("end\n").whole());
-        assert!(!Report::parse("created /the end\n").whole());
+        assert!(Report::parse("end\n", &wanted(&[])).whole());
+        assert!(!Report::parse("created /the end\n", &wanted(&["/the end"])).whole());
+    }
+
+    #[test]
+    fn an_end_alone_does_not_say_that_anything_was_written() {
+        let manifest = wanted(&["/a", "/b"]);
+        for printed in [
+            "end\n",
+            "created /a\nend\n",
+            "created /a\ncreated /c\nend\n",
+        ] {
+            assert!(!Report::parse(printed, &manifest).whole(), "{printed:?}");
+        }
+        assert!(Report::parse("created /a\nunchanged /b\nend\n", &manifest).whole());
+        let (report, asked) = after(&[("end\n", 0), ("end\n", 0), ("end\n", 0)]);
+        assert!(report.unwrap_err().what.contains("3 times"));
+        assert_eq!(asked, 3);
     }
 
     /// What comes of runs that print these, one after the other, each with an exit code.
     fn after(runs: &[(&str, i32)]) -> (Result<Report>, usize) {
         use std::os::unix::process::ExitStatusExt;
-        let mut manifest = Manifest::new();
-        for path in ["/a", "/b", "/c"] {
-            manifest.absent(path.parse().unwrap());
-        }
-        let mut reports = Reports::on(&manifest);
-        for (asked, (stdout, code)) in (1..).zip(runs) {
+        let node = "alder".parse().unwrap();
+        let manifest = wanted(&["/a", "/b", "/c"]);
+        let mut reports = Reports::default();
+        for (number, (stdout, code)) in runs.iter().take(TRIES).enumerate() {
             let output = Output {
                 status: std::process::ExitStatus::from_raw(code << 8),
                 stdout: (*stdout).to_owned(),
                 stderr: String::new(),
             };
-            match reports.add(&"alder".parse().unwrap(), &output) {
+            match reports.add(&node, &manifest, output) {
                 Ok(None) => {}
-                Ok(Some(report)) => return (Ok(report), asked),
-                Err(error) => return (Err(error), asked),
+                Ok(Some((report, _))) => return (Ok(report), number + 1),
+                Err(error) => return (Err(error), number + 1),
             }
         }
-        panic!("{} runs were not enough", runs.len())
+        (Err(never_told(&node)), runs.len())
     }
 
     #[test]
@@ -459,13 +480,6 @@ mod tests {
         assert_eq!((report.unwrap().touched().count(), asked), (3, 2));
         let (report, asked) = after(&[(again, 0)]);
         assert_eq!((report.unwrap().touched().count(), asked), (0, 1));
-    }
-
-    #[test]
-    fn a_node_that_says_only_that_it_is_done_has_written_nothing() {
-        let (report, asked) = after(&[("end\n", 0), ("end\n", 0), ("unchanged /a\nend\n", 0)]);
-        assert!(report.unwrap_err().what.contains("3 times"));
-        assert_eq!(asked, 3);
     }
 
     #[test]

@@ -12,13 +12,14 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, Exit, Kind, Result};
 use crate::nix::store::StorePath;
 use crate::node::probe::Holder;
+use crate::node::ssh::bounded::Lines;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, Script, bounds, silent};
+use crate::node::ssh::{Connection, MINUTE, Script, within};
 
 const LEASE: Script = Script {
     name: "nixcfg-lease",
-    limit: Script::LOOK,
     text: include_str!("lease.sh"),
+    seconds: MINUTE,
 };
 
 /// How often a sign of life is given; the node waits for four times as long.
@@ -77,9 +78,6 @@ pub enum Answer {
     Held(Scope, Holder),
 }
 
-/// The most lines that a node says before it gives leases: who holds them.
-const MOST_LINES: usize = 64;
-
 /// Asks a node for leases, all of them or none.
 pub async fn take(
     connection: &Connection,
@@ -93,21 +91,19 @@ pub async fn take(
     let mut args: Vec<&str> = vec![&claim.id, steal, &claim.who, from, claim.what];
     args.extend(scopes.iter().map(|scope| scope.word()));
     let child = connection.spawn_root_script(how, LEASE, &args).await?;
-    let (mut stdin, mut stdout, ended) = child.into_parts();
+    let (mut stdin, stdout, ended) = child.into_parts();
+    let mut answer = Lines::new(node, stdout);
+    let mut told = Vec::new();
     let asked = async {
-        let mut told = Vec::new();
-        loop {
-            match bounds::line(node, &mut stdout, bounds::LINE).await? {
-                Some(line) if line == "taken" => return Ok((true, told)),
-                Some(_) if told.len() == MOST_LINES => return Err(bounds::too_much(node)),
-                Some(line) => told.push(line),
-                None => return Ok((false, told)),
+        while let Some(line) = answer.next().await? {
+            if line == "taken" {
+                return Ok(true);
             }
+            told.push(line);
         }
+        Ok(false)
     };
-    let (taken, told) = tokio::time::timeout(LEASE.limit, asked)
-        .await
-        .unwrap_or_else(|_| Err(silent(node, LEASE)))?;
+    let taken = within(node, LEASE.name, LEASE.within(), asked).await?;
     let value = |key: &str| {
         let lines = told.iter().filter_map(|line| line.split_once(' '));
         lines
@@ -140,14 +136,15 @@ pub async fn take(
                         break;
                     }
                 }
-                lost = bounds::line(&name, &mut stdout, bounds::LINE) => {
-                    tracing::warn!(node = %name, "{lost:?}");
+                lost = answer.next() => {
+                    let lost = lost.ok().flatten().unwrap_or_default();
+                    tracing::warn!(node = %name, "{lost}");
                     break;
                 }
                 _ = &mut asked => break,
             }
         }
-        drop(stdin);
+        drop((stdin, answer));
         let _ = tokio::time::timeout(LET_GO, ended.last_words()).await;
     });
     Ok(Answer::Taken(Lease {

@@ -11,7 +11,8 @@ use openssh::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::task::JoinHandle;
 
-use super::{Child, Connection, Output, Script, bounds, lost, within};
+use super::answer::Answer;
+use super::{Child, Connection, MINUTE, Output, Script, bounded, lost, within};
 use crate::cluster::Name;
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
@@ -30,6 +31,8 @@ const OBEY: &str = r#"printf 'nixcfg-is-root\n'; text=$(head -c "$1"); shift; ca
 const WHOLE: &str = "\n# whole";
 /// How long sudo may take to make root: what it asks (PAM, a directory) may not answer at all.
 const LONGEST_SUDO: Duration = Duration::from_secs(90);
+/// How long a program may take to end that has nothing more to say.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// How root is had on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,10 @@ pub struct RootChild {
     /// What the program writes, from its first byte on.
     pub stdout: BufReader<ChildStdout>,
     stderr: JoinHandle<String>,
+    /// Its name in errors.
+    name: String,
+    /// How long it may take, once all of its input is there.
+    time: Duration,
 }
 
 impl Connection {
@@ -101,8 +108,14 @@ impl Connection {
         let args = [&[size.as_str()], args].concat();
         let wrapped = how.shell(OBEY, script.name, &args);
         let mut child = self.become_root(wrapped).await?;
-        // One that is gone already says why itself.
-        let _ = child.stdin.write_all(text.as_bytes()).await;
+        child.name = script.name.to_owned();
+        child.time = script.within();
+        within(self.node(), script.name, child.time, async {
+            // One that is gone already says why itself.
+            let _ = child.stdin.write_all(text.as_bytes()).await;
+            Ok(())
+        })
+        .await?;
         Ok(child)
     }
 
@@ -123,9 +136,12 @@ impl Connection {
         let mut stdout = BufReader::new(stdout);
         let (again, asked_again) = tokio::sync::oneshot::channel();
         let stderr = tokio::spawn(collect(stderr, again));
-        let ready = async { bounds::line(self.node(), &mut stdout, bounds::LINE).await };
+        let mut first = Vec::new();
+        // Other words than those that are waited for are as many as these at most.
+        let most = READY.len() + 2;
+        let ready = async { bounded::until_newline(&mut stdout, &mut first, most).await };
         let refused = tokio::select! {
-            first = ready => first?.as_deref() != Some(READY),
+            read = ready => !matches!(read, Ok(n) if n > 0),
             Ok(()) = asked_again => true,
             () = tokio::time::sleep(LONGEST_SUDO) => {
                 stderr.abort();
@@ -135,11 +151,10 @@ impl Connection {
                     .saying(said));
             }
         };
-        if refused {
+        if refused || first.trim_ascii_end() != READY.as_bytes() {
             // Without more input sudo cannot try, and count, another password.
-            drop(stdin);
-            let said = stderr.await.unwrap_or_default();
-            let _ = child.wait().await;
+            drop((stdin, stdout));
+            let said = last_words(child, stderr).await;
             return Err(Error::new(Kind::SudoRefused, "cannot become root")
                 .on(self.node())
                 .saying(said));
@@ -150,6 +165,8 @@ impl Connection {
             stdin,
             stdout,
             stderr,
+            name: argv.last().copied().unwrap_or("sudo").to_owned(),
+            time: Duration::from_secs(MINUTE),
         })
     }
 
@@ -162,7 +179,7 @@ impl Connection {
         stdin: &[u8],
     ) -> Result<Output> {
         let child = self.spawn_root_script(how, script, args).await?;
-        within(self.node(), script, child.finish(stdin)).await
+        child.finish(stdin).await
     }
 
     /// Runs a script as root and takes any exit code but 0 as an error.
@@ -176,23 +193,29 @@ impl Connection {
         let child = self.spawn_root_script(how, script, args).await?;
         child.finish_ok(script, stdin).await
     }
+
+    /// Runs a script as root, for its answer.
+    pub async fn ask_root(
+        &self,
+        how: &Elevation,
+        script: Script,
+        args: &[&str],
+        stdin: &[u8],
+    ) -> Result<Answer> {
+        let printed = self.run_root_ok(how, script, args, stdin).await?;
+        Answer::read(self.node(), script.name, &printed)
+    }
 }
 
 impl RootChild {
     /// Feeds a script and reads it to its end; any exit code but 0 is an error.
     pub async fn finish_ok(self, script: Script, input: &[u8]) -> Result<String> {
         let node = self.node.clone();
-        let output = within(&node, script, self.finish(input)).await?;
+        let output = self.finish(input).await?;
         match output.status.success() {
             true => Ok(output.stdout),
             false => Err(super::failed(&node, script, &output)),
         }
-    }
-
-    /// The same, and gives its exit code whatever that is.
-    pub async fn finish_within(self, script: Script, input: &[u8]) -> Result<Output> {
-        let node = self.node.clone();
-        within(&node, script, self.finish(input)).await
     }
 
     /// Feeds the program and reads it to its end.
@@ -201,21 +224,26 @@ impl RootChild {
             node,
             child,
             mut stdin,
-            mut stdout,
+            stdout,
             stderr,
+            name,
+            time,
         } = self;
         let feed = async move {
             // A program that ends without reading its input says why itself.
             let _ = stdin.write_all(input).await;
+            Ok(())
         };
-        let ((), answer) = tokio::join!(feed, bounds::answer(&node, Some(&mut stdout)));
-        let answer = answer?;
-        let status = child.wait().await.map_err(|e| lost(&node, &e))?;
-        Ok(Output {
-            status,
-            stdout: answer,
-            stderr: stderr.await.unwrap_or_default(),
+        within(&node, &name, time, async {
+            let ((), stdout) = tokio::try_join!(feed, bounded::whole(&node, stdout))?;
+            let status = child.wait().await.map_err(|e| lost(&node, &e))?;
+            Ok(Output {
+                status,
+                stdout,
+                stderr: stderr.await.unwrap_or_default(),
+            })
         })
+        .await
     }
 
     /// Takes the streams apart, for a caller that relays them; the last part
@@ -240,14 +268,28 @@ pub struct Ended {
 impl Ended {
     /// Waits for the program and gives its last words.
     pub async fn last_words(self) -> String {
-        let _ = self.child.wait().await;
-        self.stderr.await.unwrap_or_default()
+        last_words(self.child, self.stderr).await
     }
 
     /// Waits for the program; its exit code, where it has one, and its standard error.
     pub async fn outcome(self) -> Result<(Option<i32>, String)> {
         let status = self.child.wait().await.map_err(|e| lost(&self.node, &e))?;
         Ok((status.code(), self.stderr.await.unwrap_or_default()))
+    }
+}
+
+/// What a program said that has nothing more to do; nothing of one that does not end.
+async fn last_words(child: Child, mut stderr: JoinHandle<String>) -> String {
+    let words = async {
+        let _ = child.wait().await;
+        (&mut stderr).await.unwrap_or_default()
+    };
+    match tokio::time::timeout(LAST_WORDS, words).await {
+        Ok(said) => said,
+        Err(_) => {
+            stderr.abort();
+            String::new()
+        }
     }
 }
 
@@ -261,7 +303,7 @@ async fn collect(stderr: ChildStderr, again: tokio::sync::oneshot::Sender<()>) -
             Ok(chunk) if !chunk.is_empty() => chunk,
             _ => break,
         };
-        let room = bounds::ERRORS.saturating_sub(text.len());
+        let room = bounded::MOST_ERRORS.saturating_sub(text.len());
         text.extend_from_slice(&chunk[..chunk.len().min(room)]);
         let n = chunk.len();
         stderr.consume(n);

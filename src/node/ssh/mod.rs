@@ -1,7 +1,8 @@
 //! Connections to nodes: one login a node and run, by the operator's own
 //! OpenSSH and the cluster's `ssh_config`; every command rides on it.
 
-pub mod bounds;
+pub mod answer;
+pub mod bounded;
 pub mod elevate;
 mod error;
 mod login;
@@ -22,6 +23,7 @@ use crate::cluster::{self, Name};
 use crate::error::{Context, Error, Kind, Result};
 use crate::private;
 use crate::process::{self, Tail};
+use answer::Answer;
 use login::{Login, own_config_files};
 
 pub use error::{cannot_connect, lost};
@@ -176,15 +178,20 @@ pub struct Script {
     pub name: &'static str,
     /// Its text.
     pub text: &'static str,
-    /// How long it may take: a node that logs in and then says nothing is given up.
-    pub limit: Duration,
+    /// How long it may take, in seconds. What becomes root before it has a time of its own.
+    pub seconds: u64,
 }
 
+/// How long a script may take that looks at a node, or makes one small change, in seconds.
+pub const MINUTE: u64 = 60;
+/// How long a command may take to begin.
+const BEGIN: Duration = Duration::from_secs(60);
+
 impl Script {
-    /// The limit of a look at a node.
-    pub const LOOK: Duration = Duration::from_secs(60);
-    /// The limit of work on a node.
-    pub const WORK: Duration = Duration::from_secs(600);
+    /// How long it may take.
+    pub const fn within(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
 
     /// The argument vector that runs it.
     pub fn argv<'a>(&self, args: &[&'a str]) -> Vec<&'a str>
@@ -242,16 +249,16 @@ impl Connection {
             return Err(Error::unexpected("an empty command"));
         };
         tracing::debug!(node = %self.node, program, args = args.len(), "spawn");
-        self.session
-            .clone()
-            .arc_command(*program)
+        let mut command = self.session.clone().arc_command(*program);
+        command
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .await
-            .map_err(|e| lost(&self.node, &e))
+            .stderr(Stdio::piped());
+        within(&self.node, program, BEGIN, async {
+            command.spawn().await.map_err(|e| lost(&self.node, &e))
+        })
+        .await
     }
 
     /// Has the master carry connections to the Unix socket `local`, which it
@@ -263,16 +270,20 @@ impl Connection {
             host: host.into(),
             port,
         };
-        self.session
-            .request_port_forward(ForwardType::Local, local, remote)
-            .await
-            .map_err(|e| lost(&self.node, &e))
+        within(&self.node, "a forward", BEGIN, async {
+            let asked = self
+                .session
+                .request_port_forward(ForwardType::Local, local, remote);
+            asked.await.map_err(|e| lost(&self.node, &e))
+        })
+        .await
     }
 
     /// Runs a script as the operator's own user, to its end.
     pub async fn run(&self, script: Script, args: &[&str], stdin: &[u8]) -> Result<Output> {
         let child = self.spawn(&script.argv(args)).await?;
-        within(&self.node, script, self.finish(child, stdin)).await
+        let finished = self.finish(child, stdin);
+        within(&self.node, script.name, script.within(), finished).await
     }
 
     /// Runs a script and takes any exit code but 0 as an error.
@@ -285,8 +296,14 @@ impl Connection {
         }
     }
 
+    /// Runs a script as the operator's own user, for its answer.
+    pub async fn ask(&self, script: Script, args: &[&str]) -> Result<Answer> {
+        let printed = self.run_ok(script, args, b"").await?;
+        Answer::read(&self.node, script.name, &printed)
+    }
+
     /// Feeds a child and reads it to its end.
-    pub(crate) async fn finish(&self, mut child: Child, stdin: &[u8]) -> Result<Output> {
+    async fn finish(&self, mut child: Child, stdin: &[u8]) -> Result<Output> {
         let (input, output, errors) = (
             child.stdin().take(),
             child.stdout().take(),
@@ -298,12 +315,23 @@ impl Connection {
                 let _ = input.write_all(stdin).await;
             }
         };
-        let ((), stdout, stderr) = tokio::join!(
-            feed,
-            bounds::answer(&self.node, output),
-            bounds::errors(errors)
-        );
-        let stdout = stdout?;
+        let read = async {
+            match output {
+                Some(output) => bounded::whole(&self.node, output).await,
+                None => Ok(String::new()),
+            }
+        };
+        let complain = async {
+            match errors {
+                Some(errors) => Ok(bounded::beginning(errors).await),
+                None => Ok(String::new()),
+            }
+        };
+        let feed = async {
+            feed.await;
+            Ok(())
+        };
+        let ((), stdout, stderr) = tokio::try_join!(feed, read, complain)?;
         let status = child.wait().await.map_err(|e| lost(&self.node, &e))?;
         Ok(Output {
             status,
@@ -321,8 +349,9 @@ pub fn failed(node: &Name, script: Script, output: &Output) -> Error {
         .map_or("no exit code".to_owned(), |code| {
             format!("exit code {code}")
         });
-    let said = [output.stdout.trim(), output.stderr.trim()]
+    let said = [tail(&output.stdout), output.stderr.clone()]
         .into_iter()
+        .map(|text| text.trim().to_owned())
         .filter(|text| !text.is_empty())
         .collect::<Vec<_>>()
         .join("\n");
@@ -331,31 +360,30 @@ pub fn failed(node: &Name, script: Script, output: &Output) -> Error {
         .saying(said)
 }
 
-/// Ends a wait for a script at its limit.
-async fn within<T>(
+/// Waits for a node's part in something; an error once its time is over.
+pub async fn within<T>(
     node: &Name,
-    script: Script,
+    what: &str,
+    time: Duration,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    tokio::time::timeout(script.limit, work)
-        .await
-        .unwrap_or_else(|_| Err(silent(node, script)))
+    match tokio::time::timeout(time, work).await {
+        Ok(result) => result,
+        Err(_) => {
+            let what = format!("{what} did not end within {} seconds", time.as_secs());
+            let error = Error::new(Kind::NoAnswer, what).on(node);
+            Err(error.help("the node may be frozen or overloaded"))
+        }
+    }
 }
 
-/// The error of a script that does not come to its end.
-pub fn silent(node: &Name, script: Script) -> Error {
-    let what = format!(
-        "does not come to the end of {} within {} s",
-        script.name,
-        script.limit.as_secs()
-    );
-    Error::new(Kind::NoAnswer, what)
-        .on(node)
-        .help("it lets us log in and then stands still: is its disk or its memory worn out?")
-}
-
-fn tail(text: &str) -> String {
+/// The last lines of a text that is shown in an error.
+pub fn tail(text: &str) -> String {
     let mut tail = Tail::new(40);
-    text.lines().for_each(|line| tail.push(line));
+    let mut from = text.len().saturating_sub(bounded::MOST_ERRORS);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    text[from..].lines().for_each(|line| tail.push(line));
     tail.text()
 }

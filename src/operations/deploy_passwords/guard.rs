@@ -11,23 +11,23 @@ use tokio::io::AsyncWriteExt;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
+use crate::node::ssh::bounded::Lines;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Access, Connection, Script, bounds, silent};
+use crate::node::ssh::{Access, Connection, Script, within};
 
 /// The whole of `install.sh` comes first: the files of passwords are written as all others.
 pub const GUARD: Script = Script {
     name: "nixcfg-passwords",
-    limit: Script::WORK,
     text: concat!(
         include_str!("../../node/install/install.sh"),
         include_str!("guard.sh")
     ),
+    // Another run may hold the lock for 150 of them.
+    seconds: 300,
 };
 
 /// How long a node waits to be told to keep a change, in seconds.
 const PATIENCE: &str = "120";
-/// The most lines that a node says before the change is made.
-const MOST_LINES: usize = 64;
 /// How long the proof may take; less, so that the node's answer is still to be had.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -55,23 +55,23 @@ pub async fn change(
         .spawn_root_script(how, GUARD, &[PATIENCE])
         .await?;
     // A script that refuses says why itself.
-    let _ = child.stdin.write_all(input).await;
-    let _ = child.stdin.flush().await;
+    within(node, GUARD.name, GUARD.within(), async {
+        let _ = child.stdin.write_all(input).await;
+        let _ = child.stdin.flush().await;
+        Ok(())
+    })
+    .await?;
     let applied = async {
-        for _ in 0..MOST_LINES {
-            match bounds::line(node, &mut child.stdout, bounds::LINE).await? {
-                Some(line) if line == "applied" => return Ok(true),
-                Some(_) => {}
-                None => return Ok(false),
+        let mut answer = Lines::new(node, &mut child.stdout);
+        while let Some(line) = answer.next().await? {
+            if line == "applied" {
+                return Ok(true);
             }
         }
-        Err(bounds::too_much(node))
+        Ok(false)
     };
-    let applied = tokio::time::timeout(GUARD.limit, applied)
-        .await
-        .unwrap_or_else(|_| Err(silent(node, GUARD)))?;
-    if !applied {
-        let ended = child.finish_within(GUARD, b"").await?;
+    if !within(node, GUARD.name, GUARD.within(), applied).await? {
+        let ended = child.finish(b"").await?;
         let what = "the passwords could not be changed";
         return Err(failed(node, what, &ended.stderr));
     }
@@ -81,8 +81,8 @@ pub async fn change(
     };
     match proved {
         Ok(()) => {
-            let ended = child.finish_within(GUARD, b"keep\n").await?;
-            match ended.status.success() && ended.stdout.contains("kept") {
+            let ended = child.finish(b"keep\n").await?;
+            match ended.status.success() && ended.stdout.lines().last() == Some("kept") {
                 true => Ok(()),
                 false => Err(failed(
                     node,
@@ -92,7 +92,7 @@ pub async fn change(
             }
         }
         Err(error) => {
-            let ended = child.finish_within(GUARD, b"").await?;
+            let ended = child.finish(b"").await?;
             let what = format!(
                 "sudo was not proved to work after the change: {}",
                 error.what

@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
 use crate::node::probe::Probed;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Access, Connection, Script};
+use crate::node::ssh::{Access, Connection, MINUTE, Script};
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::password::entry::Entry;
 use crate::password::hash::{Hash, Password};
@@ -28,8 +28,8 @@ use plan::{Plan, Seen, Wanted};
 
 const INSPECT: Script = Script {
     name: "nixcfg-inspect-passwords",
-    limit: Script::LOOK,
     text: include_str!("inspect.sh"),
+    seconds: MINUTE,
 };
 
 /// How many nodes are changed at once.
@@ -201,7 +201,7 @@ async fn plan_nodes(
             let login = probed.facts.user.parse().ok();
             let plan = async {
                 let told = connection
-                    .run_root_ok(&how, INSPECT, &[], input.as_bytes())
+                    .ask_root(&how, INSPECT, &[], input.as_bytes())
                     .await?;
                 let seen = Seen::parse(&told)?;
                 Plan::new(&seen, login.as_ref(), only.as_ref(), lock_removed)

@@ -7,6 +7,7 @@ use crate::cluster::NodePath;
 use crate::cluster::ownership::{Mode, Ownership};
 use crate::error::{Error, Exit, Result};
 use crate::node::install::{Content, Manifest};
+use crate::node::ssh::answer::Answer;
 use crate::password::hash::Hash;
 
 /// A user's line in `/etc/shadow`, against what is wanted.
@@ -49,10 +50,9 @@ pub struct Seen {
 
 impl Seen {
     /// Reads what `inspect.sh` printed.
-    pub fn parse(told: &str) -> Result<Self> {
+    pub fn parse(answer: &Answer) -> Result<Self> {
         let mut seen = Self::default();
-        let mut whole = false;
-        for line in told.lines() {
+        for line in answer.text().lines() {
             let words: Vec<&str> = line.split(' ').collect();
             match words.as_slice() {
                 ["user", user, account, file] => {
@@ -67,14 +67,10 @@ impl Seen {
                 }
                 ["file", user] => seen.files.extend(user.parse::<Name>().ok()),
                 ["readonly"] => seen.read_only = true,
-                ["end"] => whole = true,
                 _ => {}
             }
         }
-        match whole {
-            true => Ok(seen),
-            false => Err(strange(told)),
-        }
+        Ok(seen)
     }
 }
 
@@ -256,6 +252,10 @@ const FOLDER: &str = "/var/lib/nixcfg/passwords";
 mod tests {
     use super::*;
 
+    fn parse(printed: &str) -> Result<Seen> {
+        Seen::parse(&crate::node::ssh::answer::tests::read(printed)?)
+    }
+
     const HASH: &str = "$2b$12$xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
     fn name(text: &str) -> Name {
@@ -263,7 +263,7 @@ mod tests {
     }
 
     fn planned(told: &str, lock_removed: bool) -> Plan {
-        let seen = Seen::parse(&format!("{told}end\n")).unwrap();
+        let seen = parse(&format!("{told}end\n")).unwrap();
         Plan::new(&seen, Some(&name("alice")), None, lock_removed).unwrap()
     }
 
@@ -320,17 +320,16 @@ mod tests {
 
     #[test]
     fn a_read_only_shadow_is_an_error_only_where_it_would_change() {
-        let seen = |account| {
-            Seen::parse(&format!("user alice {account} absent\nreadonly\nend\n")).unwrap()
-        };
+        let seen =
+            |account| parse(&format!("user alice {account} absent\nreadonly\nend\n")).unwrap();
         assert!(Plan::new(&seen("different"), None, None, false).is_err());
         assert!(Plan::new(&seen("same"), None, None, false).is_ok());
     }
 
     #[test]
     fn an_answer_cut_short_is_no_answer() {
-        assert!(Seen::parse("user alice same same\n").is_err());
-        assert!(Seen::parse("user alice odd same\nend\n").is_err());
+        assert!(parse("user alice same same\n").is_err());
+        assert!(parse("user alice odd same\nend\n").is_err());
     }
 
     #[test]

@@ -6,3 +6,4 @@ for folder; do
     echo "certificate $(base64 -w 0 "$file") $file"
   done
 done
+echo end

@@ -15,19 +15,20 @@ use crate::error::{Error, Exit, Result};
 use crate::event::Event;
 use crate::nix::store::StorePath;
 use crate::node::probe::{self, Holder, Probed};
-use crate::node::ssh::Script;
+use crate::node::ssh::answer::Answer;
+use crate::node::ssh::{MINUTE, Script};
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::pki::x509::Certificate;
 
 const STATUS: Script = Script {
     name: "nixcfg-status",
-    limit: Script::LOOK,
     text: include_str!("status.sh"),
+    seconds: MINUTE,
 };
 const CERTIFICATES: Script = Script {
     name: "nixcfg-certificates",
-    limit: Script::LOOK,
     text: include_str!("certificates.sh"),
+    seconds: MINUTE,
 };
 
 /// The arguments of `status`.
@@ -205,16 +206,16 @@ async fn look(
         tasks.spawn(async move {
             let looked = async {
                 let probed = probe::probe(&access, &node, password).await?;
-                let told = probed.connection.run_ok(STATUS, &[], b"").await?;
+                let told = probed.connection.ask(STATUS, &[]).await?;
                 let certificates = match probed.facts.elevation(probed.password.as_ref()) {
                     Some(how) => {
                         let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
                         probed
                             .connection
-                            .run_root_ok(&how, CERTIFICATES, &folders, b"")
+                            .ask_root(&how, CERTIFICATES, &folders, b"")
                             .await?
                     }
-                    None => String::new(),
+                    None => Answer::of(&[]),
                 };
                 Ok(read(probed, &told, &certificates))
             };
@@ -235,29 +236,25 @@ async fn look(
     (states, errors)
 }
 
-fn read(probed: Probed, told: &str, certificates: &str) -> State {
-    let all = |text: &'static str, lines: &str| -> Vec<String> {
-        let lines = lines.lines().filter_map(|line| line.split_once(' '));
-        lines
-            .filter(|(k, _)| *k == text)
-            .map(|(_, v)| v.to_owned())
-            .collect()
-    };
-    let free = all("disk", told).first().and_then(|line| {
+fn read(probed: Probed, told: &Answer, certificates: &Answer) -> State {
+    let free = told.all("disk").next().and_then(|line| {
         let (size, used) = line.split_once(' ')?;
         let (size, used): (u64, u64) = (size.parse().ok()?, used.parse().ok()?);
         u8::try_from(size.saturating_sub(used) * 100 / size.max(1)).ok()
     });
     let facts = &probed.facts;
     let inhibited = facts.running_inhibitors.against(&facts.profile_inhibitors);
-    let certificates = all("certificate", certificates);
     let now = OffsetDateTime::now_utc();
     let certificates = certificates
-        .iter()
+        .all("certificate")
         .filter_map(|line| certificate(line, now));
     State {
-        generation: all("generation", told).concat(),
-        restart_for: [all("restart", told), inhibited].concat(),
+        generation: told.one("generation").to_owned(),
+        restart_for: told
+            .all("restart")
+            .map(str::to_owned)
+            .chain(inhibited)
+            .collect(),
         certificates: certificates.collect(),
         free,
         wanted: None,

@@ -6,3 +6,4 @@ for part in kernel initrd kernel-modules systemd; do
 done
 echo "generation $(readlink /nix/var/nix/profiles/system)"
 df -Pk /nix/store | tail -n 1 | while read -r _ size used _; do echo "disk $size $used"; done
+echo end

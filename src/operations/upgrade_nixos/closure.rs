@@ -3,13 +3,15 @@
 use super::diff::Closure;
 use crate::error::{Error, Result};
 use crate::nix::store::StorePath;
+use crate::node::ssh::answer::Answer;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Connection, Script};
 
 const CLOSURE: Script = Script {
     name: "nixcfg-closure",
-    limit: Script::WORK,
     text: include_str!("closure.sh"),
+    // A closure has tens of thousands of paths.
+    seconds: 300,
 };
 
 /// Asks a node for a closure, over the connection that there is; as root, if it can be had, where
@@ -20,17 +22,17 @@ pub async fn ask(
     root: &StorePath,
 ) -> Result<Closure> {
     let root = root.to_string();
-    let told = connection.run_ok(CLOSURE, &[&root], b"").await;
+    let told = connection.ask(CLOSURE, &[&root]).await;
     let told = match (told, how) {
-        (Err(_), Some(how)) => connection.run_root_ok(how, CLOSURE, &[&root], b"").await?,
+        (Err(_), Some(how)) => connection.ask_root(how, CLOSURE, &[&root], b"").await?,
         (told, _) => told?,
     };
     read(&told).map_err(|e| e.on(connection.node()))
 }
 
 /// Reads as many sizes as there are paths.
-fn read(told: &str) -> Result<Closure> {
-    let lines: Vec<&str> = told.lines().collect();
+fn read(answer: &Answer) -> Result<Closure> {
+    let lines: Vec<&str> = answer.text().lines().collect();
     let (paths, sizes) = lines.split_at(lines.len() / 2);
     let pairs = paths.iter().zip(sizes).map(|(path, size)| {
         let size = size
@@ -49,6 +51,12 @@ fn read(told: &str) -> Result<Closure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(printed: &str) -> Result<Closure> {
+        super::read(&crate::node::ssh::answer::tests::read(&format!(
+            "{printed}end\n"
+        ))?)
+    }
 
     #[test]
     fn each_path_has_its_size_and_rubbish_is_refused() {

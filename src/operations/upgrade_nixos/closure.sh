@@ -2,4 +2,5 @@
 # Argument: its root.
 paths=$(nix-store --query --requisites "$1") || exit
 printf '%s\n' "$paths"
-printf '%s\n' "$paths" | xargs nix-store --query --size
+printf '%s\n' "$paths" | xargs nix-store --query --size || exit
+echo end

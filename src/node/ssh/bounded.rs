@@ -1,0 +1,159 @@
+//! What a node may say at most: an answer, a line of it, and its standard error have a bound in bytes.
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt};
+
+use crate::cluster::Name;
+use crate::error::{Error, Kind, Result};
+
+/// An answer, in bytes. The longest that is meant names the 30,000 paths of a large closure.
+const MOST_ANSWER: usize = 8 << 20;
+/// A line of an answer, in bytes.
+pub const MOST_LINE: usize = 256 << 10;
+/// What a line takes in memory besides its bytes; so many empty lines count too.
+const LINE: usize = size_of::<String>() + 8;
+/// Standard error that is kept, in bytes.
+pub const MOST_ERRORS: usize = 64 << 10;
+
+/// The error of an answer that does not end within its bound.
+pub fn too_long(node: &Name) -> Error {
+    let what = format!("answers with more than {} MiB", MOST_ANSWER >> 20);
+    Error::new(Kind::BadAnswer, what)
+        .on(node)
+        .help("no node does so of itself: look at it before it is trusted again")
+}
+
+/// Reads a stream to its end. What came before a broken connection is still worth showing.
+pub async fn whole(node: &Name, stream: impl AsyncRead + Unpin) -> Result<String> {
+    let mut bytes = Vec::new();
+    let _ = stream
+        .take(MOST_ANSWER as u64 + 1)
+        .read_to_end(&mut bytes)
+        .await;
+    match bytes.len() > MOST_ANSWER {
+        true => Err(too_long(node)),
+        false => Ok(text(bytes)),
+    }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+}
+
+/// Reads a stream to its end, and keeps its first [`MOST_ERRORS`] bytes.
+pub async fn beginning(mut stream: impl AsyncRead + Unpin) -> String {
+    let mut bytes = Vec::new();
+    let mut block = [0; 4096];
+    while let Ok(n) = stream.read(&mut block).await
+        && n > 0
+    {
+        let room = MOST_ERRORS - bytes.len();
+        bytes.extend_from_slice(&block[..n.min(room)]);
+    }
+    text(bytes)
+}
+
+/// The lines of an answer, one after the other. Together they have the bound of an answer.
+#[derive(Debug)]
+pub struct Lines<R> {
+    stream: R,
+    node: Name,
+    left: usize,
+}
+
+impl<R: AsyncBufRead + Unpin> Lines<R> {
+    /// Of a stream that `node` writes.
+    pub fn new(node: &Name, stream: R) -> Self {
+        Self {
+            stream,
+            node: node.clone(),
+            left: MOST_ANSWER,
+        }
+    }
+
+    /// Begins another answer on the same stream.
+    pub fn again(&mut self) {
+        self.left = MOST_ANSWER;
+    }
+
+    /// The next line without its end; nothing where the stream ends, or breaks, before the end of a line.
+    pub async fn next(&mut self) -> Result<Option<String>> {
+        let most = self.left.min(MOST_LINE);
+        let mut bytes = Vec::new();
+        let _ = until_newline(&mut self.stream, &mut bytes, most).await;
+        if bytes.last() != Some(&b'\n') {
+            return match bytes.len() >= most {
+                true => Err(too_long(&self.node)),
+                false => Ok(None),
+            };
+        }
+        self.left = self.left.saturating_sub(bytes.len() + LINE);
+        bytes.pop();
+        Ok(Some(text(bytes)))
+    }
+}
+
+/// Reads up to a newline, or to `most` bytes.
+pub async fn until_newline(
+    stream: &mut (impl AsyncBufRead + Unpin),
+    bytes: &mut Vec<u8>,
+    most: usize,
+) -> std::io::Result<usize> {
+    stream.take(most as u64).read_until(b'\n', bytes).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node() -> Name {
+        "alder".parse().unwrap()
+    }
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        { runtime }.build().unwrap().block_on(work)
+    }
+
+    #[test]
+    fn an_answer_is_taken_up_to_its_bound() {
+        let most = vec![b'x'; MOST_ANSWER];
+        assert_eq!(run(whole(&node(), &most[..])).unwrap().len(), MOST_ANSWER);
+        let error = run(whole(&node(), tokio::io::repeat(b'x'))).unwrap_err();
+        assert_eq!(error.kind, Kind::BadAnswer);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_refused_and_one_that_was_cut_is_none() {
+        let stream = tokio::io::BufReader::new(tokio::io::repeat(b'x'));
+        let error = run(Lines::new(&node(), stream).next()).unwrap_err();
+        assert_eq!(error.kind, Kind::BadAnswer);
+        let mut lines = Lines::new(&node(), &b"one\ntw"[..]);
+        assert_eq!(run(lines.next()).unwrap().as_deref(), Some("one"));
+        assert_eq!(run(lines.next()).unwrap(), None);
+    }
+
+    #[test]
+    fn lines_without_end_are_refused_before_they_fill_the_memory() {
+        let stream = tokio::io::BufReader::new(tokio::io::repeat(b'\n'));
+        let mut lines = Lines::new(&node(), stream);
+        let mut taken = 0;
+        let refused = run(async {
+            loop {
+                match lines.next().await {
+                    Ok(_) => taken += 1,
+                    Err(error) => return error.kind,
+                }
+            }
+        });
+        assert_eq!(refused, Kind::BadAnswer);
+        assert!(taken * LINE <= MOST_ANSWER, "{taken}");
+        lines.again();
+        assert!(run(lines.next()).unwrap().is_some());
+    }
+
+    #[test]
+    fn of_standard_error_the_beginning_is_kept_and_the_rest_is_read() {
+        let said = run(beginning(tokio::io::repeat(b'x').take(1 << 20)));
+        assert_eq!(said.len(), MOST_ERRORS);
+    }
+}
