@@ -111,7 +111,8 @@ impl Cli {
         matches!(&self.operation, Operation::Tlsproxy(_))
     }
 
-    /// Carries out the operation.
+    /// Carries out the operation. Each is boxed: one future that holds all of them is deeper
+    /// than the compiler lays out.
     pub async fn run(self, reporter: Reporter, password: Option<Secret>) -> Result<()> {
         let invocation = Invocation {
             reporter,
@@ -119,27 +120,33 @@ impl Cli {
             flake: self.global.flake,
         };
         match self.operation {
-            Operation::Init(args) => init::run(&args, invocation).await,
-            Operation::AddNode(args) => add_node::run(&args, invocation).await,
-            Operation::DeployNixos(args) => deploy_nixos::run(&args, invocation).await,
-            Operation::UpgradeNixos(args) => upgrade_nixos::run(&args, invocation).await,
-            Operation::Rollback(args) => rollback::run(&args, invocation).await,
-            Operation::Generations(args) => generations::run(&args, invocation).await,
-            Operation::Status(args) => status::run(&args, invocation).await,
-            Operation::Exec(args) => exec::run(&args, invocation).await,
-            Operation::Ssh(args) => ssh::run(&args, invocation).await,
-            Operation::Passwd(args) => passwd::run(&args, invocation).await,
-            Operation::NomadScheduler(args) => nomad_scheduler::run(&args, invocation).await,
-            Operation::DeployApps(args) => deploy_apps::run(&args, invocation).await,
-            Operation::AppSecrets(args) => app_secrets::run(&args, invocation).await,
-            Operation::Tlsproxy(args) => tlsproxy::run(&args, invocation).await,
-            Operation::GenPki(args) => gen_pki::run(&args, invocation).await,
-            Operation::DeployPki(args) => deploy_pki::run(&args, invocation).await,
-            Operation::PkiStatus(args) => pki_status::run(&args, invocation).await,
-            Operation::DeployPasswords(args) => deploy_passwords::run(&args, invocation).await,
-            Operation::GenSecrets(args) => gen_secrets::run(&args, invocation).await,
-            Operation::DeploySecrets(args) => deploy_secrets::run(&args, invocation).await,
-            Operation::RotateCa(args) => rotate_ca::run(&args, invocation).await,
+            Operation::Init(args) => Box::pin(init::run(&args, invocation)).await,
+            Operation::AddNode(args) => Box::pin(add_node::run(&args, invocation)).await,
+            Operation::DeployNixos(args) => Box::pin(deploy_nixos::run(&args, invocation)).await,
+            Operation::UpgradeNixos(args) => Box::pin(upgrade_nixos::run(&args, invocation)).await,
+            Operation::Rollback(args) => Box::pin(rollback::run(&args, invocation)).await,
+            Operation::Generations(args) => Box::pin(generations::run(&args, invocation)).await,
+            Operation::Status(args) => Box::pin(status::run(&args, invocation)).await,
+            Operation::Exec(args) => Box::pin(exec::run(&args, invocation)).await,
+            Operation::Ssh(args) => Box::pin(ssh::run(&args, invocation)).await,
+            Operation::Passwd(args) => Box::pin(passwd::run(&args, invocation)).await,
+            Operation::NomadScheduler(args) => {
+                Box::pin(nomad_scheduler::run(&args, invocation)).await
+            }
+            Operation::DeployApps(args) => Box::pin(deploy_apps::run(&args, invocation)).await,
+            Operation::AppSecrets(args) => Box::pin(app_secrets::run(&args, invocation)).await,
+            Operation::Tlsproxy(args) => Box::pin(tlsproxy::run(&args, invocation)).await,
+            Operation::GenPki(args) => Box::pin(gen_pki::run(&args, invocation)).await,
+            Operation::DeployPki(args) => Box::pin(deploy_pki::run(&args, invocation)).await,
+            Operation::PkiStatus(args) => Box::pin(pki_status::run(&args, invocation)).await,
+            Operation::DeployPasswords(args) => {
+                Box::pin(deploy_passwords::run(&args, invocation)).await
+            }
+            Operation::GenSecrets(args) => Box::pin(gen_secrets::run(&args, invocation)).await,
+            Operation::DeploySecrets(args) => {
+                Box::pin(deploy_secrets::run(&args, invocation)).await
+            }
+            Operation::RotateCa(args) => Box::pin(rotate_ca::run(&args, invocation)).await,
         }
     }
 }
