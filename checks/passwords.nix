@@ -96,6 +96,9 @@ in
               self.machine.wait_for_open_port(22)
 
 
+      # Without it QEMU ends where a machine restarts.
+      for machine in machines:
+          machine.start(allow_reboot=True)
       start_all()
       for machine in [*machines, operator]:
           machine.wait_for_unit("multi-user.target")

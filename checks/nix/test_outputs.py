@@ -60,6 +60,20 @@ class Outputs(unittest.TestCase):
                 )
                 self.assertEqual(read.returncode, 0, read.stdout + read.stderr)
 
+    def test_machines_that_restart_are_started_so(self):
+        """Their driver ends a machine's QEMU where it restarts, but for one that it was told about, and then waits for ever."""
+        found = self.derivations("checks.x86_64-linux")
+        restarting = []
+        for name in sorted(path.stem for path in (ROOT / "checks").glob("*.nix")):
+            with self.subTest(test=name):
+                script = derivation(found[name])["env"]["testScript"]
+                # A shell that is still there says its first words once.
+                self.assertNotRegex(script, r"\.connected\b")
+                if re.search(r"\.reboot\(\)|--reboot\b", script):
+                    restarting.append(name)
+                    self.assertRegex(script, r"\.start\(allow_reboot=True\)\nstart_all\(\)\n")
+        self.assertEqual(restarting, ["deploy", "passwords"])
+
     def test_formatter(self):
         for system in SYSTEMS:
             with self.subTest(system=system):
