@@ -96,8 +96,8 @@ audit() { # OUTCOME
 # One at a time goes back, or is confirmed. The lock is in a folder of root's alone: any
 # account can hold one that it can read.
 alone() {
-  mkdir -p -m 755 /run/nixcfg
-  mkdir -p -m 700 /run/nixcfg/locks
+  ( umask 022 && mkdir -p /run/nixcfg )
+  ( umask 077 && mkdir -p /run/nixcfg/locks )
   exec 9>>/run/nixcfg/locks/rollback
   flock "$@" 9
 }

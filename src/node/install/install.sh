@@ -33,7 +33,7 @@ discard() {
 lock() {
   trap discard EXIT
   trap 'exit 1' HUP INT TERM PIPE
-  mkdir -p -m 755 /run/nixcfg && mkdir -p -m 700 /run/nixcfg/locks || refuse "cannot write in /run/nixcfg"
+  ( umask 022 && mkdir -p /run/nixcfg ) && mkdir -p /run/nixcfg/locks || refuse "cannot write in /run/nixcfg"
   command exec 9>/run/nixcfg/locks/install || refuse "cannot lock /run/nixcfg/locks/install"
   # Longer than a change of passwords waits for its proof.
   flock -w 150 9 || refuse "another run has been writing files on this node for minutes"

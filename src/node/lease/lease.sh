@@ -25,7 +25,7 @@ let_go() {
 }
 
 umask 022
-mkdir -p "$folder" && mkdir -p -m 700 "$folder/locks" && alone || { echo "another run is taking leases here" >&2; exit 65; }
+mkdir -p "$folder" && ( umask 077 && mkdir -p "$folder/locks" ) && alone || { echo "another run is taking leases here" >&2; exit 65; }
 for name; do
   holder=$(of "$name" id)
   if [ -n "$holder" ] && [ "$holder" != "$id" ] && [ "$how" != steal ]; then
