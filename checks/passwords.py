@@ -78,7 +78,8 @@ def lab(setting):
         environment.pop("SUDO_PASS", None)
         if password is not None:
             environment["SUDO_PASS"] = password
-        return run([setting["tool"], operation, "prod", *setting["options"], *args], line, env=environment)
+        login = [] if operation == "passwd" else setting["login"]
+        return run([setting["tool"], operation, "prod", *setting["options"], *login, *args], line, env=environment)
 
     nodes = [LabNode(setting["lab"], name) for name in setting["nodes"]]
     check(nodes, tool, setting["old"], setting["new"])

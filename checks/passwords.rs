@@ -492,7 +492,7 @@ fn the_script_of_the_vm_test_holds_on_the_labs_nodes() {
     let setting = serde_json::json!({
         "lab": root().join("checks/lab/lab"), "nodes": NODES, "old": PASSWORD, "new": NEW,
         "tool": env!("CARGO_BIN_EXE_nixcfg"),
-        "options": ["--override-input", "nixpkgs", support::nixpkgs(), "--ssh-config", s.lab.ssh_config()],
+        "options": ["--override-input", "nixpkgs", support::nixpkgs()], "login": ["--ssh-config", s.lab.ssh_config()],
     });
     let mut command = Command::new("python3");
     command

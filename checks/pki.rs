@@ -561,12 +561,12 @@ fn at_another_time(
         .args(["-f", "+0", "printenv", "LD_PRELOAD"])
         .output()
         .unwrap();
-    let config = repo.path().join("cluster/prod/ssh_config");
-    let mut command = Tool::new(repo, operation)
-        .args(args)
-        .arg("--ssh-config")
-        .arg(config)
-        .into_command();
+    let mut tool = Tool::new(repo, operation).args(args);
+    if operation != "gen-pki" {
+        let config = repo.path().join("cluster/prod/ssh_config");
+        tool = tool.arg("--ssh-config").arg(config);
+    }
+    let mut command = tool.into_command();
     let command = store
         .in_env(&mut command)
         .env("LD_PRELOAD", said(&preload).trim());

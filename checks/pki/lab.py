@@ -136,7 +136,8 @@ class Lab:
         return done.returncode, done.stdout
 
     def command(self, operation, *argv):
-        return [self.nixcfg, operation, "prod", *argv, "--json", "--flake", str(self.flake), "--ssh-config", self.ssh_config]
+        login = [] if operation == "gen-pki" else ["--ssh-config", self.ssh_config]
+        return [self.nixcfg, operation, "prod", *argv, "--json", "--flake", str(self.flake), *login]
 
     def make_repository(self):
         repository = self.folder / "repository"
