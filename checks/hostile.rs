@@ -85,7 +85,8 @@ case $1 in
 
 fn prepare(lab: &Lab) {
     lab.put(BAD, "/usr/local/lib/hostile", "755", program().as_bytes());
-    let mut config = "Port 22\n".to_owned();
+    // sshd listens on 16 sockets at most (MAX_LISTEN_SOCKS in its sshd.c), so on one family.
+    let mut config = "AddressFamily inet\nPort 22\n".to_owned();
     for (number, _) in WAYS.iter().enumerate() {
         config.push_str(&format!("Port {}\n", PORT + number));
     }
