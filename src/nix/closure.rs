@@ -32,11 +32,12 @@ impl Graph {
             let roots = roots.iter().map(ToString::to_string);
             settings.store_command(&words).args(roots)
         };
-        // Nix 2.33 and later want to be told the format; earlier ones, and Lix, do not know that there are several.
-        let mut command_used = command(&["--json-format", "1"]);
+        // Nix 2.33 and later want to be told the format, and warn where they are not, which
+        // nobody sees; a later one is to refuse. Those before it do not know that there are several.
+        let mut command_used = command(&[]);
         let mut finished = command_used.run(|_| {}).await?;
         if !finished.success && finished.stderr_tail.contains("--json-format") {
-            command_used = command(&[]);
+            command_used = command(&["--json-format", "1"]);
             finished = command_used.run(|_| {}).await?;
         }
         let command = command_used;
