@@ -184,7 +184,8 @@ fn what_inhibits_a_switch_is_told_before_anything_changes_and_comes_by_a_restart
         assert_eq!(lab.state(NODE), before);
     }
     lab.at_rest(NODE);
-    tool().args(&["--mode", "dry-activate"]).run().exits(0);
+    let dry = Tool::deploy(&repo, &lab).args(&[NODE, "--mode", "dry-activate"]);
+    dry.run().exits(0);
     tool().args(&["--mode", "boot"]).run().exits(0);
     status(&repo, &lab)
         .run()
