@@ -95,7 +95,8 @@ async fn read(
     store.show(&wanted).await
 }
 
-/// What `deploy.sh` reads for a node; nothing where no secret goes to it.
+/// What a node is to have, and what `deploy_secrets.sh` reads for it; nothing where no
+/// secret goes to it.
 fn input(
     cluster: &Cluster,
     node: &Name,

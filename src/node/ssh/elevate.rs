@@ -2,7 +2,9 @@
 //!
 //! sudo reads the password from its standard input, which afterwards belongs
 //! to the program. So that nothing else is ever taken for a password, nothing
-//! is written until the program has said that it runs.
+//! but that is written until the program has said that it runs. The password
+//! itself is written at once: where sudo has come to ask for none, the program
+//! can read it (doc/security.md).
 
 use std::sync::Arc;
 use std::time::Duration;
