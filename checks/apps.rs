@@ -465,12 +465,18 @@ impl Secrets {
         Self { cluster, consul }
     }
 
-    fn run(&self, args: &[&str], typed: &str, token: Option<&str>) -> Output {
+    fn command(&self, args: &[&str]) -> Command {
         let ports = format!("--no-ssh=1:{}", self.consul.port);
         let mut command = self
             .cluster
             .nixcfg(&["app-secrets", "prod", "mail", &ports]);
-        command.args(args).stdin(Stdio::piped());
+        command.args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str], typed: &str, token: Option<&str>) -> Output {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(token) = token {
             command.env("CONSUL_HTTP_TOKEN", token);
@@ -604,6 +610,24 @@ name = 'mail'
     let second = values();
     assert_ne!(second[2], first[2]);
     assert_eq!((&second[..2], &second[3]), (&first[..2], &first[3]));
+}
+
+#[test]
+fn only_whom_the_stores_folder_is_encrypted_for_can_make_secrets() {
+    let stage = Secrets::new("");
+    let store = &stage.cluster.store;
+    let bob = store.reader("bob");
+    // All of the cluster is bob's alone from now on, though the store's root is the operator's.
+    store.pass(&["init", "-p", "example/cluster/prod", "bob"]);
+    ended(
+        &stage.run(&[], "typed in\n", None),
+        2,
+        &["is not encrypted for a key that you have"],
+    );
+    assert_eq!(stage.value("mail/domain"), None);
+    let mut command = stage.command(&["--check"]);
+    let by_bob = bob.as_them(&mut command).output().unwrap();
+    ended(&by_bob, 5, &["6 of 6 secrets of mail are missing"]);
 }
 
 #[test]

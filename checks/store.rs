@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
+#[allow(dead_code)]
 #[path = "support/pass.rs"]
 mod support;
 

@@ -15,6 +15,75 @@ pub struct PassStore {
     dir: tempfile::TempDir,
 }
 
+/// Somebody else who may read the store: with a key that the operator has the public half of.
+pub struct Reader {
+    keys: tempfile::TempDir,
+}
+
+impl Reader {
+    /// What they read of an entry by `pass` itself, if they can.
+    pub fn reads(&self, store: &PassStore, entry: &str) -> Option<String> {
+        let mut command = Command::new("pass");
+        store.in_env(command.args(["show", entry]));
+        let output = self.as_them(&mut command).output().unwrap();
+        let foreign = said(&output).contains("No secret key");
+        assert!(output.status.success() || foreign, "{}", said(&output));
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8(output.stdout).unwrap())
+    }
+
+    /// Lets a command use their keys, and no others.
+    pub fn as_them<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("GNUPGHOME", self.keys.path())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        end_agent(self.keys.path());
+    }
+}
+
+/// What makes a key that never ends.
+fn quick_key<'a>(name: &'a str, passphrase: &'a str) -> [&'a str; 11] {
+    [
+        "--batch",
+        "--quiet",
+        "--pinentry-mode",
+        "loopback",
+        "--passphrase",
+        passphrase,
+        "--quick-generate-key",
+        name,
+        "future-default",
+        "default",
+        "never",
+    ]
+}
+
+/// Ends the agent of these keys alone.
+fn end_agent(keys: &Path) {
+    let _ = Command::new("gpgconf")
+        .arg("--homedir")
+        .arg(keys)
+        .args(["--kill", "all"])
+        .status();
+}
+
+/// A folder's settings: a passphrase that is not known yet cannot be asked for.
+fn settle(keys: &Path) {
+    std::fs::set_permissions(keys, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    std::fs::write(
+        keys.join("gpg-agent.conf"),
+        "pinentry-program /bin/false\nallow-loopback-pinentry\n",
+    )
+    .unwrap();
+    // Keys that are imported are as good as one's own.
+    std::fs::write(keys.join("gpg.conf"), "trust-model always\n").unwrap();
+}
+
 /// Whether this is the second process.
 pub fn inside() -> bool {
     std::env::var_os(INSIDE).is_some()
@@ -63,15 +132,7 @@ impl PassStore {
                 .create(dir.path().join(folder))
                 .unwrap();
         }
-        let keys = dir.path().join("gnupg");
-        std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o700))
-            .unwrap();
-        // A passphrase that is not known yet cannot be asked for.
-        std::fs::write(
-            keys.join("gpg-agent.conf"),
-            "pinentry-program /bin/false\nallow-loopback-pinentry\n",
-        )
-        .unwrap();
+        settle(&dir.path().join("gnupg"));
         Self { dir }
     }
 
@@ -86,21 +147,38 @@ impl PassStore {
         }
     }
 
+    /// Somebody else, whose public key the operator has.
+    pub fn reader(&self, name: &str) -> Reader {
+        let keys = tempfile::Builder::new()
+            .prefix("nixcfg-keys-")
+            .tempdir_in("/tmp")
+            .unwrap();
+        settle(keys.path());
+        let reader = Reader { keys };
+        let theirs = |args: &[&str]| {
+            let mut command = Command::new("gpg");
+            self.in_env(command.args(args));
+            run(reader.as_them(&mut command))
+        };
+        theirs(&quick_key(name, ""));
+        let public = self.scratch().join(format!("{name}.asc"));
+        let file = public.to_str().unwrap();
+        theirs(&["--quiet", "--armor", "--output", file, "--export", name]);
+        run(self.in_env(Command::new("gpg").args(["--quiet", "--import", file])));
+        reader
+    }
+
+    /// The fingerprint of a key.
+    pub fn fingerprint(&self, name: &str) -> String {
+        let listed =
+            run(self.in_env(Command::new("gpg").args(["--with-colons", "--list-keys", name])));
+        let line = listed.lines().find(|line| line.starts_with("fpr:"));
+        line.unwrap().split(':').nth(9).unwrap().to_owned()
+    }
+
     /// Makes a key of the operator's.
     pub fn key(&self, name: &str, passphrase: &str) {
-        run(self.in_env(Command::new("gpg").args([
-            "--batch",
-            "--quiet",
-            "--pinentry-mode",
-            "loopback",
-            "--passphrase",
-            passphrase,
-            "--quick-generate-key",
-            name,
-            "future-default",
-            "default",
-            "never",
-        ])));
+        run(self.in_env(Command::new("gpg").args(quick_key(name, passphrase))));
     }
 
     /// Runs `pass` on the store.
@@ -200,11 +278,6 @@ impl PassStore {
 
 impl Drop for PassStore {
     fn drop(&mut self) {
-        // The agent of these keys alone.
-        let _ = Command::new("gpgconf")
-            .arg("--homedir")
-            .arg(self.dir.path().join("gnupg"))
-            .args(["--kill", "all"])
-            .status();
+        end_agent(&self.dir.path().join("gnupg"));
     }
 }

@@ -184,15 +184,11 @@ impl Store for Pass {
 
     async fn writer(&self) -> Result<PassWriter> {
         let lock = lock(&self.root)?;
-        let recipients = recipients(&self.root, &self.path())?;
-        let writer = PassWriter {
-            pass: self.clone(),
-            recipients,
-            _lock: lock,
-        };
-        writer.make_folder(&self.path())?;
         remove_stages(&self.path())?;
-        Ok(writer)
+        Ok(PassWriter {
+            pass: self.clone(),
+            _lock: lock,
+        })
     }
 
     fn place(&self, name: &EntryName) -> String {
@@ -204,21 +200,29 @@ impl Store for Pass {
 #[derive(Debug)]
 pub struct PassWriter {
     pass: Pass,
-    /// The files that say for whom the folder is encrypted.
-    recipients: Vec<PathBuf>,
     /// The store's root, locked until it is closed.
     _lock: File,
 }
 
 impl PassWriter {
-    /// Encrypts a value to a file of its own, and gives the folder it is in.
-    async fn stage(&self, value: &Secret, place: &str) -> Result<(tempfile::TempDir, PathBuf)> {
+    /// Encrypts a value for those who may read `target`, to a file of its own, and gives the
+    /// folder it is in.
+    async fn stage(
+        &self,
+        value: &Secret,
+        target: &Path,
+        place: &str,
+    ) -> Result<(tempfile::TempDir, PathBuf)> {
+        let recipients = recipients(&self.pass.root, target)?;
         let folder = self.pass.path();
+        self.make_folder(&folder)?;
         let stage = private::folder(STAGE_PREFIX, &folder)
             .context(|| format!("cannot write to {}", folder.display()))?;
-        for file in &self.recipients {
-            if let Some(name) = file.file_name() {
-                fs::copy(file, stage.path().join(name))
+        // `pass` itself reads these, and judges the signature.
+        for name in RECIPIENTS {
+            let file = recipients.join(name);
+            if file.is_file() {
+                fs::copy(&file, stage.path().join(name))
                     .context(|| format!("cannot read {}", file.display()))?;
             }
         }
@@ -228,7 +232,10 @@ impl PassWriter {
             .stdin(value.expose())
             .output()
             .await
-            .map_err(|e| explain(e, place))?;
+            .map_err(|e| {
+                let list = recipients.join(RECIPIENTS[0]);
+                trouble::unsigned(&e, &list).unwrap_or_else(|| explain(e, place))
+            })?;
         let file = stage.path().join("entry.gpg");
         let written = File::open(&file).and_then(|file| {
             file.sync_all()?;
@@ -268,7 +275,7 @@ impl Writer for PassWriter {
         if existing == Existing::Keep && fs::symlink_metadata(&target).is_ok() {
             return Err(exists());
         }
-        let (stage, staged) = self.stage(value, &place).await?;
+        let (stage, staged) = self.stage(value, &target, &place).await?;
         let folder = target.parent().unwrap_or(&self.pass.root).to_path_buf();
         self.make_folder(&folder)?;
         let flags = match existing {
@@ -332,18 +339,16 @@ fn lock(root: &Path) -> Result<File> {
     }
 }
 
-/// The files that say for whom `folder` is encrypted: the nearest ones, as `pass` looks for them.
-fn recipients(root: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
-    let nearest = folder
+/// The folder that says for whom the file of an entry is encrypted: the nearest one above it,
+/// as `pass` looks for it.
+fn recipients(root: &Path, file: &Path) -> Result<PathBuf> {
+    let nearest = file
         .ancestors()
+        .skip(1)
         .take_while(|folder| folder.starts_with(root))
         .find(|folder| folder.join(RECIPIENTS[0]).is_file());
     match nearest {
-        Some(nearest) => Ok(RECIPIENTS
-            .iter()
-            .map(|name| nearest.join(name))
-            .filter(|file| file.is_file())
-            .collect()),
+        Some(nearest) => Ok(nearest.to_owned()),
         None => Err(Error::usage(format!(
             "the password store {} is not initialised",
             root.display()
@@ -354,7 +359,11 @@ fn recipients(root: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Removes what an interrupted run left: encrypted files that no one waits for.
 fn remove_stages(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder).context(|| format!("cannot read {}", folder.display()))? {
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.context(|| format!("cannot read {}", folder.display()))?,
+    };
+    for entry in entries {
         let entry = entry.context(|| format!("cannot read {}", folder.display()))?;
         if entry
             .file_name()
@@ -411,20 +420,26 @@ mod tests {
     #[test]
     fn the_nearest_recipients_count_and_none_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path().join("a/b");
-        fs::create_dir_all(&folder).unwrap();
+        let root = dir.path();
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        let of = |file: &str| recipients(root, &root.join(file));
         assert!(
-            recipients(dir.path(), &folder)
+            of("a/b/x.gpg")
                 .unwrap_err()
                 .what
                 .contains("not initialised")
         );
-        fs::write(dir.path().join(".gpg-id"), "outer").unwrap();
-        fs::write(dir.path().join("a/.gpg-id"), "inner").unwrap();
-        assert_eq!(
-            recipients(dir.path(), &folder).unwrap(),
-            [dir.path().join("a/.gpg-id")]
-        );
+        fs::write(root.join(".gpg-id"), "outer").unwrap();
+        fs::write(root.join("a/b/.gpg-id"), "inner").unwrap();
+        for (file, folder) in [
+            ("x.gpg", ""),
+            ("a/x.gpg", ""),
+            ("a/b/x.gpg", "a/b"),
+            ("a/b/not/there/yet/x.gpg", "a/b"),
+            ("a/bb/x.gpg", ""),
+        ] {
+            assert_eq!(of(file).unwrap(), root.join(folder), "{file}");
+        }
     }
 
     #[test]

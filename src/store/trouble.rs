@@ -1,5 +1,7 @@
 //! What `pass` and GnuPG say when they cannot, and what it means.
 
+use std::path::Path;
+
 use crate::error::{Error, Exit};
 
 /// Whether GnuPG's agent was too busy: under load it says so in the words for
@@ -38,6 +40,19 @@ fn spoken(said: &str) -> String {
         .filter(|line| !line.starts_with("[GNUPG:]"))
         .collect();
     lines.join("\n")
+}
+
+/// The error of a list of recipients whose signature `pass` did not take, if that is it.
+pub fn unsigned(error: &Error, list: &Path) -> Option<Error> {
+    let said = spoken(error.output.as_deref().unwrap_or_default());
+    // `verify_file` of pass 1.7: "Signature for … does not exist." and "… is invalid."
+    said.contains("Signature for ").then(|| {
+        Error::usage(format!(
+            "{} is not signed by a key of PASSWORD_STORE_SIGNING_KEY",
+            list.display()
+        ))
+        .help("who changed it? one who may sign does so by ‘pass init -p FOLDER KEY…’")
+    })
 }
 
 /// The error of a `pass` that failed in the way `error` tells, about `place`.
