@@ -1,7 +1,9 @@
 """The configuration made for three servers and two clients on two sites runs on a real Consul and forms a cluster.
 
 Each node is a network namespace of its own with the addresses of the model. The Consul is Debian's 1.8.7, which knows the
-settings for TLS by their older names; nothing else of the generated configuration is changed but the folders.
+settings for TLS by their older names; nothing else of the generated configuration is changed but the folders and how
+often a join is tried again. No node reaches another until each has tried to join: that is how they start after a
+power cut, and when the ports between sites are opened last.
 """
 
 import json
@@ -81,7 +83,7 @@ def names_of_1_8(configuration):
     old |= tls["defaults"]
     old |= tls["internal_rpc"]
     old["ui"] = old.pop("ui_config")["enabled"]
-    return old
+    return old | {"retry_interval": "1s"}
 
 
 class Network:
@@ -90,6 +92,7 @@ class Network:
     def __init__(self):
         self.hub = f"nixcfg-model-{os.getpid()}"
         self.namespaces = [self.hub]
+        self.ports = {}
         run("ip", "netns", "add", self.hub)
         run("ip", "-n", self.hub, "link", "add", "bridge", "type", "bridge")
         run("ip", "-n", self.hub, "link", "set", "bridge", "up")
@@ -100,6 +103,7 @@ class Network:
         number = len(self.namespaces)
         run("ip", "netns", "add", name)
         self.namespaces.append(name)
+        self.ports[node] = f"port{number}"
         run(
             "ip", "-n", self.hub, "link", "add", f"port{number}", "type", "veth", "peer", "name", "eth0", "netns", name
         )  # fmt: skip
@@ -107,6 +111,10 @@ class Network:
         run("ip", "-n", name, "address", "add", f"{address}/24", "dev", "eth0")
         run("ip", "-n", name, "link", "set", "eth0", "up")
         run("ip", "-n", name, "link", "set", "lo", "up")
+
+    def cable(self, node, state):
+        """Plugs a node's cable in ("up") or out ("down")."""
+        run("ip", "-n", self.hub, "link", "set", self.ports[node], state)
 
     def name(self, node):
         """The namespace of a node."""
@@ -140,7 +148,12 @@ class Cluster(unittest.TestCase):
         cls.addClassCleanup(cls.stop)
         for node, address in NODES.items():
             role = "server" if node in SERVERS else "client"
-            cls.start(node, address, cls.made[node], cls.authority.issue(node, f"{role}.c.consul", f"{node}.{role}.c.consul"))
+            certificate = cls.authority.issue(node, f"{role}.c.consul", f"{node}.{role}.c.consul")
+            cls.start(node, address, cls.made[node], certificate, cable="down")
+        for node in NODES:
+            cls.wait(lambda node=node: "Join cluster failed, will retry" in cls.log(node), f"{node} has tried to join")
+        for node in NODES:
+            cls.network.cable(node, "up")
         for node in NODES:
             cls.wait(lambda node=node: len(cls.alive(node)) == len(NODES), f"{node} sees all members")
             cls.wait(lambda node=node: cls.leader(node), f"{node} knows the leader")
@@ -157,7 +170,7 @@ class Cluster(unittest.TestCase):
         return made
 
     @classmethod
-    def start(cls, node, address, made, certificate, authority=None, gossip=None, change=lambda old: old):
+    def start(cls, node, address, made, certificate, authority=None, gossip=None, change=lambda old: old, cable="up"):
         """An agent, as its unit would start it."""
         home = cls.folder / node
         pki = home / "lib/pki"
@@ -183,6 +196,7 @@ class Cluster(unittest.TestCase):
         run("bash", "-euc", script)
 
         cls.network.add(node, address)
+        cls.network.cable(node, cable)
         with open(home / "log", "w", encoding="utf-8") as log:
             cls.processes[node] = subprocess.Popen(
                 [

@@ -47,7 +47,7 @@ in
         };
 
         server = isServer;
-        retry_join = map (server: address.host cluster.nodes.${server}) address.servers;
+        retry_join = map (server: address.host cluster.nodes.${server}) address.otherServers;
 
         bind_addr = address.inner node;
         advertise_addr = address.inner node;

@@ -35,7 +35,7 @@ let
 
   # With ports, as Nomad adds none to an IPv6 address in brackets.
   servers =
-    port: map (server: "${address.host cluster.nodes.${server}}:${toString port}") address.servers;
+    port: map (server: "${address.host cluster.nodes.${server}}:${toString port}") address.otherServers;
 
   # Jobs' ports are on the overlay; without one, on the interface the node is said to have, or the one Nomad finds.
   interface = if cluster.wireguard.enable then cluster.wireguard.interface else node.interface;
