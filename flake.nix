@@ -8,10 +8,10 @@
     let
       inherit (nixpkgs) lib;
 
+      # Not x86_64-darwin: nixpkgs 26.05 is its last release and warns of it at each evaluation; 26.11 refuses it.
       systems = [
         "x86_64-linux"
         "aarch64-linux"
-        "x86_64-darwin"
         "aarch64-darwin"
       ];
 

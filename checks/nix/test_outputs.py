@@ -10,7 +10,7 @@ import unittest
 
 from fixture import GENUINE, NIXPKGS, ROOT, Fixture, derivation, flake_eval, flake_nixpkgs, flake_value, nix, with_more
 
-SYSTEMS = ["x86_64-linux", "aarch64-linux", "x86_64-darwin", "aarch64-darwin"]
+SYSTEMS = ["x86_64-linux", "aarch64-linux", "aarch64-darwin"]
 
 DERIVATIONS = "outputs: builtins.mapAttrs (_: output: output.drvPath) outputs"
 
