@@ -309,8 +309,22 @@ class Refused(unittest.TestCase):
     def test_a_firewall_that_would_get_no_rules(self):
         firewalld = '{ networking.firewall.backend = "firewalld"; }'
         system = "nixosConfigurations.c-alder.config.system.build.toplevel.drvPath"
-        files = {"cluster.nix": with_more("cluster.nix", firewalld)}
-        self.refused(files, "would not reach each other", attribute=system)
+        daemons = "{ cluster.consul.enable = false; cluster.nomad.enable = false; }"
+        overlay = '{ cluster.wireguard = { enable = true; keys = "node"; }; }'
+        addresses = {
+            f"node/{node}.nix": with_more(
+                f"node/{node}.nix", f'{{ cluster.nodes.{node}.wireguard.address = "10.83.0.{number}"; }}'
+            )
+            for number, node in enumerate(["alder", "birch", "cedar"], 1)
+        }
+        for more in [[], [overlay], [overlay, daemons]]:
+            with self.subTest(more=more):
+                files = {"cluster.nix": with_more("cluster.nix", firewalld, *more), **(addresses if more else {})}
+                self.refused(files, "would not reach each other", attribute=system)
+        # With neither it gets no rules, and needs none.
+        with Fixture({"cluster.nix": with_more("cluster.nix", firewalld, daemons)}) as fixture:
+            done = fixture.evaluate(system)
+            self.assertEqual(done.returncode, 0, done.stderr)
 
 
 class Tested(unittest.TestCase):

@@ -75,8 +75,12 @@ in
 {
   assertions = [
     {
-      assertion = cluster.wireguard.enable || !config.networking.firewall.enable || backend != "firewalld";
-      message = "networking.firewall.backend = \"firewalld\" gets no rules from cluster.*, so nodes without the overlay would not reach each other: use \"nftables\", or cluster.wireguard.enable";
+      # What this file says it with, rules and ports of an interface, NixOS's module for firewalld does not have.
+      assertion =
+        !config.networking.firewall.enable
+        || backend != "firewalld"
+        || !cluster.wireguard.enable && tcp == [ ] && udp == [ ];
+      message = "networking.firewall.backend = \"firewalld\" cannot take the rules that cluster.* has, so nodes would not reach each other: use \"nftables\" or \"iptables\"";
     }
   ];
 
