@@ -33,7 +33,7 @@ impl Graph {
             settings.store_command(&words).args(roots)
         };
         // Nix 2.33 and later want to be told the format, and warn where they are not, which
-        // nobody sees; a later one is to refuse. Those before it do not know that there are several.
+        // nobody sees; a later one is to refuse. Nix before that, and Lix, do not know the option.
         let mut command_used = command(&[]);
         let mut finished = command_used.run(|_| {}).await?;
         if !finished.success && finished.stderr_tail.contains("--json-format") {
@@ -51,8 +51,8 @@ impl Graph {
     }
 
     /// Reads what `nix path-info --json` prints: a list of objects (until
-    /// Nix 2.18), an object by full path (from 2.19), or one by base name
-    /// under `info` (format 2, from 2.32).
+    /// Nix 2.18, and Lix), an object by full path (from 2.19), or one by base
+    /// name under `info` (format 2, from 2.32). Sources: doc/versions.md.
     fn parse(value: &Value) -> Result<Self> {
         let by_path = value.get("info").unwrap_or(value);
         let mut graph = BTreeMap::new();
@@ -134,6 +134,20 @@ mod tests {
 
     fn base(path: &str) -> &str {
         path.trim_start_matches("/nix/store/")
+    }
+
+    /// As Lix has it (`lix/libstore/store-api.cc`, `pathInfoToJSON`), where a path that it has not is in the list too.
+    #[test]
+    fn what_lix_prints_is_read_and_a_path_that_it_has_not_is_an_error() {
+        let a = json!({"path": A, "valid": true, "narHash": "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+            "narSize": 5, "references": [A, B], "registrationTime": 1, "signatures": ["k:AA=="], "ultimate": true});
+        let b = json!({"path": B, "valid": true, "narHash": "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+            "narSize": 7, "references": []});
+        let graph = Graph::parse(&json!([a, b])).unwrap();
+        assert_eq!(graph.size(&graph.closure(&A.parse().unwrap())), 12);
+        let absent = json!([{"path": A, "valid": false}]);
+        let error = Graph::parse(&absent).unwrap_err();
+        assert!(error.what.contains("is the path built"), "{}", error.what);
     }
 
     #[test]

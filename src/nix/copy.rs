@@ -22,6 +22,11 @@ use crate::node::ssh::elevate::Elevation;
 
 /// What the node runs: Nix's protocol on its standard streams.
 const DAEMON: [&str; 2] = ["nix-daemon", "--stdio"];
+/// Of a full disk (strerror(3)).
+const FULL: &str = "No space left on device";
+/// Of an end whose protocol the other has given up: "The remote Nix daemon version is too old" and "the Nix client version is
+/// too old" (lix/libstore/remote-store.cc and daemon.cc, Lix 2.94).
+const TOO_OLD: &str = "version is too old";
 /// Size of a relayed block, in bytes.
 const BLOCK: usize = 128 * 1024;
 
@@ -67,9 +72,7 @@ pub async fn copy(
     }
     let remote = relay.said.lock().await.clone();
     let said = format!("{}\n{remote}", message::essence(&finished.stderr_tail));
-    // The daemon's words, which its protocol hands on as text alone.
-    let full = said.contains("No space left on device");
-    let kind = if full {
+    let kind = if said.contains(FULL) {
         Kind::NodeFull
     } else {
         Kind::NotAsWanted
@@ -78,11 +81,18 @@ pub async fn copy(
         .on(node)
         .running(command.display())
         .saying(&said);
-    Err(if full {
-        error.help("free space on the node: sudo nix-collect-garbage --delete-older-than 30d")
+    Err(error.help(help(&said)))
+}
+
+/// What helps, by the words of Nix or of the node's daemon, which its protocol hands on as text alone.
+fn help(said: &str) -> &'static str {
+    if said.contains(FULL) {
+        "free space on the node: sudo nix-collect-garbage --delete-older-than 30d"
+    } else if said.contains(TOO_OLD) {
+        "Lix from 2.94 on and Nix before 2.18 do not speak to each other: run the tool with a Nix, or update the node's"
     } else {
-        error.help("what was copied stays; running again goes on from there")
-    })
+        "what was copied stays; running again goes on from there"
+    }
 }
 
 struct Relay {
@@ -142,5 +152,22 @@ impl Relay {
             said.push_str(text);
             said.push('\n');
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_of_another_age_is_not_tried_again() {
+        for said in [
+            "error: The remote Nix daemon version is too old",
+            "error: the Nix client version is too old",
+        ] {
+            assert!(help(said).contains("update the node's"), "{said}");
+        }
+        assert!(help("error: writing to file: No space left on device").contains("free space"));
+        assert!(help("error: unexpected end-of-file").contains("running again"));
     }
 }
