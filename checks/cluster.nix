@@ -36,7 +36,8 @@ in
   inherit nodes;
 
   testScript = ''
-    import base64, os
+    import base64
+    import os
 
     machines = [alder, birch, cedar]
     gossip = {name: base64.b64encode(os.urandom(32)).decode() for name in ["consul-gossip", "nomad-gossip"]}

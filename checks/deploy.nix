@@ -95,8 +95,6 @@ in
       }) nodes.alder.system.build.variants;
     in
     ''
-      import shlex
-
       ${builtins.readFile ./deploy.py}
 
       PASSWORD = "wonderland"
@@ -111,7 +109,7 @@ in
 
 
       def put(machine, file, text):
-          machine.succeed(f"mkdir -p $(dirname {file}); printf '%s\\n' {shlex.quote(text)} >{file}")
+          machine.succeed(f"mkdir -p $(dirname {file}); printf '%s\\n' {line(text)} >{file}")
 
 
       def choose(name):
@@ -119,16 +117,15 @@ in
 
 
       def tool(operation, args):
-          words = " ".join(shlex.quote(word) for word in args)
-          return operator.execute(f"cd /root/cluster; SUDO_PASS={PASSWORD} nixcfg {operation} vm {words} 2>&1")
+          return operator.execute(f"cd /root/cluster; SUDO_PASS={PASSWORD} nixcfg {operation} vm {line(*args)} 2>&1")
 
 
       class Node:
           """Commands go as the operator's do: a restart that the machine decided on itself cuts the driver's own line unnoticed."""
 
           def execute(self, command):
-              line = f"sudo -S -p ''' sh -c {shlex.quote(command)}"
-              login = f"ssh -o BatchMode=yes alice@alder {shlex.quote(line)}"
+              root = f"sudo -S -p ''' sh -c {line(command)}"
+              login = f"ssh -o BatchMode=yes alice@alder {line(root)}"
               return operator.execute(f"echo {PASSWORD} | {login}")
 
 

@@ -6,6 +6,7 @@ name; `tool(operation, args)` runs nixcfg and gives an exit code and the output.
 """
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -61,8 +62,13 @@ def check(node, choose, tool):
     at_rest(node)
 
 
+def line(*words):
+    """Words as a shell reads them, for the machines' test, which has nothing but shells."""
+    return shlex.join(words)
+
+
 def run(command, **more):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
     return done.returncode, done.stdout
 
 

@@ -65,7 +65,7 @@ class LabNode:
 
 def run(command, line, **more):
     input = "" if line is None else line + "\n"
-    done = subprocess.run(command, input=input, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+    done = subprocess.run(command, check=False, input=input, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
     return done.returncode, done.stdout
 
 

@@ -57,9 +57,7 @@ in
     };
 
   testScript = ''
-    ${operator.script}
-    import tlsproxy  # type: ignore
-
+    ${operator.scriptWith [ "tlsproxy" ]}
     nodes = [alder, birch, cedar]
     start_all()
     desk.wait_for_unit("multi-user.target")

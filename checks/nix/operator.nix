@@ -74,7 +74,7 @@ let
     { outputs = _: { clusters.vm = builtins.fromJSON (builtins.readFile ./vm.json); }; }
   '';
 in
-{
+rec {
   # What every node gets: a login for the operator, without which nothing can be reached.
   login.cluster.admins.alice.keys = [ keys.snakeOilPublicKey ];
 
@@ -108,20 +108,28 @@ in
 
   # `operate` makes desk an operator's machine, `gossip` gives nodes the keys of gossip; `prepare` does both and gives every node its
   # certificates, as pass has them. `Machines` is the driver that ../pki/scenario.py wants.
-  script = ''
-    import base64, os, shlex, sys
+  script = scriptWith [ ];
+
+  # The same with more of the modules in `scripts`.
+  scriptWith = modules: ''
+    import base64
+    import os
+    import shlex
+    import sys
+    from typing import ClassVar
 
     sys.path += ["${scripts}", "${scripts}/pki"]
     import scenario  # type: ignore
+    ${lib.concatMapStrings (module: "import ${module}  # type: ignore\n") modules}
 
     class Machines:
         cluster, folder, asker = "vm", "/root/work", "/etc/asker.py"
         nomad_pki = "/var/lib/nomad/pki"
-        roles = ${builtins.toJSON roles}
-        addresses = ${builtins.toJSON addresses}
-        servers = [name for name, role in roles.items() if role == "server"]
-        clients = [name for name, role in roles.items() if role == "client"]
-        nodes = [*roles]
+        roles: ClassVar = ${builtins.toJSON roles}
+        addresses: ClassVar = ${builtins.toJSON addresses}
+        servers: ClassVar = [name for name, role in roles.items() if role == "server"]
+        clients: ClassVar = [name for name, role in roles.items() if role == "client"]
+        nodes: ClassVar = [*roles]
 
         def __init__(self, desk, nodes):
             self.machine, self.of = desk, {node.name: node for node in nodes}
@@ -180,7 +188,7 @@ in
         gossip(nodes)
         year = desk.succeed("date -u +%Y").strip()
         for node in nodes:
-            def install(entry, file, owner):
+            def install(entry, file, owner, node=node):
                 text = desk.succeed(f"pass show example/cluster/vm/{entry}")
                 node.succeed(f"printf %s {shlex.quote(text)} | install -D -o {owner} -m 0600 /dev/stdin {file}")
 

@@ -15,6 +15,47 @@ SYSTEMS = ["x86_64-linux", "aarch64-linux", "aarch64-darwin"]
 DERIVATIONS = "outputs: builtins.mapAttrs (_: output: output.drvPath) outputs"
 
 
+def machines_scripts():
+    """Of each test in virtual machines: what it runs, and the names of its machines."""
+    tests = flake_value(
+        "checks.x86_64-linux",
+        "--apply",
+        "outputs: builtins.mapAttrs (_: test: { driver = test.driver.drvPath; machines = builtins.attrNames test.nodes; })"
+        " (removeAttrs outputs (builtins.filter (name: !(outputs.${name} ? driver)) (builtins.attrNames outputs)))",
+    )
+    assert sorted(tests) == sorted(path.stem for path in (ROOT / "checks").glob("*.nix")), sorted(tests)
+    return {name: (derivation(test["driver"])["env"]["testScript"], test["machines"]) for name, test in tests.items()}
+
+
+def faults(script, machines):
+    """What pyflakes, ruff and ty find in a script, a line a fault, with the names that the driver gives it."""
+    given = [*machines, "machines", "start_all", "subtest"]
+    with tempfile.TemporaryDirectory(prefix="nixcfg-script-") as folder:
+        root = pathlib.Path(folder)
+        (root / "script.py").write_text(script)
+        # ty finds names that are always there in a file of this name.
+        types = (ROOT / "checks/nix/driver.pyi").read_text()
+        (root / "__builtins__.pyi").write_text(types + "".join(f"{name}: QemuMachine\n" for name in machines))
+        linters = str(ROOT / "checks/nix/linters")
+        # Those of ruff's rules that every version of it has switched on, and what this one has besides.
+        ruff = ["check", "--isolated", "--no-cache", "--extend-select=E4,E7,E9,F", "--config", f"builtins={json.dumps(given)}"]
+        ty = ["check", "--python-version=3.12", "--error-on-warning"]
+        told = []
+        for program, command in {
+            "pyflakes3": ["pyflakes3", "script.py"],
+            "ruff": [linters, "ruff", *ruff, "--output-format=concise", "script.py"],
+            "ty": [linters, "ty", *ty, "--output-format=concise", "script.py"],
+        }.items():
+            done = subprocess.run(
+                command, cwd=root, env={**os.environ, "PYFLAKES_BUILTINS": ",".join(given)}, capture_output=True, text=True, check=False
+            )
+            lines = [line for line in done.stdout.splitlines() if line.startswith("script.py:")]
+            told += [f"{program}: {line.split(' ', 1)[1]} (line {line.split(':')[1]})" for line in lines]
+            if done.returncode and not lines:
+                told.append(f"{program}: {done.stdout}{done.stderr}")
+        return told
+
+
 class Outputs(unittest.TestCase):
     def derivations(self, attribute):
         """Name → derivation of a set of outputs; all must be derivations, without a warning on the way."""
@@ -45,28 +86,25 @@ class Outputs(unittest.TestCase):
                     {"package", "clippy", "formatting", "options-doc", "cluster-prod"}, set(found)
                 )
 
-    @unittest.skipIf(GENUINE, "it type-checks and lints them itself when it builds them")
     def test_scripts_of_the_machines_are_python_without_faults(self):
-        """As their driver does, by pyflakes, before it starts."""
-        found = self.derivations("checks.x86_64-linux")
-        for name in sorted(path.stem for path in (ROOT / "checks").glob("*.nix")):
+        """As their driver has it before it starts: pyflakes until 25.11, ruff and ty from 26.05 on."""
+        for name, (script, machines) in machines_scripts().items():
             with self.subTest(test=name):
-                told = derivation(found[name])["env"]
-                script = told["testScript"]
                 self.assertIn("start_all()", script)
-                known = ",".join([*told["machines"].split(), "machines", "start_all", "subtest"])
-                read = subprocess.run(
-                    ["pyflakes3"], input=script, env={**os.environ, "PYFLAKES_BUILTINS": known}, capture_output=True, text=True
-                )
-                self.assertEqual(read.returncode, 0, read.stdout + read.stderr)
+                self.assertEqual(faults(script, machines), [])
+
+    def test_faults_of_a_script_are_seen(self):
+        """Each by the program that it is for."""
+        told = faults("import os, sys\nprint(sys.path, nobody)\nalder.succed('true')\nalder.execute(1)\n", ["alder"])
+        for part in ["pyflakes3: ", "ruff: E401", "ruff: F821 Undefined name `nobody`", "no attribute `succed`", "invalid-argument-type"]:
+            with self.subTest(part=part):
+                self.assertTrue(any(part in line for line in told), told)
 
     def test_machines_that_restart_are_started_so(self):
         """Their driver ends a machine's QEMU where it restarts, but for one that it was told about, and then waits for ever."""
-        found = self.derivations("checks.x86_64-linux")
         restarting = []
-        for name in sorted(path.stem for path in (ROOT / "checks").glob("*.nix")):
+        for name, (script, _) in sorted(machines_scripts().items()):
             with self.subTest(test=name):
-                script = derivation(found[name])["env"]["testScript"]
                 # A shell that is still there says its first words once.
                 self.assertNotRegex(script, r"\.connected\b")
                 if re.search(r"\.reboot\(\)|--reboot\b", script):
