@@ -59,6 +59,18 @@ SupplementaryGroups=nomad-pki
 ExecStart=/usr/local/bin/nomad {folder} {node} {servers}
 """
 
+REAL_NOMAD_UNIT = """[Unit]
+ConditionPathExists={folder}/nomad.crt
+ConditionPathExists={folder}/consul-client.crt
+[Service]
+DynamicUser=yes
+StateDirectory=nomad
+SupplementaryGroups=nomad-pki
+ExecStart=/usr/local/bin/nomad agent -config /etc/nomad.json
+ExecReload=/bin/kill -HUP $MAINPID
+KillSignal=SIGINT
+"""
+
 
 class Lab:
     """What both drivers share: nodes of the lab, and the tool on this machine."""
@@ -217,7 +229,7 @@ class Standin(Lab):
                      [("ca", "-ca.crt"), ("cert", ".crt"), ("key", ".key")]}
             settings = {
                 "datacenter": "prod", "node_name": node, "server": server, "data_dir": "/var/lib/consul",
-                "retry_join": [self.addresses[server] for server in SERVERS], "retry_interval": "1s",
+                "retry_join": self.others(node), "retry_interval": "1s",
                 "bind_addr": self.addresses[node], "client_addr": "127.0.0.1",
                 "addresses": {"https": f"127.0.0.1 {self.addresses[node]}"},
                 "ports": {"http": -1, "https": 8501, "serf_wan": -1}, "performance": {"raft_multiplier": 1},
@@ -232,12 +244,44 @@ class Standin(Lab):
             self.root(node, "mkdir /etc/consul.d; useradd --system --home-dir /var/lib/consul consul; install -d -o consul -g consul -m 700 "
                             "/var/lib/consul; systemctl daemon-reload")
 
+    def others(self, node):
+        """The addresses of the servers that a node joins."""
+        return [self.addresses[server] for server in SERVERS if server != node]
+
     def make_nomad(self):
+        if os.environ.get("NOMAD"):
+            self.make_real_nomad(pathlib.Path(os.environ["NOMAD"]).read_bytes())
+            return
         program = pathlib.Path(self.standin).read_bytes()
         for node in NODES:
             unit = NOMAD_UNIT.format(node=node, servers=",".join(SERVERS), folder=self.nomad_pki)
             self.root(node, "groupadd --system nomad-pki")
             self.lab("root", node, "sh", "-c", "cat >/usr/local/bin/nomad; chmod 755 /usr/local/bin/nomad", stdin=program)
+            self.lab("root", node, "sh", "-c", "cat >/etc/systemd/system/nomad.service; systemctl daemon-reload", stdin=unit)
+
+    def make_real_nomad(self, program):
+        """The program itself, in a unit like the stand-in's; servers are no clients here, as in the stand-in."""
+        own = {f"{kind}_file": f"{self.nomad_pki}/{name}" for kind, name in
+               [("ca", "nomad-ca.crt"), ("cert", "nomad.crt"), ("key", "nomad.key")]}
+        consul = {f"{kind}_file": f"{self.nomad_pki}/{name}" for kind, name in
+                  [("ca", "consul-ca.crt"), ("cert", "consul-client.crt"), ("key", "consul-client.key")]}
+        for node in NODES:
+            join = {"retry_join": self.others(node), "retry_interval": "1s"}
+            settings = {
+                "region": "prod", "datacenter": "lyon", "name": node, "data_dir": "/var/lib/nomad", "bind_addr": "0.0.0.0",
+                "advertise": {kind: self.addresses[node] for kind in ["http", "rpc", "serf"]},
+                "disable_update_check": True,
+                "tls": {"http": True, "rpc": True, "verify_server_hostname": True, "verify_https_client": True, **own},
+                "consul": {"address": "127.0.0.1:8501", "ssl": True, "verify_ssl": True, **consul},
+                # As with Consul: after 10 seconds by itself.
+                "autopilot": {"server_stabilization_time": "1s"},
+                **({"server": {"enabled": True, "bootstrap_expect": len(SERVERS), "raft_protocol": 3, "raft_multiplier": 1, "server_join": join}}
+                   if node in SERVERS else {"client": {"enabled": True, "network_interface": "host0", "server_join": join}}),
+            }
+            unit = REAL_NOMAD_UNIT.format(folder=self.nomad_pki)
+            self.root(node, "groupadd --system nomad-pki")
+            self.lab("root", node, "sh", "-c", "cat >/usr/local/bin/nomad; chmod 755 /usr/local/bin/nomad", stdin=program)
+            self.lab("root", node, "sh", "-c", "cat >/etc/nomad.json", stdin=json.dumps(settings))
             self.lab("root", node, "sh", "-c", "cat >/etc/systemd/system/nomad.service; systemctl daemon-reload", stdin=unit)
 
     @contextlib.contextmanager

@@ -1,13 +1,14 @@
 //! Stands in for Nomad, which no package registry has: an agent's two ports and
 //! what `deploy-pki` asks of them, with Nomad's habits about its files. It is no
-//! orchestrator, and its servers are always healthy.
+//! orchestrator, and its servers are always healthy, each from its start. With NOMAD
+//! set the tests run the real one instead.
 //!
 //! usage: nomad FOLDER NODE SERVER[,SERVER…]
 //!
 //! - `nomad-ca.crt`, `nomad.crt`, `nomad.key` of FOLDER are read again on SIGHUP; if they do not fit, the old ones stay.
 //! - `consul-client.crt` and its key are read at the start only.
 //! - Port 4646 speaks HTTP by TLS with a client certificate, 4647 TLS after the byte 0x04.
-//! - `/v1/status/leader`, `/v1/operator/autopilot/health` as Nomad answers them; `/standin/consul` tells the serial number
+//! - `/v1/status/leader`, `/v1/status/peers`, `/v1/operator/autopilot/health` as Nomad answers them; `/standin/consul` tells the serial number
 //!   of the certificate for Consul, in hexadecimal.
 
 #![allow(clippy::unwrap_used)] // A stand-in fails by ending.
@@ -112,6 +113,10 @@ fn answer(
 ) -> Response<Full<Bytes>> {
     let text = match request.uri().path() {
         "/v1/status/leader" => json!("127.0.0.1:4647").to_string(),
+        "/v1/status/peers" => {
+            let peers = servers.iter().map(|name| format!("{name}:4647"));
+            json!(peers.collect::<Vec<_>>()).to_string()
+        }
         "/v1/operator/autopilot/health" => {
             let server = |(number, name): (usize, &String)| json!({"Name": format!("{name}.prod"), "Leader": number == 0, "Healthy": true, "Voter": true});
             let spare = (servers.len() - 1) / 2;

@@ -236,6 +236,17 @@ impl Member {
         Health::read(app.title(), answer.status, &answer.body).map_err(|e| e.on(&self.name))
     }
 
+    /// Whether an app's server there was ever part of a quorum.
+    pub async fn formed(&self, work: &Work, app: App) -> Result<bool> {
+        let call = Call {
+            method: Method::GET,
+            path: quorum::PEERS,
+            body: Bytes::new(),
+        };
+        let answer = self.call(work, app, call).await?;
+        Ok(!quorum::never_formed(answer.status, &answer.body))
+    }
+
     /// Sends something to an app's API there.
     pub async fn put(&self, work: &Work, app: App, path: &str, body: Vec<u8>) -> Result<()> {
         let answer = self

@@ -133,7 +133,7 @@ impl AppRollout<'_> {
             }
             return Ok(());
         }
-        self.servers(&servers, members, results).await;
+        self.servers(&servers, members, states, results).await;
         if let Some(why) = &results.stopped.clone() {
             for (member, _) in &others {
                 self.leave(member, why, results);
@@ -178,6 +178,7 @@ impl AppRollout<'_> {
         &self,
         servers: &[(&Member, Action)],
         members: &[&Member],
+        states: &BTreeMap<Name, State>,
         results: &mut Results,
     ) {
         let count = self
@@ -187,9 +188,8 @@ impl AppRollout<'_> {
             .values()
             .filter(|node| node.role == crate::cluster::Role::Server)
             .count();
-        // No server runs yet: none is disturbed, and none can be healthy before the others run.
-        let all = members.iter().filter(|member| member.serves()).count();
-        if servers.len() == all && servers.iter().all(|(_, action)| *action == Action::Start) {
+        // None can be healthy before the others run, so they do not wait for each other.
+        if !self.formed(members, states).await {
             let done = join_all(servers.iter().map(|(member, action)| async move {
                 (*member, *action, self.one(member, *action).await)
             }));
@@ -260,6 +260,19 @@ impl AppRollout<'_> {
                 self.leave(member, why, results);
             }
         }
+    }
+
+    /// Whether there is a quorum that could be lost: one of the servers runs that was ever part of one. A server that runs and
+    /// does not tell counts as one.
+    async fn formed(&self, members: &[&Member], states: &BTreeMap<Name, State>) -> bool {
+        let unit = &super::files::place(&self.work.cluster, self.app).unit;
+        let running = members.iter().filter(|member| {
+            let state = states.get(&member.name);
+            member.serves() && state.is_some_and(|state| state.unit(unit).active)
+        });
+        let told = running.map(|member| member.formed(self.work, self.app));
+        let told = join_all(told).await;
+        told.into_iter().any(|formed| formed.unwrap_or(true))
     }
 
     /// Notes that a program was not touched.

@@ -97,8 +97,8 @@ fn read(answer: &Answer, apps: &[App]) -> Result<Seen> {
         };
         let daemon = match (asked("health", *app)?, asked("peers", *app)?) {
             _ if *state != "active" => Daemon::Down,
-            (Some((status, _)), Some((200, peers)))
-                if !matches!(status, 200 | 429) && no_peers(&peers) =>
+            (Some((status, _)), Some((of, peers)))
+                if !matches!(status, 200 | 429) && quorum::never_formed(of, &peers) =>
             {
                 Daemon::Unformed
             }
@@ -108,12 +108,6 @@ fn read(answer: &Answer, apps: &[App]) -> Result<Seen> {
         seen.insert(*app, ((*invocation).to_owned(), daemon));
     }
     Ok(seen)
-}
-
-/// An empty list: raft has never had members.
-fn no_peers(body: &[u8]) -> bool {
-    serde_json::from_slice::<Option<Vec<serde_json::Value>>>(body)
-        .is_ok_and(|peers| peers.is_none_or(|peers| peers.is_empty()))
 }
 
 fn health(app: App, (status, body): (u16, Vec<u8>)) -> Result<Health> {
@@ -201,34 +195,35 @@ impl Quorum {
         Ok(this)
     }
 
-    /// Says where there is nothing to keep.
+    /// Says where there is nothing to keep, and why.
     fn say(&self) {
-        let runs = |app: &App| {
-            let mut seats = self.seats.values();
-            seats.any(|seat| matches!(seat.before.get(app), Some((_, Daemon::Up(_)))))
-        };
-        let (up, down): (Vec<App>, Vec<App>) = self.apps.iter().partition(|app| runs(app));
-        let titles = |apps: &[App]| apps.iter().map(|app| app.title()).collect::<Vec<_>>();
         if self.seats.is_empty() {
             return;
         }
-        if !down.is_empty() {
-            let line = format!(
-                "no quorum of {} to keep: {} not run on these servers yet",
-                titles(&down).join(" and "),
-                if down.len() == 1 {
-                    "it does"
-                } else {
-                    "they do"
-                }
-            );
+        let servers = |app: App, like: fn(&Daemon) -> bool| -> Vec<&str> {
+            let is = |seat: &Seat| {
+                seat.before
+                    .get(&app)
+                    .is_some_and(|(_, daemon)| like(daemon))
+            };
+            let seats = self.seats.iter().filter(|(_, seat)| is(seat));
+            seats.map(|(name, _)| name.as_str()).collect()
+        };
+        let mut up = Vec::new();
+        for app in &self.apps {
+            if !servers(*app, |daemon| matches!(daemon, Daemon::Up(_))).is_empty() {
+                up.push(app.title());
+                continue;
+            }
+            let unformed = servers(*app, |daemon| matches!(daemon, Daemon::Unformed));
+            let line = nothing_to_keep(*app, &unformed);
             self.reporter
                 .emit(crate::event::Event::Log { node: None, line });
         }
         if self.alone && !up.is_empty() {
             let what = format!(
                 "is the cluster’s only server: {} may stand still while it is changed",
-                titles(&up).join(" and ")
+                up.join(" and ")
             );
             self.reporter.warning(self.seats.keys().next(), what);
         }
@@ -341,6 +336,18 @@ impl Quorum {
     }
 }
 
+/// Why an app has no quorum that could be lost; `unformed` are the servers that it runs on all the same.
+fn nothing_to_keep(app: App, unformed: &[&str]) -> String {
+    let why = match unformed {
+        [] => "it does not run on these servers yet".to_owned(),
+        names => format!(
+            "it runs on {} and has never had a leader: it waits for the other servers",
+            names.join(", ")
+        ),
+    };
+    format!("no quorum of {} to keep: {why}", app.title())
+}
+
 fn of(app: App, mut error: Error) -> Error {
     error.what = error
         .what
@@ -414,6 +421,18 @@ mod tests {
             consul("000 refused", "000 refused"),
             Daemon::Up(Err(_))
         ));
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_run_is_told_from_one_that_waits_for_others() {
+        assert_eq!(
+            nothing_to_keep(App::Consul, &[]),
+            "no quorum of Consul to keep: it does not run on these servers yet"
+        );
+        assert_eq!(
+            nothing_to_keep(App::Nomad, &["alder", "birch"]),
+            "no quorum of Nomad to keep: it runs on alder, birch and has never had a leader: it waits for the other servers"
+        );
     }
 
     #[test]

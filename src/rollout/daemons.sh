@@ -3,7 +3,7 @@
 # of its certificates.
 #   daemon NAME STATE INVOCATION         as systemd has them; a dash for none
 #   health NAME STATUS BASE64            the answer to /v1/operator/autopilot/health; 000 where there is none
-#   peers NAME STATUS BASE64             the answer to /v1/status/peers
+#   peers NAME STATUS BASE64             the answer to /v1/status/peers?stale, which a server without a leader gives too
 #   end                                  that was all
 set -u
 newline='
@@ -29,6 +29,6 @@ while [ $# -ge 5 ]; do
   echo "daemon $daemon ${state:--} ${invocation:--}"
   [ "$state" = active ] || continue
   answer health /v1/operator/autopilot/health
-  answer peers /v1/status/peers
+  answer peers '/v1/status/peers?stale'
 done
 echo end

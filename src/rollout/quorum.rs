@@ -10,6 +10,9 @@ use crate::error::{Error, Exit, Result};
 
 /// Where a daemon's servers tell of their health.
 pub const HEALTH: &str = "/v1/operator/autopilot/health";
+/// Where a server lists the members of its raft. `stale`: from what it has itself, as Nomad's answers 500 after five seconds
+/// where there is no leader (`forward` in nomad/rpc.go); Consul's answers alike either way.
+pub const PEERS: &str = "/v1/status/peers?stale";
 /// How long servers may take to be healthy again.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 /// How long servers that are not well may take to become so before one is touched.
@@ -65,6 +68,11 @@ impl Health {
             .help(
                 "let anonymous clients read operator state, or go on without looking: --unhealthy",
             )),
+            500 if String::from_utf8_lossy(body).contains("No cluster leader") => {
+                Err(unknown(format!("{title}’s servers have no leader")).help(
+                    "start the servers that are missing; --unhealthy goes on anyway, where what is brought is what starts them",
+                ))
+            }
             status => Err(unknown(format!("{title} answers {HEALTH} with {status}"))
                 .saying(String::from_utf8_lossy(body))),
         }
@@ -123,6 +131,12 @@ impl Health {
             )),
         }
     }
+}
+
+/// Whether an answer to [`PEERS`] tells of a server that was never part of a quorum: its raft has no members.
+pub fn never_formed(status: u16, body: &[u8]) -> bool {
+    let peers = serde_json::from_slice::<Option<Vec<serde_json::Value>>>(body);
+    status == 200 && peers.is_ok_and(|peers| peers.is_none_or(|peers| peers.is_empty()))
 }
 
 /// Looks again and again until it is well, for `patience` at most; the last error else.
@@ -192,9 +206,18 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_no_health_is_an_error_with_what_to_do() {
-        assert!(Health::read("Consul", 500, b"No cluster leader").is_err());
+        assert!(Health::read("Consul", 500, b"oops").is_err());
+        let error = Health::read("Nomad", 500, b"rpc error: No cluster leader").unwrap_err();
+        assert_eq!(error.what, "Nomad’s servers have no leader");
         let error = Health::read("Consul", 403, b"").unwrap_err();
         assert!(error.help.unwrap_or_default().contains("--unhealthy"));
+    }
+
+    #[test]
+    fn a_raft_without_members_was_never_part_of_a_quorum() {
+        assert!(never_formed(200, b"[]") && never_formed(200, b"null"));
+        assert!(!never_formed(200, br#"["192.0.2.11:8300"]"#));
+        assert!(!never_formed(500, b"No cluster leader") && !never_formed(500, b"[]"));
     }
 
     #[tokio::test]
