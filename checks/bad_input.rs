@@ -52,6 +52,20 @@ fn an_unknown_node_is_told_with_a_near_miss() {
 }
 
 #[test]
+fn a_file_that_git_does_not_track_is_named_before_nix_misses_it() {
+    let lab = Lab::get();
+    let repo = Repo::new();
+    let node = repo.path().join("cluster/prod/node");
+    let text = fs::read_to_string(node.join("birch.nix")).unwrap();
+    fs::write(node.join("delta-1.nix"), text.replace("birch", "delta-1")).unwrap();
+    unchanged(&lab, || Tool::deploy(&repo, &lab).arg("delta-1").run())
+        .exits(2)
+        .tells("delta-1.nix is not tracked by Git, so Nix does not see it: git add cluster/prod")
+        .tells("no node ‘delta-1’")
+        .tells("git add cluster/prod/node/delta-1.nix");
+}
+
+#[test]
 fn a_missing_site_is_told_with_the_node_that_names_it() {
     let lab = Lab::get();
     let repo = Repo::new();

@@ -15,6 +15,7 @@ use crate::nix::Settings;
 use crate::nix::cache::Cache;
 use crate::nix::eval::{self, Named};
 use crate::nix::source::{self, Flake, Source};
+use crate::nix::untracked::Untracked;
 use crate::node::probe::{self, Probed, Sudo};
 use crate::node::ssh::Access;
 use crate::node::ssh::elevate::Elevation;
@@ -112,6 +113,8 @@ pub struct Operation {
     pub cache: Cache,
     /// The cluster.
     pub cluster: Cluster,
+    /// Which of its files Nix does not see.
+    pub untracked: Untracked,
     /// How its nodes are reached.
     pub access: Access,
     /// The sudo password, where one was given or asked for.
@@ -147,9 +150,17 @@ impl Operation {
         std::env::set_current_dir(&flake.root)
             .map_err(|e| Error::usage(format!("cannot enter {}: {e}", flake.root.display())))?;
         reporter.phase("reading the cluster");
-        let source = source::pin(&flake, &settings).await?;
+        let (source, untracked) = tokio::join!(
+            source::pin(&flake, &settings),
+            Untracked::of(&flake, args.cluster.as_str())
+        );
+        let source = source?;
+        if let Some(what) = untracked.warning() {
+            reporter.warning(None, what);
+        }
         let mut cache = Cache::open(&source, &settings);
-        let cluster = load(&source, &settings, &mut cache, &args.cluster).await?;
+        let cluster = load(&source, &settings, &mut cache, &args.cluster).await;
+        let cluster = cluster.map_err(|e| untracked.explain(e, args.cluster.as_str()))?;
         let own = Path::new("cluster")
             .join(args.cluster.as_str())
             .join("ssh_config");
@@ -162,6 +173,7 @@ impl Operation {
             source,
             cache,
             cluster,
+            untracked,
             access,
             password: password.map(Arc::new),
             other_password: None,
@@ -171,7 +183,11 @@ impl Operation {
     /// The nodes that the words of a command line select.
     pub fn select(&self, words: &[String]) -> Result<BTreeSet<Name>> {
         let words = select::expand(words, || std::io::read_to_string(std::io::stdin()))?;
-        select::select(&self.cluster, &words)
+        let selected = select::select(&self.cluster, &words);
+        selected.map_err(|error| {
+            let explain = |error, word: &String| self.untracked.explain(error, word);
+            words.iter().fold(error, explain)
+        })
     }
 
     /// Looks at all `nodes` at once and stops the run unless every one can be

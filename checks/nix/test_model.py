@@ -184,12 +184,29 @@ class Refused(unittest.TestCase):
                 )
 
     def test_key_that_is_none(self):
-        for key in ["AAAAC3NzaC1lZDI1NTE5", "ssh-dss AAAA", f"{KEY} a\\n{KEY} b"]:
+        cut, other = KEY[:-1], KEY.replace("ssh-ed25519", "ssh-rsa")
+        for key in ["AAAAC3NzaC1lZDI1NTE5", "ssh-dss AAAA", "ssh-rsa AAAA x", cut, other, f"from=x {KEY}", f"{KEY} a\\n{KEY} b"]:
             with self.subTest(key=key):
                 self.refused(
                     self.cluster(f'{{ cluster.admins.bob.keys = [ "{key}" ]; }}'),
                     "is not of type `OpenSSH public key on one line'",
                 )
+
+    def test_names_that_are_none(self):
+        self.refused(
+            {"node/a.b.nix": BASE["node/alder.nix"].replace("nodes.alder", 'nodes."a.b"')},
+            "cluster/c/node/a.b.nix: ‘a.b’ is no name of a node",
+        )
+        self.refused(
+            self.cluster(f'{{ cluster.admins."J.Doe".keys = [ "{KEY}" ]; }}'),
+            "the administrator ‘J.Doe’ of cluster/c/cluster.nix",
+        )
+
+    def test_nodes_that_cannot_reach_each_other(self):
+        self.refused(
+            {"node/alder.nix": BASE["node/alder.nix"].replace('ipv4 = "192.0.2.11"', 'ipv6 = "2001:db8::11"')},
+            "no IPv4 address: alder; reached by IPv4: birch, cedar.",
+        )
 
     def test_wireguard_key_that_is_none(self):
         self.refused(
@@ -390,6 +407,14 @@ class Accepted(unittest.TestCase):
                 files, f"nixosConfigurations.c-{node}.config.users.users", "users: users ? bob"
             )
             self.assertEqual(has, there)
+
+    def test_keys_and_names_as_people_have_them(self):
+        escaped = 'from=\\"192.0.2.0/24,*.example.org\\",restrict,pty'
+        rsa = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAB" + "g" * 336
+        keys = [f"{escaped} {KEY} j@example.org", f"cert-authority {KEY}", rsa]
+        quoted = " ".join(f'"{key}"' for key in keys)
+        cluster = self.value({"cluster.nix": with_more("cluster.nix", f'{{ cluster.admins."j.doe".keys = [ {quoted} ]; }}')})
+        self.assertEqual(len(cluster["admins"]["j.doe"]["keys"]), 3)
 
     def test_secrets_go_where_they_are_selected_for(self):
         def to(nodes):

@@ -33,8 +33,19 @@ let
       ) (lib.filter (other: other != name) (lib.attrNames (declaredIn name)))
     ) names;
 
+  own = import ./types.nix { inherit lib; };
+
+  # A file's name is what it describes, and that a host name.
+  misnamed =
+    kind: names:
+    map (
+      name: "${label}/${kind}/${name}.nix: ‘${name}’ is no name of a ${kind}: ${own.label.description}"
+    ) (lib.filter (name: !own.label.check name) names);
+
   ofFiles =
     lib.optional (nodeNames == [ ]) "it has no node: there is no file in ${label}/node/"
+    ++ misnamed "site" siteNames
+    ++ misnamed "node" nodeNames
     ++ missingSites
     ++ foreign "site" siteNames (site: ofSite.${site}.sites)
     ++ lib.optionals (missingSites == [ ]) (foreign "node" nodeNames (node: ofNode.${node}.nodes));
@@ -159,6 +170,26 @@ let
     node: lib.all (admin: admin.keys == [ ]) (lib.attrValues ofNode.${node}.admins)
   ) nodeNames;
 
+  # Users' names, as administrators; each once, though every node has them.
+  misnamedAdmins = lib.unique (
+    lib.concatMap (
+      node:
+      map (
+        admin:
+        "the administrator ‘${admin}’ of ${label}/cluster.nix or ${label}/site/${siteOf.${node}}.nix: this is no ${own.userName.description}"
+      ) (lib.filter (admin: !own.userName.check admin) (lib.attrNames ofNode.${node}.admins))
+    ) nodeNames
+  );
+
+  # Without an overlay, nodes reach each other by the one address that `address.nix` takes: IPv4 where a node has it.
+  byFamily = lib.partition (node: nodes.${node}.address.ipv4 != null) nodeNames;
+  divided =
+    lib.optional
+      (
+        !whole.wireguard.enable && withoutAddress == [ ] && byFamily.right != [ ] && byFamily.wrong != [ ]
+      )
+      "no IPv4 address: ${quote byFamily.wrong}; reached by IPv4: ${quote byFamily.right}. Consul and Nomad on the first and on the others would not find each other: give all nodes addresses of one family, or set cluster.wireguard.enable";
+
   ofModel =
     duplicates "the IPv4 address" (node: present [ node.address.ipv4 ])
     ++ duplicates "the IPv6 address" (node: present [ node.address.ipv6 ])
@@ -167,6 +198,8 @@ let
     ++ map (
       node: "${nodeAt node} has no address in the overlay: set cluster.nodes.${node}.wireguard.address"
     ) outsideOverlay
+    ++ divided
+    ++ misnamedAdmins
     ++ unmatchedSelectors
     ++ differingSecrets
     ++ withoutCommand

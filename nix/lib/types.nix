@@ -6,6 +6,26 @@ let
   matching =
     name: description: regex:
     types.strMatching regex // { inherit name description; };
+
+  # Each kind's key in base64: how it begins (the kind and, where that is fixed, the lengths that follow: RFC 4253, 6.6;
+  # RFC 5656, 3.1; RFC 8709; PROTOCOL.u2f of OpenSSH), and how long it may be. RSA: from 1024 bits, sshd's least.
+  exactly = head: length: {
+    inherit head;
+    least = length;
+    most = length;
+  };
+  between = head: least: most: { inherit head least most; };
+  sshKeys = {
+    ssh-ed25519 = exactly "AAAAC3NzaC1lZDI1NTE5AAAAI" 68;
+    ssh-rsa = between "AAAAB3NzaC1yc2EAAAA" 200 2800;
+    ecdsa-sha2-nistp256 = exactly "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABB" 140;
+    ecdsa-sha2-nistp384 = exactly "AAAAE2VjZHNhLXNoYTItbmlzdHAzODQAAAAIbmlzdHAzODQAAABh" 184;
+    ecdsa-sha2-nistp521 = exactly "AAAAE2VjZHNhLXNoYTItbmlzdHA1MjEAAAAIbmlzdHA1MjEAAACF" 232;
+    "sk-ssh-ed25519@openssh.com" =
+      between "AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAI" 96 400;
+    "sk-ecdsa-sha2-nistp256@openssh.com" =
+      between "AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyNTYAAABB" 168 500;
+  };
 in
 {
   # RFC 1123, lower case, so that a name is also a host name, a file name and a label of a DNS name.
@@ -26,13 +46,35 @@ in
   # A coarse sieve: letters, digits and at least two colons; the kernel is the judge of the rest.
   ipv6 = matching "ipv6" "IPv6 address" "[0-9a-f]*:[0-9a-f:]*:[0-9a-f:.]*";
 
+  # A line of authorized_keys (sshd(8)): options, if any, the kind, the key. The key itself is looked at, since sshd takes
+  # a line that it cannot read for none at all, and an administrator's only one may be it.
   sshPublicKey =
-    matching "sshPublicKey" "OpenSSH public key on one line"
-      "(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh[.]com|sk-ecdsa-sha2-nistp256@openssh[.]com) [A-Za-z0-9+/]+=*( [^\n]*)?";
+    let
+      option = "[A-Za-z0-9@.-]+(=\"([^\"\n\\]|\\\\.)*\")?";
+      line = "((${option})(,${option})* )?([a-z0-9@.-]+) ([A-Za-z0-9+/]+=*)( [^\n]*)?";
+      fits =
+        text:
+        let
+          found = builtins.match line text;
+          kind = sshKeys.${lib.elemAt found 7} or null;
+          key = lib.elemAt found 8;
+        in
+        found != null
+        && kind != null
+        && lib.hasPrefix kind.head key
+        && lib.stringLength key >= kind.least
+        && lib.stringLength key <= kind.most;
+    in
+    types.addCheck types.str fits
+    // {
+      name = "sshPublicKey";
+      description = "OpenSSH public key on one line";
+    };
 
   userName =
-    matching "userName" "user name of lower-case letters, digits, hyphens and underscores (at most 31)"
-      "[a-z_][a-z0-9_-]{0,30}";
+    matching "userName"
+      "user name of lower-case letters, digits, hyphens, underscores and inner dots (at most 31)"
+      "[a-z_]([a-z0-9_.-]{0,29}[a-z0-9_-])?";
 
   passPrefix =
     matching "passPrefix" "path in the password store, without a slash at either end"

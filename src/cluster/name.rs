@@ -25,16 +25,14 @@ impl FromStr for Name {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let first = text
-            .chars()
-            .next()
-            .is_some_and(|c| c.is_ascii_alphanumeric());
-        if first && text.len() <= 63 && text.chars().all(inner) {
+        let first = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let inner = |c: char| first(c) || c == '-' || c == '.';
+        let dotted = text.ends_with('.') || text.contains("..");
+        if text.starts_with(first) && text.len() <= 63 && text.chars().all(inner) && !dotted {
             Ok(Self(text.to_owned()))
         } else {
             Err(Error::usage(format!("‘{text}’ is not a name"))
-                .help("a name has letters, digits, ‘-’ and ‘_’ only, at most 63"))
+                .help("a name has letters, digits, ‘_’, and inside ‘-’ and ‘.’, at most 63"))
         }
     }
 }
@@ -93,6 +91,10 @@ mod tests {
             "",
             "-oProxyCommand=x",
             "../etc",
+            "..",
+            "a..b",
+            ".hidden",
+            "dot.",
             "a b",
             "a;b",
             "ä",
@@ -100,7 +102,7 @@ mod tests {
         ] {
             assert!(text.parse::<Name>().is_err(), "{text}");
         }
-        for text in ["alder", "node-1", "df_pw5", "4real"] {
+        for text in ["alder", "node-1", "df_pw5", "4real", "j.doe", "_svc"] {
             assert!(text.parse::<Name>().is_ok(), "{text}");
         }
     }

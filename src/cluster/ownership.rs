@@ -49,16 +49,20 @@ impl Account {
 impl FromStr for Account {
     type Err = Error;
 
-    /// Lower-case letters, digits, `-` and `_`, beginning with a letter or `_`,
-    /// at most 31 characters: what `useradd` takes everywhere.
+    /// Lower-case letters, digits, `-`, `_` and inner dots, beginning with a letter or `_`,
+    /// at most 31 characters: what systemd takes (systemd.io/USER_NAMES).
     fn from_str(text: &str) -> Result<Self> {
         let first = |c: char| c.is_ascii_lowercase() || c == '_';
-        let inner = |c: char| first(c) || c.is_ascii_digit() || c == '-';
-        if text.starts_with(first) && text.len() <= 31 && text.chars().all(inner) {
+        let inner = |c: char| first(c) || c.is_ascii_digit() || c == '-' || c == '.';
+        if text.starts_with(first)
+            && text.len() <= 31
+            && text.chars().all(inner)
+            && !text.ends_with('.')
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(Error::usage(format!("‘{text}’ is not the name of a user or group"))
-                .help("a name has lower-case letters, digits, ‘-’ and ‘_’ only, at most 31, and begins with a letter or ‘_’"))
+                .help("a name has lower-case letters, digits, ‘-’, ‘_’ and inner dots, at most 31, and begins with a letter or ‘_’"))
         }
     }
 }

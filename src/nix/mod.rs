@@ -11,6 +11,7 @@ pub mod message;
 pub mod parts;
 pub mod source;
 pub mod store;
+pub mod untracked;
 
 use crate::process::Command;
 

@@ -66,6 +66,11 @@ impl Flake {
         Local::of(&self.reference).is_some()
     }
 
+    /// Whether Nix reads it through Git, and so only what Git tracks.
+    pub fn is_in_git(&self) -> bool {
+        self.repository.is_some()
+    }
+
     /// A flake that is this folder, for tests.
     #[cfg(test)]
     pub fn folder(root: &Path) -> Self {

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, count};
 use crate::node::probe::Probed;
 use crate::node::ssh::bounded::{MOST_LINE, until_newline};
 use crate::node::ssh::elevate::Elevation;
@@ -74,7 +74,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     failed.sort();
     reporter.emit(Event::Summary {
         text: match failed.is_empty() {
-            true => format!("done on {} nodes", nodes.len()),
+            true => format!("done on {}", count(nodes.len(), "node")),
             false => format!(
                 "failed on {} of {} nodes: {}",
                 failed.len(),

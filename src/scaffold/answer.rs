@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 
+use base64ct::{Base64, Encoding};
+
 use crate::cluster::Name;
+use crate::cluster::ownership::Account;
 use crate::error::{Error, Result};
 
 /// A node's name and address.
@@ -45,14 +48,8 @@ pub fn label(text: &str) -> Result<Name> {
 
 /// A user's name that the model takes.
 pub fn user(text: &str) -> Result<Name> {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-    let first = |c: char| c.is_ascii_lowercase();
-    match text.starts_with(first) && text.len() <= 31 && text.chars().all(inner) {
-        true => text.parse(),
-        false => Err(Error::usage(format!("‘{text}’ is no name of a user")).help(
-            "a letter, then lower-case letters, digits, hyphens and underscores, at most 31",
-        )),
-    }
+    text.parse::<Account>()?;
+    text.parse()
 }
 
 /// The operator's own public key, where there is one by the usual name.
@@ -66,20 +63,39 @@ pub fn public_key(file: &str) -> Result<String> {
     let text = std::fs::read_to_string(file)
         .map_err(|e| Error::usage(format!("the public key {file} cannot be read: {e}")))?;
     let key = text.trim();
-    let kinds = [
-        "ssh-ed25519 ",
-        "ssh-rsa ",
-        "ecdsa-sha2-",
-        "sk-ssh-ed25519@",
-        "sk-ecdsa-sha2-",
-    ];
-    match key.lines().count() == 1 && kinds.iter().any(|kind| key.starts_with(kind)) {
+    match key.lines().count() == 1 && is_key(key) {
         true => Ok(key.to_owned()),
         false => Err(
             Error::usage(format!("{file} is no public SSH key on one line"))
                 .help("public keys are in files that end with .pub"),
         ),
     }
+}
+
+/// Whether a line is a kind and a key of that kind: fields that begin with their length in four bytes, the kind first, and
+/// nothing is missing or left over (RFC 4253, 6.6). Which lengths a kind has, the model knows.
+fn is_key(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let (Some(kind), Some(data)) = (words.next(), words.next()) else {
+        return false;
+    };
+    let Ok(data) = Base64::decode_vec(data) else {
+        return false;
+    };
+    let mut rest = data.as_slice();
+    let mut fields = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let length = u32::from_be_bytes(*length);
+        let Some((field, after)) = usize::try_from(length)
+            .ok()
+            .and_then(|length| after.split_at_checked(length))
+        else {
+            return false;
+        };
+        fields.push(field);
+        rest = after;
+    }
+    rest.is_empty() && fields.len() > 1 && fields.first() == Some(&kind.as_bytes())
 }
 
 #[cfg(test)]
@@ -104,6 +120,7 @@ mod tests {
     #[test]
     fn an_administrator_is_a_user_of_linux() {
         assert_eq!(user("alice_2").unwrap().as_str(), "alice_2");
+        assert_eq!(user("j.doe").unwrap().as_str(), "j.doe");
         for bad in ["Alice", "2alice", "", "a b", "root;", &"a".repeat(32)] {
             assert!(user(bad).is_err(), "{bad}");
         }
@@ -114,9 +131,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("id");
         for (text, good) in [
-            ("ssh-ed25519 AAAA alice\n", true),
+            (
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAp6rKRCCoy+y3qKuH0Gqyd34UBtX6mfFtBYmF/D8Iwf alice\n",
+                true,
+            ),
+            (
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAp6rKRCCoy+y3qKuH0Gqyd34UBtX6mfFtBYmF/D alice\n",
+                false,
+            ),
+            (
+                "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIAp6rKRCCoy+y3qKuH0Gqyd34UBtX6mfFtBYmF/D8Iwf\n",
+                false,
+            ),
+            ("ssh-rsa AAAA x\n", false),
             ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n", false),
-            ("ssh-ed25519 AAAA a\nssh-ed25519 BBBB b\n", false),
+            (
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAp6rKRCCoy+y3qKuH0Gqyd34UBtX6mfFtBYmF/D8Iwf a\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAp6rKRCCoy+y3qKuH0Gqyd34UBtX6mfFtBYmF/D8Iwf b\n",
+                false,
+            ),
             ("", false),
         ] {
             std::fs::write(&file, text).unwrap();
