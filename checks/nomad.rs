@@ -408,6 +408,43 @@ fn the_scheduler_is_set_as_far_as_this_nomad_knows_its_settings() {
     );
 }
 
+/// Why a node counts as empty only when its allocations have ended: Nomad ends a drain once it has asked system jobs to stop,
+/// and at the deadline once it has asked all.
+#[test]
+fn a_drain_is_over_while_a_task_still_stops() {
+    let mut stage = Stage::new();
+    stage.job(
+        "core",
+        "system",
+        "trap : INT TERM; while :; do sleep 1; done",
+        QUICK,
+    );
+    let text = stage.text("core");
+    stage.file(
+        "core",
+        &text.replace("driver =", "kill_timeout = \"8s\"\n driver ="),
+    );
+    ended(&stage.run("deploy-apps", &[]), 0, &["core  healthy"]);
+    let node = stage.agents.ask("/v1/nodes")[0]["ID"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let drain = json!({"DrainSpec": {"Deadline": 60_000_000_000_u64, "IgnoreSystemJobs": false}, "MarkEligible": false});
+    let port = stage.agents.agents[0].port;
+    stage
+        .agents
+        .call_port(port, "PUT", &format!("/v1/node/{node}/drain"), Some(&drain));
+    stage.agents.wait("the end of the drain", |agents| {
+        agents.ask(&format!("/v1/node/{node}"))["DrainStrategy"].is_null()
+    });
+    let path = format!("/v1/node/{node}/allocations");
+    let status = |agents: &Agents| agents.ask(&path)[0]["ClientStatus"].clone();
+    assert_eq!(status(&stage.agents), "running");
+    stage
+        .agents
+        .wait("the end of the task", |agents| status(agents) == "complete");
+}
+
 /// A field's kind, as far as two answers have to agree in it.
 fn kind(value: &Value) -> &'static str {
     match value {
@@ -496,6 +533,7 @@ fn the_stand_in_answers_as_nomad_does() {
         ("GET", "/v1/node/NODE".into(), None),
         ("GET", "/v1/node/malformed".into(), None),
         ("GET", format!("/v1/node/{unknown}"), None),
+        ("GET", "/v1/node/NODE/allocations".into(), None),
         ("GET", "/v1/job/web".into(), None),
         ("GET", "/v1/job/web/allocations".into(), None),
         ("GET", "/v1/job/web/evaluations".into(), None),

@@ -413,11 +413,14 @@ fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its
         "/v1/node/alder/eligibility",
     ];
     repo.configure(NODE, &system("two", &format!("{} {NOMAD}", other_kernel())));
+    scheduler.nomad.run_on(&scheduler.id, "web.main[0]");
     scheduler
         .run(deploy(&repo, &lab).arg("--reboot"))
         .exits(0)
         .tells("draining in Nomad")
+        .tells("web.main[0] still stopping")
         .shows("restarted with it");
+    assert!(scheduler.nomad.is_empty(&scheduler.id));
     assert_eq!(scheduler.writes(), whole);
     assert_eq!(scheduler.nomad.eligibility(&scheduler.id), "eligible");
     at_rest(&lab);
@@ -431,7 +434,7 @@ fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its
     assert_eq!(scheduler.nomad.eligibility(&scheduler.id), "eligible");
     assert_eq!(says(&lab), "two");
     at_rest(&lab);
-    // Whom somebody else took out stays out.
+    // Whom somebody else took out is emptied too, and stays out.
     scheduler.nomad.set(|state| {
         for node in state.nodes.values_mut() {
             node["SchedulingEligibility"] = "ineligible".into();
@@ -441,8 +444,9 @@ fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its
     scheduler
         .run(deploy(&repo, &lab).arg("--reboot"))
         .exits(0)
-        .tells("not eligible in Nomad already");
-    assert!(scheduler.writes().is_empty());
+        .tells("draining in Nomad, where it stays ineligible as it was");
+    assert_eq!(scheduler.writes(), ["/v1/node/alder/drain"]);
+    assert_eq!(scheduler.nomad.eligibility(&scheduler.id), "ineligible");
     // Without Nomad's API nothing restarts.
     repo.configure(
         NODE,

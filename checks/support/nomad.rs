@@ -51,6 +51,8 @@ pub struct State {
 }
 
 /// What a server says for some seconds after the leader has gone, one after the other.
+/// How long a drained node's tasks take to stop after the drain is over.
+const STOPPING: Duration = Duration::from_millis(1500);
 const ELECTION: [&str; 5] = [
     "rpc error: EOF",
     "rpc error: failed to get conn: dial tcp 192.0.2.11:4647: connect: connection refused",
@@ -100,6 +102,27 @@ impl Nomad {
         let node = json!({"ID": id, "Name": name, "Status": "ready", "SchedulingEligibility": "eligible", "DrainStrategy": null});
         self.set(|state| _ = state.nodes.insert(id.clone(), node));
         id
+    }
+
+    /// Something that runs on a client node until it is drained.
+    pub fn run_on(&self, node: &str, name: &str) {
+        let allocation = json!({"ID": "00000000-0000-4000-8000-00000000a110", "Name": name, "NodeID": node, "JobID": "web",
+            "ClientStatus": "running", "DesiredStatus": "run", "ModifyIndex": 1});
+        self.set(|state| {
+            _ = state
+                .things
+                .insert(format!("allocation {name}"), allocation)
+        });
+    }
+
+    /// Whether nothing runs on a client node.
+    pub fn is_empty(&self, node: &str) -> bool {
+        let state = self.state.lock().unwrap();
+        let mut there = state
+            .things
+            .values()
+            .filter(|thing| thing["NodeID"] == node);
+        there.all(|thing| thing["ClientStatus"] != "running")
     }
 
     /// A client node's scheduling eligibility.
@@ -186,7 +209,7 @@ async fn read(path: &str, query: &BTreeMap<String, String>, state: &Arc<Mutex<St
         {
             let state = state.lock().unwrap();
             if let Some(id) = path.strip_prefix("/v1/node/")
-                && id.len() != 36
+                && id.split('/').next().is_some_and(|id| id.len() != 36)
             {
                 let why = "index error: UUID must be 36 characters";
                 return answer(500, format!("node lookup failed: {why}"));
@@ -268,6 +291,7 @@ fn look_up(path: &str, state: &State) -> Option<(Value, u64)> {
             all.sort_by_key(|d| d["JobVersion"].as_u64());
             Some((json!(all.pop()), state.index))
         }
+        ["node", id, "allocations"] => allocations("NodeID", id),
         ["job", id, "allocations"] => allocations("JobID", id),
         ["deployment", "allocations", id] => allocations("DeploymentID", id),
         ["evaluation", id] => thing(format!("evaluation {id}")),
@@ -376,8 +400,14 @@ fn drain(id: &str, body: &Value, state: &mut State, shared: Arc<Mutex<State>>) -
         if !state.drains_forever {
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(300)).await;
-                let mut state = shared.lock().unwrap();
-                state.nodes.get_mut(&id).unwrap()["DrainStrategy"] = Value::Null;
+                shared.lock().unwrap().nodes.get_mut(&id).unwrap()["DrainStrategy"] = Value::Null;
+                // Marked, and asked to stop: for its kill_timeout a task runs on.
+                tokio::time::sleep(STOPPING).await;
+                for thing in shared.lock().unwrap().things.values_mut() {
+                    if thing["NodeID"] == id.as_str() {
+                        thing["ClientStatus"] = json!("complete");
+                    }
+                }
             });
         }
     }

@@ -126,13 +126,30 @@ impl Restarts {
         let Some(client) = drain::find(&api, target.node()).await? else {
             return Ok(());
         };
-        if !client.is_eligible() && restarting.drained.is_none() {
-            // Somebody wants it so; it stays so.
-            self.reporter
-                .step(target.node(), "is not eligible in Nomad already");
-            return Ok(());
+        // Somebody wants it so, and it stays so: it is emptied, and not made eligible afterwards.
+        let stays = !client.is_eligible() && restarting.drained.is_none();
+        let doing = match stays {
+            true => "draining in Nomad, where it stays ineligible as it was",
+            false => "draining in Nomad",
+        };
+        self.reporter.step(target.node(), doing);
+        if !stays {
+            self.note_drain(target, (way, connection, how), asker)
+                .await?;
+            restarting.drained = Some(client.id.clone());
         }
-        self.reporter.step(target.node(), "draining in Nomad");
+        let why = format!("{} by {}", asker.what, asker.who);
+        let tell = |what: String| self.reporter.step(target.node(), what);
+        drain::drain(&api, &client, self.drain, &why, tell).await
+    }
+
+    /// Notes on the node that it is drained, and by whom: the next run makes it eligible if this one cannot.
+    async fn note_drain(
+        &self,
+        target: &Target<'_>,
+        (way, connection, how): (&Way, &Connection, &Elevation),
+        asker: Asker<'_>,
+    ) -> Result<()> {
         let since = time::OffsetDateTime::now_utc()
             .format(&time::format_description::well_known::Rfc3339)
             .map_err(|e| Error::unexpected(format!("no time of day: {e}")))?;
@@ -140,9 +157,7 @@ impl Restarts {
         target
             .as_root(way, connection, how, (DRAINED, &args, b""))
             .await?;
-        restarting.drained = Some(client.id.clone());
-        let why = format!("{} by {}", asker.what, asker.who);
-        drain::drain(&api, &client, self.drain, &why).await
+        Ok(())
     }
 
     /// Lets Nomad place jobs on the node again.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
+use crate::uplink::Failure;
 use crate::uplink::api::{Api, Trouble};
 
 /// How often Nomad is asked again.
@@ -61,10 +62,80 @@ pub async fn find(api: &Api, node: &Name) -> Result<Option<Client>> {
     Ok(of_name(api.get("/v1/nodes").await?, node))
 }
 
+/// What runs on a client, or did (`/v1/node/<id>/allocations`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Allocation {
+    /// Job, group and number, as in `web.main[0]`.
+    name: String,
+    /// `pending`, `running`, `complete`, `failed`, `lost` or `unknown` (nomad/structs/structs.go).
+    client_status: String,
+}
+
+/// The names of those that have not ended.
+fn running(allocations: &[Allocation]) -> Vec<&str> {
+    let ended =
+        |one: &&Allocation| matches!(one.client_status.as_str(), "complete" | "failed" | "lost");
+    let running = allocations.iter().filter(|one| !ended(one));
+    running.map(|one| one.name.as_str()).collect()
+}
+
 /// Drains a client and waits until nothing runs there any more. What has not
 /// moved by the `deadline` is stopped by Nomad. Jobs are not placed on it
-/// until it is made eligible again.
-pub async fn drain(api: &Api, client: &Client, deadline: Duration, why: &str) -> Result<()> {
+/// until it is made eligible again. A drain that somebody else began is left as it is.
+///
+/// Nomad ends a drain once it has marked the last allocation: tasks run on for their
+/// `kill_timeout`, so the allocations are waited for as well. `tell` hears of them.
+pub async fn drain(
+    api: &Api,
+    client: &Client,
+    deadline: Duration,
+    why: &str,
+    tell: impl Fn(String),
+) -> Result<()> {
+    let path = format!("/v1/node/{}", client.id);
+    let until = Instant::now() + deadline + SLACK;
+    let now: Client = api.get(&path).await?;
+    if now.drain_strategy.is_none() {
+        begin(api, client, deadline, why).await?;
+    }
+    let allocations = format!("{path}/allocations");
+    let mut told = String::new();
+    loop {
+        let left = match api.get::<Client>(&path).await {
+            Ok(now) if now.drain_strategy.is_some() => Some("its drain goes on".to_owned()),
+            Ok(_) => match api.get::<Vec<Allocation>>(&allocations).await {
+                Ok(all) => match running(&all).as_slice() {
+                    [] => return Ok(()),
+                    names => Some(format!("{} still stopping", names.join(", "))),
+                },
+                Err(Trouble::Uplink(failure)) => passing(&failure),
+                Err(other) => return Err(other.into()),
+            },
+            Err(Trouble::Uplink(failure)) => passing(&failure),
+            Err(other) => return Err(other.into()),
+        };
+        if let Some(left) = left.filter(|left| *left != told) {
+            if left.ends_with("stopping") {
+                tell(left.clone());
+            }
+            told = left;
+        }
+        if Instant::now() > until {
+            let what = format!("Nomad did not empty it within {} s", deadline.as_secs());
+            return Err(Error::new(Exit::Partial, what).saying(told));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A connection that is gone for a moment: there is nothing new to tell.
+fn passing(failure: &Failure) -> Option<String> {
+    tracing::debug!("asked for a drain: {failure}");
+    None
+}
+
+async fn begin(api: &Api, client: &Client, deadline: Duration, why: &str) -> Result<()> {
     let nanoseconds = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
     let body = json!({
         "DrainSpec": {"Deadline": nanoseconds, "IgnoreSystemJobs": false},
@@ -74,21 +145,7 @@ pub async fn drain(api: &Api, client: &Client, deadline: Duration, why: &str) ->
     let _: Value = api
         .put(&format!("/v1/node/{}/drain", client.id), &body)
         .await?;
-    let until = Instant::now() + deadline + SLACK;
-    let path = format!("/v1/node/{}", client.id);
-    while Instant::now() < until {
-        match api.get::<Client>(&path).await {
-            Ok(now) if now.drain_strategy.is_none() => return Ok(()),
-            Ok(_) => {}
-            Err(Trouble::Uplink(failure)) => tracing::debug!("asked for a drain: {failure}"),
-            Err(other) => return Err(other.into()),
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-    Err(Error::new(
-        Exit::Partial,
-        format!("Nomad did not drain it within {} s", deadline.as_secs()),
-    ))
+    Ok(())
 }
 
 /// Lets jobs be placed on a client again, once it is up; ends a drain that goes on.
@@ -122,6 +179,19 @@ mod tests {
     fn client(id: &str, name: &str, status: &str) -> Client {
         let value = json!({"ID": id, "Name": name, "Status": status, "SchedulingEligibility": "eligible", "Drain": false});
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_has_ended_in_whatever_way_runs_no_more() {
+        let all = json!([
+            {"ID": "1", "Name": "web.main[0]", "ClientStatus": "complete"},
+            {"ID": "2", "Name": "web.main[1]", "ClientStatus": "running"},
+            {"ID": "3", "Name": "web.main[2]", "ClientStatus": "lost"},
+            {"ID": "4", "Name": "db.main[0]", "ClientStatus": "pending"},
+            {"ID": "5", "Name": "db.main[1]", "ClientStatus": "unknown"},
+        ]);
+        let all: Vec<Allocation> = serde_json::from_value(all).unwrap();
+        assert_eq!(running(&all), ["web.main[1]", "db.main[0]", "db.main[1]"]);
     }
 
     #[test]
