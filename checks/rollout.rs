@@ -287,6 +287,71 @@ fn accounts_that_a_failed_system_took_over_or_made_are_as_before() {
     assert_eq!(accounts(), before);
 }
 
+/// A system whose accounts a unit makes as userborn does (nixos/modules/services/system/userborn.nix, 26.05): it opens the files,
+/// changes them, and where users are immutable shuts each by a mount on itself.
+fn by_userborn(immutable: bool, change: &str, more: &str) -> String {
+    let shut = match immutable {
+        true => "mount --bind -o ro /etc/$file /etc/$file",
+        false => "true",
+    };
+    format!(
+        r#"{{ lib, ... }}: {{
+          system.activationScripts.users = lib.mkForce "";
+          systemd.services.userborn = {{
+            wantedBy = [ "multi-user.target" ];
+            serviceConfig = {{ Type = "oneshot"; RemainAfterExit = true; }};
+            script = ''
+              export PATH=$PATH:/run/current-system/sw/bin:/usr/sbin:/usr/bin:/sbin:/bin
+              for file in passwd group shadow; do umount /etc/$file || true; done
+              {change}
+              for file in passwd group shadow; do {shut}; done
+            '';
+          }};
+          {more}
+        }}"#
+    )
+}
+
+#[test]
+fn accounts_that_userborn_made_and_shut_are_as_before_and_shut_again() {
+    let (lab, repo) = start();
+    for immutable in [false, true] {
+        let shut = || lab.holds("alder", "mountpoint -q /etc/passwd");
+        repo.configure("alder", &by_userborn(immutable, "", ""));
+        deploy(&repo, &lab).run().exits(0);
+        assert_eq!(shut(), immutable);
+        let before = lab.root("alder", "cat /etc/passwd /etc/group /etc/shadow");
+        let broken = r#"systemd.services.broken = { after = [ "userborn.service" ]; wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "id dave && echo he is there; exit 3"; };"#;
+        let change = "id dave || useradd dave";
+        repo.configure("alder", &by_userborn(immutable, change, broken));
+        deploy(&repo, &lab)
+            .run()
+            .exits(5)
+            .shows("rolled back")
+            .tells("he is there");
+        let after = lab.root("alder", "cat /etc/passwd /etc/group /etc/shadow");
+        assert_eq!(after, before);
+        assert_eq!(shut(), immutable);
+        lab.at_rest("alder");
+    }
+    // A system that makes accounts in its activation is not kept from them.
+    repo.configure("alder", &by_userborn(true, "", ""));
+    deploy(&repo, &lab).run().exits(0);
+    lab.root(
+        "alder",
+        "systemctl stop userborn; for file in passwd group shadow; do umount /etc/$file; done",
+    );
+    repo.configure("alder", &says("two"));
+    deploy(&repo, &lab).run().exits(0);
+    repo.configure(
+        "alder",
+        &by_userborn(true, "useradd dave", r#"systemd.services.broken = { after = [ "userborn.service" ]; wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "exit 3"; };"#),
+    );
+    deploy(&repo, &lab).run().exits(5).shows("rolled back");
+    assert!(!lab.holds("alder", "mountpoint -q /etc/passwd || id dave"));
+    lab.at_rest("alder");
+}
+
 #[test]
 fn every_change_is_in_the_nodes_journal_with_who_what_and_outcome() {
     let (lab, repo) = start();

@@ -78,7 +78,7 @@ go_back() {
   way_back
   # What had it start anew to go back is still the reason.
   began=$(recorded reason)
-  reason=${began:-$reason} unbootable=''
+  reason=${began:-$reason} unbootable='' astray=''
   echo "nixcfg: going back to $before, $generation: $reason (run $run)"
   rm -f "$state/room"
   systemctl kill --signal=KILL "nixcfg-switch-$run.service" 2>/dev/null
@@ -100,7 +100,8 @@ go_back() {
     esac
     [ "$(current)" = "$previous" ] || start_anew
   fi
-  if [ "$(current)" = "$previous" ] && [ "$(readlink -f "$profile")" = "$before" ] && [ -z "$unbootable" ]; then
+  accounts_shut
+  if [ "$(current)" = "$previous" ] && [ "$(readlink -f "$profile")" = "$before" ] && [ -z "$unbootable$astray" ]; then
     ended returned
   else
     ended stuck

@@ -83,8 +83,22 @@ accounts_back() {
     declarative-*) to=/var/lib/nixos/${file##*/} ;;
     *) to=/etc/${file##*/} ;;
     esac
-    cp -p "$file" "$to.nixcfg" && sync "$to.nixcfg" && mv -fT "$to.nixcfg" "$to"
+    put_back "$file" "$to" || { echo "nixcfg: $to could not be put back"; astray=1; }
   done
+}
+
+# A file of accounts where it lies: NixOS can have it elsewhere and link to it. Where users are immutable, userborn shuts each by a
+# mount of the file on itself, which nothing can take the place of (nixos/modules/services/system/userborn.nix, 26.05).
+put_back() { # KEPT FILE
+  real=$(readlink -f "$2") || return
+  if mountpoint -q "$real"; then umount --lazy "$real" || return; fi
+  cp -p "$1" "$real.nixcfg" && sync "$real.nixcfg" && mv -fT "$real.nixcfg" "$real"
+}
+
+# Userborn shuts its files again. Few systems have such a unit.
+accounts_shut() {
+  systemctl is-active --quiet userborn.service || return 0
+  systemctl restart userborn.service || { echo "nixcfg: userborn.service failed"; astray=1; }
 }
 
 # Notes in the journal who changed what, from what to what, and the outcome.
