@@ -15,6 +15,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::patient::Patient;
 use super::{Failure, Secured, Service, Uplink};
 
 /// How long an unused connection is kept for the next request.
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a request carries: bytes that can be sent twice, or a stream.
-pub type Body = Either<Full<Bytes>, Incoming>;
+pub type Body = Either<Full<Bytes>, Patient>;
 
 /// Sends requests to a service. Connections are kept and used again.
 #[derive(Clone)]

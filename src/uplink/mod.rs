@@ -7,6 +7,7 @@ pub mod client;
 mod failure;
 pub mod identity;
 pub mod link;
+pub mod patient;
 pub mod reach;
 pub mod route;
 

@@ -2,9 +2,11 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::holder;
 use crate::error::{Error, Result};
@@ -12,11 +14,18 @@ use crate::error::{Error, Result};
 /// How long accepting rests after a failure, such as too many open files.
 const REST: Duration = Duration::from_millis(200);
 
+/// How many connections a port has at once. Further ones wait until one ends.
+const AT_ONCE: usize = 1024;
+
+/// The right to be one of a port's connections; given back when dropped.
+pub struct Place(#[allow(dead_code)] OwnedSemaphorePermit);
+
 /// A port of loopback, by IPv4 and, where the machine has it, IPv6.
 pub struct Loopback {
     port: u16,
     v4: TcpListener,
     v6: Option<TcpListener>,
+    places: Arc<Semaphore>,
 }
 
 impl Loopback {
@@ -43,7 +52,12 @@ impl Loopback {
             }
             Err(e) => return Err(taken(e)),
         };
-        Ok(Self { port, v4, v6 })
+        Ok(Self {
+            port,
+            v4,
+            v6,
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+        })
     }
 
     /// The port.
@@ -51,9 +65,13 @@ impl Loopback {
         self.port
     }
 
-    /// The next connection. Passing troubles are waited out.
-    pub async fn accept(&self) -> TcpStream {
+    /// The next connection, once there is a place for it. Passing troubles are waited out.
+    pub async fn accept(&self) -> (TcpStream, Place) {
         loop {
+            let Ok(place) = self.places.clone().acquire_owned().await else {
+                std::future::pending::<()>().await;
+                continue;
+            };
             let accepted = match &self.v6 {
                 Some(v6) => tokio::select! {
                     accepted = self.v4.accept() => accepted,
@@ -65,7 +83,7 @@ impl Loopback {
                 Ok((stream, _)) => {
                     // Small messages both ways: nothing is gained by holding them back.
                     let _ = stream.set_nodelay(true);
-                    return stream;
+                    return (stream, Place(place));
                 }
                 Err(e) => {
                     tracing::warn!(port = self.port, "accept: {e}");
@@ -116,6 +134,24 @@ mod tests {
             TcpStream::connect(address).await.unwrap();
             loopback.accept().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_beyond_the_limit_waits_until_another_one_ends() {
+        use futures_util::FutureExt;
+        let mut loopback = Loopback::bind(0, "tests").await.unwrap();
+        loopback.places = Arc::new(Semaphore::new(2));
+        let address = ("127.0.0.1", loopback.port());
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(TcpStream::connect(address).await.unwrap());
+        }
+        let first = loopback.accept().await;
+        let _second = loopback.accept().await;
+        // All three are at the door: the third is not let in.
+        assert!(loopback.accept().now_or_never().is_none());
+        drop(first);
+        loopback.accept().await;
     }
 
     #[tokio::test]

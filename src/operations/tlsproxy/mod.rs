@@ -263,10 +263,11 @@ async fn carry(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            mut stream = listener.accept() => {
+            (mut stream, place) = listener.accept() => {
                 let (uplink, remote) = (uplink.clone(), remote.clone());
                 let (name, reporter) = (name.clone(), reporter.clone());
                 connections.spawn(async move {
+                    let _place = place;
                     let mut channel = match uplink.route().open_remote(&remote).await {
                         Ok(channel) => channel,
                         Err(e) => return reporter.warning(None, format!("{name}: {e}")),

@@ -3,25 +3,34 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::guard;
-use super::listen::Loopback;
+use super::listen::{Loopback, Place};
 use crate::event::{Event, Reporter};
 use crate::uplink::Failure;
 use crate::uplink::client::{Body, Client};
+use crate::uplink::patient::Patient;
 
 /// How much is taken at once from either side of an upgraded connection, in bytes.
 const CHUNK: usize = 64 * 1024;
+
+/// How long a request's head may take, and how long a connection may be without a request. Go's
+/// HTTP client, which `nomad` and `consul` are, closes unused connections itself after 90 seconds.
+const HEAD: Duration = Duration::from_secs(120);
+/// How long the next part of a request's body may take.
+const PART: Duration = Duration::from_secs(60);
 
 /// Headers that are about one connection and end with it (RFC 9110, section 7.6.1).
 const OF_CONNECTION: [HeaderName; 5] = [
@@ -57,8 +66,8 @@ pub async fn serve(listener: Loopback, client: Client, reporter: Reporter) -> In
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            stream = listener.accept() => {
-                connections.spawn(proxy.clone().connection(stream));
+            (stream, place) = listener.accept() => {
+                connections.spawn(proxy.clone().connection(stream, place));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -66,12 +75,13 @@ pub async fn serve(listener: Loopback, client: Client, reporter: Reporter) -> In
 }
 
 impl Proxy {
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, place: Place) {
+        let place = Arc::new(place);
         let service = service_fn(|request| {
-            let proxy = self.clone();
-            async move { Ok::<_, Infallible>(proxy.answer(request).await) }
+            let (proxy, place) = (self.clone(), place.clone());
+            async move { Ok::<_, Infallible>(proxy.answer(request, place).await) }
         });
-        let served = hyper::server::conn::http1::Builder::new()
+        let served = http(HEAD)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
             .await;
@@ -80,7 +90,7 @@ impl Proxy {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, place: Arc<Place>) -> Answer {
         let admitted = guard::admit(
             request.method(),
             request.uri(),
@@ -90,7 +100,7 @@ impl Proxy {
         if let Err(refusal) = admitted {
             return plain(StatusCode::FORBIDDEN, refusal.reason());
         }
-        match self.forward(request).await {
+        match self.forward(request, place).await {
             Ok(answer) => {
                 self.working();
                 answer
@@ -106,7 +116,11 @@ impl Proxy {
         }
     }
 
-    async fn forward(&self, mut request: Request<Incoming>) -> Result<Answer, Failure> {
+    async fn forward(
+        &self,
+        mut request: Request<Incoming>,
+        place: Arc<Place>,
+    ) -> Result<Answer, Failure> {
         let upgrade = request
             .headers()
             .contains_key(header::UPGRADE)
@@ -114,7 +128,7 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         let body = match body.is_end_stream() {
             true => Either::Left(Full::default()),
-            false => Either::Right(body),
+            false => Either::Right(Patient::new(body, PART)),
         };
         let mut outgoing: Request<Body> = Request::new(body);
         *outgoing.method_mut() = parts.method;
@@ -124,7 +138,7 @@ impl Proxy {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let theirs = hyper::upgrade::on(&mut response);
             if let Some(ours) = upgrade {
-                self.join(ours, theirs);
+                self.join(ours, theirs, place);
             }
         }
         let (mut parts, body) = response.into_parts();
@@ -133,8 +147,15 @@ impl Proxy {
     }
 
     /// Carries bytes between both sides once they have agreed on another protocol.
-    fn join(&self, ours: hyper::upgrade::OnUpgrade, theirs: hyper::upgrade::OnUpgrade) {
+    fn join(
+        &self,
+        ours: hyper::upgrade::OnUpgrade,
+        theirs: hyper::upgrade::OnUpgrade,
+        place: Arc<Place>,
+    ) {
         let carry = async move {
+            // It goes on after its request, and counts until it ends.
+            let _place = place;
             let (ours, theirs) = match tokio::try_join!(ours, theirs) {
                 Ok(both) => both,
                 Err(e) => return tracing::debug!("upgrade: {e}"),
@@ -169,6 +190,13 @@ impl Proxy {
             });
         }
     }
+}
+
+/// How connections are served: a head that does not come, after a request or in its midst, ends them.
+fn http(head: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head);
+    builder
 }
 
 /// The headers without those about the connection they came by; an upgrade is passed on.
@@ -230,6 +258,39 @@ mod tests {
         let mut names: Vec<_> = passed.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["host", "x-nomad-token"]);
+    }
+
+    /// What comes back for `sent`, until the connection is closed. Each request is answered.
+    async fn heard(sent: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut ours, theirs) = tokio::io::duplex(1024);
+        let served = async {
+            let service = service_fn(async |_| Ok::<_, Infallible>(plain(StatusCode::OK, "heard")));
+            let head = Duration::from_millis(50);
+            let connection = http(head).serve_connection(TokioIo::new(theirs), service);
+            assert!(connection.await.is_err());
+        };
+        let asked = async {
+            ours.write_all(sent.as_bytes()).await.unwrap();
+            let mut heard = String::new();
+            ours.read_to_string(&mut heard).await.unwrap();
+            heard
+        };
+        let both = async { tokio::join!(served, asked).1 };
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, both)
+            .await
+            .expect("it is kept open")
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_whose_request_does_not_come() {
+        assert_eq!(heard("").await, "");
+        assert_eq!(heard("GET / HTTP/1.1\r\nHost: x\r\n").await, "");
+        let whole = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        assert_eq!(heard(whole).await.matches("nixcfg: heard").count(), 1);
+        let more = format!("{whole}GET / HTTP");
+        assert_eq!(heard(&more).await.matches("nixcfg: heard").count(), 1);
     }
 
     #[test]
