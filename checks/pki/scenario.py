@@ -235,6 +235,49 @@ def nothing_to_do(driver):
     check(all(after[node] == known[node] + 1 for node in driver.nodes), f"and logs in once a node: {known} {after}")
 
 
+def in_other_store(driver, operation, *argv, wanted):
+    """Runs an operation with another cluster's store of the same name; what it told."""
+    command = f"PASSWORD_STORE_DIR={driver.folder}/other {shlex.join(driver.command(operation, *argv))} 2>&1"
+    code, out = driver.desk(command)
+    if code != wanted:
+        raise Failed(f"{operation} {argv} with another store: {code}, not {wanted}\n{out}")
+    return out
+
+
+def deployed(driver):
+    """What is on the disks, by node."""
+    script = f"cd /; find var/lib/consul/pki {driver.nomad_pki[1:]} -name '*.*' | sort | xargs stat -c '%n %i %Z' --; cat {driver.nomad_pki}/*.* | sha256sum"
+    return {node: driver.root(node, script) for node in driver.nodes}
+
+
+def another_store(driver):
+    """A whole PKI that is not this cluster's goes to no node, whichever is asked for."""
+    ids = '$(cat "${PASSWORD_STORE_DIR:-$HOME/.password-store}/.gpg-id")'
+    desk(driver, f"PASSWORD_STORE_DIR={driver.folder}/other pass init {ids}")
+    in_other_store(driver, "gen-pki", wanted=0)
+    before, known = pids(driver, "consul", "nomad"), deployed(driver)
+    for nodes in [[], ["dogwood"], ["alder", "birch"]]:
+        told = in_other_store(driver, "deploy-pki", *nodes, wanted=2)
+        count = told.count("trusts another authority of Consul than the store")
+        check(count == len(nodes or driver.nodes), f"each of {nodes or 'all nodes'} is told of: {count}")
+        check('"event":"done"' not in told, "and none is said to be as wanted")
+    check(deployed(driver) == known, "nothing is written on any node")
+    check(pids(driver, "consul", "nomad") == before, "and no program is told anything")
+
+
+def replaced_at_once(driver, year, operator):
+    """The other store's authorities take the place of these where that is asked for in so many words."""
+    told = in_other_store(driver, "deploy-pki", "--replace", "--unhealthy", wanted=2)
+    check("unexpected argument" in told, "a part of the option's name is no option")
+    in_other_store(driver, "gen-pki", "--year", str(year), wanted=0)
+    in_other_store(driver, "deploy-pki", "--year", str(year), "--replace-authority", "--unhealthy", wanted=0)
+    in_other_store(driver, "deploy-pki", "--year", str(year), wanted=0)
+    code, out = driver.desk(shlex.join(driver.command("deploy-pki", "--year", str(year))) + " 2>&1")
+    check(code == 2 and "trusts another authority of Nomad" in out, "and the first store is the foreign one now")
+    tool(driver, "deploy-pki", "--year", str(year), "--replace-authority", "--unhealthy")
+    until(90, "the servers can spare one again", lambda: spare(operator, driver.servers[0]))
+
+
 def status(driver, year):
     events = tool(driver, "pki-status", "--live", "--year", str(year))
     for node, event in done(events).items():
@@ -462,6 +505,7 @@ def run(driver):
     status(driver, year)
     operator.ask_always()
     nothing_to_do(driver)
+    another_store(driver)
     renewal(driver, year)
     status(driver, year + 1)
     operator.take(year + 1)
@@ -473,3 +517,4 @@ def run(driver):
     operator.stop()
     lost_half_way(driver, year + 1, operator)
     intruders(driver, operator)
+    replaced_at_once(driver, year + 1, operator)

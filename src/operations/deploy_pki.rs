@@ -27,6 +27,10 @@ pub struct Args {
     #[command(flatten)]
     care: Care,
 
+    /// Put the store's authorities in the place of others that the nodes trust; they are then cut off from nodes that are left out
+    #[arg(long)]
+    replace_authority: bool,
+
     /// Put authorities and operators' pairs into Consul's KV, private keys included, for jobs that read them there
     #[arg(long)]
     publish_kv: bool,
@@ -47,7 +51,8 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     }
     let work = load(&operation, &apps, year, now).await?;
     let members = members(&mut operation, &nodes).await?;
-    let results = bring(&work, &members, &apps, &reporter, args.care).await?;
+    let replace = args.replace_authority;
+    let results = bring(&work, &members, &apps, &reporter, args.care, replace).await?;
     if args.publish_kv && results.failed.is_empty() {
         reporter.phase("publishing to Consul’s KV");
         publish::publish(&work, &apps, &members, &reporter).await?;

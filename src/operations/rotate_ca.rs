@@ -166,7 +166,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         change_store(&operation, app, step, &reporter).await?;
     }
     let work = load(&operation, &apps, year, now).await?;
-    let results = bring(&work, &members, &apps, &reporter, args.care).await?;
+    let results = bring(&work, &members, &apps, &reporter, args.care, false).await?;
     if results.failed.is_empty() {
         reporter.phase("verifying every node");
         verify(&work, &members, app, &apps, &reporter).await?;

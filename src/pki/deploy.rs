@@ -13,7 +13,7 @@ use super::member::{Member, Work};
 use super::node::State;
 use super::rollout::{AppRollout, Care, Results};
 use super::stored::Stored;
-use super::{App, Year, files, plan};
+use super::{App, Year, files, plan, trust};
 use crate::cluster::{Cluster, Name};
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter, count};
@@ -100,27 +100,69 @@ pub async fn members(operation: &mut Operation, nodes: &BTreeSet<Name>) -> Resul
         .collect()
 }
 
-/// Brings the files of `apps` to nodes and makes their programs use them.
+/// What is on the nodes' disks; the nodes that do not tell are failed ones.
+async fn look(
+    work: &Work,
+    members: &[Member],
+    apps: &[App],
+    reporter: &Reporter,
+    results: &mut Results,
+) -> BTreeMap<Name, State> {
+    reporter.phase("looking at whom the nodes trust");
+    let looked = join_all(members.iter().map(|member| member.state(work, apps))).await;
+    let mut states = BTreeMap::new();
+    for (member, state) in members.iter().zip(looked) {
+        match state {
+            Ok(state) => {
+                states.insert(member.name.clone(), state);
+            }
+            Err(error) => {
+                reporter.failure(&error);
+                results.failed.insert(member.name.clone(), error);
+            }
+        }
+    }
+    states
+}
+
+/// Brings the files of `apps` to nodes and makes their programs use them. Where the nodes
+/// trust another authority than the store's, nothing is changed, unless `replace` says so.
 pub async fn bring(
     work: &Work,
     members: &[Member],
     apps: &[App],
     reporter: &Reporter,
     care: Care,
+    replace: bool,
 ) -> Result<Results> {
+    let mut results = Results::default();
+    let mut states = look(work, members, apps, reporter, &mut results).await;
+    if !replace {
+        trust::check(work, apps, &states, reporter)?;
+    }
     reporter.phase(format!(
         "writing the files of {}",
-        count(members.len(), "node")
+        count(states.len(), "node")
     ));
-    let mut results = Results::default();
     let mut touched: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
-    let mut states: BTreeMap<Name, State> = BTreeMap::new();
-    let written = join_all(members.iter().map(|member| async move {
-        let touched = member.install(work, apps).await?;
-        Ok::<_, Error>((touched, member.state(work, apps).await?))
+    let told: Vec<(&Member, State)> = members
+        .iter()
+        .filter_map(|member| Some((member, states.remove(&member.name)?)))
+        .collect();
+    let told = told.into_iter();
+    let written = join_all(told.map(|(member, before)| async move {
+        let written = async {
+            let touched = member.install(work, apps).await?;
+            let state = match touched.is_empty() {
+                true => before,
+                false => member.state(work, apps).await?,
+            };
+            Ok::<_, Error>((touched, state))
+        };
+        (member, written.await)
     }))
     .await;
-    for (member, written) in members.iter().zip(written) {
+    for (member, written) in written {
         match written {
             Ok((paths, state)) => {
                 if !paths.is_empty() {

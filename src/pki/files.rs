@@ -64,6 +64,12 @@ pub fn bundle(stored: &Stored, app: App) -> String {
     stored.trusted(app).iter().map(Certificate::pem).collect()
 }
 
+/// The file in the folder of an app that says whom its programs trust of `authority`'s.
+pub fn trusted(cluster: &Cluster, app: App, authority: App) -> Result<NodePath> {
+    let folder: NodePath = place(cluster, app).directory.parse()?;
+    folder.join(&format!("{authority}-ca.crt"))
+}
+
 /// A file that is wanted on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -87,9 +93,8 @@ pub fn wanted(
     let at_start = |of: App| app == App::Nomad && of == App::Consul;
     let mut files = Vec::new();
     for authority in authorities(cluster, app) {
-        let path = folder.join(&format!("{authority}-ca.crt"))?;
         files.push(Wanted {
-            path,
+            path: trusted(cluster, app, authority)?,
             content: bundle(stored, authority),
             at_start: at_start(authority),
         });

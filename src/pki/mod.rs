@@ -16,6 +16,7 @@ pub mod publish;
 pub mod rollout;
 pub mod spec;
 pub mod stored;
+pub mod trust;
 pub mod x509;
 
 use std::fmt;

@@ -105,9 +105,10 @@ impl State {
                         return Err(strange());
                     };
                     let content = match kind {
+                        // One that is not text is damaged: it differs from every other, and is replaced.
                         "crt" => {
-                            String::from_utf8(Base64::decode_vec(data).map_err(|_| strange())?)
-                                .map_err(|_| strange())?
+                            let bytes = Base64::decode_vec(data).map_err(|_| strange())?;
+                            String::from_utf8_lossy(&bytes).into_owned()
                         }
                         _ => data.to_owned(),
                     };

@@ -179,7 +179,7 @@ impl Stored {
                 format!("ended on {}", day(certificate.not_after)),
                 match pair.holder {
                     Holder::Authority => {
-                        "nothing can be signed with it, and rotate-ca cannot begin: remove it and what it signed from the store (pass rm), then gen-pki, and deploy-pki --unhealthy"
+                        "nothing can be signed with it, and rotate-ca cannot begin: remove it and what it signed from the store (pass rm), then gen-pki, and deploy-pki --replace-authority --unhealthy"
                     }
                     _ => "make this year’s certificates: gen-pki",
                 },
