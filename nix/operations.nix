@@ -21,4 +21,5 @@
   gen-secrets = "Make the cluster's secrets that are missing in the password store";
   deploy-secrets = "Write the cluster's secrets to the nodes, and tell the units that use them";
   rotate-ca = "Replace the authority of Consul or Nomad, step by step, while the cluster runs";
+  rotate-gossip = "Replace the key of Consul's or Nomad's gossip while the cluster runs";
 }

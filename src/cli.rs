@@ -8,7 +8,7 @@ use crate::operation::Invocation;
 use crate::operations::{
     add_node, app_secrets, deploy_apps, deploy_nixos, deploy_passwords, deploy_pki, deploy_secrets,
     exec, gen_pki, gen_secrets, generations, init, nomad_scheduler, passwd, pki_status, rollback,
-    rotate_ca, ssh, status, tlsproxy, upgrade_nixos,
+    rotate_ca, rotate_gossip, ssh, status, tlsproxy, upgrade_nixos,
 };
 use crate::secret::Secret;
 
@@ -98,6 +98,8 @@ enum Operation {
     DeploySecrets(deploy_secrets::Args),
     /// Replace the authority of Consul or Nomad, step by step
     RotateCa(rotate_ca::Args),
+    /// Replace the key of Consul's or Nomad's gossip while the cluster runs
+    RotateGossip(rotate_gossip::Args),
 }
 
 impl Cli {
@@ -147,6 +149,7 @@ impl Cli {
                 Box::pin(deploy_secrets::run(&args, invocation)).await
             }
             Operation::RotateCa(args) => Box::pin(rotate_ca::run(&args, invocation)).await,
+            Operation::RotateGossip(args) => Box::pin(rotate_gossip::run(&args, invocation)).await,
         }
     }
 }

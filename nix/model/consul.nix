@@ -22,7 +22,7 @@ in
           };
         };
 
-        # Consul keeps the key in a keyring of its own from its first start on: a new value here does not change it.
+        # Consul keeps the key in a keyring of its own from its first start on: rotate-gossip changes it.
         config.secrets = lib.mkIf config.consul.enable {
           consul-gossip = {
             generator = "base64";

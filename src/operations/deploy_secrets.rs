@@ -154,12 +154,14 @@ fn content(value: &Secret) -> Content {
 }
 
 /// What became of a node.
-struct Outcome {
-    ok: bool,
+pub struct Outcome {
+    /// Whether it has all that it is to have.
+    pub ok: bool,
     words: String,
 }
 
-async fn write(
+/// Writes those of the cluster's secrets that are among `values` to nodes, and tells of each.
+pub async fn write(
     operation: &Operation,
     values: &BTreeMap<EntryName, Secret>,
     probed: BTreeMap<Name, Probed>,

@@ -9,6 +9,8 @@ use crate::cluster::{Cluster, Name, name};
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
 use crate::operation::{FlakeArgs, Invocation, Operation};
+use crate::operations::rotate_gossip;
+use crate::pki::App;
 use crate::secrets::{Value, generate, values};
 use crate::store::pass::Pass;
 use crate::store::{self, EntryName, Existing, Store, Writer};
@@ -35,6 +37,17 @@ fn rotated(cluster: &Cluster, words: &[String]) -> Result<BTreeSet<Value>> {
             let known: Vec<&str> = cluster.secrets.keys().map(Name::as_str).collect();
             let what = format!("the cluster ‘{}’ has no secret ‘{word}’", cluster.name);
             return Err(Error::usage(what).help(name::suggestion(word, &known, "secrets")));
+        }
+        for app in App::ALL {
+            if word == rotate_gossip::secret(app)?.as_str() {
+                let what = format!(
+                    "{} keeps the keys of its gossip in keyrings of its own: a new ‘{word}’ would reach new nodes alone, which then could not join",
+                    app.title()
+                );
+                return Err(
+                    Error::usage(what).help(format!("rotate-gossip {} --app {app}", cluster.name))
+                );
+            }
         }
         chosen.extend(found.into_iter().cloned());
     }
@@ -169,5 +182,23 @@ mod tests {
         let error = of("eahc").unwrap_err();
         assert_eq!(error.help.as_deref(), Some("did you mean ‘each’?"));
         assert!(of("one/alder").is_err());
+    }
+
+    #[test]
+    fn the_keys_of_gossip_are_not_rotated_by_themselves() {
+        let mut cluster = cluster();
+        for secret in ["consul-gossip", "nomad-gossip", "wgautomesh-gossip"] {
+            let spec = crate::secrets::tests::spec(secret);
+            cluster.secrets.insert(secret.parse().unwrap(), spec);
+        }
+        let of = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            rotated(&cluster, &words)
+        };
+        let error = of(&["one", "consul-gossip"]).unwrap_err();
+        assert!(error.what.contains("keyrings of its own"), "{error}");
+        assert!(error.help.unwrap().ends_with("--app consul"));
+        assert!(of(&["nomad-gossip"]).is_err());
+        assert!(of(&["wgautomesh-gossip"]).is_ok());
     }
 }

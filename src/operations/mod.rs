@@ -17,6 +17,7 @@ pub mod passwd;
 pub mod pki_status;
 pub mod rollback;
 pub mod rotate_ca;
+pub mod rotate_gossip;
 pub mod ssh;
 pub mod status;
 pub mod tlsproxy;

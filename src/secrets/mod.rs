@@ -1,6 +1,7 @@
 //! The cluster's other secrets: which there are, and how each is made.
 
 pub mod generate;
+pub mod keyring;
 
 use std::collections::BTreeMap;
 

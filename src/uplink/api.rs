@@ -268,7 +268,9 @@ fn refusal(
     if status == StatusCode::FORBIDDEN || status == StatusCode::UNAUTHORIZED {
         let needs = match (service, path) {
             (Service::Nomad, path) if path.starts_with("/v1/operator/") => "operator:write",
+            (Service::Nomad, path) if path.starts_with("/v1/agent/") => "agent:write",
             (Service::Nomad, _) => "submit-job, read-job and read-logs in the job's namespace",
+            (Service::Consul, "/v1/operator/keyring") => "keyring = \"write\"",
             (Service::Consul, _) => "key:write for the prefix secrets/",
         };
         let variable = token_variable(service);

@@ -1,0 +1,189 @@
+//! The keys of gossip that the agents of Consul or Nomad hold, each in a keyring of its own.
+//!
+//! A request goes to one agent, which asks all that it knows to be alive (Serf's key manager).
+//! It fails unless each of them did what was asked.
+
+use std::collections::BTreeMap;
+
+use hyper::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::error::{Error, Exit};
+use crate::secret::Secret;
+use crate::uplink::Service;
+use crate::uplink::api::{Api, Trouble};
+
+/// What is done to a key, in the order of a rotation. Each may be done again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Every agent can read what is encrypted with it.
+    Install,
+    /// Every agent encrypts with it. It must be installed.
+    Use,
+    /// No agent can read it any more. It must not be the one in use.
+    Remove,
+}
+
+impl Act {
+    /// How it is asked for: Consul by the method, Nomad by the path.
+    fn request(self, service: Service) -> (Method, &'static str) {
+        match (service, self) {
+            (Service::Consul, Act::Install) => (Method::POST, "/v1/operator/keyring"),
+            (Service::Consul, Act::Use) => (Method::PUT, "/v1/operator/keyring"),
+            (Service::Consul, Act::Remove) => (Method::DELETE, "/v1/operator/keyring"),
+            (Service::Nomad, Act::Install) => (Method::PUT, "/v1/agent/keyring/install"),
+            (Service::Nomad, Act::Use) => (Method::PUT, "/v1/agent/keyring/use"),
+            (Service::Nomad, Act::Remove) => (Method::PUT, "/v1/agent/keyring/remove"),
+        }
+    }
+}
+
+/// One pool of agents: of a datacenter, or of Consul's servers across datacenters.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Pool {
+    #[serde(default, rename = "WAN")]
+    wan: bool,
+    num_nodes: usize,
+    /// How many agents hold a key.
+    #[serde(default)]
+    keys: BTreeMap<String, usize>,
+    /// How many agents encrypt with it: not told by Nomad, nor by Consul before 1.10.
+    #[serde(default)]
+    primary_keys: Option<BTreeMap<String, usize>>,
+}
+
+/// What all agents hold.
+pub struct Held(Vec<Pool>);
+
+impl Held {
+    /// The answer of a service to the question for its keys.
+    pub fn read(service: Service, body: &[u8]) -> Result<Self, serde_json::Error> {
+        Ok(Self(match service {
+            Service::Consul => serde_json::from_slice(body)?,
+            Service::Nomad => vec![serde_json::from_slice(body)?],
+        }))
+    }
+
+    /// How many agents there are.
+    pub fn agents(&self) -> usize {
+        let own = self.0.iter().filter(|pool| !pool.wan);
+        own.map(|pool| pool.num_nodes).sum()
+    }
+
+    /// Whether every agent holds a key.
+    pub fn everywhere(&self, key: &Secret) -> bool {
+        let holds = |pool: &Pool| pool.keys.get(key.expose()) == Some(&pool.num_nodes);
+        self.0.iter().all(holds)
+    }
+
+    /// Whether every agent encrypts with a key, as far as they tell.
+    pub fn in_use(&self, key: &Secret) -> bool {
+        let uses = |pool: &Pool| match &pool.primary_keys {
+            Some(primary) => primary.get(key.expose()) == Some(&pool.num_nodes),
+            None => true,
+        };
+        self.0.iter().all(uses)
+    }
+
+    /// Whether an agent holds a key that is none of these.
+    pub fn others(&self, known: &[&Secret]) -> bool {
+        let keys = self.0.iter().flat_map(|pool| pool.keys.keys());
+        let mut strange = keys.filter(|key| known.iter().all(|own| own.expose() != key.as_str()));
+        strange.next().is_some()
+    }
+}
+
+/// The keyrings of a service's agents.
+pub struct Keyring<'a>(pub &'a Api);
+
+impl Keyring<'_> {
+    /// What all agents hold.
+    pub async fn held(&self) -> Result<Held, Error> {
+        let service = self.0.service();
+        let path = match service {
+            Service::Consul => "/v1/operator/keyring",
+            Service::Nomad => "/v1/agent/keyring/list",
+        };
+        let body = self.ask(Method::GET, path, Vec::new(), &[]).await?;
+        Held::read(service, &body).map_err(|_| {
+            // What it says has the keys in it.
+            Error::unexpected(format!(
+                "{service} answers {path} with what is not understood"
+            ))
+        })
+    }
+
+    /// Does something to a key at every agent.
+    pub async fn act(&self, act: Act, key: &Secret) -> Result<(), Error> {
+        let (method, path) = act.request(self.0.service());
+        let body = json!({"Key": key.expose()}).to_string().into_bytes();
+        self.ask(method, path, body, &[key]).await.map(drop)
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        keys: &[&Secret],
+    ) -> Result<Vec<u8>, Error> {
+        let answer = self.0.send(method, path, body).await?;
+        let refused = answer.status.is_server_error();
+        self.0
+            .ok(path, answer)
+            .map(|body| body.to_vec())
+            .map_err(|trouble| {
+                let error = match trouble {
+                    Trouble::Said(error) if refused => Error {
+                        exit: Exit::Partial,
+                        what: format!("not every agent of {} did what was asked", self.0.service()),
+                        ..error
+                    },
+                    trouble => trouble.into(),
+                };
+                let hidden = |said: String| {
+                    keys.iter()
+                        .fold(said, |said, key| said.replace(key.expose(), "…"))
+                };
+                Error {
+                    output: error.output.map(hidden),
+                    ..error
+                }
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Secret {
+        Secret::new(text.into())
+    }
+
+    #[test]
+    fn consuls_answer_tells_who_holds_and_uses_a_key() {
+        // Consul 1.16: servers across datacenters, then the datacenter.
+        let told = br#"[
+            {"WAN": true, "Datacenter": "prod", "Segment": "", "Keys": {"a": 2, "b": 2}, "PrimaryKeys": {"a": 2}, "NumNodes": 2},
+            {"WAN": false, "Datacenter": "prod", "Segment": "", "Keys": {"a": 3, "b": 2}, "PrimaryKeys": {"a": 3}, "NumNodes": 3}
+        ]"#;
+        let held = Held::read(Service::Consul, told).unwrap();
+        assert_eq!(held.agents(), 3);
+        assert!(held.everywhere(&key("a")) && held.in_use(&key("a")));
+        assert!(!held.everywhere(&key("b")) && !held.in_use(&key("b")));
+        assert!(held.others(&[&key("a")]) && !held.others(&[&key("a"), &key("b")]));
+    }
+
+    #[test]
+    fn nomads_answer_does_not_tell_which_key_is_in_use() {
+        let told = br#"{"Messages": {}, "Keys": {"a": 3}, "NumNodes": 3}"#;
+        let held = Held::read(Service::Nomad, told).unwrap();
+        assert_eq!(held.agents(), 3);
+        assert!(held.everywhere(&key("a")) && held.in_use(&key("a")));
+        assert!(Held::read(Service::Nomad, b"[]").is_err());
+        assert!(Held::read(Service::Consul, b"{}").is_err());
+    }
+}
