@@ -12,6 +12,8 @@ pub mod cluster;
 pub mod deployment;
 pub mod error;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod nix;
 pub mod node;
 pub mod nomad;

@@ -146,7 +146,7 @@ async fn explain(
 
 /// The derivation named by a line that reports its builder's failure. Nix 2.8
 /// and Lix say `builder for '…' failed`, newer ones `Cannot build '…'`.
-fn failed_derivation(line: &str) -> Option<StorePath> {
+pub(crate) fn failed_derivation(line: &str) -> Option<StorePath> {
     let line = line.trim_start().trim_start_matches("error: ");
     let rest = line
         .strip_prefix("builder for '")

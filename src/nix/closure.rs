@@ -53,7 +53,7 @@ impl Graph {
     /// Reads what `nix path-info --json` prints: a list of objects (until
     /// Nix 2.18, and Lix), an object by full path (from 2.19), or one by base
     /// name under `info` (format 2, from 2.32). Sources: doc/versions.md.
-    fn parse(value: &Value) -> Result<Self> {
+    pub(crate) fn parse(value: &Value) -> Result<Self> {
         let by_path = value.get("info").unwrap_or(value);
         let mut graph = BTreeMap::new();
         if let Some(list) = by_path.as_array() {

@@ -277,7 +277,7 @@ pub async fn pin(flake: &Flake, settings: &Settings) -> Result<Source> {
     Ok(parse(&metadata, flake))
 }
 
-fn parse(metadata: &Value, flake: &Flake) -> Source {
+pub(crate) fn parse(metadata: &Value, flake: &Flake) -> Source {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let revision = text(&metadata["locked"]["rev"]);
     let folder = text(&metadata["locked"]["dir"]).or_else(|| text(&metadata["resolved"]["dir"]));

@@ -35,7 +35,7 @@ impl Untracked {
     }
 
     /// Reads names below the flake's root, each of which ends with a zero byte.
-    fn read(stdout: &[u8], folder: PathBuf) -> Self {
+    pub(crate) fn read(stdout: &[u8], folder: PathBuf) -> Self {
         let names = String::from_utf8_lossy(stdout);
         let paths = names.split('\0').filter(|name| !name.is_empty());
         let matters = |path: &Path| {

@@ -282,7 +282,7 @@ pub async fn try_password(probed: &mut Probed, password: &Arc<Secret>) -> Result
     Ok(())
 }
 
-fn parse(told: &[String]) -> Result<Facts> {
+pub(crate) fn parse(told: &[String]) -> Result<Facts> {
     let all = |key: &str| -> Vec<&str> {
         told.iter()
             .filter_map(|line| line.split_once(' '))

@@ -82,7 +82,7 @@ impl Job {
         Self::parse(file, &finished.stdout).map_err(|e| e.running(command.display()))
     }
 
-    fn parse(file: &Path, output: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(file: &Path, output: &[u8]) -> Result<Self> {
         let not_understood = |why: &str| {
             Error::unexpected(format!(
                 "what nomad makes of {} is not understood: {why}",

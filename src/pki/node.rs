@@ -79,7 +79,7 @@ impl State {
         }
     }
 
-    fn parse(answer: &Answer) -> Result<Self> {
+    pub(crate) fn parse(answer: &Answer) -> Result<Self> {
         let mut state = Self::default();
         let strange = || Error::unexpected("does not tell of its certificates as expected");
         for line in answer.text().lines() {

@@ -33,7 +33,7 @@ pub struct Survey {
 
 impl Survey {
     /// Reads what the script printed.
-    fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut parts = text.splitn(4, '\n');
         let mut line = || parts.next().unwrap_or_default().trim();
         let system = match line() {

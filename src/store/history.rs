@@ -94,7 +94,7 @@ impl History {
 }
 
 /// The paths that `git status --porcelain -z` names, from the repository's root.
-fn paths(status: &[u8]) -> Vec<String> {
+pub(crate) fn paths(status: &[u8]) -> Vec<String> {
     status
         .split(|byte| *byte == 0)
         .filter_map(|record| record.get(3..))

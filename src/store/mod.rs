@@ -4,10 +4,10 @@
 //! operator's own `pass` is the store there is ([`pass::Pass`]); another one
 //! takes these two traits.
 
-mod history;
+pub(crate) mod history;
 pub mod name;
 pub mod pass;
-mod trouble;
+pub(crate) mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

@@ -39,7 +39,7 @@ pub struct Generations {
 }
 
 impl Generations {
-    fn read(answer: &Answer) -> Self {
+    pub(crate) fn read(answer: &Answer) -> Self {
         let mut all: Vec<Generation> = answer
             .all("generation")
             .filter_map(|line| {

@@ -155,7 +155,7 @@ pub async fn take(
     }))
 }
 
-fn holder(told: &[String]) -> Holder {
+pub(crate) fn holder(told: &[String]) -> Holder {
     let its = |key: &str| {
         told.iter()
             .filter_map(|line| line.strip_prefix("its ")?.split_once(' '))

@@ -5,7 +5,7 @@ pub mod answer;
 pub mod bounded;
 pub mod elevate;
 mod error;
-mod login;
+pub(crate) mod login;
 mod master;
 
 use std::ffi::OsString;

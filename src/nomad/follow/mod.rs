@@ -1,7 +1,7 @@
 //! Following a registered job until it runs, or until it is clear that it will not.
 
 mod allocations;
-mod answer;
+pub(crate) mod answer;
 
 use std::time::{Duration, Instant};
 

@@ -237,11 +237,7 @@ async fn look(
 }
 
 fn read(probed: Probed, told: &Answer, certificates: &Answer) -> State {
-    let free = told.all("disk").next().and_then(|line| {
-        let (size, used) = line.split_once(' ')?;
-        let (size, used): (u64, u64) = (size.parse().ok()?, used.parse().ok()?);
-        u8::try_from(size.saturating_sub(used) * 100 / size.max(1)).ok()
-    });
+    let free = told.all("disk").next().and_then(free);
     let facts = &probed.facts;
     let inhibited = facts.running_inhibitors.against(&facts.profile_inhibitors);
     let now = OffsetDateTime::now_utc();
@@ -270,7 +266,14 @@ fn read(probed: Probed, told: &Answer, certificates: &Answer) -> State {
 
 /// A certificate's file and the days it has left: of a file with several, the
 /// fewest. A node has nothing by itself that reads certificates.
-fn certificate(line: &str, now: OffsetDateTime) -> Option<(String, i64)> {
+/// How much of a disk is free, in percent, of its size and what is used of it.
+pub(crate) fn free(line: &str) -> Option<u8> {
+    let (size, used) = line.split_once(' ')?;
+    let (size, used): (u64, u64) = (size.parse().ok()?, used.parse().ok()?);
+    u8::try_from(u128::from(size.saturating_sub(used)) * 100 / u128::from(size.max(1))).ok()
+}
+
+pub(crate) fn certificate(line: &str, now: OffsetDateTime) -> Option<(String, i64)> {
     let (content, file) = line.split_once(' ')?;
     let pem = String::from_utf8(Base64::decode_vec(content).ok()?).ok()?;
     let all = Certificate::read_all(&pem, file).ok()?;
@@ -281,6 +284,14 @@ fn certificate(line: &str, now: OffsetDateTime) -> Option<(String, i64)> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_of_any_size_is_so_many_percent_free() {
+        assert_eq!(free("1000 300"), Some(70));
+        assert_eq!(free("18446744073709551615 0"), Some(100));
+        assert_eq!(free("0 0"), Some(0));
+        assert_eq!(free("much"), None);
+    }
 
     pub(crate) fn well() -> State {
         let path = "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-nixos-system-alder-26.05";

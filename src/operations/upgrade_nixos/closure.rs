@@ -31,7 +31,7 @@ pub async fn ask(
 }
 
 /// Reads as many sizes as there are paths.
-fn read(answer: &Answer) -> Result<Closure> {
+pub(crate) fn read(answer: &Answer) -> Result<Closure> {
     let lines: Vec<&str> = answer.text().lines().collect();
     let (paths, sizes) = lines.split_at(lines.len() / 2);
     let pairs = paths.iter().zip(sizes).map(|(path, size)| {

@@ -4,11 +4,11 @@
 //! shown is what is deployed and what the repository says afterwards; it is put
 //! back unless a node was changed.
 
-mod closure;
+pub(crate) mod closure;
 mod diff;
 mod lock;
 mod note;
-mod preview;
+pub(crate) mod preview;
 
 use std::io::{BufRead, IsTerminal};
 

@@ -127,7 +127,7 @@ async fn ask(
 pub struct Units(BTreeMap<String, Vec<String>>);
 
 impl Units {
-    fn read(told: &str) -> Self {
+    pub(crate) fn read(told: &str) -> Self {
         let lists = told.lines().filter_map(|line| {
             let (what, units) = line.split_once(" the following units: ")?;
             let what = what.strip_prefix("would ")?;
