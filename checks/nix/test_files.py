@@ -368,6 +368,22 @@ class Firewall(unittest.TestCase):
         self.assertNotIn("wg0", firewall["trustedInterfaces"])
         self.assertEqual(sorted(firewall["inner"]["wg0"]), [4646, 4647, 4648, 8300, 8301, 8501])
 
+    def test_the_page_on_networking_lists_just_what_is_open(self):
+        page = (ROOT / "doc/networking.md").read_text(encoding="utf-8")
+        outside, between = page.split("## Between nodes")
+        rows = lambda text, protocol: sorted(set(re.findall(rf"(?m)^\| ([0-9-]+) {protocol} \|", text)))
+        firewall = flake_value(
+            f"{NODE}.networking.firewall",
+            "--apply",
+            "firewall: let ports = of: { TCP = of.allowedTCPPorts; UDP = of.allowedUDPPorts;"
+            " ranges = { TCP = of.allowedTCPPortRanges; UDP = of.allowedUDPPortRanges; }; };"
+            " in { outside = ports firewall; between = ports firewall.interfaces.wg0; }",
+        )
+        for text, opened in [(outside, firewall["outside"]), (between, firewall["between"])]:
+            for protocol in ["TCP", "UDP"]:
+                ranges = [f"{one['from']}-{one['to']}" for one in opened["ranges"][protocol]]
+                self.assertEqual(rows(text, protocol), sorted({*map(str, opened[protocol]), *ranges}))
+
     def test_without_an_overlay_the_other_nodes_alone_get_in(self):
         files = {
             "node/birch.nix": with_more(
