@@ -156,6 +156,29 @@ fn a_cut_and_a_frozen_node_are_given_up_in_bounded_time() {
 }
 
 #[test]
+fn a_slow_login_is_told_with_its_limit_which_is_an_option() {
+    let lab = Lab::get();
+    let repo = Repo::new();
+    // After the key is accepted: the connection is up, and nothing comes.
+    lab.root(
+        "cedar",
+        "echo 'session optional pam_exec.so /bin/sleep 14' >>/etc/pam.d/sshd",
+    );
+    let deploy = |seconds: &str| {
+        let tool = Tool::deploy(&repo, &lab).args(&["cedar", "--plan", "--login-timeout", seconds]);
+        tool.run()
+    };
+    let (short, long) = (deploy("8"), deploy("120"));
+    lab.root("cedar", "sed -i /pam_exec/d /etc/pam.d/sshd");
+    short
+        .exits(3)
+        .tells("error: cedar:")
+        .tells("for 8 seconds")
+        .tells("--login-timeout");
+    long.exits(0);
+}
+
+#[test]
 fn a_wrong_password_is_tried_once_on_each_node() {
     let lab = Lab::get();
     let repo = Repo::new();

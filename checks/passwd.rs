@@ -17,7 +17,7 @@ use nixcfg::secret::Secret;
 use pass::PassStore;
 use proptest::prelude::*;
 use support::{Ran, Repo, Tool, fed, root};
-use terminal::{Session, converse};
+use terminal::{Session, answer, converse};
 
 const STRONG: &str = "looking-glass house of cards";
 
@@ -171,6 +171,80 @@ fn a_terminal_asks_twice_and_shows_nothing_of_what_is_typed() {
     assert_eq!(session.code, 0, "{}", session.shown);
     assert!(!session.shown.contains(STRONG) && session.echoes);
     assert!(entry(&store).starts_with("$6$"));
+}
+
+#[test]
+fn stopped_at_the_prompt_and_brought_back_it_shows_nothing_of_what_is_typed() {
+    let (repo, store) = (Repo::new(), PassStore::plain());
+    let mut tool = Tool::new(&repo, "passwd")
+        .arg("alice")
+        .password(None)
+        .into_command();
+    store.in_env(&mut tool);
+    let words: Vec<_> = [tool.get_program()]
+        .into_iter()
+        .chain(tool.get_args())
+        .collect();
+    let line = words.join(" ".as_ref()).into_string().unwrap();
+    // Another hand stops it at its prompt; the shell sets the modes that it has itself, and brings it back.
+    let file = repo.path().join("pid");
+    let pid = file.display();
+    let script = format!(
+        "set -m; sh -c 'echo $$ >{pid}; exec {line}'; stty sane; echo stopped here; fg; echo ended with $?"
+    );
+    let script_file = repo.path().join("script");
+    std::fs::write(&script_file, script).unwrap();
+    let mut shell = Command::new("sh");
+    shell.arg(&script_file).current_dir(repo.path());
+    for (name, value) in tool.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let stop = || {
+        let number = std::fs::read_to_string(&file).unwrap();
+        let stopped = Command::new("kill").args(["-TSTP", number.trim()]).status();
+        assert!(stopped.unwrap().success());
+    };
+    let session = answer(
+        &shell,
+        &mut [
+            ("prod: ", &mut || {
+                stop();
+                String::new()
+            }),
+            ("stopped here", &mut || {
+                until_quiet(&file);
+                format!("{STRONG}\n")
+            }),
+            ("again: ", &mut || format!("{STRONG}\n")),
+        ],
+    );
+    assert!(session.shown.contains("ended with 0"), "{}", session.shown);
+    assert!(!session.shown.contains(STRONG), "{}", session.shown);
+    assert!(session.echoes, "{}", session.shown);
+    assert!(entry(&store).starts_with("$6$"));
+}
+
+/// Waits until the terminal of the process in a file is in raw mode again; what is typed before that is the shell's to show.
+fn until_quiet(file: &std::path::Path) {
+    let number = std::fs::read_to_string(file).unwrap();
+    let tty = std::fs::read_link(format!("/proc/{}/fd/0", number.trim())).unwrap();
+    for _ in 0..600 {
+        let told = Command::new("stty")
+            .arg("-F")
+            .arg(&tty)
+            .arg("-a")
+            .output()
+            .unwrap();
+        let told = String::from_utf8(told.stdout).unwrap();
+        if told.contains("-echo ") && told.contains("-icanon") {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("the echo stays on");
 }
 
 /// What crypt(3) says of passwords and their hashes.

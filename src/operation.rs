@@ -17,8 +17,8 @@ use crate::nix::eval::{self, Named};
 use crate::nix::source::{self, Flake, Source};
 use crate::nix::untracked::Untracked;
 use crate::node::probe::{self, Probed, Sudo};
-use crate::node::ssh::Access;
 use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Access, Patience};
 use crate::secret::{self, Secret};
 
 /// How the tool was called, which is the same for every operation.
@@ -61,6 +61,10 @@ pub struct LoginArgs {
     /// Log in as this user [default: as ssh_config says, else your own name]
     #[arg(help_heading = "Login", long, value_name = "USER", env = "SSH_USER")]
     pub ssh_user: Option<String>,
+
+    /// How many seconds a login may take, and a connection may be silent [default: 20]
+    #[arg(help_heading = "Login", long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(5..=600))]
+    pub login_timeout: Option<u16>,
 }
 
 /// What is added to every call of Nix.
@@ -165,7 +169,8 @@ impl Operation {
             .join(args.cluster.as_str())
             .join("ssh_config");
         let config_file = given.or_else(|| own.is_file().then_some(own));
-        let access = Access::new(config_file, login.ssh_user.clone())?;
+        let patience = Patience::seconds(login.login_timeout.unwrap_or(Patience::USUAL));
+        let access = Access::new(config_file, login.ssh_user.clone(), patience)?;
         Ok(Self {
             reporter,
             settings,

@@ -11,6 +11,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use crate::error::{Context, Error, Exit, Result};
@@ -162,6 +163,7 @@ pub fn read_unechoed(prompt: &str) -> Result<String> {
         .help("bring it to the foreground (fg), or set SUDO_PASS"));
     }
     let _modes = TerminalGuard::unechoed();
+    let _quiet = Quiet::begin();
     rpassword::prompt_password(printable(prompt).as_ref()).map_err(|e| match e.kind() {
         std::io::ErrorKind::Interrupted => {
             Error::new(Exit::Interrupted, "stopped; nothing was changed")
@@ -174,6 +176,56 @@ pub fn read_unechoed(prompt: &str) -> Result<String> {
 /// the modes is stopped by SIGTTOU (POSIX, 11.1.4).
 fn is_foreground(tty: &File) -> bool {
     rustix::termios::tcgetpgrp(tty).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+/// Keeps the echo off while something secret is typed. A program that is stopped in the midst
+/// of that gives the terminal to the shell, which sets its own modes and leaves them there when
+/// the program goes on.
+struct Quiet(Option<tokio::task::JoinHandle<()>>);
+
+impl Quiet {
+    fn begin() -> Self {
+        let runtime = tokio::runtime::Handle::try_current().ok();
+        Self(runtime.map(|runtime| {
+            runtime.spawn(async {
+                let kind = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
+                let Ok(mut continued) = signal(kind) else {
+                    return;
+                };
+                while continued.recv().await.is_some() {
+                    hide();
+                }
+            })
+        }))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// Sets the modes in which [`rpassword`] reads: each key at once, and nothing is shown.
+fn hide() {
+    use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex};
+    let Ok(tty) = File::open("/dev/tty") else {
+        return;
+    };
+    if let Ok(mut modes) = rustix::termios::tcgetattr(&tty)
+        && is_foreground(&tty)
+    {
+        let shown = LocalModes::ECHO | LocalModes::ECHONL;
+        modes
+            .local_modes
+            .remove(shown | LocalModes::ICANON | LocalModes::ISIG);
+        modes.special_codes[SpecialCodeIndex::VMIN] = 1;
+        modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+        // A terminal that went away shows nothing either.
+        let _ = rustix::termios::tcsetattr(&tty, OptionalActions::Now, &modes);
+    }
 }
 
 /// Puts the terminal's modes back when dropped: a prompt without echo that is

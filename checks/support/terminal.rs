@@ -18,6 +18,23 @@ const SILENT: &str = "(the terminal is left without its echo)";
 /// Runs a command on a terminal and types each answer once its prompt is shown.
 /// Fails where a prompt never came.
 pub fn converse(command: &Command, answers: &[(&str, &str)]) -> Session {
+    let mut typed: Vec<_> = answers
+        .iter()
+        .map(|(_, text)| || text.to_string())
+        .collect();
+    let mut answers: Vec<Answer<'_>> = answers
+        .iter()
+        .zip(&mut typed)
+        .map(|((prompt, _), text)| (*prompt, text as &mut dyn FnMut() -> String))
+        .collect();
+    answer(command, &mut answers)
+}
+
+/// A prompt, and what makes the answer to it once it is shown.
+pub type Answer<'a> = (&'a str, &'a mut dyn FnMut() -> String);
+
+/// The same with answers that are made when their prompt comes.
+pub fn answer(command: &Command, answers: &mut [Answer<'_>]) -> Session {
     let words: Vec<String> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| format!("'{}'", word.to_str().unwrap()))
@@ -44,15 +61,13 @@ pub fn converse(command: &Command, answers: &[(&str, &str)]) -> Session {
     let mut child = script.spawn().unwrap();
     let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let (mut shown, mut seen, mut block) = (Vec::new(), 0, [0; 4096]);
-    let mut answers = answers.iter().peekable();
+    let mut answers = answers.iter_mut().peekable();
     while let Ok(n @ 1..) = output.read(&mut block) {
         shown.extend_from_slice(&block[..n]);
-        if let Some((prompt, answer)) = answers.peek()
-            && String::from_utf8_lossy(&shown[seen..]).contains(prompt)
-        {
+        let text = String::from_utf8_lossy(&shown[seen..]).into_owned();
+        if let Some((_, answer)) = answers.next_if(|(prompt, _)| text.contains(prompt)) {
             seen = shown.len();
-            input.write_all(answer.as_bytes()).unwrap();
-            answers.next();
+            input.write_all(answer().as_bytes()).unwrap();
         }
     }
     drop(input);

@@ -230,7 +230,9 @@ pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) 
             }
         }
     };
-    let told = within(node, PROBE.name, PROBE.within(), told).await?;
+    let told = within(node, PROBE.name, PROBE.within(), told)
+        .await
+        .map_err(|e| connection.explained(e))?;
     let facts = parse(&told).map_err(|e| e.on(node).saying(tail(&told.join("\n"))))?;
     Ok(Probed {
         connection,

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::cluster::Name;
 use crate::error::{Error, Result};
+use crate::node::ssh::Patience;
 use crate::operation::{ClusterArgs, Invocation, Operation};
 
 /// The arguments of `ssh`.
@@ -27,7 +28,10 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let reporter = invocation.reporter.clone();
     let operation = Operation::start(&args.cluster, invocation).await?;
     operation.select(&[args.node.to_string()])?;
-    let options = operation.access.options();
+    let mut options = operation.access.options();
+    if let Some(seconds) = args.cluster.login.login_timeout {
+        options.extend(Patience::seconds(seconds).options());
+    }
     // Its private folder goes before this process becomes another.
     drop(operation);
     reporter.finish();

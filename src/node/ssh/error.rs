@@ -36,11 +36,11 @@ pub fn cannot_connect(node: &Name, command: &str, error: &openssh::Error) -> Err
 pub(super) fn timed_out(node: &Name, command: &str, after: Duration) -> Error {
     Error::new(
         Kind::NoAnswer,
-        format!("does not answer within {} seconds", after.as_secs()),
+        format!("the login was not done within {} seconds", after.as_secs()),
     )
     .on(node)
     .running(command)
-    .help("the node may be frozen or overloaded, or a firewall drops packets")
+    .help("the node may be frozen or overloaded, or a firewall drops packets; --login-timeout gives it longer")
 }
 
 /// The error of a connection that broke.

@@ -7,6 +7,7 @@ pub mod elevate;
 mod error;
 pub(crate) mod login;
 mod master;
+mod patience;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -27,11 +28,8 @@ use answer::Answer;
 use login::{Login, own_config_files};
 
 pub use error::{cannot_connect, lost};
+pub use patience::Patience;
 
-/// How long a connection may take: TCP, and OpenSSH's own handshake.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a silent connection is probed; OpenSSH gives up after three probes.
-const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a master outlives its last command, should the tool be killed.
 const LINGER_SECONDS: usize = 30;
 /// A Unix socket's path has at most 104 bytes on some systems; OpenSSH adds 17 while it makes one.
@@ -42,12 +40,17 @@ const LONGEST_FOLDER: usize = 48;
 pub struct Access {
     config_file: Option<PathBuf>,
     user: Option<String>,
+    patience: Patience,
     folder: Arc<TempDir>,
 }
 
 impl Access {
     /// Through `config_file` where there is one, as `user` where one is given.
-    pub fn new(config_file: Option<PathBuf>, user: Option<String>) -> Result<Self> {
+    pub fn new(
+        config_file: Option<PathBuf>,
+        user: Option<String>,
+        patience: Patience,
+    ) -> Result<Self> {
         if let Some(file) = &config_file
             && !file.is_file()
         {
@@ -66,6 +69,7 @@ impl Access {
         Ok(Self {
             config_file,
             user,
+            patience,
             folder: Arc::new(folder),
         })
     }
@@ -81,8 +85,8 @@ impl Access {
         let mut builder = SessionBuilder::default();
         builder
             .known_hosts_check(KnownHosts::Strict)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .server_alive_interval(ALIVE_INTERVAL)
+            .connect_timeout(self.patience.connect())
+            .server_alive_interval(self.patience.alive())
             .control_directory(self.folder.path());
         if let Some(seconds) = std::num::NonZeroUsize::new(LINGER_SECONDS) {
             builder.control_persist(ControlPersist::IdleFor(seconds));
@@ -94,19 +98,16 @@ impl Access {
             builder.user(user.clone());
         }
         tracing::debug!(%node, "connect");
-        let connecting =
-            tokio::time::timeout(CONNECT_TIMEOUT * 2, builder.connect_mux(node.as_str()));
+        let limit = self.patience.whole();
+        let connecting = tokio::time::timeout(limit, builder.connect_mux(node.as_str()));
         match connecting.await {
             Ok(Ok(session)) => Ok(Connection {
                 node: node.clone(),
                 session: Arc::new(session),
+                patience: self.patience,
             }),
             Ok(Err(e)) => Err(cannot_connect(node, &self.command(node), &e)),
-            Err(_) => Err(error::timed_out(
-                node,
-                &self.command(node),
-                CONNECT_TIMEOUT * 2,
-            )),
+            Err(_) => Err(error::timed_out(node, &self.command(node), limit)),
         }
     }
 
@@ -143,6 +144,7 @@ impl Access {
             ways.push(Self {
                 config_file: Some(file),
                 user: self.user.clone(),
+                patience: self.patience,
                 folder: self.folder.clone(),
             });
         }
@@ -220,6 +222,7 @@ pub struct Output {
 pub struct Connection {
     node: Name,
     session: Arc<openssh::Session>,
+    patience: Patience,
 }
 
 /// A command that runs on a node.
@@ -259,6 +262,7 @@ impl Connection {
             command.spawn().await.map_err(|e| lost(&self.node, &e))
         })
         .await
+        .map_err(|e| self.explained(e))
     }
 
     /// Has the master carry connections to the Unix socket `local`, which it
@@ -283,7 +287,9 @@ impl Connection {
     pub async fn run(&self, script: Script, args: &[&str], stdin: &[u8]) -> Result<Output> {
         let child = self.spawn(&script.argv(args)).await?;
         let finished = self.finish(child, stdin);
-        within(&self.node, script.name, script.within(), finished).await
+        within(&self.node, script.name, script.within(), finished)
+            .await
+            .map_err(|e| self.explained(e))
     }
 
     /// Runs a script and takes any exit code but 0 as an error.
