@@ -117,7 +117,10 @@ in
 
 
       def tool(operation, args):
-          return operator.execute(f"cd /root/cluster; SUDO_PASS={PASSWORD} nixcfg {operation} vm {line(*args)} 2>&1")
+          login = "--login-timeout 200"
+          return operator.execute(
+              f"cd /root/cluster; SUDO_PASS={PASSWORD} nixcfg {operation} vm {login} {line(*args)} 2>&1"
+          )
 
 
       class Node:
@@ -151,6 +154,6 @@ in
           assert status == 0, output
 
       with subtest("a system that cuts its own network is taken back, and another kernel is booted"):
-          check(Node(), choose, tool)
+          check(Node(), choose, tool, confirm="240")
     '';
 }

@@ -36,9 +36,9 @@ def at_rest(node):
     told(node, f"i=0; while {left} && [ $i -lt 70 ]; do sleep 1; i=$((i + 1)); done; ! {left}")
 
 
-def check(node, choose, tool):
-    """The node runs `first` and was booted with it."""
-    short = ["--confirm-timeout", "15"]
+def check(node, choose, tool, confirm="15"):
+    """The node runs `first` and was booted with it; within so many seconds a change is confirmed."""
+    short = ["--confirm-timeout", confirm]
     before, started = state(node), boot(node)
 
     choose("mute")

@@ -79,7 +79,8 @@ in
 
       def tool(operation, args, password, line):
           given = "" if password is None else f"SUDO_PASS={shlex.quote(password)} "
-          words = " ".join(shlex.quote(word) for word in args)
+          login = [] if operation == "passwd" else ["--login-timeout", "300"]
+          words = " ".join(shlex.quote(word) for word in [*login, *args])
           return operator.execute(
               f"cd /root/cluster; printf '%s\\n' {shlex.quote(line or ''')} |"
               f" {given}nixcfg {operation} vm {words} 2>&1"

@@ -16,19 +16,25 @@ genuine_source() {
     /nix/store/*) ;;
     *) path=$(lab_nix '' store add-path --name source "$path") || return ;;
     esac
-    lab_nix '' path-info --json "$path" |
+    genuine_locked "$path"
+}
+
+# A store path as a locked input.
+genuine_locked() {
+    lab_nix '' path-info --json "$1" |
         jq -e 'if type == "array" then .[0] else (to_entries[0] | .value + {path: .key}) end
                | {type: "path", path: .path, narHash: .narHash}'
 }
 
-# The Debian packages that genuine/packages.nix names and those that they need, downloaded once a list; prints their folder.
+# genuine_debs FOLDER FILE…: the Debian packages that some files like genuine/packages.nix name, and those that they need,
+# downloaded once a list; prints their folder, which is below FOLDER.
 genuine_debs() {
     local list dir new log=$CACHE/debs.log
-    list=$(lab_nix '' eval --raw --file "$GENUINE/names.nix") || return
-    dir=$CACHE/debs-$(sha256sum <<<"$list" | cut -c1-16)
+    list=$(lab_nix '' eval --impure --raw --expr "import $GENUINE/names.nix [ ${*:2} ]") || return
+    dir=$1/debs-$(sha256sum <<<"$list" | cut -c1-16)
     if [ ! -d "$dir" ]; then
         new=$dir.partial
-        say "lab: fetching the Debian packages of NixOS nodes (once; 90 MB)"
+        say "lab: fetching the Debian packages that ${*:2} name (once; 90 to 300 MB)"
         rm -rf "$new"
         mkdir -p "$new"
         (
@@ -62,24 +68,32 @@ genuine_manifest() {
         value: { version: .[1] | sub("^[0-9]+:"; "") | sub("[-+~].*$"; ""), file: .[2], sha256: .[3] } }] | from_entries'
 }
 
+genuine_ready() {
+    [ "$(uname -m)" = x86_64 ] || die "NixOS nodes are made on x86_64 alone"
+    # A compiler, for what is made from source; whoever calls may have another HOME than the builders will.
+    HOME=$(getent passwd "$(id -u)" | cut -d: -f6) "$REPOSITORY/checks/setup" build >&2
+}
+
 # The flake that is taken in nixpkgs' place; prints its folder. No step's failure is passed over: what is there is taken for whole.
 genuine_nixpkgs() {
     local debs source dir new
-    [ "$(uname -m)" = x86_64 ] || die "NixOS nodes are made on x86_64 alone"
-    # A compiler, for what is made from source; whoever calls may have another HOME than the builders will.
-    HOME=$(getent passwd "$(id -u)" | cut -d: -f6) "$REPOSITORY/checks/setup" build >&2 || return
-    debs=$(genuine_debs) && source=$(genuine_source) || return
+    genuine_ready || return
+    debs=$(genuine_debs "$CACHE" "$GENUINE/packages.nix") && source=$(genuine_source) || return
     dir=$CACHE/nixpkgs-$({ cat "$debs/debs.json" && echo "$source" && genuine_hash; } | sha256sum | cut -c1-16)
     if [ ! -d "$dir" ]; then
         new=$dir.partial
         rm -rf "$new"
-        mkdir -p "$new" &&
-            (cd "$GENUINE" && genuine_files | tar -c --null -T - | tar -x -C "$new") &&
-            cp "$debs/debs.json" "$new/" &&
-            echo "$source" >"$new/source.json" &&
-            mv "$new" "$dir" || return
+        genuine_set "$new" "$debs" "$source" && mv "$new" "$dir" || return
     fi
     echo "$dir"
+}
+
+# genuine_set DIR DEBS SOURCE: the set's files, with what this machine has.
+genuine_set() {
+    mkdir -p "$1" &&
+        (cd "$GENUINE" && genuine_files | tar -c --null -T - | tar -x -C "$1") &&
+        cp "$2/debs.json" "$1/" &&
+        echo "$3" >"$1/source.json"
 }
 # What the package set is made of: no tests, which would make all of it anew with each change.
 genuine_files() { find . -type f ! -name "test*" -print0; }
@@ -132,9 +146,11 @@ take_nixos() {
     NIXPKGS_DIR=$nixpkgs
 }
 
-# The package set of NixOS nodes, as a flake; prints its folder.
+# The package set of NixOS nodes, or that of virtual machines, as a flake; prints its folder.
 cmd_packages() {
+    local set=genuine_nixpkgs
+    case "$*" in '') ;; --vm) set=vm_nixpkgs ;; *) usage_error "packages: what is $*?" ;; esac
     need_root
     cmd_setup
-    with_lock nixos genuine_nixpkgs || die "there is no package set"
+    with_lock nixos "$set" || die "there is no package set"
 }

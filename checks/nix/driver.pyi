@@ -2,9 +2,13 @@
 # nixos/lib/test-driver/src/test_driver/machine/__init__.py (94e2d17896f3), of NixOS 26.05.
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from queue import Queue
 
 class QemuMachine:
     name: str
+    pid: int
+    last_lines: Queue[str]
+    def wait_for_shutdown(self) -> None: ...
     def start(self, allow_reboot: bool = False) -> None: ...
     def shutdown(self) -> None: ...
     def crash(self) -> None: ...

@@ -141,7 +141,8 @@ rec {
             return self.machine.execute(f"set +euo pipefail; export SUDO_PASS=wonderland; cd /root/repo; {script}")
 
         def command(self, operation, *argv):
-            return ["nixcfg", operation, "vm", *argv, "--json", "--ssh-config", "ssh_config"]
+            login = ["--ssh-config", "ssh_config", "--login-timeout", "300"]
+            return ["nixcfg", operation, "vm", *argv, "--json", *login]
 
         def root(self, node, script):
             status, told = self.of[node].execute(f"set +euo pipefail; {script}")
@@ -162,6 +163,8 @@ rec {
                 machine.start()
                 machine.wait_for_unit("multi-user.target")
                 machine.wait_for_open_port(22)
+
+    scenario.patience = 20
 
     def operate(desk, nodes):
         desk.succeed("mkdir -p /root/repo /root/.ssh && cp ${flake} /root/repo/flake.nix")
@@ -206,6 +209,6 @@ rec {
             node.wait_for_unit("nomad")
 
     def nixcfg(operation, rest=""):
-        return f"cd /root/repo && nixcfg {operation} vm --ssh-config ssh_config {rest}"
+        return f"cd /root/repo && nixcfg {operation} vm --ssh-config ssh_config --login-timeout 300 {rest}"
   '';
 }

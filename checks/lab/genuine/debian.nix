@@ -1,8 +1,11 @@
 # Packages of Nix made of Debian's, each a plain derivation: the machine's own programs make it, no nixpkgs is needed.
-{ lib, system }:
+{
+  lib,
+  system,
+  set ? import ./set.nix,
+}:
 let
-  # Name of a Debian package → version, file (in the lab's cache), sha256; written by checks/lab/genuine.sh.
-  debs = builtins.fromJSON (builtins.readFile ./debs.json);
+  inherit (set) debs definitions;
 
   deb =
     name:
@@ -69,8 +72,6 @@ let
   # A file with a text.
   list = name: text: build name ./pkgs/list.sh { inherit text; };
 
-  definitions = import ./packages.nix;
-
   # One path has the libraries of all programs, but for those that only one of them needs.
   own = lib.concatMap (definition: definition.debs) (lib.attrValues definitions);
   libs = build "debian-libraries" ./pkgs/libraries.sh {
@@ -90,8 +91,8 @@ let
         {
           inherit libs;
           debs = map deb definition.debs;
-          special = lib.optionalString (builtins.pathExists (./pkgs + "/${name}.sh")) (
-            builtins.path { path = ./pkgs + "/${name}.sh"; }
+          special = lib.concatMapStrings (path: builtins.path { inherit path; }) (
+            lib.filter builtins.pathExists (map (folder: folder + "/${name}.sh") set.scripts)
           );
           shell = lib.optionalString (name != "bash") "${packages.bash}/bin";
         }
@@ -145,6 +146,8 @@ in
 {
   inherit
     build
+    deb
+    debs
     list
     package
     packages

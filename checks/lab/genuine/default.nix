@@ -10,6 +10,6 @@
 import "${import ./source.nix}/pkgs/top-level" {
   localSystem = if builtins.isString localSystem then { system = localSystem; } else localSystem;
   inherit config;
-  overlays = [ (import ./overlay.nix) ] ++ overlays;
+  overlays = (import ./set.nix).overlays ++ overlays;
   stdenvStages = import ./stdenv.nix;
 }

@@ -1,6 +1,7 @@
-# The lines of what is to be downloaded: a suite of Debian and names of packages.
+# The lines of what is to be downloaded for the packages in some files like packages.nix: a suite of Debian and names of packages.
+files:
 let
-  packages = import ./packages.nix;
+  packages = builtins.foldl' (all: file: all // import file) { } files;
   of =
     suite:
     builtins.concatLists (
@@ -8,6 +9,11 @@ let
         builtins.attrValues packages
       )
     );
-  line = suite: "${suite} ${builtins.concatStringsSep " " (of suite)}\n";
+  line =
+    suite:
+    let
+      names = of suite;
+    in
+    if names == [ ] then "" else "${suite} ${builtins.concatStringsSep " " names}\n";
 in
 line "trixie" + line "bullseye"

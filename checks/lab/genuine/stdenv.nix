@@ -21,7 +21,11 @@ let
     isClang = false;
     targetPrefix = "";
     suffixSalt = "";
-    libc = debian.packages.glibc;
+    # The libraries themselves, where an initrd takes them from.
+    libc = debian.package debian.libs {
+      pname = "glibc";
+      inherit (debian.packages.glibc) version;
+    };
     libc_dev = debian.packages.glibc;
     cc = cc // {
       lib = debian.libs;

@@ -1,7 +1,7 @@
 # All libraries in one folder, each bound to the others there.
 unpack $debs
 mkdir -p "$out/lib"
-for folder in tree/{usr/,}lib/"$triplet"{,/systemd}; do
+for folder in tree/{usr/,}lib/"$triplet"{,/systemd,/vdeplug}; do
     [ ! -d "$folder" ] || find "$folder" -maxdepth 1 -name '*.so*' -exec cp -a -t "$out/lib" {} +
 done
 mend_links "$out"

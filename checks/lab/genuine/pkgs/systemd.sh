@@ -1,6 +1,6 @@
 # Units where nixpkgs looks for them, with programs by their place in the store.
 mkdir -p "$out/example" "$out/share/dbus-1/interfaces"
-rm -rf "$out/etc" "$out/lib/udev/hwdb.d" "$out/lib/udev/hwdb.bin" "$out/lib/modprobe.d" "$out/lib/pcrlock.d" "$out/share/pkgconfig"
+rm -rf "$out/etc" "$out/lib/udev/hwdb.d" "$out/lib/udev/hwdb.bin" "$out/lib/pcrlock.d" "$out/share/pkgconfig"
 for folder in tmpfiles.d sysctl.d sysusers.d; do cp -a "$out/lib/$folder" "$out/example/"; done
 mkdir -p "$out/example/systemd"
 for folder in system user; do mv "$out/lib/systemd/$folder" "$out/example/systemd/"; done

@@ -71,6 +71,7 @@ lib.mapAttrs package {
     "cc"
     "c++"
   ];
+  getent = { };
   git = { };
   gitMinimal.programs = [ "git" ];
   gnugrep.programs = [ "grep" ];

@@ -1,0 +1,43 @@
+# Programs of the machine that virtual machines run on: a set of their own, with libraries of their own.
+{
+  bash.debs = [ "bash" ];
+  erofs-utils = {
+    debs = [ "erofs-utils" ];
+    program = "mkfs.erofs";
+  };
+  ovmf = {
+    debs = [ "ovmf" ];
+    program = null;
+  };
+  python = {
+    debs = [
+      "python3"
+      "python3-minimal"
+      "python3.13"
+      "python3.13-minimal"
+      "libpython3.13-minimal"
+      "libpython3.13-stdlib"
+      "python3-colorama"
+      "python3-junit.xml"
+      "python3-six"
+      "python3-pyflakes"
+    ];
+    program = "python3";
+  };
+  qemu = {
+    debs = [
+      "qemu-system-x86"
+      "qemu-system-common"
+      "qemu-system-data"
+      "qemu-utils"
+      "seabios"
+      "ipxe-qemu"
+    ];
+    program = "qemu-system-x86_64";
+  };
+  socat.debs = [ "socat" ];
+  vde2 = {
+    debs = [ "vde-switch" ];
+    program = "vde_switch";
+  };
+}

@@ -1,0 +1,88 @@
+# Packages of virtual machines, beside those of all nodes (../genuine/packages.nix, which says how a line is written).
+let
+  python = [
+    "python3"
+    "python3-minimal"
+    "python3.13"
+    "python3.13-minimal"
+    "libpython3.13-minimal"
+    "libpython3.13-stdlib"
+  ];
+in
+{
+  audit = {
+    debs = [ "auditd" ];
+    program = "auditctl";
+    try = "-v";
+  };
+  busybox = {
+    debs = [ "busybox-static" ];
+    try = "true";
+  };
+  cryptsetup.debs = [ "cryptsetup-bin" ];
+  dosfstools = {
+    debs = [ "dosfstools" ];
+    program = "mkfs.fat";
+    try = "--help";
+  };
+  e2fsprogs = {
+    debs = [
+      "e2fsprogs"
+      "logsave"
+    ];
+    program = "mkfs.ext4";
+    try = "-V";
+  };
+  git.debs = [ "git" ];
+  gnupg = {
+    debs = [
+      "gpg"
+      "gpg-agent"
+      "gpgconf"
+    ];
+    program = "gpg";
+  };
+  grub2 = {
+    debs = [
+      "grub-common"
+      "grub2-common"
+      "grub-pc-bin"
+    ];
+    program = "grub-install";
+  };
+  linux = {
+    debs = [ "linux-image-amd64" ];
+    program = null;
+  };
+  # Another kernel to restart for.
+  linux-rt = {
+    debs = [ "linux-image-rt-amd64" ];
+    program = null;
+  };
+  lvm2 = {
+    debs = [
+      "lvm2"
+      "dmsetup"
+    ];
+    program = "lvm";
+    try = "version";
+  };
+  parted.debs = [ "parted" ];
+  pass = {
+    debs = [ "pass" ];
+    uses = {
+      tree = "tree";
+      utillinux = "util-linux";
+    };
+  };
+  python3.debs = python;
+  systemd-boot = {
+    debs = [
+      "systemd-boot"
+      "systemd-boot-efi"
+      "systemd-boot-tools"
+    ];
+    program = "bootctl";
+  };
+  tree.debs = [ "tree" ];
+}

@@ -1,0 +1,171 @@
+# The power fails at random moments while a node's files are written, by the scripts that the tool writes them with: after it every
+# file is whole, the old one or the new, and what was told as written is there. The machine starts without its services, and QEMU
+# is killed: what the kernel had yet to write is lost, which nodes in containers cannot show.
+{
+  lib,
+  self,
+  ...
+}:
+{ hostPkgs, ... }:
+let
+  machines = import ./nix/machines.nix { inherit lib self; } { alder = "client"; };
+  source = file: builtins.readFile (../src/node + "/${file}");
+
+  install = hostPkgs.writeText "install.sh" (
+    source "install/install.sh" + source "install/run.sh"
+  );
+  wayBack = hostPkgs.writeText "way-back.sh" (source "activation/way-back.sh");
+  drained = hostPkgs.writeText "drained.sh" (source "activation/drained.sh");
+
+  # What stage 2 is here: looks at what there is, then writes for ever.
+  writer = hostPkgs.writeScript "writer" ''
+    #!${hostPkgs.runtimeShell}
+    export PATH=${
+      lib.makeBinPath [
+        hostPkgs.bash
+        hostPkgs.coreutils
+        hostPkgs.diffutils
+        hostPkgs.findutils
+        hostPkgs.gnugrep
+        hostPkgs.gnused
+        hostPkgs.getent
+        hostPkgs.util-linux
+      ]
+    }
+    exec </dev/null >/dev/ttyS0 2>&1
+    mkdir -p /etc /run /tmp
+    mount -t tmpfs tmpfs /etc
+    mount -t tmpfs tmpfs /run
+    mount -t tmpfs tmpfs /tmp
+    echo 'root:x:0:0::/root:/bin/sh' | tee /etc/passwd >/etc/shadow
+    echo 'root:x:0:' >/etc/group
+    files="/var/lib/consul/pki/consul.crt /var/lib/consul/pki/consul.key /var/lib/nixcfg/secrets/gossip /var/lib/nixcfg/passwords/alice"
+    state=/var/lib/nixcfg/rollback
+
+    # Thirty kilobytes that say their number in each line.
+    content() { yes "generation $1 of this file, in each of its lines" | head -n 600; }
+    # The number of a file that is whole, - where there is none.
+    number() {
+        if ! [ -e "$1" ]; then
+            echo -
+        elif [ "$(wc -l <"$1")" = 600 ] && [ "$(uniq "$1" | wc -l)" = 1 ]; then
+            sed -n '1s/^generation \([0-9]*\) of this file, .*/\1/p' "$1"
+        else
+            echo torn
+        fi
+    }
+
+    # The record of a switch is the last of what it needs.
+    record() {
+        [ -e $state/pending ] || { echo -; return; }
+        run=$(sed -n 's/^run //p' $state/pending)
+        if [ "$(sed -n 's/^end //p' $state/pending)" = "$run" ] && [ "$(number $state/return)" = "$run" ] &&
+            cmp -s /etc/passwd $state/accounts/passwd; then echo "$run"; else echo torn; fi
+    }
+    write_record() (
+        . ${wayBack}
+        mkdir -p $state || exit
+        # Confirmed, as far as the one before went.
+        rm -f $state/pending && sync $state || exit
+        content "$1" | keep return && keep_accounts && { echo "run $1"; seq 2000; echo "end $1"; } | keep pending
+    )
+    drain() {
+        [ -e /var/lib/nixcfg/drained ] || { echo -; return; }
+        sed -n '1s/^since //p' /var/lib/nixcfg/drained | grep . || echo torn
+    }
+
+    found=
+    for file in $files; do found="$found $(number $file)"; done
+    found="$found $(record) $(drain)"
+    left=$(find /var/lib/consul /var/lib/nixcfg/secrets /var/lib/nixcfg/passwords -name '.nixcfg-*' 2>/dev/null | wc -l)
+    echo "writer: found$found left $left"
+    # The driver says where to begin, by the kernel's command line.
+    n=$(sed -n 's/.* writer.begin=\([0-9]*\).*/\1/p' /proc/cmdline)
+    mkdir -p /var/lib/nixcfg
+    while :; do
+        {
+            for file in $files; do
+                echo "file 0600 root root $file"
+                content "$n" | base64 -w 0
+                echo
+            done
+            echo end
+        } | sh ${install} >/tmp/said || { cat /tmp/said; echo 'writer: failed'; }
+        write_record "$n" || echo 'writer: failed'
+        sh ${drained} "$n" alice a-test || echo 'writer: failed'
+        echo "writer: wrote $n"
+        n=$((n + 1))
+    done
+  '';
+in
+{
+  name = "powercut";
+  nodes.alder = {
+    imports = [ machines.alder ];
+    system.extraDependencies = [ writer ];
+  };
+
+  testScript = ''
+    import os
+    import random
+    import signal
+    import time
+
+    CUTS = 50
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    given = os.environ.get("QEMU_KERNEL_PARAMS", "")
+    print(f"the seed of the moments is {seed}")
+
+
+    def line(words):
+        """The next line of the writer that holds some words."""
+        while True:
+            said = alder.last_lines.get(timeout=1800)
+            assert "writer: failed" not in said, said
+            if words in said:
+                return said
+
+
+    def begin(number):
+        os.environ["QEMU_KERNEL_PARAMS"] = f"{given} init=${writer} writer.begin={number}"
+        alder.start()
+        *states, _, left = line("writer: found").split("found ")[1].split()
+        return states, left
+
+
+    def cut():
+        os.kill(alder.pid, signal.SIGKILL)
+        alder.wait_for_shutdown()
+
+
+    with subtest(f"{CUTS} times, every file is the old one or the new"):
+        told, in_the_midst = -1, 0
+        for number in range(CUTS + 1):
+            # What was begun after the last one that was told has its number already.
+            states, left = begin(told + 2)
+            if number == 0:
+                assert set(states) == {"-"}, states
+            else:
+                # What was told as written is there; what was being written may be.
+                whole = {str(told), str(told + 1)}
+                # The record goes before another is made.
+                files, record = states[:4] + states[5:], states[4]
+                assert set(files) <= whole and record in whole | {"-"}, f"cut {number}: {told} was told, found {states}"
+                in_the_midst += len(set(states)) > 1 or left != "0"
+                print(f"ok: cut {number} after {told} was told, found {states}, {left} unfinished")
+            if number == CUTS:
+                break
+            for _ in range(chance.randrange(1, 4)):
+                written = line("writer: wrote")
+            time.sleep(chance.random() * 2)
+            cut()
+            while not alder.last_lines.empty():
+                said = alder.last_lines.get()
+                assert "writer: failed" not in said, said
+                written = said if "writer: wrote" in said else written
+            told = int(written.split()[-1])
+        print(f"{in_the_midst} of {CUTS} cuts were in the midst of writing")
+        assert in_the_midst, "no cut was in the midst of writing"
+  '';
+}
