@@ -1,7 +1,8 @@
 //! Folders for what nobody else may see: sockets to root's daemons, what is being encrypted.
 
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use tempfile::{Builder, TempDir};
@@ -15,6 +16,24 @@ pub fn folder(prefix: &str, base: &Path) -> io::Result<TempDir> {
         .tempdir_in(base)
 }
 
+/// Makes a folder, and what is missing of the way to it, that stays and that only this user enters, whatever
+/// the umask is. One that is there already must be this user's; others lose their access to it.
+pub fn lasting(folder: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let found = folder.metadata()?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        let what = "the folder is somebody else's";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    }
+    match found.mode() & 0o077 {
+        0 => Ok(()),
+        _ => std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,5 +44,17 @@ mod tests {
         let folder = folder("x-", base.path()).unwrap();
         let mode = folder.path().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_stays_is_closed_to_others_whoever_could_enter_it_before() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("a/b");
+        let mode = || folder.metadata().unwrap().mode() & 0o7777;
+        lasting(&folder).unwrap();
+        assert_eq!(mode(), 0o700);
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
+        lasting(&folder).unwrap();
+        assert_eq!(mode(), 0o700);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -42,6 +43,8 @@ impl Guard {
         let (note, lock) = (flake.root.join(NOTE), flake.root.join("flake.lock"));
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false);
+        // What it says is put back into flake.lock.
+        let file = file.mode(0o600);
         let file = file.open(&note).map_err(|e| {
             Error::usage(format!("{} cannot be written: {e}", note.display()))
                 .help("upgrade-nixos changes the lock file of a flake in a folder of yours")
