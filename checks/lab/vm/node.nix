@@ -72,6 +72,7 @@ in
   boot.loader.grub.enable = lib.mkDefault false;
   # The store as an image: each file of 9p is several waits for the machine outside.
   virtualisation.useNixStoreImage = lib.mkDefault (!config.virtualisation.useBootLoader);
+  virtualisation.writableStore = lib.mkDefault true;
 
   # Rules are tried as they are built in a kernel that is a library, which Debian has not.
   networking.nftables.checkRuleset = false;
