@@ -6,6 +6,11 @@
 # are real on a Debian machine: a toplevel whose switch-to-configuration applies /etc, users, sudo, sshd and systemd
 # units, and packages whose programs are the building machine's own.
 #
+# Each module names the files of nixpkgs that it follows: in 24.11, and in 26.05 (Swarsel/nixpkgs@4aa6836a648c, of
+# shortly after the branch-off; switch-to-configuration-ng in nh2/nixpkgs@3ecd6e802246) where that has other defaults
+# and options, which tests/lib/newer-options lists: switch inhibitors, what pre-switch checks are given, a firewall
+# that logs nothing. ./test looks that these files exist.
+#
 # What it does not do: it builds no software but the project's own; it has no kernel, bootloader, initrd or disk, and
 # leaves a node's addresses alone; services other than sshd, sudo, journald, the firewall (by nft) and Nix run where a
 # node has their program, and every switch names those that do not; what a configuration sets and is not applied is

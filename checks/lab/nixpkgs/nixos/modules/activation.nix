@@ -1,5 +1,6 @@
-# Snippets that run at every activation, and the checks before it: those of 26.05, as nixpkgs has them in
-# nixos/modules/system/activation/{pre-switch-check,switchable-system}.nix (read in Swarsel/nixpkgs@4aa6836a648c).
+# Snippets that run at every activation, and the checks before it.
+# Follows nixos/modules/system/activation/pre-switch-check.nix, nixos/modules/system/activation/switchable-system.nix,
+#   nixos/modules/system/activation/activation-script.nix.
 {
   config,
   lib,

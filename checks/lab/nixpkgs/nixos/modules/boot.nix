@@ -1,4 +1,8 @@
 # Booting, disks and the kernel, as far as they are only described.
+# Follows nixos/modules/system/boot/kernel.nix, nixos/modules/system/boot/stage-1.nix, nixos/modules/system/boot/luksroot.nix,
+#   nixos/modules/system/boot/initrd-network.nix, nixos/modules/system/boot/initrd-ssh.nix, nixos/modules/system/boot/tmp.nix,
+#   nixos/modules/system/boot/loader/grub/grub.nix, nixos/modules/system/boot/loader/systemd-boot/systemd-boot.nix,
+#   nixos/modules/tasks/filesystems.nix, nixos/modules/config/swap.nix, nixos/modules/config/sysctl.nix.
 {
   config,
   lib,

@@ -1,4 +1,5 @@
 # services.consul.
+# Follows nixos/modules/services/networking/consul.nix.
 {
   config,
   lib,

@@ -1,4 +1,6 @@
 # Assertions, warnings, and what a system is called.
+# Follows nixos/modules/misc/assertions.nix, nixos/modules/misc/version.nix, nixos/modules/misc/meta.nix,
+#   nixos/modules/system/activation/top-level.nix.
 { config, lib, ... }:
 let
   inherit (lib) mkOption types;

@@ -1,4 +1,6 @@
 # Packages and variables for everybody.
+# Follows nixos/modules/config/shells-environment.nix, nixos/modules/config/system-environment.nix,
+#   nixos/modules/config/system-path.nix.
 {
   config,
   lib,

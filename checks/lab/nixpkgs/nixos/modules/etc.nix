@@ -1,4 +1,5 @@
 # Files in /etc.
+# Follows nixos/modules/system/etc/etc.nix.
 { lib, pkgs, ... }:
 let
   inherit (lib) mkOption types;

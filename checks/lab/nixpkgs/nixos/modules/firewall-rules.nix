@@ -1,4 +1,5 @@
 # The firewall's rules as text for nft.
+# Follows nixos/modules/services/networking/firewall-nftables.nix.
 { lib, config }:
 let
   cfg = config.networking.firewall;

@@ -1,4 +1,6 @@
 # The firewall, as an nftables table. A node that has no nft gets the file alone, and says so at the switch.
+# Follows nixos/modules/services/networking/firewall.nix, nixos/modules/services/networking/firewall-iptables.nix,
+#   nixos/modules/services/networking/firewall-nftables.nix, nixos/modules/services/networking/nftables.nix.
 {
   config,
   lib,

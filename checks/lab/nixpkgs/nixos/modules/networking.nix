@@ -1,5 +1,6 @@
 # Names, addresses and the firewall. A lab node's addresses are the lab's: what is configured here is described, not
 # applied, save for names, resolvers and the firewall.
+# Follows nixos/modules/tasks/network-interfaces.nix, nixos/modules/config/networking.nix.
 {
   config,
   lib,

@@ -1,4 +1,6 @@
 # Nix on the node: the machine's own, with the configuration's settings.
+# Follows nixos/modules/config/nix.nix, nixos/modules/services/system/nix-daemon.nix, nixos/modules/services/misc/nix-gc.nix,
+#   nixos/modules/services/misc/nix-optimise.nix.
 {
   config,
   lib,

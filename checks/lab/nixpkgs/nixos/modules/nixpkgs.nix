@@ -1,4 +1,5 @@
 # The package set of a system.
+# Follows nixos/modules/misc/nixpkgs.nix.
 {
   config,
   options,

@@ -1,4 +1,5 @@
 # services.nomad and virtualisation.docker, which it uses.
+# Follows nixos/modules/services/networking/nomad.nix, nixos/modules/virtualisation/docker.nix.
 {
   config,
   lib,

@@ -1,4 +1,5 @@
 # sshd, by a drop-in of the machine's own sshd, and keys.
+# Follows nixos/modules/services/networking/ssh/sshd.nix, nixos/modules/programs/ssh.nix.
 {
   config,
   lib,

@@ -1,4 +1,7 @@
 # Options of services and of the machine's ways; what is not applied says so.
+# Follows nixos/modules/services/system/dbus.nix, nixos/modules/services/security/fail2ban.nix,
+#   nixos/modules/system/boot/timesyncd.nix, nixos/modules/system/boot/resolved.nix,
+#   nixos/modules/system/boot/systemd/journald.nix, nixos/modules/system/boot/systemd/logind.nix.
 {
   config,
   lib,

@@ -1,4 +1,5 @@
 # sudo, PAM and certificates.
+# Follows nixos/modules/security/sudo.nix, nixos/modules/security/pam.nix, nixos/modules/security/ca.nix.
 {
   config,
   lib,

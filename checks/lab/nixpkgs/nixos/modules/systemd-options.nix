@@ -1,4 +1,5 @@
 # The options of one unit, by kind.
+# Follows nixos/lib/systemd-unit-options.nix.
 { lib }:
 let
   inherit (lib) mkOption types;

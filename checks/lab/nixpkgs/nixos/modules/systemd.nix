@@ -1,4 +1,5 @@
 # systemd's units and what else is systemd's.
+# Follows nixos/modules/system/boot/systemd.nix, nixos/modules/system/boot/systemd/tmpfiles.nix, nixos/lib/systemd-lib.nix.
 {
   config,
   lib,

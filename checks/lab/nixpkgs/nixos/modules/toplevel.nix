@@ -1,4 +1,5 @@
 # The system as one derivation: what a NixOS toplevel has, made for a Debian node.
+# Follows nixos/modules/system/activation/top-level.nix, nixos/modules/system/activation/activatable-system.nix.
 {
   config,
   lib,

@@ -1,4 +1,5 @@
 # services.unbound.
+# Follows nixos/modules/services/networking/unbound.nix.
 {
   config,
   lib,

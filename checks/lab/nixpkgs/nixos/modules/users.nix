@@ -1,4 +1,5 @@
 # Users and groups.
+# Follows nixos/modules/config/users-groups.nix.
 {
   config,
   lib,

@@ -1,4 +1,5 @@
 # networking.wireguard and services.wgautomesh.
+# Follows nixos/modules/services/networking/wireguard.nix, nixos/modules/services/networking/wgautomesh.nix.
 {
   config,
   lib,

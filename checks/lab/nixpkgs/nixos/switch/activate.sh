@@ -1,5 +1,6 @@
 # activate TOPLEVEL [dry]: runs the activation snippets in order, the stand-in's own steps among them, and makes
 # TOPLEVEL the current system. A snippet that fails does not stop the others; the exit code tells.
+# Follows nixos/modules/system/activation/activation-script.nix.
 top=$1
 dry=${2-}
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")

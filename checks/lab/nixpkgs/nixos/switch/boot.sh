@@ -1,4 +1,5 @@
 # init TOPLEVEL, run by the node at each start before sysinit.target: this system is the booted one.
+# Follows nixos/modules/system/boot/stage-2-init.sh.
 top=$1
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 source "$here/common.sh"

@@ -1,5 +1,6 @@
 # The files of /etc: /etc/static is the generation's tree, files are links into it or copies with a mode. Files that the
 # configuration does not name are the machine's own and stay.
+# Follows nixos/modules/system/etc/setup-etc.pl.
 etc_record=/var/lib/nixos/etc-files
 
 standin_etc() {

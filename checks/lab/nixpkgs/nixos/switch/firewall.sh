@@ -1,4 +1,5 @@
 # The firewall's table, replaced in one step or removed.
+# Follows nixos/modules/services/networking/nftables.nix.
 rules=/etc/nftables/nixos.nft
 command -v nft >/dev/null || { echo "no nft on this node: $rules is written and NOT applied" >&2; exit 0; }
 case $1 in

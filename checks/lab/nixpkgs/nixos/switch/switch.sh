@@ -1,5 +1,6 @@
 # switch-to-configuration TOPLEVEL ACTION: exit codes are NixOS's own.
 # 0 done, 1 not switched, 2 the activation failed in part, 4 a unit failed, 11 another switch holds the lock, 100 it takes a restart.
+# Follows pkgs/by-name/sw/switch-to-configuration-ng/src/src/main.rs.
 top=$1
 action=${2-}
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")

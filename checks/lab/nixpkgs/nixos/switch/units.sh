@@ -1,4 +1,5 @@
 # What a switch does to systemd units. plan_units decides from two etc trees and the units' states; apply_units does it.
+# Follows pkgs/by-name/sw/switch-to-configuration-ng/src/src/main.rs.
 declare -a to_stop=() to_reload=() to_restart=() to_start=() skipped=() again=() new=()
 declare -A state=()
 

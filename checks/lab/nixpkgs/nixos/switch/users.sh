@@ -1,6 +1,7 @@
 # Accounts, by the rules of users.mutableUsers. The four files are read whole, changed in memory and replaced one by
 # one. Accounts of the machine's own below uid 1000 stay in any case: Debian's packages made them, where on NixOS the
 # configuration would.
+# Follows nixos/modules/config/update-users-groups.pl.
 state=/var/lib/nixos
 
 standin_users() {
