@@ -163,6 +163,21 @@ fn nix_2_34_reads_a_flake_wherever_it_lies() {
     reads_wherever_it_lies("2.34");
 }
 
+/// Nix 2.34 refuses a path that an evaluation would first have to copy into the store.
+#[test]
+fn nix_2_34_checks_the_flake_without_building() {
+    let root = support::root();
+    let nixpkgs = format!("path:{}", root.join("checks/lab/nixpkgs").display());
+    let output = Command::new(root.join("checks/lab/lab"))
+        .args(["client", "2.34", "nix", "flake", "check", "--no-build"])
+        .args(["--no-write-lock-file", "--override-input", "nixpkgs"])
+        .arg(nixpkgs)
+        .current_dir(root)
+        .output()
+        .unwrap();
+    Ran::from(output).exits(0).tells("all checks passed");
+}
+
 fn deploys_with(version: &str) {
     let lab = Lab::bare();
     let repo = Repo::new();
