@@ -360,3 +360,81 @@ fn a_switch_that_somebody_else_has_begun_is_told_and_nothing_is_changed() {
     assert_eq!(lab.state(NODE), before);
     lab.at_rest(NODE);
 }
+
+/// doc/nixos-programs.md, line by line, as far as a node can show it.
+#[test]
+fn what_nixos_programs_print_and_return_is_what_is_relied_on() {
+    let (lab, repo) = start();
+    let running = || lab.root(NODE, "readlink -f /run/current-system");
+    let good = running();
+    let kept = |text: &str, more: &str| {
+        repo.configure(NODE, &system(text, more));
+        let tool = deploy(&repo, &lab).args(&["--on-degraded", "keep"]);
+        tool.run().exits(5);
+        running()
+    };
+    let units = kept(
+        "units",
+        r#"systemd.services.broken = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "exit 3"; };"#,
+    );
+    let snippet = kept(
+        "snippet",
+        r#"system.activationScripts.broken.text = "false";"#,
+    );
+    // The exit code is the first line.
+    let switch = |system: &str, action: &str| {
+        let program = format!("{system}/bin/switch-to-configuration");
+        let said = format!("{program} {action} >/run/said 2>&1; echo \"code $?\"; cat /run/said");
+        lab.root(NODE, &said)
+    };
+    for (system, action, code, words) in [
+        (&good, "test", 0, "\nactivating the configuration"),
+        (
+            &units,
+            "test",
+            4,
+            "\nwarning: the following units failed: broken.service",
+        ),
+        (&good, "test", 0, "\nactivating the configuration"),
+        (&snippet, "test", 2, "\nactivating the configuration"),
+        (
+            &good,
+            "dry-activate",
+            0,
+            "\nwould activate the configuration",
+        ),
+        (&good, "nonsense", 1, "\nUsage: "),
+        (&good, "switch", 0, "\nactivating the configuration"),
+    ] {
+        let said = switch(system, action);
+        assert!(
+            said.starts_with(&format!("code {code}\n")),
+            "{action}: {said}"
+        );
+        assert!(said.contains(words), "{action}: {said}");
+    }
+    assert_eq!(running(), good);
+    assert_eq!(lab.root(NODE, "cat /boot/default"), good);
+    for file in [
+        "init-interface-version",
+        "nixos-version",
+        "systemd",
+        "sw",
+        "activate",
+    ] {
+        assert!(lab.holds(NODE, &format!("test -e {good}/{file}")), "{file}");
+    }
+    let link = lab.root(NODE, "readlink /nix/var/nix/profiles/system");
+    let number = link
+        .strip_prefix("system-")
+        .and_then(|rest| rest.strip_suffix("-link"));
+    assert!(
+        number.is_some_and(|number| number.parse::<u32>().is_ok()),
+        "{link}"
+    );
+    for file in ["declarative-users", "declarative-groups"] {
+        let names = lab.root(NODE, &format!("cat /var/lib/nixos/{file}"));
+        assert!(!names.is_empty(), "{file}");
+    }
+    assert!(lab.holds(NODE, "test -e /run/nixos/switch-to-configuration.lock"));
+}
