@@ -137,6 +137,42 @@ fn a_local_account_holds_neither_a_deployment_nor_the_way_back() {
 }
 
 #[test]
+fn the_lock_of_a_switch_is_judged_by_who_holds_it_and_not_by_who_took_it() {
+    let (lab, repo) = start();
+    let lock = "/run/nixos/switch-to-configuration.lock";
+    // flock(1) takes it and ends; the shell that opened it, or its child, holds on.
+    let takes = |who: &str, then: &str| {
+        lab.root(
+            "alder",
+            &format!(
+                "mkdir -p /run/nixos; touch {lock}; chmod 644 {lock}; rm -f /run/taken; \
+                 setsid {who} sh -c 'exec 9<{lock}; flock 9; {then}' >/dev/null 2>&1 & \
+                 until ! flock --nonblock {lock} true; do sleep 0.1; done; sleep 1"
+            ),
+        )
+    };
+    takes("runuser -u nobody --", "sleep 300 & exit");
+    assert!(lab.holds("alder", "! pgrep -u nobody flock && pgrep -u nobody sleep"));
+    repo.configure("alder", &says("two"));
+    deploy(&repo, &lab).run().exits(0);
+    assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
+    lab.root("alder", "pkill -u nobody sleep");
+    lab.at_rest("alder");
+    // A root shell that locks it in this way is in the midst of a switch.
+    takes("", "sleep 301");
+    repo.configure("alder", &says("three"));
+    let ran = deploy(&repo, &lab).run().exits(5);
+    assert!(
+        ran.out.contains("another switch") || ran.err.contains("another switch"),
+        "{ran:?}"
+    );
+    assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
+    lab.root("alder", "pkill -f '[s]leep 301'");
+    deploy(&repo, &lab).run().exits(0);
+    lab.at_rest("alder");
+}
+
+#[test]
 fn a_lease_does_not_outlive_a_restart() {
     let (lab, repo) = start();
     let child = held_in_switch(&repo, &lab, "two");

@@ -46,6 +46,15 @@ inhibited() ( # SYSTEM
 inhibitors_of() { file=$(readlink -e "$1/switch-inhibitors") && [ "$(head -c 1 "$file")" = "{" ] && echo "$file"; }
 strings_of() { grep -oE '"([^"\]|\\.)*"' "$1" | paste - -; }
 
+# Gives signs of life for as long as this shell runs, or until `still`: who waits for it over a
+# connection hears whether the node still answers.
+beat() {
+  while sleep 10 >/dev/null 2>&1; do echo nixcfg-alive; done &
+  heart=$!
+  trap still EXIT
+}
+still() { kill "$heart" 2>/dev/null; trap - EXIT; }
+
 # Where the way back leads: to the system and the generation from before the
 # switch. A node that had the new system already and was only to start it goes
 # back to what it was started with before.
@@ -117,19 +126,23 @@ alone() {
 }
 
 # NixOS makes its own lock for all to read. Nobody but root opens it from now on; where
-# another account holds it already, another file takes its place.
+# other accounts alone hold it already, another file takes its place. Who took a lock may have
+# ended and left it to a child: the kernel tells in fdinfo of every process that holds it.
 switching=/run/nixos/switch-to-configuration.lock
 own_switch_lock() {
-  [ -e "$switching" ] || return 0
-  chmod 600 "$switching"
-  inode=$(stat -c %i "$switching")
-  while read -r _ kind _ _ holder place _; do
-    if [ "$kind" = FLOCK ] && [ "${place##*:}" = "$inode" ] && [ "$(stat -c %u "/proc/$holder" 2>/dev/null || echo 0)" != 0 ]; then
-      echo "nixcfg: process $holder, which is not root's, held $switching"
-      ( umask 077 && : >"$switching.nixcfg" ) && mv -fT "$switching.nixcfg" "$switching"
-      break
-    fi
-  done </proc/locks
+  if ! [ -e "$switching" ] || ! chmod 600 "$switching" || flock --nonblock "$switching" true; then return 0; fi
+  set -- $(stat -c '%d %i' "$switching")
+  place=$(printf '%02x:%02x:%s' $(($1 >> 8 & 4095)) $(($1 & 255 | $1 >> 12 & 1048320)) "$2")
+  holders=''
+  for file in $(grep -rls "FLOCK .* $place " /proc/[0-9]*/fdinfo); do
+    process=${file#/proc/} process=${process%%/*} key=''
+    # The real user: a folder of /proc is root's where the process may not be looked at.
+    while read -r key uid _; do [ "$key" != Uid: ] || break; done 2>/dev/null <"/proc/$process/status"
+    if [ "$key" = Uid: ] && [ "$uid" = 0 ]; then return 0; fi
+    holders="$holders $process"
+  done
+  echo "nixcfg: $switching was held, and not by root (processes:$holders)"
+  ( umask 077 && : >"$switching.nixcfg" ) && mv -fT "$switching.nixcfg" "$switching"
 }
 
 # The end of a switch, one way or the other. The record goes first: what is
