@@ -10,7 +10,7 @@ use crate::operations::{
     exec, gen_pki, gen_secrets, generations, init, nomad_scheduler, passwd, pki_status, rollback,
     rotate_ca, rotate_gossip, ssh, status, tlsproxy, upgrade_nixos,
 };
-use crate::secret::Secret;
+use crate::secret::Passwords;
 
 /// Runs a NixOS cluster.
 #[derive(Debug, Parser)]
@@ -41,7 +41,8 @@ struct Global {
 
 const EXIT_CODES: &str = "\
 Environment:
-  SUDO_PASS   the sudo password on the nodes (asked for if it is needed and not set)
+  SUDO_PASS   the sudo password on the nodes (asked for if it is needed and not set);
+              SUDO_PASS_<node> is that of one node, with _ for - in its name
   SSH_USER    log in to the nodes as this user
   NIXCFG_LOG  diagnostics of nixcfg itself, such as debug
 
@@ -115,10 +116,10 @@ impl Cli {
 
     /// Carries out the operation. Each is boxed: one future that holds all of them is deeper
     /// than the compiler lays out.
-    pub async fn run(self, reporter: Reporter, password: Option<Secret>) -> Result<()> {
+    pub async fn run(self, reporter: Reporter, passwords: Passwords) -> Result<()> {
         let invocation = Invocation {
             reporter,
-            password,
+            passwords,
             flake: self.global.flake,
         };
         match self.operation {

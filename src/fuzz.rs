@@ -75,7 +75,7 @@ pub const TARGETS: &[Target] = &[
     ("drain", |bytes| as_json::<Vec<drain::Client>>(bytes)),
     ("facts", |bytes| {
         let told: Vec<String> = text(bytes).lines().map(str::to_owned).collect();
-        if let Ok(facts) = probe::parse(&told) {
+        if let Ok(facts) = probe::parse(&told, crate::node::Sudo::Right) {
             let _ = facts.pending_restart();
         }
     }),

@@ -15,8 +15,8 @@ const SHUTDOWN: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     secret::forbid_dumps();
-    let password = match secret::shed_environment() {
-        Ok(password) => password,
+    let passwords = match secret::shed_environment() {
+        Ok(passwords) => passwords,
         Err(error) => return fail(&error),
     };
     let cli = Cli::parse();
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let minds_interrupts = cli.minds_interrupts();
     let result = runtime.block_on(async {
         tokio::select! {
-            result = cli.run(reporter.clone(), password) => result,
+            result = cli.run(reporter.clone(), passwords) => result,
             () = interrupted(), if !minds_interrupts => Err(Error::new(Exit::Interrupted, "stopped")
                 .help("what was begun on the cluster goes on there; run again to see")),
         }

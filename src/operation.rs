@@ -16,10 +16,11 @@ use crate::nix::cache::Cache;
 use crate::nix::eval::{self, Named};
 use crate::nix::source::{self, Flake, Source};
 use crate::nix::untracked::Untracked;
-use crate::node::probe::{self, Probed, Sudo};
+use crate::node::Sudo;
+use crate::node::probe::{self, Probed};
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Patience};
-use crate::secret::{self, Secret};
+use crate::secret::{self, Passwords, Secret};
 
 /// How the tool was called, which is the same for every operation.
 pub struct Invocation {
@@ -27,8 +28,8 @@ pub struct Invocation {
     pub reporter: Reporter,
     /// `--flake`.
     pub flake: String,
-    /// `SUDO_PASS`, where it was given.
-    pub password: Option<Secret>,
+    /// `SUDO_PASS` and those of single nodes, where they were given.
+    pub passwords: Passwords,
 }
 
 /// A cluster, as a flake describes it.
@@ -121,8 +122,8 @@ pub struct Operation {
     pub untracked: Untracked,
     /// How its nodes are reached.
     pub access: Access,
-    /// The sudo password, where one was given or asked for.
-    pub password: Option<Arc<Secret>>,
+    /// The sudo passwords that were given or asked for.
+    pub passwords: Passwords,
     /// Another one, for nodes that refuse the first: where the operator's own
     /// password is being changed, some nodes may have it already.
     pub other_password: Option<Arc<Secret>>,
@@ -144,7 +145,7 @@ impl Operation {
         let Invocation {
             reporter,
             flake,
-            password,
+            passwords,
         } = invocation;
         let cwd = std::env::current_dir()
             .map_err(|e| Error::usage(format!("there is no working directory: {e}")))?;
@@ -165,6 +166,13 @@ impl Operation {
         let mut cache = Cache::open(&source, &settings);
         let cluster = load(&source, &settings, &mut cache, &args.cluster).await;
         let cluster = cluster.map_err(|e| untracked.explain(e, args.cluster.as_str()))?;
+        let names = cluster.nodes.keys().map(Name::as_str);
+        for variable in passwords.strangers(names) {
+            reporter.warning(
+                None,
+                format!("{variable} names no node of {}", cluster.name),
+            );
+        }
         let own = Path::new("cluster")
             .join(args.cluster.as_str())
             .join("ssh_config");
@@ -180,7 +188,7 @@ impl Operation {
             cluster,
             untracked,
             access,
-            password: password.map(Arc::new),
+            passwords,
             other_password: None,
         })
     }
@@ -245,21 +253,43 @@ impl Operation {
         Ok((probed, bad))
     }
 
-    /// Asks for the password, once, if a node wants one, and tries it there.
+    /// Asks for the password, once, if a node wants one, and tries it there; then, once each, for
+    /// that of nodes where it is wrong though it is right on others.
     async fn try_where_wanted(
         &mut self,
         probed: &mut BTreeMap<Name, Probed>,
         bad: &mut Vec<Error>,
     ) -> Result<()> {
-        let wanting: Vec<Name> = probed
-            .iter()
-            .filter(|(_, p)| p.facts.wants_password())
-            .map(|(name, _)| name.clone())
-            .collect();
-        if self.password.is_none() && !wanting.is_empty() {
-            let password = self.ask(probed).await?;
+        let those = |probed: &BTreeMap<Name, Probed>, which: fn(&Probed) -> bool| -> Vec<Name> {
+            let all = probed.iter().filter(|(_, p)| which(p));
+            all.map(|(name, _)| name.clone()).collect()
+        };
+        let wanting = those(probed, |p| p.facts.wants_password());
+        if !self.passwords.has_all() && !wanting.is_empty() {
+            let users: BTreeSet<&str> = probed.values().map(|p| p.facts.user.as_str()).collect();
+            let users = users.into_iter().collect::<Vec<_>>().join(", ");
+            let prompt = format!("sudo password of {users} on {}: ", self.cluster.name);
+            let password = self.ask(prompt).await?;
             try_everywhere(probed, &wanting, &password, bad).await;
-            self.password = Some(password);
+            self.passwords.set_all(password);
+        }
+        let right = those(probed, |p| p.facts.sudo == Sudo::Right);
+        let wrong = those(probed, |p| p.facts.sudo.is_wrong_password());
+        if right.is_empty() || !secret::can_ask() {
+            return Ok(());
+        }
+        for node in wrong {
+            let Some(p) = probed.get_mut(&node) else {
+                continue;
+            };
+            if self.passwords.has_own(node.as_str()) {
+                continue;
+            }
+            let user = &p.facts.user;
+            let prompt = format!("sudo password of {user} on {node}, which is another: ");
+            let password = self.ask(prompt).await?;
+            bad.extend(probe::try_password(p, &password).await.err());
+            self.passwords.set_own(node.as_str(), password);
         }
         Ok(())
     }
@@ -282,11 +312,14 @@ impl Operation {
         let mut tasks = JoinSet::new();
         for node in nodes {
             let (access, node) = (self.access.clone(), node.clone());
-            let (password, other) = (self.password.clone(), self.other_password.clone());
+            let (password, other) = (
+                self.passwords.of(node.as_str()),
+                self.other_password.clone(),
+            );
             tasks.spawn(async move {
                 let mut probed = probe::probe(&access, &node, password).await;
                 if let (Ok(p), Some(other)) = (&mut probed, other)
-                    && matches!(p.facts.sudo, Sudo::Wrong(_))
+                    && p.facts.sudo.is_wrong_password()
                     && let Err(e) = probe::try_password(p, &other).await
                 {
                     return (node, Err(e));
@@ -307,10 +340,7 @@ impl Operation {
         probed
     }
 
-    async fn ask(&self, probed: &BTreeMap<Name, Probed>) -> Result<Arc<Secret>> {
-        let users: BTreeSet<&str> = probed.values().map(|p| p.facts.user.as_str()).collect();
-        let users = users.into_iter().collect::<Vec<_>>().join(", ");
-        let prompt = format!("sudo password of {users} on {}: ", self.cluster.name);
+    async fn ask(&self, prompt: String) -> Result<Arc<Secret>> {
         let reporter = self.reporter.clone();
         let asked =
             tokio::task::spawn_blocking(move || reporter.pause(|| secret::ask(&prompt))).await;

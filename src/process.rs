@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use zeroize::Zeroizing;
@@ -11,6 +12,10 @@ use crate::error::{Error, Kind, Result};
 
 /// How much of a child's last output is kept for its error, in lines.
 const TAIL_LINES: usize = 40;
+/// A line of a child's standard error, in bytes: a longer one comes in parts.
+const LINE: u64 = 256 << 10;
+/// What a child may print, in bytes, unless it is told less: more than Nix says of the largest system.
+const MOST: usize = 512 << 20;
 
 /// A command to run: program, arguments, what to write to its standard input.
 ///
@@ -23,6 +28,8 @@ pub struct Command {
     not_env: Vec<OsString>,
     dir: Option<PathBuf>,
     stdin: Zeroizing<Vec<u8>>,
+    most: usize,
+    time: Option<Duration>,
 }
 
 impl std::fmt::Debug for Command {
@@ -54,6 +61,8 @@ impl Command {
             not_env: Vec::new(),
             dir: None,
             stdin: Zeroizing::default(),
+            most: MOST,
+            time: None,
         }
     }
 
@@ -95,6 +104,13 @@ impl Command {
         self
     }
 
+    /// Bounds what the child may print, in bytes, and how long it may take. For one that hands on
+    /// what another machine says, and one that has nothing to wait for.
+    pub fn bounded(mut self, most: usize, time: Duration) -> Self {
+        (self.most, self.time) = (most, Some(time));
+        self
+    }
+
     /// The command as one would type it.
     pub fn display(&self) -> String {
         std::iter::once(&self.program)
@@ -106,7 +122,17 @@ impl Command {
 
     /// Runs the command to its end; each line of its standard error is given
     /// to `line` as it comes. The child is killed when the future is dropped.
-    pub async fn run(&self, mut line: impl FnMut(&str)) -> Result<Finished> {
+    pub async fn run(&self, line: impl FnMut(&str)) -> Result<Finished> {
+        let Some(time) = self.time else {
+            return self.to_its_end(line).await;
+        };
+        match tokio::time::timeout(time, self.to_its_end(line)).await {
+            Ok(result) => result,
+            Err(_) => Err(self.failed(&format!("no end within {} seconds", time.as_secs()))),
+        }
+    }
+
+    async fn to_its_end(&self, mut line: impl FnMut(&str)) -> Result<Finished> {
         tracing::debug!(command = %self.display(), "run");
         let mut command = tokio::process::Command::new(&self.program);
         for name in &self.not_env {
@@ -129,7 +155,7 @@ impl Command {
             .spawn()
             .map_err(|e| self.cannot_start(&e))?;
         let stdin = child.stdin.take();
-        let (Some(mut stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(self.failed("its output cannot be read"));
         };
         let feed = async {
@@ -142,15 +168,33 @@ impl Command {
         let mut out = Vec::new();
         let mut tail = Tail::new(TAIL_LINES);
         let drain = async {
-            let mut lines = BufReader::new(stderr).split(b'\n');
-            while let Some(bytes) = lines.next_segment().await? {
+            let mut stderr = BufReader::new(stderr);
+            let mut bytes = Vec::new();
+            while (&mut stderr)
+                .take(LINE)
+                .read_until(b'\n', &mut bytes)
+                .await?
+                > 0
+            {
                 let text = String::from_utf8_lossy(&bytes);
-                line(&text);
-                tail.push(&text);
+                let text = text.trim_end_matches('\n');
+                line(text);
+                tail.push(text);
+                bytes.clear();
             }
             Ok(())
         };
-        let read = async { stdout.read_to_end(&mut out).await.map(|_| ()) };
+        let read = async {
+            let most = self.most as u64 + 1;
+            stdout.take(most).read_to_end(&mut out).await?;
+            match out.len() > self.most {
+                true => Err(std::io::Error::other(format!(
+                    "prints more than {} bytes",
+                    self.most
+                ))),
+                false => Ok(()),
+            }
+        };
         let wait = async { child.wait().await };
         let (_, (), (), status) = tokio::try_join!(feed, drain, read, wait)
             .map_err(|e: std::io::Error| self.failed(&format!("lost: {e}")))?;
@@ -250,6 +294,24 @@ mod tests {
     async fn stdin_reaches_the_child_and_its_output_comes_back() {
         let command = Command::new("cat").stdin("hello");
         assert_eq!(command.output().await.unwrap(), b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_child_that_prints_or_waits_without_end_is_ended() {
+        let time = Duration::from_secs(600);
+        let yes = Command::new("yes").bounded(1 << 20, time);
+        let error = yes.output().await.unwrap_err();
+        assert!(error.what.contains("more than 1048576 bytes"), "{error}");
+        let complaints = Command::new("sh").args(["-c", "head -c 3000000 /dev/zero >&2; exit 3"]);
+        let error = complaints.output().await.unwrap_err();
+        assert!(error.what.contains("exit code 3"), "{error}");
+        let waits = Command::new("sleep").arg("600");
+        let error = waits
+            .bounded(1, Duration::from_millis(1))
+            .output()
+            .await
+            .unwrap_err();
+        assert!(error.what.contains("no end within"), "{error}");
     }
 
     #[tokio::test]

@@ -1,15 +1,17 @@
 //! Secrets in memory, and how the operator's sudo password gets there.
 //!
-//! `SUDO_PASS` is part of the process's environment, which children inherit
-//! and `/proc` shows. [`shed_environment`] therefore hands it through a pipe to
-//! a fresh image of the program, started without the variable.
+//! `SUDO_PASS` and `SUDO_PASS_<node>` are part of the process's environment, which children
+//! inherit and `/proc` shows. [`shed_environment`] therefore hands them through a pipe to
+//! a fresh image of the program, started without the variables.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
@@ -19,6 +21,9 @@ use crate::event::printable;
 
 /// The variables in which an operator may give the sudo password, first one first.
 pub const PASSWORD_VARIABLES: [&str; 2] = ["SUDO_PASS", "ROOT_PASS"];
+
+/// What begins the names of variables that hold the password of one node.
+const OF_NODE: &str = "SUDO_PASS_";
 
 /// Says which descriptor holds the password after [`shed_environment`], and for which process.
 const DESCRIPTOR_VARIABLE: &str = "NIXCFG_SUDO_PASS_FD";
@@ -58,32 +63,115 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Moves the password out of the environment, so that neither this process
-/// nor a child of it shows the password in `/proc/<pid>/environ`.
+/// The sudo passwords that the operator gives: one for all nodes, and others for some.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Passwords {
+    all: Option<Arc<Secret>>,
+    nodes: BTreeMap<String, Arc<Secret>>,
+}
+
+impl Passwords {
+    /// The password for a node: its own, else that for all.
+    pub fn of(&self, node: &str) -> Option<Arc<Secret>> {
+        self.nodes
+            .get(&variable(node))
+            .or(self.all.as_ref())
+            .cloned()
+    }
+
+    /// Whether a node has one of its own.
+    pub fn has_own(&self, node: &str) -> bool {
+        self.nodes.contains_key(&variable(node))
+    }
+
+    /// Whether there is one for all nodes.
+    pub fn has_all(&self) -> bool {
+        self.all.is_some()
+    }
+
+    /// Takes the one for all nodes.
+    pub fn set_all(&mut self, password: Arc<Secret>) {
+        self.all = Some(password);
+    }
+
+    /// Takes one for a node alone.
+    pub fn set_own(&mut self, node: &str, password: Arc<Secret>) {
+        self.nodes.insert(variable(node), password);
+    }
+
+    /// The variables that are no node's.
+    pub fn strangers<'a>(&self, nodes: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let known: Vec<String> = nodes.map(variable).collect();
+        let given = self.nodes.keys();
+        given
+            .filter(|name| !known.contains(name))
+            .cloned()
+            .collect()
+    }
+
+    /// From lines of a variable's name, `=` and its value.
+    fn read(text: &str) -> Result<Self> {
+        let mut passwords = Self::default();
+        let lines = || text.lines().filter_map(|line| line.split_once('='));
+        for (name, value) in lines().filter(|(name, _)| name.starts_with(OF_NODE)) {
+            let password = Secret::new(value.to_owned());
+            check(name, &password)?;
+            passwords.nodes.insert(name.to_owned(), Arc::new(password));
+        }
+        for variable in PASSWORD_VARIABLES {
+            if let Some((name, value)) = lines().find(|(name, _)| *name == variable) {
+                let password = Secret::new(value.to_owned());
+                check(name, &password)?;
+                passwords.all = Some(Arc::new(password));
+                break;
+            }
+        }
+        Ok(passwords)
+    }
+}
+
+/// The variable that holds the password of a node. A shell's variables have no `-`.
+pub fn variable(node: &str) -> String {
+    format!("{OF_NODE}{}", node.replace('-', "_"))
+}
+
+/// Moves the passwords out of the environment, so that neither this process
+/// nor a child of it shows them in `/proc/<pid>/environ`.
 ///
-/// Returns the password where the environment held one. Must be called first
+/// Returns what the environment held. Must be called first
 /// of all, while the process has one thread.
-pub fn shed_environment() -> Result<Option<Secret>> {
+pub fn shed_environment() -> Result<Passwords> {
     if let Some(number) = std::env::var(DESCRIPTOR_VARIABLE)
         .ok()
         .and_then(|value| own_descriptor(&value))
     {
-        return read_descriptor(number).map(Some);
+        return read_descriptor(number);
     }
-    let Some(password) = PASSWORD_VARIABLES
-        .iter()
-        .find_map(|name| std::env::var(name).ok())
-    else {
-        return Ok(None);
-    };
-    let password = Secret::new(password);
-    check(&password)?;
-    if password.expose().len() > PIPE {
-        return Err(Error::usage("the sudo password is too long"));
+    let mut given = Zeroizing::new(String::with_capacity(PIPE));
+    let mut names = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {
+            continue;
+        };
+        if !PASSWORD_VARIABLES.contains(&name) && !name.starts_with(OF_NODE) {
+            continue;
+        }
+        check(name, &Secret::new(value.to_owned()))?;
+        if given.len() + name.len() + value.len() + 2 > PIPE {
+            return Err(Error::usage("the sudo password is too long"));
+        }
+        given.push_str(name);
+        given.push('=');
+        given.push_str(value);
+        given.push('\n');
+        names.push(name.to_owned());
+    }
+    if names.is_empty() {
+        return Ok(Passwords::default());
     }
     let (reader, mut writer) = std::io::pipe().context(|| "cannot make a pipe".into())?;
     writer
-        .write_all(password.expose().as_bytes())
+        .write_all(given.as_bytes())
         .context(|| "cannot write to a pipe".into())?;
     drop(writer);
     rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::empty())
@@ -95,7 +183,7 @@ pub fn shed_environment() -> Result<Option<Secret>> {
         DESCRIPTOR_VARIABLE,
         format!("{} {}", reader.as_raw_fd(), std::process::id()),
     );
-    for name in PASSWORD_VARIABLES {
+    for name in names {
         command.env_remove(name);
     }
     Err(Error::unexpected(format!(
@@ -113,26 +201,30 @@ fn own_descriptor(value: &str) -> Option<u32> {
         .flatten()
 }
 
-fn read_descriptor(number: u32) -> Result<Secret> {
+fn read_descriptor(number: u32) -> Result<Passwords> {
     let mut text = Zeroizing::new(String::with_capacity(PIPE));
     File::open(format!("/dev/fd/{number}"))
         .and_then(|mut file| file.read_to_string(&mut text))
         .context(|| "cannot take over the sudo password".into())?;
-    let secret = Secret(text);
-    check(&secret)?;
-    Ok(secret)
+    Passwords::read(&text)
 }
 
 /// A password is one line; sudo reads no further, and what follows would go to the program it starts.
-fn check(password: &Secret) -> Result<()> {
+fn check(variable: &str, password: &Secret) -> Result<()> {
     if password.expose().is_empty() {
-        return Err(Error::usage("the sudo password is empty")
-            .help("set SUDO_PASS to it, or unset SUDO_PASS to be asked"));
+        return Err(Error::usage("the sudo password is empty").help(format!(
+            "set {variable} to it, or unset {variable} to be asked"
+        )));
     }
     if password.expose().contains(['\n', '\r', '\0']) {
         return Err(Error::usage("the sudo password holds a line break"));
     }
     Ok(())
+}
+
+/// Whether somebody can be asked: this runs in the foreground of a terminal.
+pub fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && File::open("/dev/tty").is_ok_and(|tty| is_foreground(&tty))
 }
 
 /// Asks for the sudo password on the terminal, without echo.
@@ -147,7 +239,7 @@ pub fn ask(prompt: &str) -> Result<Secret> {
         .help("set SUDO_PASS, for example: read -rs SUDO_PASS; export SUDO_PASS"));
     }
     let password = Secret::new(read_unechoed(prompt)?);
-    check(&password)?;
+    check("SUDO_PASS", &password)?;
     Ok(password)
 }
 
@@ -292,8 +384,27 @@ mod tests {
 
     #[test]
     fn a_password_of_two_lines_is_refused() {
-        assert!(check(&Secret::new("a\nb".into())).is_err());
-        assert!(check(&Secret::new(String::new())).is_err());
-        assert!(check(&Secret::new("wonder land".into())).is_ok());
+        let check = |text: &str| check("SUDO_PASS", &Secret::new(text.into()));
+        assert!(check("a\nb").is_err());
+        assert!(check("").is_err());
+        assert!(check("wonder land").is_ok());
+    }
+
+    #[test]
+    fn a_node_has_its_own_password_or_that_for_all() {
+        let text = "ROOT_PASS=r\nSUDO_PASS=s=t\nSUDO_PASS_a_b=own\n";
+        let mut passwords = Passwords::read(text).unwrap();
+        let of =
+            |passwords: &Passwords, node: &str| passwords.of(node).unwrap().expose().to_owned();
+        assert_eq!(of(&passwords, "a-b"), "own");
+        assert_eq!(of(&passwords, "c"), "s=t");
+        assert!(passwords.has_own("a-b") && !passwords.has_own("c"));
+        passwords.set_own("c", Arc::new(Secret::new("other".into())));
+        assert_eq!(of(&passwords, "c"), "other");
+        assert_eq!(passwords.strangers(["a-b"].into_iter()), ["SUDO_PASS_c"]);
+        let only = Passwords::read("ROOT_PASS=r\n").unwrap();
+        assert_eq!(of(&only, "a"), "r");
+        assert_eq!(Passwords::read("").unwrap().of("a"), None);
+        assert!(Passwords::read("SUDO_PASS_a=\n").is_err());
     }
 }

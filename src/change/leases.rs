@@ -89,7 +89,7 @@ impl Leases {
             .filter(|name| !probed.contains_key(*name))
             .cloned()
             .collect();
-        let beside = reach(operation, others).await;
+        let (beside, mut refused) = reach(operation, others).await;
         let mut asked = JoinSet::new();
         for (name, p) in probed.iter().chain(&beside) {
             let (of_node, of_cluster) = (nodes.contains(name), keepers.contains(name));
@@ -134,7 +134,7 @@ impl Leases {
                     bad.push(held(scope, &holder).on(name))
                 }
                 (name, .., Err(error)) if nodes.contains(&name) => bad.push(error),
-                (.., Err(error)) => tracing::debug!("a keeper of the cluster’s lease: {error}"),
+                (.., Err(error)) => refused.push(error),
             }
         }
         if !bad.is_empty() {
@@ -151,6 +151,12 @@ impl Leases {
                 keepers.len()
             );
             operation.reporter.warning(None, what);
+            for error in &refused {
+                let node = error.node.as_deref().and_then(|name| name.parse().ok());
+                operation
+                    .reporter
+                    .warning(node.as_ref(), error.what.clone());
+            }
         }
         Ok(())
     }
@@ -165,25 +171,31 @@ impl Leases {
     }
 }
 
-/// Looks at keepers that the run is not about; those that cannot be used are left out.
-async fn reach(operation: &Operation, names: Vec<Name>) -> BTreeMap<Name, Probed> {
+/// Looks at keepers that the run is not about; gives those that can be used, and why the others cannot.
+async fn reach(operation: &Operation, names: Vec<Name>) -> (BTreeMap<Name, Probed>, Vec<Error>) {
     let mut tasks = JoinSet::new();
     for name in names {
-        let (access, password) = (operation.access.clone(), operation.password.clone());
+        let access = operation.access.clone();
+        let password = operation.passwords.of(name.as_str());
         tasks.spawn(async move {
             let probed = probe::probe(&access, &name, password).await;
             (name, probed)
         });
     }
-    let mut reached = BTreeMap::new();
+    let (mut reached, mut refused) = (BTreeMap::new(), Vec::new());
     while let Some(joined) = tasks.join_next().await {
-        if let Ok((name, Ok(probed))) = joined
-            && probed.facts.elevation(probed.password.as_ref()).is_some()
-        {
-            reached.insert(name, probed);
+        match joined {
+            Ok((name, Ok(probed))) => match probed.facts.no_root(&name) {
+                None => {
+                    reached.insert(name, probed);
+                }
+                Some(error) => refused.push(error),
+            },
+            Ok((_, Err(error))) => refused.push(error),
+            Err(e) => refused.push(Error::unexpected(format!("a probe was lost: {e}"))),
         }
     }
-    reached
+    (reached, refused)
 }
 
 #[cfg(test)]

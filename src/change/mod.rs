@@ -24,6 +24,7 @@ use crate::node::activation::scripts::{ACTIVATE, CONFIRM, GO_BACK, LONGEST_SWITC
 use crate::node::activation::verdict::{Policy, Terms, Verdict, judge};
 use crate::node::activation::{Mode, checks, run_name};
 use crate::node::ssh::Access;
+use crate::node::ssh::answer::Answer;
 pub use args::{Changed, WatchArgs};
 use leases::Leases;
 use restart::{Asker, RESTARTING, Restarting, Restarts};
@@ -78,8 +79,13 @@ impl Change<'_> {
         let (started, ways) = tokio::join!(self.start(&run), self.target.ways());
         let (started, ways) = (started?, ways?);
         let most = match started {
-            Some(_) => self.watch.timeout + GOING_BACK,
-            None => Duration::from_secs(LONGEST_SWITCH) + self.watch.timeout + GOING_BACK,
+            // One that is silent while its connection lives is not waited for: others are held up.
+            Started::Ended(_) | Started::Silent => self.watch.timeout + GOING_BACK,
+            Started::Lost => Duration::from_secs(LONGEST_SWITCH) + self.watch.timeout + GOING_BACK,
+        };
+        let started = match started {
+            Started::Ended(printed) => Some(printed),
+            Started::Silent | Started::Lost => None,
         };
         let mut tried = Tried::new(most);
         tried.at_once = started.is_some() && self.watch.restarts.is_none();
@@ -109,9 +115,8 @@ impl Change<'_> {
         }
     }
 
-    /// Starts the switch and waits for it; what it printed, or nothing where
-    /// the connection was lost, in which case the switch may well go on.
-    async fn start(&self, run: &str) -> Result<Option<String>> {
+    /// Starts the switch and waits for it. Where the connection is lost the switch may well go on.
+    async fn start(&self, run: &str) -> Result<Started> {
         let toplevel = self.toplevel.to_string();
         let seconds = self.watch.timeout.as_secs().to_string();
         let generation = self.generation.map(|n| n.to_string()).unwrap_or_default();
@@ -130,23 +135,29 @@ impl Change<'_> {
             self.watch.what,
             restart,
         ];
-        match self
-            .target
-            .connection
-            .run_root(self.target.how, ACTIVATE, &args, b"")
-            .await
-        {
-            Ok(output) if output.status.success() => Ok(Some(output.stdout)),
+        let connection = self.target.connection;
+        let switching = async {
+            let script = connection.spawn_root_script(self.target.how, ACTIVATE, &args);
+            script.await?.beating().finish(b"").await
+        };
+        match switching.await {
+            Ok(output) if output.status.success() => Ok(Started::Ended(output.stdout)),
             Ok(output) => match output.status.code() {
                 Some(64..=66) => Err(self.not_started(&output.stderr)),
                 Some(68) => Err(self.inhibited(&output.stderr)),
-                Some(255) | None => Ok(None),
-                Some(_) => Ok(Some(format!("{}\n{}", output.stdout, output.stderr))),
+                Some(255) | None => Ok(Started::Lost),
+                Some(_) => Ok(Started::Ended(format!(
+                    "{}\n{}",
+                    output.stdout, output.stderr
+                ))),
             },
             Err(e) if e.kind == Kind::SudoRefused => Err(e),
             Err(e) => {
-                tracing::debug!(node = %self.target.node(), "the switch's connection was lost: {e}");
-                Ok(None)
+                tracing::debug!(node = %self.target.node(), "the switch is not heard of: {e}");
+                Ok(match e.kind {
+                    Kind::NoAnswer => Started::Silent,
+                    _ => Started::Lost,
+                })
             }
         }
     }
@@ -252,7 +263,12 @@ impl Change<'_> {
                 false => None,
             }
         };
-        let (told, ready) = tokio::join!(connection.ask(OUTCOME, &args), ready);
+        let asked = async {
+            let script = connection.spawn_script(OUTCOME, &args);
+            let printed = script.await?.beating().finish_ok(OUTCOME, b"").await?;
+            Answer::read(self.target.node(), OUTCOME.name, &printed)
+        };
+        let (told, ready) = tokio::join!(asked, ready);
         let told = Told::read(&told?);
         let before = &self.target.facts.failed_units;
         let report = Report::read(&told, self.toplevel, self.mode, log.to_owned())
@@ -359,6 +375,16 @@ impl Change<'_> {
             }
         }
     }
+}
+
+/// What came of starting a switch.
+enum Started {
+    /// It has ended, and printed this.
+    Ended(String),
+    /// The connection was lost.
+    Lost,
+    /// The connection lives, and nothing is heard.
+    Silent,
 }
 
 /// What has been tried so far.

@@ -48,7 +48,7 @@ pub async fn settle(
         let (access, name, password) = (
             operation.access.clone(),
             name.clone(),
-            operation.password.clone(),
+            operation.passwords.of(name.as_str()),
         );
         tasks.spawn(async move {
             let until = Instant::now() + LONGEST;

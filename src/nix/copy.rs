@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -30,6 +31,22 @@ const TOO_OLD: &str = "version is too old";
 /// Size of a relayed block, in bytes.
 const BLOCK: usize = 128 * 1024;
 
+/// How long nothing may come or go: a daemon that fetches or waits for a lock says so meanwhile.
+const STANDSTILL: Duration = Duration::from_secs(900);
+
+/// Waits until a count has not changed for so long.
+async fn stalled(count: &AtomicU64, time: Duration) {
+    let mut last = count.load(Ordering::Relaxed);
+    loop {
+        tokio::time::sleep(time).await;
+        let now = count.load(Ordering::Relaxed);
+        if now == last {
+            return;
+        }
+        last = now;
+    }
+}
+
 /// Copies the closure of `path` to the node. `sent` is called with the bytes sent so far.
 pub async fn copy(
     settings: &Settings,
@@ -50,6 +67,7 @@ pub async fn copy(
         connection: connection.clone(),
         how: how.clone(),
         sent: AtomicU64::new(0),
+        moved: AtomicU64::new(0),
         report: Box::new(sent),
         said: Mutex::default(),
     });
@@ -63,7 +81,16 @@ pub async fn copy(
         .arg("--to")
         .arg(format!("unix://{}", socket.display()))
         .arg(path.to_string());
-    let finished = command.run(|_| {}).await;
+    let finished = tokio::select! {
+        finished = command.run(|_| {}) => finished,
+        () = stalled(&relay.moved, STANDSTILL) => Err(Error::new(
+            Kind::NoAnswer,
+            format!("copying stands still: nothing came or went for {} minutes", STANDSTILL.as_secs() / 60),
+        )
+        .on(node)
+        .running(command.display())
+        .help("is its nix-daemon collecting garbage, or its disk failing? what was copied stays")),
+    };
     accepting.abort();
     let _ = std::fs::remove_file(&socket);
     let finished = finished?;
@@ -99,6 +126,8 @@ struct Relay {
     connection: Connection,
     how: Elevation,
     sent: AtomicU64,
+    /// Bytes in both directions.
+    moved: AtomicU64,
     report: Box<dyn Fn(u64) + Send + Sync>,
     said: Mutex<String>,
 }
@@ -129,6 +158,7 @@ impl Relay {
                         if to_daemon.write_all(&block[..n]).await.is_err() {
                             break;
                         }
+                        self.moved.fetch_add(n as u64, Ordering::Relaxed);
                         let sent = self.sent.fetch_add(n as u64, Ordering::Relaxed) + n as u64;
                         (self.report)(sent);
                     }
@@ -138,7 +168,13 @@ impl Relay {
         };
         let down = async {
             // Either end may go first; `nix copy` reports what that means.
-            let _ = tokio::io::copy_buf(&mut from_daemon, &mut to_nix).await;
+            let mut block = vec![0; BLOCK];
+            while let Ok(n @ 1..) = from_daemon.read(&mut block).await {
+                self.moved.fetch_add(n as u64, Ordering::Relaxed);
+                if to_nix.write_all(&block[..n]).await.is_err() {
+                    break;
+                }
+            }
             let _ = to_nix.shutdown().await;
         };
         tokio::join!(up, down);
@@ -169,5 +205,19 @@ mod tests {
         }
         assert!(help("error: writing to file: No space left on device").contains("free space"));
         assert!(help("error: unexpected end-of-file").contains("running again"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_that_moves_does_not_stand_still() {
+        let count = AtomicU64::new(0);
+        let began = tokio::time::Instant::now();
+        let moving = async {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_secs(800)).await;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        tokio::join!(moving, stalled(&count, STANDSTILL));
+        assert!(began.elapsed() >= Duration::from_secs(4000) + STANDSTILL);
     }
 }

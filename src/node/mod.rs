@@ -7,4 +7,5 @@ pub mod lease;
 pub mod probe;
 pub mod ssh;
 
-pub use probe::{Facts, Sudo};
+pub use probe::Facts;
+pub use ssh::sudo::Sudo;

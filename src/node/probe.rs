@@ -14,8 +14,9 @@ use crate::nix::parts::different_parts;
 use crate::nix::store::StorePath;
 use crate::node::ssh::answer::Answer;
 use crate::node::ssh::bounded::Lines;
-use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Access, Child, Connection, MINUTE, Script, tail, within};
+use crate::node::ssh::elevate::{Elevation, Ended};
+use crate::node::ssh::sudo::Sudo;
+use crate::node::ssh::{Access, Connection, MINUTE, Script, tail, within};
 use crate::secret::Secret;
 
 const PROBE: Script = Script {
@@ -30,30 +31,6 @@ const MISSING: Script = Script {
     // Nix may look at tens of thousands.
     seconds: 300,
 };
-
-const PASSWORD: Script = Script {
-    name: "nixcfg-password",
-    text: include_str!("password.sh"),
-    // As long as sudo may take otherwise.
-    seconds: 90,
-};
-
-/// What sudo said to the probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sudo {
-    /// The login is root's own.
-    Root,
-    /// sudo asks for nothing.
-    Passwordless,
-    /// sudo asks for a password, and none was given.
-    Wanted,
-    /// The password given is right.
-    Right,
-    /// The password given was refused, in these words.
-    Wrong(String),
-    /// There is no sudo.
-    Absent,
-}
 
 /// What a probe tells of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +113,7 @@ pub struct Probed {
 
 /// The remote side of a probe, which ends with this value.
 struct Held {
-    _child: Child,
+    _ended: Ended,
     stdin: openssh::ChildStdin,
     answers: Lines<BufReader<openssh::ChildStdout>>,
 }
@@ -208,19 +185,26 @@ fn lost(node: &Name, said: &str) -> Error {
 /// Connects to a node and looks at it. A password is tried once.
 pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) -> Result<Probed> {
     let connection = access.connect(node).await?;
-    let mut child = connection.spawn(&PROBE.argv(&[])).await?;
-    let (Some(mut stdin), Some(stdout)) = (child.stdin().take(), child.stdout().take()) else {
-        return Err(Error::unexpected("a command without streams").on(node));
-    };
-    let line = zeroize::Zeroizing::new(format!(
-        "{}\n",
-        password.as_ref().map_or("", |p| p.expose())
-    ));
-    let mut answers = Lines::new(node, BufReader::new(stdout));
+    // Side by side: sudo takes longer than the rest.
+    let looked = look(&connection);
+    let tried = connection.try_sudo(password.as_deref());
+    let ((told, held), sudo) =
+        tokio::try_join!(looked, tried).map_err(|e| connection.explained(e.exit(Exit::Probe)))?;
+    let facts = parse(&told, sudo).map_err(|e| e.on(node).saying(tail(&told.join("\n"))))?;
+    Ok(Probed {
+        connection,
+        facts,
+        password,
+        held: Mutex::new(held),
+    })
+}
+
+/// What the probe prints, and its remote side.
+async fn look(connection: &Connection) -> Result<(Vec<String>, Held)> {
+    let node = connection.node();
+    let (stdin, stdout, ended) = connection.spawn_script(PROBE, &[]).await?.into_parts();
+    let mut answers = Lines::new(node, stdout);
     let told = async {
-        if let Err(e) = stdin.write_all(line.as_bytes()).await {
-            return Err(lost(node, &e.to_string()).exit(Exit::Probe));
-        }
         let mut told = Vec::new();
         loop {
             match answers.next().await? {
@@ -230,61 +214,32 @@ pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) 
             }
         }
     };
-    let told = within(node, PROBE.name, PROBE.within(), told)
-        .await
-        .map_err(|e| connection.explained(e))?;
-    let facts = parse(&told).map_err(|e| e.on(node).saying(tail(&told.join("\n"))))?;
-    Ok(Probed {
-        connection,
-        facts,
-        password,
-        held: Mutex::new(Held {
-            _child: child,
-            stdin,
-            answers,
-        }),
-    })
+    let told = within(node, PROBE.name, PROBE.within(), told).await?;
+    let held = Held {
+        _ended: ended,
+        stdin,
+        answers,
+    };
+    Ok((told, held))
 }
 
 /// The error of a probe that did not come to its end: from what it does not tell nothing follows.
 fn cut(node: &Name, told: &[String]) -> Error {
-    let ours = |line: &String| line.starts_with("uid ") || line.starts_with("sudo ");
-    let error = match (told.is_empty(), told.iter().any(ours)) {
-        (false, false) => no_node(),
-        (true, _) => Error::new(Kind::Lost, "ends the login without an answer")
-            .help("does the user’s login shell run commands? otherwise run again"),
-        (false, true) => Error::new(Kind::Lost, "the connection was lost while it was looked at")
-            .help("run again"),
-    };
-    error
+    Error::new(Kind::Lost, "the connection was lost while it was looked at")
+        .help("run again")
         .exit(Exit::Probe)
         .on(node)
         .saying(tail(&told.join("\n")))
 }
 
-/// The error of what answers, but is no node.
-fn no_node() -> Error {
-    Error::new(Kind::BadAnswer, "does not answer as a node should")
-        .help("does its login shell print something of its own, or is it not a Unix system?")
-}
-
 /// Tries a password that was asked for after the probe, once.
 pub async fn try_password(probed: &mut Probed, password: &Arc<Secret>) -> Result<()> {
-    let line = zeroize::Zeroizing::new(format!("{}\n", password.expose()));
-    let output = probed
-        .connection
-        .run(PASSWORD, &[], line.as_bytes())
-        .await?;
-    probed.facts.sudo = if output.status.success() {
-        Sudo::Right
-    } else {
-        Sudo::Wrong(output.stderr)
-    };
+    probed.facts.sudo = probed.connection.try_sudo(Some(password)).await?;
     probed.password = Some(password.clone());
     Ok(())
 }
 
-pub(crate) fn parse(told: &[String]) -> Result<Facts> {
+pub(crate) fn parse(told: &[String], sudo: Sudo) -> Result<Facts> {
     let all = |key: &str| -> Vec<&str> {
         told.iter()
             .filter_map(|line| line.split_once(' '))
@@ -294,15 +249,12 @@ pub(crate) fn parse(told: &[String]) -> Result<Facts> {
     };
     let one = |key: &str| all(key).first().copied().unwrap_or_default();
     let store_path = |key: &str| one(key).parse::<StorePath>().ok();
-    let sudo = match one("sudo") {
-        "root" => Sudo::Root,
-        "passwordless" => Sudo::Passwordless,
-        "wanted" => Sudo::Wanted,
-        "right" => Sudo::Right,
-        "wrong" => Sudo::Wrong(all("said").join("\n")),
-        "absent" => Sudo::Absent,
-        _ => return Err(no_node()),
-    };
+    if one("user").is_empty() {
+        return Err(
+            Error::new(Kind::BadAnswer, "does not answer as a node should")
+                .help("is it a Unix system?"),
+        );
+    }
     Ok(Facts {
         user: one("user").to_owned(),
         system: system(one("machine"), one("kernel")),
@@ -381,33 +333,37 @@ impl Facts {
         }
     }
 
+    /// Why root cannot be had, where it cannot.
+    pub fn no_root(&self, node: &Name) -> Option<Error> {
+        let wanted = "sudo asks for a password, and none was given";
+        match &self.sudo {
+            Sudo::Wanted => Some(Error::new(Exit::Probe, wanted).on(node)),
+            _ => self.refused(node),
+        }
+    }
+
+    /// Why sudo refuses, or that there is none.
+    fn refused(&self, node: &Name) -> Option<Error> {
+        match &self.sudo {
+            Sudo::Refused(refusal) => {
+                let (what, help) = refusal.in_words(&self.user);
+                let error = Error::new(Exit::Probe, what).on(node);
+                Some(error.saying(&refusal.said).help(help))
+            }
+            Sudo::Absent => Some(
+                Error::new(Exit::Probe, "has no sudo, and the login is not root’s")
+                    .on(node)
+                    .help("log in as root with SSH_USER=root, if the node allows it"),
+            ),
+            _ => None,
+        }
+    }
+
     /// What makes the node unusable for a run, if anything does.
     pub fn unusable(&self, node: &Name, wanted_system: &str) -> Option<Error> {
         let error = |what: String| Error::new(Exit::Probe, what).on(node);
-        match &self.sudo {
-            Sudo::Wrong(said)
-                if said.contains("not in the sudoers") || said.contains("not allowed") =>
-            {
-                return Some(
-                    error(format!("{} may not use sudo", self.user))
-                        .saying(said)
-                        .help("an administrator is in the group wheel"),
-                );
-            }
-            Sudo::Wrong(said) => {
-                return Some(
-                    error(format!("the sudo password of {} is wrong", self.user))
-                        .saying(refusal(said))
-                        .help("it was tried once; more tries may lock the account"),
-                );
-            }
-            Sudo::Absent => {
-                return Some(
-                    error("has no sudo, and the login is not root’s".into())
-                        .help("log in as root with SSH_USER=root, if the node allows it"),
-                );
-            }
-            _ => {}
+        if let Some(refused) = self.refused(node) {
+            return Some(refused);
         }
         if self.current.is_none() {
             return Some(
@@ -426,15 +382,6 @@ impl Facts {
         }
         None
     }
-}
-
-/// What sudo said of the one password it was given, without its complaint
-/// that no second one came.
-fn refusal(said: &str) -> String {
-    said.lines()
-        .filter(|line| !line.trim().is_empty() && !line.starts_with("sudo: "))
-        .collect::<Vec<_>>()
-        .join("\n")
 }
 
 #[cfg(test)]
@@ -462,7 +409,7 @@ mod tests {
 
     #[test]
     fn what_the_probe_prints_is_read() {
-        let facts = parse(&told(&["sudo right"])).unwrap();
+        let facts = parse(&told(&[]), Sudo::Right).unwrap();
         assert_eq!(facts.system, "x86_64-linux");
         assert_eq!(facts.free, Some(2048 * 1024));
         assert_eq!(facts.failed_units, ["foo.service", "bar.service"]);
@@ -474,17 +421,16 @@ mod tests {
     #[test]
     fn a_restart_is_pending_where_the_next_start_brings_another_kernel() {
         let parts = |profile: &str| {
-            let lines = ["sudo right", "booted-parts k i m s", profile];
-            parse(&told(&lines)).unwrap().pending_restart()
+            let lines = ["booted-parts k i m s", profile];
+            parse(&told(&lines), Sudo::Right).unwrap().pending_restart()
         };
         assert!(parts("profile-parts k i m s").is_empty());
         assert_eq!(parts("profile-parts K i m S"), ["kernel", "systemd"]);
         let inhibited = [
-            "sudo right",
             r#"running-inhibitors {"bus": "dbus"}"#,
             r#"profile-inhibitors {   "bus": "broker" } "#,
         ];
-        let facts = parse(&told(&inhibited)).unwrap();
+        let facts = parse(&told(&inhibited), Sudo::Right).unwrap();
         assert_eq!(facts.pending_restart(), ["bus"]);
     }
 
@@ -492,7 +438,6 @@ mod tests {
     fn a_lease_counts_for_a_minute_after_its_last_renewal() {
         let lease = |uptime: &str| {
             let lines = [
-                "sudo right",
                 "lease-id a",
                 "lease-who al@desk",
                 "lease-from 10.0.0.1",
@@ -501,41 +446,16 @@ mod tests {
                 "lease-renewed 100",
                 uptime,
             ];
-            parse(&told(&lines)).unwrap().lease
+            parse(&told(&lines), Sudo::Right).unwrap().lease
         };
         assert_eq!(lease("uptime 159").unwrap().who, "al@desk");
         assert_eq!(lease("uptime 160"), None);
     }
 
     #[test]
-    fn a_wrong_password_is_told_from_a_user_without_sudo() {
-        let node: Name = "alder".parse().unwrap();
-        let wrong = parse(&told(&["sudo wrong", "said Sorry, try again."])).unwrap();
-        assert!(
-            wrong
-                .unusable(&node, "x86_64-linux")
-                .unwrap()
-                .what
-                .contains("password of alice is wrong")
-        );
-        let barred = parse(&told(&[
-            "sudo wrong",
-            "said alice is not in the sudoers file.",
-        ]))
-        .unwrap();
-        assert!(
-            barred
-                .unusable(&node, "x86_64-linux")
-                .unwrap()
-                .what
-                .contains("may not use sudo")
-        );
-    }
-
-    #[test]
     fn another_architecture_is_unusable() {
         let node: Name = "alder".parse().unwrap();
-        let facts = parse(&told(&["sudo right"])).unwrap();
+        let facts = parse(&told(&[]), Sudo::Right).unwrap();
         assert!(facts.unusable(&node, "x86_64-linux").is_none());
         let error = facts.unusable(&node, "aarch64-linux").unwrap();
         assert_eq!(error.exit, Exit::Probe);
@@ -549,27 +469,25 @@ mod tests {
     #[test]
     fn a_probe_that_was_cut_tells_nothing_of_the_node() {
         let node: Name = "alder".parse().unwrap();
-        let all = told(&["sudo right"]);
+        let all = told(&[]);
         for end in 0..=all.len() {
             let error = cut(&node, &all[..end]);
             assert_eq!((error.kind, error.exit), (Kind::Lost, Exit::Probe), "{end}");
         }
-        let banner = cut(&node, &["Welcome!".to_owned()]);
-        assert_eq!(banner.kind, Kind::BadAnswer);
     }
 
     #[test]
-    fn a_shell_that_talks_is_not_mistaken_for_a_node() {
-        assert!(parse(&["Welcome!".to_owned()]).is_err());
+    fn what_answers_otherwise_is_not_mistaken_for_a_node() {
+        assert!(parse(&["Welcome!".to_owned()], Sudo::Right).is_err());
     }
 
     #[test]
     fn root_is_had_only_with_a_password_that_was_tried() {
         let password = Arc::new(Secret::new("x".into()));
-        let wanted = parse(&told(&["sudo wanted"])).unwrap();
+        let wanted = parse(&told(&[]), Sudo::Wanted).unwrap();
         assert!(wanted.wants_password());
         assert_eq!(wanted.elevation(Some(&password)), None);
-        let right = parse(&told(&["sudo right"])).unwrap();
+        let right = parse(&told(&[]), Sudo::Right).unwrap();
         assert!(matches!(
             right.elevation(Some(&password)),
             Some(Elevation::Password(_))

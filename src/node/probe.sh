@@ -1,7 +1,6 @@
-# Looks at a node, as the operator's own user. Reads one line: the sudo
-# password, or nothing. Then keeps its connection open until its input ends, and
-# says of each list of store paths, up to an empty line, which are not valid here.
-IFS= read -r password || password=
+# Looks at a node, as the operator's own user. Then keeps its connection open
+# until its input ends, and says of each list of store paths, up to an empty
+# line, which are not valid here.
 
 # A container has no kernel of its own.
 parts_of() {
@@ -40,30 +39,7 @@ look() {
     while read -r unit _; do echo "failed $unit"; done
 }
 
-# sudo is tried once, which tells all: where it asks for nothing it says nothing.
-try_sudo() {
-  if [ "$(id -u)" = 0 ]; then
-    echo "sudo root"
-  elif ! command -v sudo >/dev/null 2>&1; then
-    echo "sudo absent"
-  elif [ -z "$password" ]; then
-    if sudo -k -n true >/dev/null 2>&1; then echo "sudo passwordless"; else echo "sudo wanted"; fi
-  # printf is the shell's own: the password is in no argument list. One line
-  # only, so that sudo can try, and count, one password only.
-  elif said=$(printf '%s\n' "$password" | sudo -k -S -p 'nixcfg asks:' true 2>&1); then
-    if [ -z "$said" ]; then echo "sudo passwordless"; else echo "sudo right"; fi
-  else
-    echo "sudo wrong"
-    # It has asked once more, and got no answer.
-    printf '%s\n' "$said" | sed 's/nixcfg asks://g; /^$/d' | while IFS= read -r line; do echo "said $line"; done
-  fi
-}
-
-# Side by side: each line is written at once.
-look &
-try_sudo
-wait
-password=
+look
 echo "end"
 
 while IFS= read -r path; do

@@ -113,19 +113,10 @@ async fn one(
         }
         return Ok(code);
     }
-    let mut child = connection.spawn(&argv).await?;
-    drop(child.stdin().take());
-    let (stdout, stderr) = (child.stdout().take(), child.stderr().take());
-    let out = async {
-        if let Some(stdout) = stdout {
-            relay(reporter, node, BufReader::new(stdout), false).await;
-        }
-    };
-    let err = async {
-        if let Some(stderr) = stderr {
-            relay(reporter, node, BufReader::new(stderr), true).await;
-        }
-    };
+    let (child, stdin, stdout, stderr) = connection.spawn_own(&argv).await?;
+    drop(stdin);
+    let out = relay(reporter, node, stdout, false);
+    let err = relay(reporter, node, BufReader::new(stderr), true);
     tokio::join!(out, err);
     let status = child
         .wait()

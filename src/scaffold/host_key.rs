@@ -1,6 +1,7 @@
 //! Host keys of machines that are not known yet.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
@@ -15,6 +16,11 @@ pub struct HostKey {
     pub fingerprint: String,
 }
 
+/// What a machine may show, in bytes.
+const MOST: usize = 64 << 10;
+/// How long ssh-keyscan may take, whatever it has been told.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// Asks a machine for its Ed25519 host key (`ssh-keyscan`).
 pub async fn scan(node: &Name, address: IpAddr, port: u16) -> Result<HostKey> {
     let command = Command::new("ssh-keyscan").args([
@@ -26,6 +32,7 @@ pub async fn scan(node: &Name, address: IpAddr, port: u16) -> Result<HostKey> {
         &port.to_string(),
         &address.to_string(),
     ]);
+    let command = command.bounded(MOST, LONGEST);
     let done = command.run(|_| ()).await?;
     let text = String::from_utf8_lossy(&done.stdout);
     let Some(line) = key_line(&text) else {

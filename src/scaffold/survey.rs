@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::host_key::HostKey;
 use crate::cluster::Name;
@@ -67,6 +68,11 @@ impl Survey {
     }
 }
 
+/// What a machine may answer, in bytes.
+const MOST: usize = 1 << 20;
+/// How long it may take; somebody may have to unlock a key for it.
+const LONGEST: Duration = Duration::from_secs(180);
+
 /// Logs in to a machine whose host key is known, and asks.
 pub async fn survey(
     node: &Name,
@@ -82,6 +88,7 @@ pub async fn survey(
         .context(|| format!("cannot write {}", known_hosts.display()))?;
     let mut command = Command::new("ssh")
         .args(["-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=10"])
+        .args(["-o", "ClearAllForwardings=yes"])
         .arg("-o")
         .arg(format!("UserKnownHostsFile={}", known_hosts.display()))
         .args(["-o", "GlobalKnownHostsFile=/dev/null", "-p"])
@@ -91,7 +98,8 @@ pub async fn survey(
     }
     let command = command
         .args(["--", &address.to_string(), "sh", "-s"])
-        .stdin(SCRIPT);
+        .stdin(SCRIPT)
+        .bounded(MOST, LONGEST);
     let done = command.run(|_| ()).await?;
     if !done.success {
         return Err(Error::new(Exit::Probe, "cannot look at the machine")

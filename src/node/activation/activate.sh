@@ -41,6 +41,7 @@ if ! arm; then
   exit 65
 fi
 exec 9>&-
+beat
 set -- --setenv=PATH="$PATH"
 if [ -n "${LOCALE_ARCHIVE-}" ]; then set -- "$@" --setenv=LOCALE_ARCHIVE="$LOCALE_ARCHIVE"; fi
 systemd-run --unit="nixcfg-switch-$run" --description="nixcfg: $action $toplevel" \
@@ -49,6 +50,7 @@ systemd-run --unit="nixcfg-switch-$run" --description="nixcfg: $action $toplevel
   --property=ExecStopPost="/bin/sh $folder/return watch $run $seconds" \
   "$@" /bin/sh "$folder/program" "$toplevel" "$action" "$folder" "$number" "$run" </dev/null >&2
 code=$?
+still
 cat "$folder/log"
 [ -f "$folder/result" ] && exit 0
 exit "$code"

@@ -1,6 +1,7 @@
 # Tells how a switch ended, over a connection of its own, without being root.
 # Arguments: name of the run, seconds to wait, the system.
 run=$1 left=$(($2 * 5)) toplevel=$3
+beat
 if [ "$(recorded run)" = "$run" ] && [ "$(recorded phase)" = reboot ]; then
   if restarted; then
     # Its units have half of the time to start in: the rest is for looking at them.
@@ -21,6 +22,7 @@ else
   done
   cat "/run/nixcfg/$run/result" 2>/dev/null
 fi
+still
 echo "now $(current)"
 echo "booted $(readlink -f /run/booted-system)"
 echo "generation $(readlink -f "$profile")"

@@ -1,5 +1,7 @@
 //! What a node may say at most: an answer, a line of it, and its standard error have a bound in bytes.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt};
 
 use crate::cluster::Name;
@@ -33,6 +35,36 @@ pub async fn whole(node: &Name, stream: impl AsyncRead + Unpin) -> Result<String
         true => Err(too_long(node)),
         false => Ok(text(bytes)),
     }
+}
+
+/// What a script that takes long prints now and then, in a line of its own, as a sign of life.
+const BEAT: &str = "nixcfg-alive";
+
+/// The same, of a script that gives signs of life: it is not silent for longer than `silence`.
+/// They are left out.
+pub async fn beating(
+    node: &Name,
+    mut stream: impl AsyncRead + Unpin,
+    silence: Duration,
+) -> Result<String> {
+    let mut bytes = Vec::new();
+    let mut block = vec![0; 16 << 10];
+    loop {
+        let Ok(read) = tokio::time::timeout(silence, stream.read(&mut block)).await else {
+            let what = format!("gives no sign of life for {} seconds", silence.as_secs());
+            return Err(Error::new(Kind::NoAnswer, what).on(node));
+        };
+        match read {
+            Ok(n) if n > 0 => bytes.extend_from_slice(&block[..n]),
+            _ => break,
+        }
+        if bytes.len() > MOST_ANSWER {
+            return Err(too_long(node));
+        }
+    }
+    let lines = text(bytes);
+    let lines = lines.split_inclusive('\n');
+    Ok(lines.filter(|line| line.trim_end() != BEAT).collect())
 }
 
 fn text(bytes: Vec<u8>) -> String {
@@ -120,6 +152,18 @@ mod tests {
         assert_eq!(run(whole(&node(), &most[..])).unwrap().len(), MOST_ANSWER);
         let error = run(whole(&node(), tokio::io::repeat(b'x'))).unwrap_err();
         assert_eq!(error.kind, Kind::BadAnswer);
+    }
+
+    #[tokio::test]
+    async fn signs_of_life_are_left_out_and_silence_is_told() {
+        let long = Duration::from_secs(600);
+        let printed = &b"nixcfg-alive\none\nnixcfg-alive\ntwo"[..];
+        assert_eq!(beating(&node(), printed, long).await.unwrap(), "one\ntwo");
+        let (_kept, silent) = tokio::io::duplex(64);
+        let told = beating(&node(), silent, Duration::from_millis(1)).await;
+        assert_eq!(told.unwrap_err().kind, Kind::NoAnswer);
+        let told = beating(&node(), tokio::io::repeat(b'x'), long).await;
+        assert_eq!(told.unwrap_err().kind, Kind::BadAnswer);
     }
 
     #[test]

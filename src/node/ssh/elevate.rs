@@ -1,40 +1,42 @@
-//! Becoming root on a node, by sudo with a password that is known to be right.
+//! Starting programs on a node, and becoming root there by sudo.
 //!
 //! sudo reads the password from its standard input, which afterwards belongs
-//! to the program. So that nothing else is ever taken for a password, nothing
-//! but that is written until the program has said that it runs. The password
-//! itself is written at once: where sudo has come to ask for none, the program
-//! can read it (doc/security.md).
+//! to the program. So the password is written once sudo's own prompt has been
+//! seen, and never otherwise; and nothing else is written until the program has
+//! said that it runs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use openssh::{ChildStderr, ChildStdin, ChildStdout};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::answer::Answer;
-use super::{Child, Connection, MINUTE, Output, Script, bounded, lost, within};
+use super::begin::{ANNOUNCE, Mark, Noise, OBEY, WHOLE, not_begun};
+use super::sudo::{self, Prompt, Refusal, Sudo};
+use super::{BEGIN, Child, Connection, MINUTE, Output, Script, at_most, bounded, lost, within};
 use crate::cluster::Name;
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 
-/// What sudo prints to ask for the password.
-const PROMPT: &str = "nixcfg-asks-for-the-password:";
-/// What the elevated side prints once it runs.
-const READY: &str = "nixcfg-is-root";
-/// Says so, then becomes the program.
-const ANNOUNCE: &str = r#"printf 'nixcfg-is-root\n'; exec "$@""#;
-/// Says so, then is the script that standard input begins with, `$1` bytes of
-/// it: sudo notes command lines in the node's journal, which whole scripts would
-/// make unreadable. One that did not come whole does nothing.
-const OBEY: &str = r#"printf 'nixcfg-is-root\n'; text=$(head -c "$1"); shift; case $text in *'# whole') eval "$text" ;; *) exit 255 ;; esac"#;
-/// The last line of a script on standard input.
-const WHOLE: &str = "\n# whole";
+/// Tells its process, then becomes sudo. Arguments: mark, sudo and its arguments.
+const BECOME: &str = r#"printf '%s %s\n' "$1" "$$"; shift; exec "$@""#;
+/// The same, where root's own login and a node without sudo are told; sudo says what it says in
+/// the words that are known here.
+const TRY: &str = r#"printf '%s %s\n' "$1" "$$"
+if [ "$(id -u)" = 0 ]; then echo "$1 root"; exit; fi
+if ! command -v sudo >/dev/null 2>&1; then echo "$1 absent"; exit; fi
+shift
+exec env LC_ALL=C "$@""#;
 /// How long sudo may take to make root: what it asks (PAM, a directory) may not answer at all.
 const LONGEST_SUDO: Duration = Duration::from_secs(90);
 /// How long a program may take to end that has nothing more to say.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// How long a script that gives signs of life, one in ten seconds, may give none.
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// How root is had on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,37 +50,31 @@ pub enum Elevation {
 }
 
 impl Elevation {
-    /// The argument vector that runs `argv` as root, and the line for sudo to read.
-    ///
-    /// `-k` makes sudo ask even where it remembers a password: otherwise the
-    /// line would be the program's to read.
-    pub fn wrap<'a>(&'a self, argv: &[&'a str]) -> (Vec<&'a str>, Option<&'a Secret>) {
-        self.shell(ANNOUNCE, "nixcfg", argv)
-    }
-
-    fn shell<'a>(
-        &'a self,
-        text: &'a str,
-        name: &'a str,
-        args: &[&'a str],
-    ) -> (Vec<&'a str>, Option<&'a Secret>) {
-        let mut wrapped: Vec<&str> = match self {
-            Elevation::Root => vec![],
-            Elevation::Passwordless => vec!["sudo", "-n", "--"],
-            Elevation::Password(_) => vec!["sudo", "-k", "-S", "-p", PROMPT, "--"],
-        };
-        wrapped.extend(["sh", "-c", text, name]);
-        wrapped.extend(args);
-        let secret = match self {
-            Elevation::Password(secret) => Some(&**secret),
-            _ => None,
-        };
-        (wrapped, secret)
+    /// The words that go before a command, and what sudo may ask for.
+    fn words(&self, mark: &Mark) -> (Vec<String>, Option<&Secret>) {
+        match self {
+            Elevation::Root => (Vec::new(), None),
+            Elevation::Passwordless => (with_sudo(BECOME, mark, false), None),
+            Elevation::Password(secret) => (with_sudo(BECOME, mark, true), Some(secret)),
+        }
     }
 }
 
-/// A program that runs as root on a node, with its streams.
-pub struct RootChild {
+/// The words that go before a command that sudo starts.
+///
+/// `-k` makes sudo ask even where it remembers a password.
+fn with_sudo(text: &str, mark: &Mark, password: bool) -> Vec<String> {
+    let mut words = vec!["sh", "-c", text, "nixcfg-sudo", mark.as_str()];
+    let prompt = sudo::prompt(mark);
+    match password {
+        true => words.extend(["sudo", "-k", "-S", "-p", &prompt, "--"]),
+        false => words.extend(["sudo", "-k", "-n", "--"]),
+    }
+    words.into_iter().map(str::to_owned).collect()
+}
+
+/// A program that runs on a node, with its streams.
+pub struct Begun {
     node: Name,
     child: Child,
     /// What the program reads; sudo's line has been taken from it.
@@ -86,16 +82,47 @@ pub struct RootChild {
     /// What the program writes, from its first byte on.
     pub stdout: BufReader<ChildStdout>,
     stderr: JoinHandle<String>,
+    /// Whether sudo asked for the password.
+    asked: bool,
     /// Its name in errors.
     name: String,
     /// How long it may take, once all of its input is there.
     time: Duration,
+    /// How long it may be silent.
+    silence: Option<Duration>,
+}
+
+/// What came of a command.
+enum Outcome {
+    Begun(Box<Begun>),
+    /// It did not begin.
+    Not(NotBegun),
+}
+
+/// A command that did not begin.
+#[derive(Default)]
+struct NotBegun {
+    /// What the node said in place of sudo.
+    told: Option<String>,
+    /// Whether the login shell started anything.
+    reached: bool,
+    /// The first line that was not ours.
+    noise: Option<String>,
+    /// What sudo asked for.
+    asked: Vec<Prompt>,
+    /// What standard error had besides.
+    said: String,
 }
 
 impl Connection {
     /// Starts a program as root and waits until it runs.
-    pub async fn spawn_root(&self, how: &Elevation, argv: &[&str]) -> Result<RootChild> {
-        self.become_root(how.wrap(argv)).await
+    pub async fn spawn_root(&self, how: &Elevation, argv: &[&str]) -> Result<Begun> {
+        let mark = Mark::new()?;
+        let mut words = vec!["sh", "-c", ANNOUNCE, "nixcfg", mark.as_str()];
+        words.extend(argv);
+        let mut begun = self.begin_root(how, mark.clone(), &words).await?;
+        begun.name = argv.first().copied().unwrap_or("a command").to_owned();
+        Ok(begun)
     }
 
     /// Starts a script as root and waits until it runs.
@@ -104,72 +131,190 @@ impl Connection {
         how: &Elevation,
         script: Script,
         args: &[&str],
-    ) -> Result<RootChild> {
-        let text = [script.text, WHOLE].concat();
-        let size = text.len().to_string();
-        let args = [&[size.as_str()], args].concat();
-        let wrapped = how.shell(OBEY, script.name, &args);
-        let mut child = self.become_root(wrapped).await?;
-        child.name = script.name.to_owned();
-        child.time = script.within();
-        within(self.node(), script.name, child.time, async {
-            // One that is gone already says why itself.
-            let _ = child.stdin.write_all(text.as_bytes()).await;
-            Ok(())
-        })
-        .await?;
-        Ok(child)
+    ) -> Result<Begun> {
+        let mark = Mark::new()?;
+        let (text, size) = whole(script);
+        let words = obey(script, &mark, &size, args);
+        let begun = self.begin_root(how, mark.clone(), &words).await?;
+        begun.obey(script, &text).await
     }
 
-    async fn become_root(&self, (argv, secret): (Vec<&str>, Option<&Secret>)) -> Result<RootChild> {
-        let mut child = self.spawn(&argv).await?;
-        let (Some(mut stdin), Some(stdout), Some(stderr)) = (
+    /// Starts a script as the operator's own user and waits until it runs.
+    pub async fn spawn_script(&self, script: Script, args: &[&str]) -> Result<Begun> {
+        let mark = Mark::new()?;
+        let (text, size) = whole(script);
+        let words = obey(script, &mark, &size, args);
+        match self.begin(&words, &mark, None, BEGIN).await? {
+            Outcome::Begun(begun) => begun.obey(script, &text).await,
+            Outcome::Not(not) => Err(not_begun(self.node(), not.noise.as_deref(), &not.said)),
+        }
+    }
+
+    /// Starts a program as the operator's own user, and gives its streams once it runs.
+    pub async fn spawn_own(
+        &self,
+        argv: &[&str],
+    ) -> Result<(Child, ChildStdin, BufReader<ChildStdout>, ChildStderr)> {
+        let mark = Mark::new()?;
+        let mut words = vec!["sh", "-c", ANNOUNCE, "nixcfg", mark.as_str()];
+        words.extend(argv);
+        let (child, stdin, stdout, stderr) = self.streams(&words).await?;
+        let mut stdout = BufReader::new(stdout);
+        let mut noise = Noise::new(&mark);
+        let ready = async { Ok(noise.next(&mut stdout).await) };
+        if within(self.node(), "a command", BEGIN, ready)
+            .await?
+            .is_none()
+        {
+            drop(stdin);
+            let (prompts, _) = mpsc::unbounded_channel();
+            let stderr = tokio::spawn(sudo::listen(stderr, mark.clone(), prompts));
+            let said = last_words(child, stderr).await;
+            return Err(not_begun(self.node(), noise.first.as_deref(), &said));
+        }
+        Ok((child, stdin, stdout, stderr))
+    }
+
+    /// Finds out how root is had, by trying: with a password it is tried once.
+    pub async fn try_sudo(&self, password: Option<&Secret>) -> Result<Sudo> {
+        let mark = Mark::new()?;
+        let mut words = with_sudo(TRY, &mark, password.is_some());
+        let program = ["sh", "-c", ANNOUNCE, "nixcfg-try", mark.as_str(), "true"];
+        words.extend(program.map(str::to_owned));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let not = match self.begin(&words, &mark, password, LONGEST_SUDO).await? {
+            Outcome::Begun(begun) => {
+                let asked = begun.asked;
+                begun.finish(b"").await?;
+                return Ok(match asked {
+                    true => Sudo::Right,
+                    false => Sudo::Passwordless,
+                });
+            }
+            Outcome::Not(not) => not,
+        };
+        match not.told.as_deref() {
+            Some("root") => return Ok(Sudo::Root),
+            Some("absent") => return Ok(Sudo::Absent),
+            _ if !not.reached => {
+                return Err(not_begun(self.node(), not.noise.as_deref(), &not.said));
+            }
+            _ => {}
+        }
+        let refusal = Refusal::new(&not.asked, not.said);
+        Ok(match password.is_none() && refusal.wants_password() {
+            true => Sudo::Wanted,
+            false => Sudo::Refused(refusal),
+        })
+    }
+
+    async fn begin_root(&self, how: &Elevation, mark: Mark, command: &[&str]) -> Result<Begun> {
+        let (words, secret) = how.words(&mark);
+        let mut argv: Vec<&str> = words.iter().map(String::as_str).collect();
+        argv.extend(command);
+        match self.begin(&argv, &mark, secret, LONGEST_SUDO).await? {
+            Outcome::Begun(begun) => Ok(*begun),
+            Outcome::Not(not) if !not.reached && !words.is_empty() => {
+                Err(not_begun(self.node(), not.noise.as_deref(), &not.said))
+            }
+            Outcome::Not(not) => {
+                let refusal = Refusal::new(&not.asked, not.said);
+                let error = Error::new(Kind::SudoRefused, "cannot become root").on(self.node());
+                Err(error.saying(refusal.said))
+            }
+        }
+    }
+
+    async fn streams(
+        &self,
+        argv: &[&str],
+    ) -> Result<(Child, ChildStdin, ChildStdout, ChildStderr)> {
+        let mut child = self.spawn(argv).await?;
+        match (
             child.stdin().take(),
             child.stdout().take(),
             child.stderr().take(),
-        ) else {
-            return Err(Error::unexpected("a command without streams").on(self.node()));
-        };
-        if let Some(secret) = secret {
-            let line = zeroize::Zeroizing::new(format!("{}\n", secret.expose()));
-            // If sudo is gone already, it says why on its standard error.
-            let _ = stdin.write_all(line.as_bytes()).await;
+        ) {
+            (Some(stdin), Some(stdout), Some(stderr)) => Ok((child, stdin, stdout, stderr)),
+            _ => Err(Error::unexpected("a command without streams").on(self.node())),
         }
+    }
+
+    /// Starts a command and waits for its mark; writes the secret once sudo asks for it.
+    async fn begin(
+        &self,
+        argv: &[&str],
+        mark: &Mark,
+        secret: Option<&Secret>,
+        time: Duration,
+    ) -> Result<Outcome> {
+        let (child, mut stdin, stdout, stderr) = self.streams(argv).await?;
         let mut stdout = BufReader::new(stdout);
-        let (again, asked_again) = tokio::sync::oneshot::channel();
-        let stderr = tokio::spawn(collect(stderr, again));
-        let mut first = Vec::new();
-        // Other words than those that are waited for are as many as these at most.
-        let most = READY.len() + 2;
-        let ready = async { bounded::until_newline(&mut stdout, &mut first, most).await };
-        let refused = tokio::select! {
-            read = ready => !matches!(read, Ok(n) if n > 0),
-            Ok(()) = asked_again => true,
-            () = tokio::time::sleep(LONGEST_SUDO) => {
-                stderr.abort();
-                let said = format!("sudo says nothing for {} seconds", LONGEST_SUDO.as_secs());
-                return Err(Error::new(Kind::SudoRefused, "cannot become root")
-                    .on(self.node())
-                    .saying(said));
+        let (prompts, mut prompted) = mpsc::unbounded_channel();
+        let stderr = tokio::spawn(sudo::listen(stderr, mark.clone(), prompts));
+        let mut noise = Noise::new(mark);
+        let mut not = NotBegun::default();
+        let mut process = None;
+        let time = at_most(time);
+        let until = tokio::time::Instant::now() + time;
+        loop {
+            tokio::select! {
+                // sudo may have asked before it made root, and both be here.
+                biased;
+                Some(prompt) = prompted.recv() => {
+                    not.asked.push(prompt);
+                    let Some(secret) = secret.filter(|_| not.asked.len() == 1) else { break };
+                    let line = zeroize::Zeroizing::new(format!("{}\n", secret.expose()));
+                    // If sudo is gone already, it says why on its standard error.
+                    let _ = stdin.write_all(line.as_bytes()).await;
+                }
+                told = noise.next(&mut stdout) => match told {
+                    Some(told) if told.is_empty() => {
+                        return Ok(Outcome::Begun(Box::new(Begun {
+                            node: self.node().clone(),
+                            child,
+                            stdin,
+                            stdout,
+                            stderr,
+                            asked: !not.asked.is_empty(),
+                            name: "a command".to_owned(),
+                            time: Duration::from_secs(MINUTE),
+                            silence: None,
+                        })));
+                    }
+                    Some(told) => {
+                        not.reached = true;
+                        match told.parse::<u32>() {
+                            Ok(number) => process = Some(number),
+                            Err(_) => not.told = Some(told),
+                        }
+                    }
+                    None => break,
+                },
+                () = tokio::time::sleep_until(until) => {
+                    stderr.abort();
+                    return Err(silent(self.node(), &not, time));
+                }
             }
-        };
-        if refused || first.trim_ascii_end() != READY.as_bytes() {
-            // Without more input sudo cannot try, and count, another password.
-            drop((stdin, stdout));
-            let said = last_words(child, stderr).await;
-            return Err(Error::new(Kind::SudoRefused, "cannot become root")
-                .on(self.node())
-                .saying(said));
         }
-        Ok(RootChild {
-            node: self.node().clone(),
-            child,
-            stdin,
-            stdout,
-            stderr,
-            name: argv.last().copied().unwrap_or("sudo").to_owned(),
-            time: Duration::from_secs(MINUTE),
-        })
+        not.noise = noise.first.take();
+        // To sudo-rs the end of its input is another password, which PAM counts.
+        if let (Some(Prompt { rs: true, .. }), Some(process)) = (not.asked.last(), process)
+            && not.asked.len() > 1
+        {
+            let _ = tokio::time::timeout(LAST_WORDS, self.kill(process)).await;
+        }
+        // Without more input sudo cannot try, and count, another password.
+        drop((stdin, stdout));
+        not.said = last_words(child, stderr).await;
+        Ok(Outcome::Not(not))
+    }
+
+    /// Kills a process of the operator's own on the node.
+    async fn kill(&self, process: u32) -> Result<()> {
+        let child = self.spawn(&["kill", "-KILL", &process.to_string()]).await?;
+        child.wait().await.map_err(|e| lost(self.node(), &e))?;
+        Ok(())
     }
 
     /// Runs a script as root to its end. `stdin` may hold secrets.
@@ -209,7 +354,26 @@ impl Connection {
     }
 }
 
-impl RootChild {
+impl Begun {
+    /// Hands over the script that it is to be.
+    async fn obey(mut self, script: Script, text: &str) -> Result<Self> {
+        self.name = script.name.to_owned();
+        self.time = script.within();
+        within(&self.node, script.name, self.time, async {
+            // One that is gone already says why itself.
+            let _ = self.stdin.write_all(text.as_bytes()).await;
+            Ok(())
+        })
+        .await?;
+        Ok(self)
+    }
+
+    /// Of a script that gives signs of life (`beat` in way-back.sh): it is given up once they stay away.
+    pub fn beating(mut self) -> Self {
+        self.silence = Some(at_most(SILENCE));
+        self
+    }
+
     /// Feeds a script and reads it to its end; any exit code but 0 is an error.
     pub async fn finish_ok(self, script: Script, input: &[u8]) -> Result<String> {
         let node = self.node.clone();
@@ -230,6 +394,8 @@ impl RootChild {
             stderr,
             name,
             time,
+            silence,
+            ..
         } = self;
         let feed = async move {
             // A program that ends without reading its input says why itself.
@@ -237,7 +403,13 @@ impl RootChild {
             Ok(())
         };
         within(&node, &name, time, async {
-            let ((), stdout) = tokio::try_join!(feed, bounded::whole(&node, stdout))?;
+            let read = async {
+                match silence {
+                    Some(silence) => bounded::beating(&node, stdout, silence).await,
+                    None => bounded::whole(&node, stdout).await,
+                }
+            };
+            let ((), stdout) = tokio::try_join!(feed, read)?;
             let status = child.wait().await.map_err(|e| lost(&node, &e))?;
             Ok(Output {
                 status,
@@ -295,30 +467,35 @@ async fn last_words(child: Child, mut stderr: JoinHandle<String>) -> String {
     }
 }
 
-/// Reads standard error without the prompts; says so when sudo asks a second time.
-async fn collect(stderr: ChildStderr, again: tokio::sync::oneshot::Sender<()>) -> String {
-    let mut again = Some(again);
-    let mut text = Vec::new();
-    let mut stderr = BufReader::new(stderr);
-    loop {
-        let chunk = match stderr.fill_buf().await {
-            Ok(chunk) if !chunk.is_empty() => chunk,
-            _ => break,
-        };
-        let room = bounded::MOST_ERRORS.saturating_sub(text.len());
-        text.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        let n = chunk.len();
-        stderr.consume(n);
-        if String::from_utf8_lossy(&text).matches(PROMPT).count() > 1
-            && let Some(again) = again.take()
-        {
-            let _ = again.send(());
-        }
+/// A script as it is sent, and its size in bytes.
+fn whole(script: Script) -> (String, String) {
+    let text = [script.text, WHOLE].concat();
+    let size = text.len().to_string();
+    (text, size)
+}
+
+/// The words that run a script which is sent.
+fn obey<'a>(script: Script, mark: &'a Mark, size: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    let mut words = vec!["sh", "-c", OBEY, script.name, mark.as_str(), size];
+    words.extend(args);
+    words
+}
+
+/// The error of a node that takes too long to begin.
+fn silent(node: &Name, not: &NotBegun, time: Duration) -> Error {
+    let seconds = time.as_secs();
+    match not.reached {
+        true => Error::new(Kind::SudoRefused, "cannot become root")
+            .on(node)
+            .saying(format!("sudo says nothing for {seconds} seconds"))
+            .help("does it ask for more than a password, or ask a directory that does not answer?"),
+        false => Error::new(
+            Kind::NoAnswer,
+            format!("a command did not begin within {seconds} seconds"),
+        )
+        .on(node)
+        .help("the node may be frozen or overloaded"),
     }
-    String::from_utf8_lossy(&text)
-        .replace(PROMPT, "")
-        .trim()
-        .to_owned()
 }
 
 #[cfg(test)]
@@ -326,66 +503,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_password_is_on_standard_input_and_never_among_the_arguments() {
+    fn the_password_is_never_among_the_arguments() {
+        let mark = Mark::new().unwrap();
         let how = Elevation::Password(Arc::new(Secret::new("hunter2".into())));
-        let (argv, secret) = how.wrap(&["nix-daemon", "--stdio"]);
-        assert_eq!(
-            argv,
-            [
-                "sudo",
-                "-k",
-                "-S",
-                "-p",
-                PROMPT,
-                "--",
-                "sh",
-                "-c",
-                ANNOUNCE,
-                "nixcfg",
-                "nix-daemon",
-                "--stdio"
-            ]
-        );
+        let (words, secret) = how.words(&mark);
+        let prompt = sudo::prompt(&mark);
+        assert_eq!(words[5..], ["sudo", "-k", "-S", "-p", &prompt, "--"]);
+        assert!(!words.concat().contains("hunter2"));
         assert_eq!(secret.unwrap().expose(), "hunter2");
     }
 
     #[test]
-    fn a_script_is_run_only_if_it_came_whole_and_reads_what_comes_after_it() {
-        let run = |sent: &str| {
-            let script = ["read -r line\necho \"$0 $1 $line\"", WHOLE].concat();
-            let size = script.len().to_string();
-            let sent = sent.replace("SCRIPT", &script);
-            let mut child = std::process::Command::new("sh")
-                .args(["-c", OBEY, "name", &size, "argument"])
-                .stdin(std::process::Stdio::piped())
-                .stdout(std::process::Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut stdin = child.stdin.take().unwrap();
-            std::io::Write::write_all(&mut stdin, sent.as_bytes()).unwrap();
-            drop(stdin);
-            let output = child.wait_with_output().unwrap();
-            (
-                output.status.code(),
-                String::from_utf8(output.stdout).unwrap(),
-            )
-        };
-        let ready = format!("{READY}\n");
-        let done = format!("{READY}\nname argument input\n");
-        assert_eq!(run("SCRIPTinput\n"), (Some(0), done));
-        assert_eq!(run("read -r line\necho"), (Some(255), ready));
-    }
-
-    #[test]
     fn a_node_that_asks_for_nothing_is_given_nothing() {
+        let mark = Mark::new().unwrap();
         for how in [Elevation::Root, Elevation::Passwordless] {
-            assert!(how.wrap(&["true"]).1.is_none());
+            assert!(how.words(&mark).1.is_none());
         }
-        assert_eq!(Elevation::Root.wrap(&["true"]).0[0], "sh");
-    }
-
-    #[test]
-    fn the_announcement_says_what_is_waited_for() {
-        assert!(ANNOUNCE.contains(READY));
+        assert!(Elevation::Root.words(&mark).0.is_empty());
     }
 }

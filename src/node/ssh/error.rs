@@ -2,12 +2,22 @@
 
 use std::time::Duration;
 
+use super::master::NoMaster;
 use crate::cluster::Name;
 use crate::error::{Error, Kind};
 
 /// The error of a login that did not come about.
-pub fn cannot_connect(node: &Name, command: &str, error: &openssh::Error) -> Error {
-    let said = chain(error);
+pub(super) fn cannot_connect(node: &Name, command: &str, error: NoMaster) -> Error {
+    let said = match error {
+        NoMaster::Start(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Error::new(Kind::NotOnPath, "ssh is not on PATH")
+                .help("install OpenSSH's client");
+        }
+        NoMaster::Start(e) => {
+            return Error::unexpected(format!("cannot start ssh: {e}")).on(node);
+        }
+        NoMaster::Said(said) => without_banners(&said),
+    };
     let kind = kind_of(&said);
     let new = |what: &str| {
         Error::new(kind, what)
@@ -15,6 +25,10 @@ pub fn cannot_connect(node: &Name, command: &str, error: &openssh::Error) -> Err
             .running(command)
             .saying(&said)
     };
+    if said.contains("account has expired") {
+        return new("refuses the login: the account has expired")
+            .help("on the node, as root: chage -E -1 USER; or is it meant to have?");
+    }
     match kind {
         Kind::HostKeyChanged => new("presents another host key than the one known for it").help(
             "if the node was reinstalled, replace its line in known_hosts; if not, someone may be answering in its place",
@@ -23,11 +37,8 @@ pub fn cannot_connect(node: &Name, command: &str, error: &openssh::Error) -> Err
             "compare the key's fingerprint on the node, then add it: ssh-keyscan {node} >> known_hosts"
         )),
         Kind::LoginRefused => new("refuses the login").help(
-            "is your SSH key loaded (ssh-add -l) and among the administrator's keys on the node? SSH_USER names another user",
+            "is your SSH key loaded (ssh-add -l) and among the administrator's keys on the node? is the account's home there, if its keys are in it? SSH_USER names another user",
         ),
-        Kind::NotOnPath => {
-            Error::new(kind, "ssh is not on PATH").help("install OpenSSH's client")
-        }
         _ => new("cannot be reached").help(format!("try: {command} -v")),
     }
 }
@@ -57,10 +68,11 @@ fn kind_of(said: &str) -> Kind {
         Kind::HostKeyChanged
     } else if has("Host key verification failed") || has("host key is known for") {
         Kind::HostKeyUnknown
-    } else if has("Permission denied") || has("Too many authentication failures") {
+    } else if has("Permission denied")
+        || has("Too many authentication failures")
+        || has("account has expired")
+    {
         Kind::LoginRefused
-    } else if has("No such file or directory (os error 2)") {
-        Kind::NotOnPath
     } else {
         Kind::Unreachable
     }
@@ -77,6 +89,11 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = next.source();
     }
+    without_banners(&said)
+}
+
+/// Without the lines that only draw the eye.
+fn without_banners(said: &str) -> String {
     said.lines()
         .filter(|line| !line.starts_with("@@@"))
         .collect::<Vec<_>>()
@@ -100,6 +117,10 @@ mod tests {
             ),
             (
                 "alice@n1: Permission denied (publickey).",
+                Kind::LoginRefused,
+            ),
+            (
+                "Your account has expired; please contact your system administrator.\nConnection closed by 10.0.0.1 port 22",
                 Kind::LoginRefused,
             ),
             (

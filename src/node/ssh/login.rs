@@ -1,8 +1,6 @@
 //! Where `ssh_config` leads, and where a node's own configuration does.
 
-use std::fmt::Write;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use crate::cluster::Node;
 
@@ -70,32 +68,21 @@ impl Login {
         others
     }
 
-    /// An `ssh_config` that leads here and is otherwise what `below` say;
-    /// `before` is the login under whose name the host key is known.
-    pub fn config(&self, before: &Self, below: &[PathBuf]) -> String {
+    /// What leads here, as `ssh -o` takes it; all else is as `ssh_config` says. `before` is the
+    /// login under whose name the host key is known.
+    pub fn options(&self, before: &Self) -> Vec<String> {
         let alias = match (&before.alias, before.port) {
             (Some(alias), _) => alias.clone(),
             (None, 22) => before.host.clone(),
             (None, port) => format!("[{}]:{port}", before.host),
         };
-        let mut text = format!(
-            "HostName {}\nPort {}\nUser {}\nHostKeyAlias {alias}\n",
-            self.host, self.port, self.user
-        );
-        for file in below {
-            let _ = writeln!(text, "Include \"{}\"", file.display());
-        }
-        text
+        vec![
+            format!("HostName={}", self.host),
+            format!("Port={}", self.port),
+            format!("User={}", self.user),
+            format!("HostKeyAlias={alias}"),
+        ]
     }
-}
-
-/// The files that ssh reads where it is given none.
-pub fn own_config_files() -> Vec<PathBuf> {
-    let home = std::env::home_dir().map(|home| home.join(".ssh/config"));
-    home.into_iter()
-        .chain([PathBuf::from("/etc/ssh/ssh_config")])
-        .filter(|file| file.is_file())
-        .collect()
 }
 
 #[cfg(test)]
@@ -163,10 +150,15 @@ mod tests {
     fn the_host_key_is_looked_up_under_the_name_it_is_known_by() {
         let before = Login::read(RESOLVED);
         let other = &before.others(false, &node(Some(2222), None, None), &[])[0];
-        let text = other.config(&before, &["/r/ssh_config".into()]);
+        let options = other.options(&before);
         assert_eq!(
-            text,
-            "HostName 10.0.0.1\nPort 2222\nUser alice\nHostKeyAlias 10.0.0.1\nInclude \"/r/ssh_config\"\n"
+            options,
+            [
+                "HostName=10.0.0.1",
+                "Port=2222",
+                "User=alice",
+                "HostKeyAlias=10.0.0.1"
+            ]
         );
     }
 }

@@ -2,32 +2,33 @@
 //! OpenSSH and the cluster's `ssh_config`; every command rides on it.
 
 pub mod answer;
+mod begin;
 pub mod bounded;
 pub mod elevate;
 mod error;
 pub(crate) mod login;
 mod master;
 mod patience;
+pub mod sudo;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{ChildStdin, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
-use openssh::{ControlPersist, ForwardType, KnownHosts, SessionBuilder, Socket, Stdio};
+use openssh::{ForwardType, Socket, Stdio};
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
 
 use crate::cluster::{self, Name};
 use crate::error::{Context, Error, Kind, Result};
 use crate::private;
 use crate::process::{self, Tail};
 use answer::Answer;
-use login::{Login, own_config_files};
+use login::Login;
 
-pub use error::{cannot_connect, lost};
+pub use error::lost;
 pub use patience::Patience;
 
 /// How long a master outlives its last command, should the tool be killed.
@@ -39,9 +40,18 @@ const LONGEST_FOLDER: usize = 48;
 #[derive(Debug, Clone)]
 pub struct Access {
     config_file: Option<PathBuf>,
+    /// What holds before the file, as `ssh -o` takes it.
+    instead: Vec<String>,
     user: Option<String>,
     patience: Patience,
-    folder: Arc<TempDir>,
+    folder: Arc<Folder>,
+}
+
+/// The private folder of a run, and what looks after it should the run die.
+#[derive(Debug)]
+struct Folder {
+    dir: TempDir,
+    _keeper: Option<ChildStdin>,
 }
 
 impl Access {
@@ -66,47 +76,46 @@ impl Access {
         };
         let folder = private::folder("nixcfg-", &base)
             .context(|| format!("cannot make a private folder in {}", base.display()))?;
+        let keeper = master::keep(folder.path()).context(|| "cannot start sh".into())?;
         Ok(Self {
             config_file,
+            instead: Vec::new(),
             user,
             patience,
-            folder: Arc::new(folder),
+            folder: Arc::new(Folder {
+                dir: folder,
+                _keeper: keeper,
+            }),
         })
     }
 
     /// A private folder of this run (mode 0700), removed at its end.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.folder.dir.path()
     }
 
     /// Logs in to a node over a new TCP connection: the `ssh_config`'s own
-    /// multiplexing is not used.
+    /// multiplexing is not used, nor are its forwards.
     pub async fn connect(&self, node: &Name) -> Result<Connection> {
-        let mut builder = SessionBuilder::default();
-        builder
-            .known_hosts_check(KnownHosts::Strict)
-            .connect_timeout(self.patience.connect())
-            .server_alive_interval(self.patience.alive())
-            .control_directory(self.folder.path());
-        if let Some(seconds) = std::num::NonZeroUsize::new(LINGER_SECONDS) {
-            builder.control_persist(ControlPersist::IdleFor(seconds));
-        }
-        if let Some(file) = &self.config_file {
-            builder.config_file(file);
-        }
-        if let Some(user) = &self.user {
-            builder.user(user.clone());
-        }
         tracing::debug!(%node, "connect");
+        let own = [
+            "BatchMode=yes".to_owned(),
+            "StrictHostKeyChecking=yes".to_owned(),
+            format!("ControlPersist={LINGER_SECONDS}"),
+        ];
+        let mut arguments = set(&own);
+        arguments.extend(self.patience.options());
+        arguments.extend(self.options());
+        arguments.push(node.as_str().into());
+        let starting = master::start(self.folder(), arguments);
         let limit = self.patience.whole();
-        let connecting = tokio::time::timeout(limit, builder.connect_mux(node.as_str()));
-        match connecting.await {
+        match tokio::time::timeout(limit, starting).await {
             Ok(Ok(session)) => Ok(Connection {
                 node: node.clone(),
                 session: Arc::new(session),
                 patience: self.patience,
             }),
-            Ok(Err(e)) => Err(cannot_connect(node, &self.command(node), &e)),
+            Ok(Err(e)) => Err(error::cannot_connect(node, &self.command(node), e)),
             Err(_) => Err(error::timed_out(node, &self.command(node), limit)),
         }
     }
@@ -124,53 +133,45 @@ impl Access {
         let mut ways = vec![self.clone()];
         let resolved = process::Command::new("ssh")
             .args(self.options())
-            .args(["-G", node.as_str()]);
+            .args(["-G", node.as_str()])
+            .bounded(1 << 20, BEGIN);
         let resolved = String::from_utf8_lossy(&resolved.output().await?).into_owned();
         let login = Login::read(&resolved);
-        for (number, other) in login
-            .others(self.user.is_some(), told, known)
-            .into_iter()
-            .enumerate()
-        {
-            let file = self.folder.path().join(format!("{node}-{number}.conf"));
-            let below = match &self.config_file {
-                Some(file) => {
-                    vec![std::path::absolute(file).context(|| "no working directory".into())?]
-                }
-                None => own_config_files(),
-            };
-            std::fs::write(&file, other.config(&login, &below))
-                .context(|| format!("cannot write {}", file.display()))?;
-            ways.push(Self {
-                config_file: Some(file),
-                user: self.user.clone(),
-                patience: self.patience,
-                folder: self.folder.clone(),
-            });
-        }
+        let others = login.others(self.user.is_some(), told, known);
+        ways.extend(others.into_iter().map(|other| Self {
+            instead: other.options(&login),
+            ..self.clone()
+        }));
         Ok(ways)
     }
 
     /// The options of `ssh` by which nodes are reached.
     pub fn options(&self) -> Vec<OsString> {
-        let config = self.config_file.iter();
-        let config = config.flat_map(|file| ["-F".into(), file.into()]);
-        let user = self.user.iter();
-        config
-            .chain(user.flat_map(|user| ["-l".into(), user.into()]))
-            .collect()
+        let mut options = set(&self.instead);
+        if let Some(file) = &self.config_file {
+            options.extend(["-F".into(), file.into()]);
+        }
+        if let Some(user) = &self.user {
+            options.extend(["-l".into(), user.into()]);
+        }
+        options
     }
 
     /// What an operator would type to get to the node.
     pub fn command(&self, node: &Name) -> String {
-        let config = self
-            .config_file
-            .iter()
-            .map(|file| format!("-F {} ", file.display()));
-        let user = self.user.iter().map(|user| format!("-l {user} "));
-        let options: String = config.chain(user).collect();
-        format!("ssh {options}{node}")
+        process::Command::new("ssh")
+            .args(self.options())
+            .arg(node.as_str())
+            .display()
     }
+}
+
+/// Options of `ssh` that set these.
+fn set(settings: &[String]) -> Vec<OsString> {
+    let settings = settings.iter();
+    settings
+        .flat_map(|setting| ["-o".into(), setting.into()])
+        .collect()
 }
 
 /// A fixed program for a node's `/bin/sh`; what varies comes as arguments or standard input.
@@ -285,11 +286,13 @@ impl Connection {
 
     /// Runs a script as the operator's own user, to its end.
     pub async fn run(&self, script: Script, args: &[&str], stdin: &[u8]) -> Result<Output> {
-        let child = self.spawn(&script.argv(args)).await?;
-        let finished = self.finish(child, stdin);
-        within(&self.node, script.name, script.within(), finished)
-            .await
-            .map_err(|e| self.explained(e))
+        let begun = self.spawn_script(script, args).await;
+        let begun = begun.map_err(|e| self.explained(e))?;
+        let output = begun.finish(stdin).await.map_err(|e| self.explained(e))?;
+        Ok(Output {
+            stderr: tail(&output.stderr),
+            ..output
+        })
     }
 
     /// Runs a script and takes any exit code but 0 as an error.
@@ -306,44 +309,6 @@ impl Connection {
     pub async fn ask(&self, script: Script, args: &[&str]) -> Result<Answer> {
         let printed = self.run_ok(script, args, b"").await?;
         Answer::read(&self.node, script.name, &printed)
-    }
-
-    /// Feeds a child and reads it to its end.
-    async fn finish(&self, mut child: Child, stdin: &[u8]) -> Result<Output> {
-        let (input, output, errors) = (
-            child.stdin().take(),
-            child.stdout().take(),
-            child.stderr().take(),
-        );
-        let feed = async {
-            if let Some(mut input) = input {
-                // A command that ends without reading its input says why itself.
-                let _ = input.write_all(stdin).await;
-            }
-        };
-        let read = async {
-            match output {
-                Some(output) => bounded::whole(&self.node, output).await,
-                None => Ok(String::new()),
-            }
-        };
-        let complain = async {
-            match errors {
-                Some(errors) => Ok(bounded::beginning(errors).await),
-                None => Ok(String::new()),
-            }
-        };
-        let feed = async {
-            feed.await;
-            Ok(())
-        };
-        let ((), stdout, stderr) = tokio::try_join!(feed, read, complain)?;
-        let status = child.wait().await.map_err(|e| lost(&self.node, &e))?;
-        Ok(Output {
-            status,
-            stdout,
-            stderr: tail(&stderr),
-        })
     }
 }
 
@@ -366,6 +331,19 @@ pub fn failed(node: &Name, script: Script, output: &Output) -> Error {
         .saying(said)
 }
 
+/// A bound in time. Builds for tests take the part of it that `NIXCFG_HASTE` says: a node that never answers
+/// is waited for in many of them.
+fn at_most(time: Duration) -> Duration {
+    #[cfg(feature = "lab")]
+    if let Some(haste) = std::env::var("NIXCFG_HASTE")
+        .ok()
+        .and_then(|text| text.parse::<u32>().ok())
+    {
+        return time / haste.max(1);
+    }
+    time
+}
+
 /// Waits for a node's part in something; an error once its time is over.
 pub async fn within<T>(
     node: &Name,
@@ -373,6 +351,7 @@ pub async fn within<T>(
     time: Duration,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
+    let time = at_most(time);
     match tokio::time::timeout(time, work).await {
         Ok(result) => result,
         Err(_) => {

@@ -202,7 +202,7 @@ async fn look(
     let mut tasks = JoinSet::new();
     for node in nodes {
         let (access, node, folders) = (operation.access.clone(), node.clone(), folders.clone());
-        let password = operation.password.clone();
+        let password = operation.passwords.of(node.as_str());
         tasks.spawn(async move {
             let looked = async {
                 let probed = probe::probe(&access, &node, password).await?;
