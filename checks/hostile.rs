@@ -1,9 +1,13 @@
 //! A node that answers badly, beside two that do not: what it can do to the operator and to the others.
 //!
-//! Its sshd is the lab's own. On further ports it forces a command that answers for one script in one way, and runs all else.
+//! Its sshd is the lab's own. On another port it forces a command that answers for one script in one way, and runs all else;
+//! which, is said by a variable that the login sends.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
 
+#[allow(dead_code)]
+#[path = "support/pass.rs"]
+mod pass;
 mod support;
 
 use std::collections::VecDeque;
@@ -13,6 +17,7 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use pass::PassStore;
 use support::{Lab, NODES, Repo, Tool};
 
 /// The node that answers badly.
@@ -39,26 +44,47 @@ const WAYS: [(&str, &str, bool); 11] = [
         true,
     ),
 ];
-/// The first of the ports, one for each way.
+/// The port.
 const PORT: usize = 2200;
+/// Bounds in time are this part of what they are: without an answer, each is waited for.
+const HASTE: &str = "4";
 /// What the operator's memory may grow to, in KiB.
 const MOST_MEMORY: u64 = 200 << 10;
 /// A run that takes longer hangs: more than any script of these operations may take, and all of its logins.
-const HANGS: Duration = Duration::from_secs(600);
+const HANGS: Duration = Duration::from_secs(400);
 /// Runs at once: sshd refuses who logs in too often at once.
 const AT_ONCE: usize = 4;
 
-/// Operations, the script that is answered for, and whether it is answered for once it runs as root.
-const ATTACKS: [(&[&str], &str, bool); 5] = [
-    (&["status", "--no-drift"], "nixcfg-probe", false),
-    (&["status", "--no-drift"], "nixcfg-status", false),
-    (&["status", "--no-drift"], "nixcfg-certificates", true),
-    (&["generations"], "nixcfg-generations", false),
-    // What makes root of an operator's own command.
-    (&["exec", "--sudo", "--", "true"], "nixcfg", false),
+/// Where in the course of a script it answers badly.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// Before it says that it runs.
+    Start,
+    /// Once it runs.
+    Run,
+    /// Once it runs as root: it asked for the password as sudo does.
+    Root,
+}
+
+/// Operations that only look, the script that is answered for, and from where on.
+const LOOKS: [(&[&str], &str, From); 8] = [
+    (&["status", "--no-drift"], "nixcfg-probe", From::Start),
+    (&["status", "--no-drift"], "nixcfg-probe", From::Run),
+    (&["status", "--no-drift"], "nixcfg-status", From::Run),
+    (&["status", "--no-drift"], "nixcfg-certificates", From::Root),
+    (&["generations"], "nixcfg-generations", From::Run),
+    // What finds out how root is had, and what makes root of an operator's own command.
+    (&["exec", "--sudo", "--", "true"], "nixcfg-try", From::Start),
+    (
+        &["exec", "--sudo", "--", "true"],
+        "nixcfg-sudo",
+        From::Start,
+    ),
+    // It has no bound of its own once it runs.
+    (&["exec", "--sudo", "--", "true"], "nixcfg", From::Start),
 ];
 
-/// The forced command: its argument is the way.
+/// The forced command.
 fn program() -> String {
     let ways: String = WAYS
         .iter()
@@ -66,18 +92,18 @@ fn program() -> String {
         .collect();
     format!(
         r#"#!/bin/sh
-read -r script root </etc/hostile
+set -- $HOSTILE
+way=$1 script=$2 from=$3
 case "$SSH_ORIGINAL_COMMAND " in
 *" $script "*) ;;
-*) exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
+*) unset HOSTILE; exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
 esac
-if [ "$root" = true ]; then
-  prompt=${{SSH_ORIGINAL_COMMAND#* -p }}
-  printf '%s' "${{prompt%% *}}" | tr -d '\\' >&2
-  read -r password
-  echo nixcfg-is-root
-fi
-case $1 in
+mark=${{SSH_ORIGINAL_COMMAND#*" $script "}} mark=${{mark%% *}}
+case $from in
+root) printf '%s:alice:' "$mark" >&2; read -r password; echo "$mark" ;;
+run) echo "$mark" ;;
+esac
+case $way in
 {ways}esac
 "#
     )
@@ -85,17 +111,9 @@ case $1 in
 
 fn prepare(lab: &Lab) {
     lab.put(BAD, "/usr/local/lib/hostile", "755", program().as_bytes());
-    // sshd listens on 16 sockets at most (MAX_LISTEN_SOCKS in its sshd.c), so on one family.
-    let mut config = "AddressFamily inet\nPort 22\n".to_owned();
-    for (number, _) in WAYS.iter().enumerate() {
-        config.push_str(&format!("Port {}\n", PORT + number));
-    }
-    for (number, (name, ..)) in WAYS.iter().enumerate() {
-        let port = PORT + number;
-        config.push_str(&format!(
-            "Match LocalPort {port}\n  ForceCommand /usr/local/lib/hostile {name}\n"
-        ));
-    }
+    let config = format!(
+        "Port 22\nPort {PORT}\nAcceptEnv HOSTILE\nMaxStartups 200\nMatch LocalPort {PORT}\n  ForceCommand /usr/local/lib/hostile\n"
+    );
     let file = "/etc/ssh/sshd_config.d/zz-hostile.conf";
     lab.put(BAD, file, "600", config.as_bytes());
     lab.root(BAD, "systemctl restart ssh");
@@ -110,21 +128,36 @@ struct Told {
     err: String,
 }
 
-/// Runs an operation; the way is chosen by the port.
-fn run(repo: &Repo, lab: &Lab, operation: &[&str], number: usize) -> Told {
+/// Runs an operation on the lab, whose bad node answers for a script in a way.
+fn run(
+    (repo, store): (&Repo, &PassStore),
+    lab: &Lab,
+    operation: &[&str],
+    (script, from, number): (&str, From, usize),
+) -> Told {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("ssh_config");
     let base = lab.ssh_config().display();
-    let port = PORT + number;
-    let text = format!("Host {BAD}\n  Port {port}\n  HostKeyAlias {BAD}\nHost *\nInclude {base}\n");
+    let from = match from {
+        From::Start => "start",
+        From::Run => "run",
+        From::Root => "root",
+    };
+    let text = format!(
+        "Host {BAD}\n  Port {PORT}\n  HostKeyAlias {BAD}\n  SetEnv \"HOSTILE={} {script} {from}\"\nHost *\nInclude {base}\n",
+        WAYS[number].0
+    );
     fs::write(&config, text).unwrap();
     let (out, err) = (folder.path().join("out"), folder.path().join("err"));
     let create = |path: &PathBuf| Stdio::from(fs::File::create(path).unwrap());
-    let mut child = Tool::new(repo, operation[0])
+    let mut command = Tool::new(repo, operation[0])
         .arg("--ssh-config")
         .arg(&config)
         .args(&operation[1..])
-        .into_command()
+        .env("NIXCFG_HASTE", HASTE)
+        .into_command();
+    let mut child = store
+        .in_env(&mut command)
         .stdout(create(&out))
         .stderr(create(&err))
         .spawn()
@@ -160,84 +193,89 @@ fn run(repo: &Repo, lab: &Lab, operation: &[&str], number: usize) -> Told {
 fn a_node_that_answers_badly_is_told_so_and_neither_fills_nor_holds_nor_misleads() {
     let lab = Lab::bare();
     let repo = Repo::new();
+    let store = PassStore::plain();
     prepare(&lab);
     // What follows finds the cluster evaluated.
-    Tool::new(&repo, "exec")
+    let tool = Tool::new(&repo, "exec")
         .arg("--ssh-config")
-        .arg(lab.ssh_config())
-        .args(&["--", "true"])
-        .run()
-        .exits(0);
-    let (mut most, mut runs, mut wrong) = (0, 0, Vec::new());
-    for (operation, script, root) in ATTACKS {
-        lab.put(
-            BAD,
-            "/etc/hostile",
-            "644",
-            format!("{script} {root}\n").as_bytes(),
-        );
-        let waiting = Mutex::new((0..WAYS.len()).collect::<VecDeque<_>>());
-        let done = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..AT_ONCE {
-                scope.spawn(|| {
-                    loop {
-                        let Some(number) = waiting.lock().unwrap().pop_front() else {
-                            break;
-                        };
-                        let told = run(&repo, &lab, operation, number);
-                        done.lock().unwrap().push((number, told));
-                    }
-                });
-            }
-        });
-        for (number, told) in done.into_inner().unwrap() {
-            runs += 1;
-            most = most.max(told.memory);
-            let all = [told.out.as_str(), told.err.as_str()].concat();
-            let mut trouble = Vec::new();
-            if told.memory > MOST_MEMORY {
-                trouble.push("fills the memory".to_owned());
-            }
-            match told.code {
-                None => trouble.push("does not end".to_owned()),
-                Some(0) if !WAYS[number].2 => trouble.push("takes the answer".to_owned()),
-                Some(code) if !matches!(code, 0 | 3 | 5) => {
-                    trouble.push(format!("exits with {code}"))
+        .arg(lab.ssh_config());
+    let mut command = tool.args(&["--", "true"]).into_command();
+    assert!(store.in_env(&mut command).status().unwrap().success());
+    let attacks = LOOKS
+        .iter()
+        .flat_map(|look| (0..WAYS.len()).map(move |number| (look, number)));
+    // Those that are waited for longest come first.
+    let mut attacks: VecDeque<_> = attacks.collect();
+    attacks.make_contiguous().sort_by_key(|(_, number)| *number);
+    let waiting = Mutex::new(attacks);
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let next = waiting.lock().unwrap().pop_front();
+                    let Some(((operation, script, from), number)) = next else {
+                        break;
+                    };
+                    let told = run((&repo, &store), &lab, operation, (script, *from, number));
+                    let trouble = judge(operation, script, number, &told);
+                    done.lock().unwrap().push((told.memory, trouble));
                 }
-                Some(_) => {}
-            }
-            if all.contains(['\u{1b}', '\u{7}']) {
-                trouble.push("lets escapes through".to_owned());
-            }
-            // Only looking, it goes on with the others.
-            let others = NODES.iter().filter(|node| **node != BAD);
-            for node in others.filter(|_| operation[0] != "exec") {
-                if !told.out.lines().any(|line| line.starts_with(*node)) {
-                    trouble.push(format!("does not tell of {node}"));
-                }
-            }
-            println!(
-                "{:<11} {script:<20} {:<12} {:>7} KiB, exit {:?}",
-                operation[0], told.way, told.memory, told.code
-            );
-            if !trouble.is_empty() {
-                let tail: String = all.chars().take(1500).collect();
-                wrong.push(format!(
-                    "{} {script} {}: {}\n{tail}",
-                    operation[0],
-                    told.way,
-                    trouble.join(", ")
-                ));
-            }
+            });
         }
-    }
-    println!("{runs} runs, at most {most} KiB");
-    assert_eq!(runs, ATTACKS.len() * WAYS.len());
+    });
+    end(done.into_inner().unwrap(), LOOKS.len() * WAYS.len());
+}
+
+/// Counts, and fails where anything was wrong.
+#[track_caller]
+fn end(done: Vec<(u64, Option<String>)>, wanted: usize) {
+    let most = done.iter().map(|(memory, _)| memory).max();
+    println!("{} runs, at most {} KiB", done.len(), most.unwrap());
+    assert_eq!(done.len(), wanted);
+    let wrong: Vec<String> = done.into_iter().filter_map(|(_, wrong)| wrong).collect();
     assert!(
         wrong.is_empty(),
-        "{} of {runs}:\n{}",
+        "{} of {wanted}:\n{}",
         wrong.len(),
         wrong.join("\n\n")
     );
+}
+
+/// What is wrong with a run, if anything is.
+fn judge(operation: &[&str], script: &str, number: usize, told: &Told) -> Option<String> {
+    let all = [told.out.as_str(), told.err.as_str()].concat();
+    let mut trouble = Vec::new();
+    if told.memory > MOST_MEMORY {
+        trouble.push("fills the memory".to_owned());
+    }
+    match told.code {
+        None => trouble.push("does not end".to_owned()),
+        Some(0) if !WAYS[number].2 => trouble.push("takes the answer".to_owned()),
+        Some(code) if !matches!(code, 0 | 3 | 5) => trouble.push(format!("exits with {code}")),
+        Some(_) => {}
+    }
+    if all.contains(['\u{1b}', '\u{7}']) {
+        trouble.push("lets escapes through".to_owned());
+    }
+    // Only looking, it goes on with the others.
+    let others = NODES.iter().filter(|node| **node != BAD);
+    for node in others.filter(|_| matches!(operation[0], "status" | "generations")) {
+        if !told.out.lines().any(|line| line.starts_with(*node)) {
+            trouble.push(format!("does not tell of {node}"));
+        }
+    }
+    println!(
+        "{:<13} {script:<20} {:<12} {:>7} KiB, exit {:?}",
+        operation[0], told.way, told.memory, told.code
+    );
+    let tail: String = all.chars().take(1500).collect();
+    (!trouble.is_empty()).then(|| {
+        format!(
+            "{} {script} {}: {}\n{tail}",
+            operation[0],
+            told.way,
+            trouble.join(", ")
+        )
+    })
 }
