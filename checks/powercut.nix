@@ -115,7 +115,7 @@ in
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     given = os.environ.get("QEMU_KERNEL_PARAMS", "")
-    print(f"the seed of the moments is {seed}")
+    print(f"the seed of the moments is {seed}", flush=True)
 
 
     def line(words):
@@ -153,7 +153,7 @@ in
                 files, record = states[:4] + states[5:], states[4]
                 assert set(files) <= whole and record in whole | {"-"}, f"cut {number}: {told} was told, found {states}"
                 in_the_midst += len(set(states)) > 1 or left != "0"
-                print(f"ok: cut {number} after {told} was told, found {states}, {left} unfinished")
+                print(f"ok: cut {number} after {told} was told, found {states}, {left} unfinished", flush=True)
             if number == CUTS:
                 break
             for _ in range(chance.randrange(1, 4)):
