@@ -553,7 +553,7 @@ fn processes(text: &str) -> usize {
 
 #[test]
 fn forwards_of_ssh_config_are_not_made_and_two_runs_do_not_fight_for_them() {
-    let lab = Lab::get();
+    let lab = Lab::with_bare(&[OLD]);
     let repo = Repo::new();
     lab.root(OLD, "rm -f /tmp/go-on /tmp/one /tmp/two");
     let port = TcpListener::bind("127.0.0.1:0")
@@ -584,7 +584,7 @@ fn forwards_of_ssh_config_are_not_made_and_two_runs_do_not_fight_for_them() {
 
 #[test]
 fn of_a_run_that_dies_neither_ssh_nor_a_folder_is_left_here() {
-    let lab = Lab::get();
+    let lab = Lab::with_bare(&[OLD]);
     let repo = Repo::new();
     lab.root(OLD, "rm -f /tmp/go-on /tmp/dying");
     let mut run = waiting(&repo, &lab, lab.ssh_config(), "dying");
