@@ -343,7 +343,8 @@ impl Change<'_> {
                 tried.confirmed = true;
                 self.watch.changed.set();
                 let word = format!("{word}\n");
-                match ready {
+                // What is cut short is no confirmation: the next look tells.
+                let printed = match ready {
                     Some(child) => child.finish_ok(CONFIRM, word.as_bytes()).await?,
                     None => {
                         let (args, word) = ([run], word.as_bytes());
@@ -352,6 +353,7 @@ impl Change<'_> {
                             .await?
                     }
                 };
+                Answer::read(self.target.node(), CONFIRM.name, &printed)?;
                 if way.number > 0 {
                     let what = format!(
                         "is reached by `{}` now: bring ssh_config in line",
@@ -366,9 +368,11 @@ impl Change<'_> {
                     self.reporter
                         .step(self.target.node(), format!("going back: {reason}"));
                     let args = [run, &reason];
-                    self.target
+                    let printed = self
+                        .target
                         .as_root(&way, &connection, &how, (GO_BACK, &args, b""))
                         .await?;
+                    Answer::read(self.target.node(), GO_BACK.name, &printed)?;
                     tried.reason = Some(reason);
                 }
                 Ok(None)

@@ -15,6 +15,7 @@ use crate::node::activation::outcome::Report;
 use crate::node::activation::scripts::{DRAINED, HOLD, RESTART};
 use crate::node::probe::Probed;
 use crate::node::ssh::Connection;
+use crate::node::ssh::answer::Answer;
 use crate::node::ssh::elevate::Elevation;
 use crate::nomad;
 use crate::nomad::drain;
@@ -94,8 +95,9 @@ impl Restarts {
         let told = target
             .as_root(way, connection, how, (HOLD, &args, b""))
             .await?;
+        let told = Answer::read(target.node(), HOLD.name, &told)?;
         let root = (way, connection, how);
-        if told.trim() == "active"
+        if told.one("unit") == "active"
             && let Err(error) = self.drain(target, root, asker, restarting).await
         {
             self.reporter.failure(&error.clone().on(target.node()));

@@ -2,4 +2,5 @@
 # as root.
 # Arguments: name of the run, why.
 [ -e "$state/return" ] || { echo "there is no way back for $1" >&2; exit 67; }
-exec systemd-run --quiet --no-block --collect --unit="nixcfg-return-$1" /bin/sh "$state/return" now "$2" "$1"
+systemd-run --quiet --no-block --collect --unit="nixcfg-return-$1" /bin/sh "$state/return" now "$2" "$1" || exit
+echo end

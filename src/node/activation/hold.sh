@@ -9,4 +9,5 @@ fi
 [ -n "$(recorded held)" ] || { cat "$state/pending"; echo "held yes"; } | keep pending || exit 65
 systemctl stop "nixcfg-confirm-$1.timer" 2>/dev/null
 /bin/sh "$state/return" watch "$1" "$2" 9>&- || exit
-if systemctl is-active --quiet "$3"; then echo "active"; fi
+if systemctl is-active --quiet "$3"; then echo "unit active"; fi
+echo end
