@@ -72,7 +72,7 @@ impl Flake {
     }
 
     /// A flake that is this folder, for tests.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn folder(root: &Path) -> Self {
         Self {
             reference: format!("path:{}", root.display()),
