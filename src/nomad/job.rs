@@ -91,7 +91,7 @@ impl Job {
         };
         let mut value: Value =
             serde_json::from_slice(output).map_err(|e| not_understood(&e.to_string()))?;
-        let Value::Object(data) = value["Job"].take() else {
+        let Some(Value::Object(data)) = value.get_mut("Job").map(Value::take) else {
             return Err(not_understood("there is no Job in it"));
         };
         let text = |name: &str| data.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -186,7 +186,13 @@ mod tests {
 
     #[test]
     fn what_is_no_job_is_an_error_with_the_file_in_it() {
-        for output in [&b"{}"[..], b"oops", br#"{"Job": {"Name": "x"}}"#] {
+        for output in [
+            &b"{}"[..],
+            b"oops",
+            b"5",
+            b"[]",
+            br#"{"Job": {"Name": "x"}}"#,
+        ] {
             let error = Job::parse(Path::new("web.hcl"), output).unwrap_err();
             assert!(error.what.contains("web.hcl"));
         }

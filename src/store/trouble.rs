@@ -77,6 +77,13 @@ pub fn explain(error: Error, place: &str) -> Error {
             format!("{place} is not in the password store"),
             "is the store up to date? pull it, or make what is missing",
         )
+    } else if has(&["no pinentry"]) {
+        told(
+            format!(
+                "your GPG key is locked, and nothing can ask for its passphrase: {place} cannot be read"
+            ),
+            "install a pinentry (pinentry-curses), or unlock the key another way",
+        )
     } else if has(&["no secret key"]) {
         told(
             format!("{place} is not encrypted for a key that you have"),
@@ -87,6 +94,8 @@ pub fn explain(error: Error, place: &str) -> Error {
         "unusable public key",
         "no assurance",
         "no name",
+        // GnuPG 2.4 where its keyserver, or the domain of the address, cannot be had.
+        "skipped: unknown host",
     ]) {
         told(
             format!("{place} cannot be encrypted for everyone who is to read it"),
