@@ -27,6 +27,7 @@ use cluster::{Cluster, Running};
 use consul::Consul;
 use endpoint::Endpoint;
 use nomad::Nomad;
+use pass::ended;
 use serde_json::{Value, json};
 
 /// A cluster with a stand-in for Nomad and no Consul.
@@ -74,15 +75,6 @@ impl Stage {
     fn simple(&self, app: &str, kind: &str, outcome: &str) {
         let job = json!({"ID": app, "Type": kind, "Meta": {"outcome": outcome}});
         self.job(app, &format!("{app}.hcl"), &job.to_string());
-    }
-}
-
-#[track_caller]
-fn ended(output: &Output, code: i32, told: &[&str]) {
-    let said = pass::said(output);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    for text in told {
-        assert!(said.contains(text), "nothing tells {text:?}:\n{said}");
     }
 }
 

@@ -14,20 +14,12 @@ mod gossip;
 mod pass;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
 use gossip::Gossip;
+use pass::ended;
 
 const KEY: &str = "example/cluster/prod/secrets/consul-gossip";
-
-#[track_caller]
-fn ended(output: &Output, code: i32, told: &[&str]) {
-    let said = pass::said(output);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    for text in told {
-        assert!(said.contains(text), "nothing tells {text:?}:\n{said}");
-    }
-}
 
 /// A rotation from its beginning to its end, then one that is killed at each of its steps.
 fn rotates(service: &str) {

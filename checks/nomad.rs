@@ -20,6 +20,7 @@ use std::process::{Command, Output, Stdio};
 
 use agent::Agents;
 use cluster::{Cluster, Running};
+use pass::ended;
 use serde_json::{Value, json};
 
 /// A cluster with a real Nomad and no Consul.
@@ -145,15 +146,6 @@ const QUICK: &str = r#"update {
   healthy_deadline = "5s"
   progress_deadline = "10s"
 }"#;
-
-#[track_caller]
-fn ended(output: &Output, code: i32, told: &[&str]) {
-    let said = pass::said(output);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    for text in told {
-        assert!(said.contains(text), "nothing tells {text:?}:\n{said}");
-    }
-}
 
 #[test]
 fn a_job_that_no_node_has_room_for_ends_and_says_why() {

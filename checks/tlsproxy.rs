@@ -32,6 +32,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use hyper::header;
 use hyper::{Request, Response};
+use pass::ended;
 use plain::{Reply, ask, free_offset, get, reply};
 
 /// A service that is neither Nomad nor Consul: it shows what reaches a server.
@@ -163,15 +164,6 @@ impl Stage {
 fn until(condition: impl Fn() -> bool) {
     while !condition() {
         std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-#[track_caller]
-fn ended(output: &Output, code: i32, told: &[&str]) {
-    let said = pass::said(output);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    for text in told {
-        assert!(said.contains(text), "nothing tells {text:?}:\n{said}");
     }
 }
 

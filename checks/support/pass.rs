@@ -105,6 +105,16 @@ pub fn said(output: &Output) -> String {
     )
 }
 
+/// A run of the tool ended with `code` and said each of `told`.
+#[track_caller]
+pub fn ended(output: &Output, code: i32, told: &[&str]) {
+    let said = said(output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for text in told {
+        assert!(said.contains(text), "nothing tells {text:?}:\n{said}");
+    }
+}
+
 impl PassStore {
     /// A store for a key without a passphrase, in no repository.
     pub fn plain() -> Self {
