@@ -12,6 +12,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
@@ -277,15 +278,22 @@ struct Quiet(Option<tokio::task::JoinHandle<()>>);
 
 impl Quiet {
     fn begin() -> Self {
-        let runtime = tokio::runtime::Handle::try_current().ok();
-        Self(runtime.map(|runtime| {
-            runtime.spawn(async {
-                let kind = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
-                let Ok(mut continued) = signal(kind) else {
-                    return;
-                };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return Self(None);
+        };
+        // Listens before the prompt is shown: whoever stops it at once brings it back at once.
+        let _entered = runtime.enter();
+        let kind = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
+        Self(signal(kind).ok().map(|mut continued| {
+            runtime.spawn(async move {
                 while continued.recv().await.is_some() {
-                    hide();
+                    // Some shells hand the terminal over after they have sent the signal.
+                    for _ in 0..20 {
+                        if hide() {
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
                 }
             })
         }))
@@ -301,14 +309,16 @@ impl Drop for Quiet {
 }
 
 /// Sets the modes in which [`rpassword`] reads: each key at once, and nothing is shown.
-fn hide() {
+/// False where the terminal is another's for now.
+fn hide() -> bool {
     use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex};
     let Ok(tty) = File::open("/dev/tty") else {
-        return;
+        return true;
     };
-    if let Ok(mut modes) = rustix::termios::tcgetattr(&tty)
-        && is_foreground(&tty)
-    {
+    if !is_foreground(&tty) {
+        return false;
+    }
+    if let Ok(mut modes) = rustix::termios::tcgetattr(&tty) {
         let shown = LocalModes::ECHO | LocalModes::ECHONL;
         modes
             .local_modes
@@ -318,6 +328,7 @@ fn hide() {
         // A terminal that went away shows nothing either.
         let _ = rustix::termios::tcsetattr(&tty, OptionalActions::Now, &modes);
     }
+    true
 }
 
 /// Puts the terminal's modes back when dropped: a prompt without echo that is
