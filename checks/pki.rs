@@ -18,14 +18,15 @@ use std::sync::Arc;
 
 use memory::Memory;
 use nixcfg::cluster::Cluster;
+use nixcfg::cluster::Daemon;
 use nixcfg::error::{Error, Exit};
 use nixcfg::event::{Event, Renderer, Reporter};
 use nixcfg::operations::rotate_ca::{Step, change};
+use nixcfg::pki::Year;
 use nixcfg::pki::generate::generate;
 use nixcfg::pki::layout::{Holder, PairId};
 use nixcfg::pki::stored::Stored;
 use nixcfg::pki::x509::{Certificate, Key};
-use nixcfg::pki::{App, Year};
 use nixcfg::secret::Secret;
 use nixcfg::store::pass::Pass;
 use pass::{PassStore, inside, run, said};
@@ -64,7 +65,7 @@ fn now() -> OffsetDateTime {
 async fn make(store: &Memory, per_node: bool, now: OffsetDateTime) -> Result<(), Error> {
     generate(
         &cluster(per_node),
-        &App::ALL,
+        &Daemon::ALL,
         Year::of(now),
         store,
         &silent(),
@@ -242,9 +243,16 @@ async fn next_years_certificates_are_made_beside_this_years_by_the_same_authorit
     make(&store, false, now()).await.unwrap();
     let before = store.all();
     let next = Year::new(now().year() + 1);
-    generate(&cluster(false), &App::ALL, next, &store, &silent(), now())
-        .await
-        .unwrap();
+    generate(
+        &cluster(false),
+        &Daemon::ALL,
+        next,
+        &store,
+        &silent(),
+        now(),
+    )
+    .await
+    .unwrap();
     let after = store.all();
     assert_eq!(after.len(), before.len() + 12);
     assert!(before.iter().all(|(name, text)| after[name] == *text));
@@ -288,7 +296,7 @@ async fn refused(spoil: impl FnOnce(&Memory), now: OffsetDateTime) -> String {
     spoil(&store);
     let before = store.all();
     let year = Year::of(self::now());
-    let error = generate(&cluster(false), &App::ALL, year, &store, &silent(), now)
+    let error = generate(&cluster(false), &Daemon::ALL, year, &store, &silent(), now)
         .await
         .unwrap_err();
     assert_eq!(error.exit, Exit::Usage, "{error}");
@@ -336,14 +344,14 @@ async fn a_clock_in_the_wrong_year_makes_nothing() {
 async fn rotate(store: &Memory, step: Step) -> Result<(), Error> {
     let names: Vec<String> = store.all().into_keys().collect();
     let stems = names.iter().filter_map(|name| name.strip_suffix(".crt"));
-    let mut pairs = vec![PairId::authority(App::Consul)];
-    pairs.extend(stems.filter_map(|stem| PairId::parse(App::Consul, stem)));
+    let mut pairs = vec![PairId::authority(Daemon::Consul)];
+    pairs.extend(stems.filter_map(|stem| PairId::parse(Daemon::Consul, stem)));
     let stored = Stored::read(store, &pairs).await.unwrap();
     // The first authority was made before, however fast the test is.
     let later = now() + Duration::seconds(5);
     change(
         &cluster(false),
-        App::Consul,
+        Daemon::Consul,
         step,
         &stored,
         &mut store.clone(),
@@ -418,14 +426,14 @@ async fn a_rotation_that_is_cut_off_anywhere_goes_on_and_no_certificate_is_ever_
                 );
             }
             let retired = PairId {
-                app: App::Consul,
+                daemon: Daemon::Consul,
                 holder: Holder::Retired,
             };
-            let pairs = [PairId::authority(App::Consul), retired];
+            let pairs = [PairId::authority(Daemon::Consul), retired];
             let stored = Stored::read(&store, &pairs).await.unwrap();
             assert!(
                 stored
-                    .retired(App::Consul)
+                    .retired(Daemon::Consul)
                     .is_none_or(|one| !authorities.contains(one.certificate)),
                 "nodes cannot both trust one and not: step {cut}, {writes} writes"
             );
@@ -444,7 +452,15 @@ async fn a_rotation_that_is_cut_off_anywhere_goes_on_and_no_certificate_is_ever_
 async fn in_pass() -> Result<(), Error> {
     let store = Pass::open("example/cluster/prod".parse().unwrap()).unwrap();
     let year = Year::of(now());
-    generate(&cluster(false), &App::ALL, year, &store, &silent(), now()).await
+    generate(
+        &cluster(false),
+        &Daemon::ALL,
+        year,
+        &store,
+        &silent(),
+        now(),
+    )
+    .await
 }
 
 #[tokio::test]
@@ -635,7 +651,14 @@ fn a_store_that_is_not_fit_is_refused_before_any_node_is_logged_in_to() {
     let past = now() - Duration::days(800);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (cluster, silent) = (cluster(false), silent());
-    let making = generate(&cluster, &App::ALL, Year::new(year), &ended, &silent, past);
+    let making = generate(
+        &cluster,
+        &Daemon::ALL,
+        Year::new(year),
+        &ended,
+        &silent,
+        past,
+    );
     runtime.block_on(making).unwrap();
     for (name, text) in ended.all() {
         store.insert(&entry(&name), &text);

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
+use crate::cluster::Daemon;
 use crate::event::printable;
 use crate::nix::{build, closure, eval, inhibitors, message, source, untracked};
 use crate::node::activation::Mode;
@@ -33,7 +34,6 @@ use crate::scaffold::survey::Survey;
 use crate::secret::Secret;
 use crate::secrets::keyring::Held;
 use crate::store::{history, trouble};
-use crate::uplink::Service;
 
 /// A parser: its name, and what gives it some bytes.
 pub type Target = (&'static str, fn(&[u8]));
@@ -136,8 +136,8 @@ pub const TARGETS: &[Target] = &[
         let _ = Key::read_all(&Secret::new(text(bytes)), "a file");
     }),
     ("keyring", |bytes| {
-        for service in Service::ALL {
-            if let Ok(held) = Held::read(service, bytes) {
+        for daemon in Daemon::ALL {
+            if let Ok(held) = Held::read(daemon, bytes) {
                 let key = Secret::new("a".into());
                 let _ = (held.agents(), held.everywhere(&key), held.others(&[&key]));
             }

@@ -16,9 +16,10 @@ use std::time::Instant;
 
 use memory::Memory;
 use nixcfg::cluster::Cluster;
+use nixcfg::cluster::Daemon;
 use nixcfg::event::{Event, Renderer, Reporter};
+use nixcfg::pki::Year;
 use nixcfg::pki::generate::generate;
-use nixcfg::pki::{App, Year};
 use nixcfg::store::Store;
 use nixcfg::store::pass::Pass;
 use serde_json::json;
@@ -78,7 +79,7 @@ async fn main() {
         let began = Instant::now();
         generate(
             &cluster(),
-            &App::ALL,
+            &Daemon::ALL,
             Year::of(now),
             &Memory::default(),
             &reporter,

@@ -1,5 +1,6 @@
 //! A cluster as its Nix files describe it: plain data, read once at the edge.
 
+mod daemon;
 pub mod name;
 pub mod ownership;
 mod path;
@@ -7,6 +8,7 @@ pub mod schema;
 pub mod select;
 pub mod services;
 
+pub use daemon::Daemon;
 pub use name::Name;
 pub use path::NodePath;
 pub use schema::{Address, Check, Cluster, Node, Role, Ssh};

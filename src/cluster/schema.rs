@@ -8,10 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Name;
 use super::ownership::{Account, Mode};
 use super::path::NodePath;
 use super::services::{Apps, Forwards, Scheduler};
+use super::{Daemon, Name};
 use crate::error::{Error, Result};
 
 /// The schema that this tool reads.
@@ -312,6 +312,12 @@ pub enum Generator {
 }
 
 impl Cluster {
+    /// The daemons that the nodes run.
+    pub fn daemons(&self) -> Vec<Daemon> {
+        let daemons = Daemon::ALL.into_iter();
+        daemons.filter(|daemon| daemon.is_enabled(self)).collect()
+    }
+
     /// Whether the activation of a node leaves its accounts' passwords alone.
     pub fn leaves_passwords(&self, node: &Name) -> bool {
         let own = self.nodes.get(node).and_then(|node| node.mutable_users);

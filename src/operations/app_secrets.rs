@@ -11,22 +11,22 @@ use crate::apps::kv::Kv;
 use crate::apps::plan::{Action, key_of, plan, rotated};
 use crate::apps::value::{self, Kind, Pair, Wanted};
 use crate::apps::{self, in_order, present};
+use crate::cluster::Daemon;
 use crate::cluster::Name;
 use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter};
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::process::Command;
 use crate::secret::{Secret, read_unechoed};
-use crate::uplink::Service;
 use crate::uplink::api::Api;
 use crate::uplink::client::Client;
 use crate::uplink::reach::{self, Reach};
 
 /// What random secrets are made of.
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-/// How long the password of a service user is, in characters.
+/// How long the password of a daemon user is, in characters.
 const PASSWORD_LENGTH: usize = 32;
-/// How long self-signed certificates are valid: the services behind them check no date of their peers.
+/// How long self-signed certificates are valid: the daemons behind them check no date of their peers.
 const CERTIFICATE_YEARS: i32 = 10;
 
 /// The arguments of `app-secrets`.
@@ -74,14 +74,14 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         return Err(Error::usage(format!("there is no {}", file.display()))
             .help("an app that reads no secrets needs none"));
     };
-    if !reach::services(&operation)?.contains(&Service::Consul) {
+    if !reach::daemons(&operation)?.contains(&Daemon::Consul) {
         return Err(Error::usage(format!(
             "the cluster ‘{}’ runs no Consul",
             cluster.name
         )));
     }
     let uplink = args.reach.uplink(&operation)?;
-    let api = Api::new(Client::new(uplink, Service::Consul));
+    let api = Api::new(Client::new(uplink, Daemon::Consul));
     let kv = Kv(&api);
     reporter.phase("reading the names of the secrets in Consul");
     let rotate = rotated(&wanted, &args.rotate)?;

@@ -43,19 +43,19 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let year = Year::choose(args.year, now)?;
     let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
-    let apps = chosen(&operation.cluster, None)?;
+    let daemons = chosen(&operation.cluster, None)?;
     if args.publish_kv && !operation.cluster.consul.enable {
         return Err(Error::usage(
             "there is no Consul to publish to: cluster.consul.enable is off",
         ));
     }
-    let work = load(&operation, &apps, year, now).await?;
+    let work = load(&operation, &daemons, year, now).await?;
     let members = members(&mut operation, &nodes).await?;
     let replace = args.replace_authority;
-    let results = bring(&work, &members, &apps, &reporter, args.care, replace).await?;
+    let results = bring(&work, &members, &daemons, &reporter, args.care, replace).await?;
     if args.publish_kv && results.failed.is_empty() {
         reporter.phase("publishing to Consul’s KV");
-        publish::publish(&work, &apps, &members, &reporter).await?;
+        publish::publish(&work, &daemons, &members, &reporter).await?;
     }
     finish(&reporter, &nodes, &results)
 }

@@ -2,10 +2,11 @@
 
 use time::OffsetDateTime;
 
+use crate::cluster::Daemon;
 use crate::error::Result;
 use crate::operation::{FlakeArgs, Invocation, Operation};
+use crate::pki::Year;
 use crate::pki::generate::{chosen, generate};
-use crate::pki::{App, Year};
 use crate::store;
 
 /// The arguments of `gen-pki`.
@@ -20,7 +21,7 @@ pub struct Args {
 
     /// Make the certificates of this program only
     #[arg(long, value_enum)]
-    app: Option<App>,
+    app: Option<Daemon>,
 }
 
 /// Runs `gen-pki`.
@@ -29,7 +30,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let now = OffsetDateTime::now_utc();
     let year = Year::choose(args.year, now)?;
     let operation = Operation::start_without_nodes(&args.cluster, invocation).await?;
-    let apps = chosen(&operation.cluster, args.app)?;
+    let daemons = chosen(&operation.cluster, args.app)?;
     let store = store::open(&operation.cluster)?;
-    generate(&operation.cluster, &apps, year, &store, &reporter, now).await
+    generate(&operation.cluster, &daemons, year, &store, &reporter, now).await
 }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
+use crate::cluster::Daemon;
 use crate::cluster::schema::Generator;
 use crate::cluster::{Cluster, Name, name};
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
 use crate::operation::{FlakeArgs, Invocation, Operation};
 use crate::operations::rotate_gossip;
-use crate::pki::App;
 use crate::secrets::{Value, generate, values};
 use crate::store::pass::Pass;
 use crate::store::{self, EntryName, Existing, Store, Writer};
@@ -38,15 +38,14 @@ fn rotated(cluster: &Cluster, words: &[String]) -> Result<BTreeSet<Value>> {
             let what = format!("the cluster ‘{}’ has no secret ‘{word}’", cluster.name);
             return Err(Error::usage(what).help(name::suggestion(word, &known, "secrets")));
         }
-        for app in App::ALL {
-            if word == rotate_gossip::secret(app)?.as_str() {
+        for daemon in Daemon::ALL {
+            if word == rotate_gossip::secret(daemon)?.as_str() {
                 let what = format!(
                     "{} keeps the keys of its gossip in keyrings of its own: a new ‘{word}’ would reach new nodes alone, which then could not join",
-                    app.title()
+                    daemon.title()
                 );
-                return Err(
-                    Error::usage(what).help(format!("rotate-gossip {} --app {app}", cluster.name))
-                );
+                return Err(Error::usage(what)
+                    .help(format!("rotate-gossip {} --app {daemon}", cluster.name)));
             }
         }
         chosen.extend(found.into_iter().cloned());

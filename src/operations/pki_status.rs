@@ -7,18 +7,18 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use crate::cluster::Daemon;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, count};
 use crate::operation::{ClusterArgs, Invocation, Operation};
-use crate::pki::files::place;
 use crate::pki::generate::{all, chosen};
 use crate::pki::layout::PairId;
 use crate::pki::live::Port;
 use crate::pki::member::{Member, Work};
 use crate::pki::stored::Stored;
 use crate::pki::x509::Certificate;
-use crate::pki::{App, Year, day};
+use crate::pki::{Year, day};
 use crate::store;
 
 /// The arguments of `pki-status`.
@@ -51,13 +51,13 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let year = Year::choose(args.year, now)?;
     let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
-    let apps = chosen(&operation.cluster, None)?;
+    let daemons = chosen(&operation.cluster, None)?;
     reporter.phase("reading the store");
     let cluster = operation.cluster.clone();
     let store = store::open(&cluster)?;
-    let pairs: Vec<PairId> = apps
+    let pairs: Vec<PairId> = daemons
         .iter()
-        .flat_map(|app| PairId::wanted(&cluster, *app, year))
+        .flat_map(|daemon| PairId::wanted(&cluster, *daemon, year))
         .collect();
     let stored = Stored::read(&store, &pairs)
         .await
@@ -83,7 +83,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             &mut operation,
             &work,
             &nodes,
-            &apps,
+            &daemons,
             now,
             args.days,
             &mut wrong,
@@ -198,7 +198,7 @@ async fn live(
     operation: &mut Operation,
     work: &Work,
     nodes: &BTreeSet<Name>,
-    apps: &[App],
+    daemons: &[Daemon],
     now: OffsetDateTime,
     days: u16,
     wrong: &mut Vec<Name>,
@@ -223,7 +223,7 @@ async fn live(
     let looked = join_all(
         members
             .iter()
-            .map(|member| async move { (member, look(work, member, apps, now, days).await) }),
+            .map(|member| async move { (member, look(work, member, daemons, now, days).await) }),
     );
     for (member, looked) in looked.await {
         let (problems, data) = looked.unwrap_or_else(|error| (vec![error.what], json!({})));
@@ -252,7 +252,7 @@ async fn live(
 async fn look(
     work: &Work,
     member: &Member,
-    apps: &[App],
+    daemons: &[Daemon],
     now: OffsetDateTime,
     days: u16,
 ) -> Result<(Vec<String>, Value)> {
@@ -268,14 +268,14 @@ async fn look(
         }
     };
     // What should be there can only be said where the store is whole.
-    let whole: Vec<App> = apps
+    let whole: Vec<Daemon> = daemons
         .iter()
         .copied()
-        .filter(|app| member.wanted(work, *app).is_ok())
+        .filter(|daemon| member.wanted(work, *daemon).is_ok())
         .collect();
     let state = member.state(work, &whole).await?;
-    for app in &whole {
-        for file in member.wanted(work, *app)? {
+    for daemon in &whole {
+        for file in member.wanted(work, *daemon)? {
             let path = file.path.as_str();
             let is_key = path.ends_with(".key");
             let there = state.file(path);
@@ -300,16 +300,16 @@ async fn look(
             disk.push(json!({"path": path, "asInStore": there.is_some_and(|f| f.content == file.content), "certificates": certificates}));
         }
     }
-    for app in apps {
-        let unit = &place(&work.cluster, *app).unit;
-        for port in Port::of(&work.cluster, *app, &member.node) {
+    for daemon in daemons {
+        let unit = &daemon.place(&work.cluster).unit;
+        for port in Port::of(&work.cluster, *daemon, &member.node) {
             let look = member.look(work, &port).await?;
             if let Some(trouble) = &look.trouble {
                 problems.push(format!("{port} {trouble}"));
             }
             if let Some(served) = &look.served {
                 ending(served, &port.to_string(), &mut problems);
-                if Some(served) != member.certificate(work, *app) {
+                if Some(served) != member.certificate(work, *daemon) {
                     problems.push(format!(
                         "{port} serves another certificate than the store’s: {}",
                         words(served, now)

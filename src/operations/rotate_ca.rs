@@ -1,12 +1,12 @@
 //! `rotate-ca`: one authority takes the place of another while the cluster
 //! runs. Where that stands is in the store itself:
 //!
-//! | `<app>-ca.crt` | `<app>-ca.key` | stage |
+//! | `<daemon>-ca.crt` | `<daemon>-ca.key` | stage |
 //! |---|---|---|
 //! | old | old | settled |
 //! | old, new | old, new | trusting: both are trusted, the old one signs |
 //! | new, old | new, old | signing: both are trusted, the new one signs |
-//! | new | new, old | dropping: `<app>-ca-retired.crt` says what must be refused |
+//! | new | new, old | dropping: `<daemon>-ca-retired.crt` says what must be refused |
 //!
 //! The first certificate is the one that signs. A key is always written before
 //! the certificate that needs it and removed after it.
@@ -17,6 +17,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use time::OffsetDateTime;
 
+use crate::cluster::Daemon;
 use crate::cluster::{Cluster, Name};
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
@@ -29,7 +30,7 @@ use crate::pki::rollout::Care;
 use crate::pki::spec::Spec;
 use crate::pki::stored::{Held, Stored};
 use crate::pki::x509::{Certificate, Key};
-use crate::pki::{App, Year, files};
+use crate::pki::{Year, files};
 use crate::secret::Secret;
 use crate::store::{self, EntryName, Existing, Store, Writer};
 
@@ -41,7 +42,7 @@ pub struct Args {
 
     /// Whose authority
     #[arg(long, value_enum)]
-    app: App,
+    app: Daemon,
 
     /// The step to take [default: none; tell which one is next]
     #[arg(long, value_enum)]
@@ -95,12 +96,12 @@ pub enum Stage {
 
 impl Stage {
     /// The stage that the store shows.
-    pub fn of(stored: &Stored, app: App) -> Self {
-        let held = stored.held(&PairId::authority(app));
+    pub fn of(stored: &Stored, daemon: Daemon) -> Self {
+        let held = stored.held(&PairId::authority(daemon));
         match held.certificates.as_slice() {
             [first, second, ..] if first.not_before < second.not_before => Stage::Trusting,
             [_, _, ..] => Stage::Signing,
-            _ if stored.retired(app).is_some() => Stage::Dropping,
+            _ if stored.retired(daemon).is_some() => Stage::Dropping,
             _ => Stage::Settled,
         }
     }
@@ -139,15 +140,15 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let reporter = invocation.reporter.clone();
     let now = OffsetDateTime::now_utc();
     let year = Year::choose(args.year, now)?;
-    let app = args.app;
+    let daemon = args.app;
     let mut operation = Operation::start(&args.cluster, invocation).await?;
-    chosen(&operation.cluster, Some(app))?;
-    let apps = concerned(&operation.cluster, app);
+    chosen(&operation.cluster, Some(daemon))?;
+    let daemons = concerned(&operation.cluster, daemon);
     let nodes = taking_part(&operation.cluster, &args.without)?;
-    let work = load(&operation, &apps, year, now).await?;
-    let stage = Stage::of(&work.stored, app);
+    let work = load(&operation, &daemons, year, now).await?;
+    let stage = Stage::of(&work.stored, daemon);
     let Some(step) = args.step else {
-        tell(&reporter, app, stage);
+        tell(&reporter, daemon, stage);
         return Ok(());
     };
     if stage.current() != Some(step) && stage.next() != step {
@@ -159,47 +160,47 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let members = members(&mut operation, &nodes).await?;
     if stage.current() != Some(step) {
         reporter.phase("verifying every node before anything changes");
-        verify(&work, &members, app, &apps, &reporter).await?;
-        change_store(&operation, app, step, &reporter).await?;
+        verify(&work, &members, daemon, &daemons, &reporter).await?;
+        change_store(&operation, daemon, step, &reporter).await?;
     } else if step == Step::Leaves {
         // Where it was interrupted, some may still be the old authority's.
-        change_store(&operation, app, step, &reporter).await?;
+        change_store(&operation, daemon, step, &reporter).await?;
     }
-    let work = load(&operation, &apps, year, now).await?;
-    let results = bring(&work, &members, &apps, &reporter, args.care, false).await?;
+    let work = load(&operation, &daemons, year, now).await?;
+    let results = bring(&work, &members, &daemons, &reporter, args.care, false).await?;
     if results.failed.is_empty() {
         reporter.phase("verifying every node");
-        verify(&work, &members, app, &apps, &reporter).await?;
+        verify(&work, &members, daemon, &daemons, &reporter).await?;
         if step == Step::Drop {
-            forget(&operation, app).await?;
+            forget(&operation, daemon).await?;
         }
     }
     finish(&reporter, &nodes, &results)?;
     let store = store::open(&operation.cluster)?;
-    let stored = Stored::read(&store, &authorities(app))
+    let stored = Stored::read(&store, &authorities(daemon))
         .await
         .map_err(|errors| all(&reporter, errors))?;
-    tell(&reporter, app, Stage::of(&stored, app));
+    tell(&reporter, daemon, Stage::of(&stored, daemon));
     Ok(())
 }
 
-fn tell(reporter: &Reporter, app: App, stage: Stage) {
+fn tell(reporter: &Reporter, daemon: Daemon, stage: Stage) {
     let next = stage.next().word();
     reporter.emit(Event::Log {
         node: None,
-        line: format!("{}: {}; next: --step {next}", app.title(), stage.words()),
+        line: format!("{}: {}; next: --step {next}", daemon.title(), stage.words()),
     });
     reporter.emit(Event::Summary {
-        text: format!("{}: {}", app.title(), stage.words()),
-        data: json!({"app": app, "next": next, "rotating": stage != Stage::Settled}),
+        text: format!("{}: {}", daemon.title(), stage.words()),
+        data: json!({"app": daemon, "next": next, "rotating": stage != Stage::Settled}),
     });
 }
 
-/// The apps whose files an authority is in.
-fn concerned(cluster: &Cluster, app: App) -> Vec<App> {
-    let all = App::ALL.into_iter();
+/// The daemons whose files an authority is in.
+fn concerned(cluster: &Cluster, daemon: Daemon) -> Vec<Daemon> {
+    let all = Daemon::ALL.into_iter();
     all.filter(|of| {
-        chosen(cluster, Some(*of)).is_ok() && files::authorities(cluster, *of).contains(&app)
+        chosen(cluster, Some(*of)).is_ok() && files::authorities(cluster, *of).contains(&daemon)
     })
     .collect()
 }
@@ -230,14 +231,14 @@ fn taking_part(cluster: &Cluster, without: &[Name]) -> Result<BTreeSet<Name>> {
 async fn verify(
     work: &Work,
     members: &[Member],
-    app: App,
-    apps: &[App],
+    daemon: Daemon,
+    daemons: &[Daemon],
     reporter: &Reporter,
 ) -> Result<()> {
     let looked = join_all(
         members
             .iter()
-            .map(|member| async move { (member, member.behind(work, app, apps).await) }),
+            .map(|member| async move { (member, member.behind(work, daemon, daemons).await) }),
     );
     let mut behind = 0;
     for (member, looked) in looked.await {
@@ -263,41 +264,41 @@ fn all_entries(names: &[PairId]) -> Result<BTreeSet<EntryName>> {
         .collect()
 }
 
-/// The authority of an app, and the one whose place it took.
-fn authorities(app: App) -> [PairId; 2] {
+/// The authority of a daemon, and the one whose place it took.
+fn authorities(daemon: Daemon) -> [PairId; 2] {
     let retired = PairId {
-        app,
+        daemon,
         holder: Holder::Retired,
     };
-    [PairId::authority(app), retired]
+    [PairId::authority(daemon), retired]
 }
 
-/// The authority of an app, and all that it signed.
-async fn read(store: &impl Store, app: App) -> Result<Stored, Vec<Error>> {
+/// The authority of a daemon, and all that it signed.
+async fn read(store: &impl Store, daemon: Daemon) -> Result<Stored, Vec<Error>> {
     let names = store.list().await.map_err(|error| vec![error])?;
-    let mut pairs = authorities(app).to_vec();
+    let mut pairs = authorities(daemon).to_vec();
     let stems = names
         .iter()
         .filter_map(|name| name.as_str().strip_suffix(".crt"));
-    pairs.extend(stems.filter_map(|stem| PairId::parse(app, stem)));
+    pairs.extend(stems.filter_map(|stem| PairId::parse(daemon, stem)));
     Stored::read(store, &pairs).await
 }
 
 async fn change_store(
     operation: &Operation,
-    app: App,
+    daemon: Daemon,
     step: Step,
     reporter: &Reporter,
 ) -> Result<()> {
     let store = store::open(&operation.cluster)?;
     let mut writer = store.writer().await?;
-    let stored = read(&store, app)
+    let stored = read(&store, daemon)
         .await
         .map_err(|errors| all(reporter, errors))?;
     let names: Vec<PairId> = stored.iter().map(|(pair, _)| pair.clone()).collect();
     change(
         &operation.cluster,
-        app,
+        daemon,
         step,
         &stored,
         &mut writer,
@@ -306,7 +307,7 @@ async fn change_store(
     .await?;
     let message = format!(
         "Rotate the authority of {} of {}: {}",
-        app.title(),
+        daemon.title(),
         operation.cluster.name,
         step.word()
     );
@@ -316,13 +317,13 @@ async fn change_store(
 /// Brings the store to a step. Cut off anywhere, it can be done again.
 pub async fn change(
     cluster: &Cluster,
-    app: App,
+    daemon: Daemon,
     step: Step,
     stored: &Stored,
     writer: &mut impl Writer,
     now: OffsetDateTime,
 ) -> Result<()> {
-    let authority = PairId::authority(app);
+    let authority = PairId::authority(daemon);
     let held = stored.held(&authority);
     let missing = || Error::usage(format!("{authority} is not whole in the store"));
     let (current, current_key) = held.pair().ok_or_else(missing)?;
@@ -397,7 +398,7 @@ pub async fn change(
                 );
             }
             let retired = PairId {
-                app,
+                daemon,
                 holder: Holder::Retired,
             };
             replace(writer, &retired.certificate()?, certificates(&[old])).await?;
@@ -407,16 +408,16 @@ pub async fn change(
 }
 
 /// Removes the old authority's key once every node refuses it.
-async fn forget(operation: &Operation, app: App) -> Result<()> {
+async fn forget(operation: &Operation, daemon: Daemon) -> Result<()> {
     let store = store::open(&operation.cluster)?;
     let mut writer = store.writer().await?;
-    let stored = read(&store, app)
+    let stored = read(&store, daemon)
         .await
         .map_err(|errors| all(&operation.reporter, errors))?;
     let (authority, retired) = (
-        PairId::authority(app),
+        PairId::authority(daemon),
         PairId {
-            app,
+            daemon,
             holder: Holder::Retired,
         },
     );
@@ -427,7 +428,7 @@ async fn forget(operation: &Operation, app: App) -> Result<()> {
     writer.remove(&retired.certificate()?).await?;
     let message = format!(
         "Rotate the authority of {} of {}: done",
-        app.title(),
+        daemon.title(),
         operation.cluster.name
     );
     writer

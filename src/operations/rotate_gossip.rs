@@ -9,21 +9,20 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::cluster::Daemon;
 use crate::cluster::{Cluster, Name, Role};
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::operations::deploy_secrets;
-use crate::pki::App;
 use crate::secret::Secret;
 use crate::secrets::keyring::{Act, Held, Keyring};
 use crate::secrets::{Value, generate};
 use crate::store::pass::Pass;
 use crate::store::{self, EntryName, Existing, Store, Writer};
-use crate::uplink::Service;
 use crate::uplink::api::Api;
 use crate::uplink::client::Client;
-use crate::uplink::reach::{self, Reach};
+use crate::uplink::reach::Reach;
 
 /// The arguments of `rotate-gossip`.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,12 +35,12 @@ pub struct Args {
 
     /// Whose gossip
     #[arg(long, value_enum)]
-    app: App,
+    app: Daemon,
 }
 
-/// The secret that an app's agents first start with.
-pub fn secret(app: App) -> Result<Name> {
-    format!("{app}-gossip").parse()
+/// The secret that a daemon's agents first start with.
+pub fn secret(daemon: Daemon) -> Result<Name> {
+    format!("{daemon}-gossip").parse()
 }
 
 /// The entries of a rotation.
@@ -80,13 +79,10 @@ struct Keys {
 pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let reporter = invocation.reporter.clone();
     let mut operation = Operation::start(&args.cluster, invocation).await?;
-    let (service, title) = match args.app {
-        App::Consul => (Service::Consul, "Consul"),
-        App::Nomad => (Service::Nomad, "Nomad"),
-    };
+    let title = args.app.title();
     let secret = secret(args.app)?;
     let spec = operation.cluster.secrets.get(&secret);
-    let (Some(spec), true) = (spec, reach::services(&operation)?.contains(&service)) else {
+    let (Some(spec), true) = (spec, args.app.is_enabled(&operation.cluster)) else {
         return Err(Error::usage(format!(
             "the cluster ‘{}’ has no secret ‘{secret}’",
             operation.cluster.name
@@ -105,7 +101,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         false => None,
     };
     let uplink = args.reach.uplink(&operation)?;
-    let api = Api::new(Client::new(uplink, service));
+    let api = Api::new(Client::new(uplink, args.app));
     let ring = Keyring(&api);
     let agents = agents(&operation.cluster, args.app);
 
@@ -164,10 +160,10 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
 }
 
 /// How many agents gossip: Consul's on all nodes, Nomad's servers.
-fn agents(cluster: &Cluster, app: App) -> usize {
+fn agents(cluster: &Cluster, daemon: Daemon) -> usize {
     let nodes = cluster.nodes.values();
     nodes
-        .filter(|node| app == App::Consul || node.role == Role::Server)
+        .filter(|node| daemon == Daemon::Consul || node.role == Role::Server)
         .count()
 }
 

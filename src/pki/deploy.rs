@@ -13,7 +13,8 @@ use super::member::{Member, Work};
 use super::node::State;
 use super::rollout::{AppRollout, Care, Results};
 use super::stored::Stored;
-use super::{App, Year, files, plan, trust};
+use super::{Year, files, plan, trust};
+use crate::cluster::Daemon;
 use crate::cluster::{Cluster, Name};
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter, count};
@@ -24,35 +25,35 @@ use crate::store;
 /// Reads the PKI of a year, which must be whole and fit for use: before any node is touched.
 pub async fn load(
     operation: &Operation,
-    apps: &[App],
+    daemons: &[Daemon],
     year: Year,
     now: OffsetDateTime,
 ) -> Result<Work> {
     operation.reporter.phase("reading the store");
     let store = store::open(&operation.cluster)?;
     let cluster = operation.cluster.clone();
-    let mut pairs: Vec<PairId> = apps
+    let mut pairs: Vec<PairId> = daemons
         .iter()
-        .flat_map(|app| PairId::wanted(&cluster, *app, year))
+        .flat_map(|daemon| PairId::wanted(&cluster, *daemon, year))
         .collect();
     // Nomad's files are not whole without Consul's.
-    let others = apps
+    let others = daemons
         .iter()
-        .flat_map(|app| files::authorities(&cluster, *app));
-    let others: Vec<App> = others.filter(|app| !apps.contains(app)).collect();
+        .flat_map(|daemon| files::authorities(&cluster, *daemon));
+    let others: Vec<Daemon> = others.filter(|daemon| !daemons.contains(daemon)).collect();
     pairs.extend(
         others
             .iter()
-            .flat_map(|app| PairId::wanted(&cluster, *app, year)),
+            .flat_map(|daemon| PairId::wanted(&cluster, *daemon, year)),
     );
-    pairs.extend(App::ALL.map(|app| PairId {
-        app,
+    pairs.extend(Daemon::ALL.map(|daemon| PairId {
+        daemon,
         holder: Holder::Retired,
     }));
     let stored = Stored::read(&store, &pairs)
         .await
         .map_err(|errors| all(&operation.reporter, errors))?;
-    let errors = faults(&cluster, apps, year, &stored, now);
+    let errors = faults(&cluster, daemons, year, &stored, now);
     if !errors.is_empty() {
         return Err(all(&operation.reporter, errors));
     }
@@ -69,14 +70,14 @@ pub async fn load(
 /// All that keeps a year's PKI from being brought to nodes.
 pub fn faults(
     cluster: &Cluster,
-    apps: &[App],
+    daemons: &[Daemon],
     year: Year,
     stored: &Stored,
     now: OffsetDateTime,
 ) -> Vec<Error> {
-    let pairs = apps
+    let pairs = daemons
         .iter()
-        .flat_map(|app| PairId::wanted(cluster, *app, year));
+        .flat_map(|daemon| PairId::wanted(cluster, *daemon, year));
     pairs
         .filter_map(|pair| match stored.held(&pair).certificates.is_empty() {
             true => Some(
@@ -104,12 +105,12 @@ pub async fn members(operation: &mut Operation, nodes: &BTreeSet<Name>) -> Resul
 async fn look(
     work: &Work,
     members: &[Member],
-    apps: &[App],
+    daemons: &[Daemon],
     reporter: &Reporter,
     results: &mut Results,
 ) -> BTreeMap<Name, State> {
     reporter.phase("looking at whom the nodes trust");
-    let looked = join_all(members.iter().map(|member| member.state(work, apps))).await;
+    let looked = join_all(members.iter().map(|member| member.state(work, daemons))).await;
     let mut states = BTreeMap::new();
     for (member, state) in members.iter().zip(looked) {
         match state {
@@ -125,20 +126,20 @@ async fn look(
     states
 }
 
-/// Brings the files of `apps` to nodes and makes their programs use them. Where the nodes
+/// Brings the files of `daemons` to nodes and makes their programs use them. Where the nodes
 /// trust another authority than the store's, nothing is changed, unless `replace` says so.
 pub async fn bring(
     work: &Work,
     members: &[Member],
-    apps: &[App],
+    daemons: &[Daemon],
     reporter: &Reporter,
     care: Care,
     replace: bool,
 ) -> Result<Results> {
     let mut results = Results::default();
-    let mut states = look(work, members, apps, reporter, &mut results).await;
+    let mut states = look(work, members, daemons, reporter, &mut results).await;
     if !replace {
-        trust::check(work, apps, &states, reporter)?;
+        trust::check(work, daemons, &states, reporter)?;
     }
     reporter.phase(format!(
         "writing the files of {}",
@@ -152,10 +153,10 @@ pub async fn bring(
     let told = told.into_iter();
     let written = join_all(told.map(|(member, before)| async move {
         let written = async {
-            let touched = member.install(work, apps).await?;
+            let touched = member.install(work, daemons).await?;
             let state = match touched.is_empty() {
                 true => before,
-                false => member.state(work, apps).await?,
+                false => member.state(work, daemons).await?,
             };
             Ok::<_, Error>((touched, state))
         };
@@ -182,24 +183,24 @@ pub async fn bring(
             }
         }
     }
-    for app in apps {
-        reporter.phase(format!("looking at what {} serves", app.title()));
+    for daemon in daemons {
+        reporter.phase(format!("looking at what {} serves", daemon.title()));
         let good: Vec<&Member> = members
             .iter()
             .filter(|member| !results.failed.contains_key(&member.name))
             .collect();
         let rollout = AppRollout {
             work,
-            app: *app,
+            daemon: *daemon,
             reporter,
             care,
         };
         rollout.run(&good, &states, &touched, &mut results).await?;
     }
     let absent = |member: &&Member| -> Vec<String> {
-        let units = apps
+        let units = daemons
             .iter()
-            .map(|app| &files::place(&work.cluster, *app).unit);
+            .map(|daemon| &daemon.place(&work.cluster).unit);
         let state = states.get(&member.name);
         units
             .filter(|unit| state.is_some_and(|state| !state.unit(unit).loaded))

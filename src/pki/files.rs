@@ -3,23 +3,15 @@
 
 use sha2::{Digest, Sha256};
 
+use super::Year;
 use super::layout::PairId;
 use super::stored::Stored;
 use super::x509::{Certificate, Key};
-use super::{App, Year};
+use crate::cluster::Daemon;
 use crate::cluster::ownership::{Account, Mode, Ownership};
-use crate::cluster::schema::PkiFiles;
 use crate::cluster::{Cluster, Name, NodePath};
 use crate::error::{Error, Result};
 use crate::node::install::{Content, Manifest};
-
-/// The folder of an app's files, whose they are, and the unit that uses them.
-pub fn place(cluster: &Cluster, app: App) -> &PkiFiles {
-    match app {
-        App::Consul => &cluster.pki.consul,
-        App::Nomad => &cluster.pki.nomad,
-    }
-}
 
 /// A pair as a node's programs know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,16 +24,16 @@ pub struct Deployed {
     file: String,
 }
 
-/// The pairs in the folder of an app on a node, the agent's own first. Nomad has
+/// The pairs in the folder of a daemon on a node, the agent's own first. Nomad has
 /// the pair besides by which it asks Consul.
-pub fn pairs(cluster: &Cluster, app: App, year: Year, node: &Name) -> Vec<Deployed> {
+pub fn pairs(cluster: &Cluster, daemon: Daemon, year: Year, node: &Name) -> Vec<Deployed> {
     let mut pairs = vec![Deployed {
-        pair: PairId::of_node(cluster, app, year, node),
-        link: app.to_string(),
-        file: format!("{app}{year}"),
+        pair: PairId::of_node(cluster, daemon, year, node),
+        link: daemon.to_string(),
+        file: format!("{daemon}{year}"),
     }];
-    if app == App::Nomad && cluster.consul.enable {
-        let pair = PairId::operator(App::Consul, year);
+    if daemon == Daemon::Nomad && cluster.consul.enable {
+        let pair = PairId::operator(Daemon::Consul, year);
         pairs.push(Deployed {
             link: "consul-client".into(),
             file: pair.stem(),
@@ -51,22 +43,26 @@ pub fn pairs(cluster: &Cluster, app: App, year: Year, node: &Name) -> Vec<Deploy
     pairs
 }
 
-/// The apps whose authority is in the folder of an app.
-pub fn authorities(cluster: &Cluster, app: App) -> Vec<App> {
-    match app {
-        App::Nomad if cluster.consul.enable => vec![App::Nomad, App::Consul],
-        app => vec![app],
+/// The daemons whose authority is in the folder of a daemon.
+pub fn authorities(cluster: &Cluster, daemon: Daemon) -> Vec<Daemon> {
+    match daemon {
+        Daemon::Nomad if cluster.consul.enable => vec![Daemon::Nomad, Daemon::Consul],
+        daemon => vec![daemon],
     }
 }
 
-/// The certificates that all programs of `app` are to trust, as a file.
-pub fn bundle(stored: &Stored, app: App) -> String {
-    stored.trusted(app).iter().map(Certificate::pem).collect()
+/// The certificates that all programs of `daemon` are to trust, as a file.
+pub fn bundle(stored: &Stored, daemon: Daemon) -> String {
+    stored
+        .trusted(daemon)
+        .iter()
+        .map(Certificate::pem)
+        .collect()
 }
 
-/// The file in the folder of an app that says whom its programs trust of `authority`'s.
-pub fn trusted(cluster: &Cluster, app: App, authority: App) -> Result<NodePath> {
-    let folder: NodePath = place(cluster, app).directory.parse()?;
+/// The file in the folder of a daemon that says whom its programs trust of `authority`'s.
+pub fn trusted(cluster: &Cluster, daemon: Daemon, authority: Daemon) -> Result<NodePath> {
+    let folder: NodePath = daemon.place(cluster).directory.parse()?;
     folder.join(&format!("{authority}-ca.crt"))
 }
 
@@ -81,29 +77,29 @@ pub struct Wanted {
     pub at_start: bool,
 }
 
-/// The files in the folder of an app on a node, by the names that the programs use.
+/// The files in the folder of a daemon on a node, by the names that the programs use.
 pub fn wanted(
     cluster: &Cluster,
-    app: App,
+    daemon: Daemon,
     year: Year,
     node: &Name,
     stored: &Stored,
 ) -> Result<Vec<Wanted>> {
-    let folder: NodePath = place(cluster, app).directory.parse()?;
-    let at_start = |of: App| app == App::Nomad && of == App::Consul;
+    let folder: NodePath = daemon.place(cluster).directory.parse()?;
+    let at_start = |of: Daemon| daemon == Daemon::Nomad && of == Daemon::Consul;
     let mut files = Vec::new();
-    for authority in authorities(cluster, app) {
+    for authority in authorities(cluster, daemon) {
         files.push(Wanted {
-            path: trusted(cluster, app, authority)?,
+            path: trusted(cluster, daemon, authority)?,
             content: bundle(stored, authority),
             at_start: at_start(authority),
         });
     }
-    for deployed in pairs(cluster, app, year, node) {
+    for deployed in pairs(cluster, daemon, year, node) {
         let (certificate, key) = whole(stored, &deployed.pair)?;
         let digest = Sha256::digest(key.pem().expose().as_bytes());
         let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let at_start = at_start(deployed.pair.app);
+        let at_start = at_start(deployed.pair.daemon);
         for (ending, content) in [("crt", certificate.pem()), ("key", digest)] {
             let path = folder.join(&format!("{}.{ending}", deployed.link))?;
             files.push(Wanted {
@@ -116,16 +112,16 @@ pub fn wanted(
     Ok(files)
 }
 
-/// All that `install` is to bring to a node for an app.
+/// All that `install` is to bring to a node for a daemon.
 pub fn manifest(
     cluster: &Cluster,
-    app: App,
+    daemon: Daemon,
     year: Year,
     node: &Name,
     stored: &Stored,
     manifest: &mut Manifest,
 ) -> Result<()> {
-    let place = place(cluster, app);
+    let place = daemon.place(cluster);
     let folder: NodePath = place.directory.parse()?;
     let user: Account = place.owner.parse()?;
     let group: Account = place.group.parse()?;
@@ -139,7 +135,7 @@ pub fn manifest(
         false => (Mode::PRIVATE_FOLDER, Mode::SECRET),
     };
     manifest.folder(folder.clone(), ownership(folder_mode));
-    for authority in authorities(cluster, app) {
+    for authority in authorities(cluster, daemon) {
         let path = folder.join(&format!("{authority}-ca.crt"))?;
         manifest.file(
             path,
@@ -147,7 +143,7 @@ pub fn manifest(
             Content::new(bundle(stored, authority)),
         );
     }
-    let pairs = pairs(cluster, app, year, node);
+    let pairs = pairs(cluster, daemon, year, node);
     for deployed in &pairs {
         let (certificate, key) = whole(stored, &deployed.pair)?;
         let path = |ending| folder.join(&format!("{}.{ending}", deployed.file));
@@ -192,11 +188,11 @@ mod tests {
 
     fn whole() -> Stored {
         let (mut stored, now) = (Stored::default(), OffsetDateTime::now_utc());
-        for app in App::ALL {
-            for pair in PairId::wanted(&example(), app, Year::of(now)) {
+        for daemon in Daemon::ALL {
+            for pair in PairId::wanted(&example(), daemon, Year::of(now)) {
                 let key = Key::generate().unwrap();
                 let spec = Spec::of(&example(), &pair);
-                let certificate = match stored.authority(app) {
+                let certificate = match stored.authority(daemon) {
                     None => key.self_signed(&spec, None, now).unwrap(),
                     Some(authority) => authority.sign(&spec, &key, now).unwrap(),
                 };
@@ -208,10 +204,10 @@ mod tests {
     }
 
     /// The first words of the folder's line and of each key's: kind, mode, user, group.
-    fn closed(cluster: &Cluster, app: App) -> Vec<String> {
+    fn closed(cluster: &Cluster, daemon: Daemon) -> Vec<String> {
         let (mut manifest, year) = (Manifest::new(), Year::of(OffsetDateTime::now_utc()));
         let node = "alder".parse().unwrap();
-        self::manifest(cluster, app, year, &node, &whole(), &mut manifest).unwrap();
+        self::manifest(cluster, daemon, year, &node, &whole(), &mut manifest).unwrap();
         let text = String::from_utf8(manifest.encode().unwrap().to_vec()).unwrap();
         let lines = text
             .lines()
@@ -228,7 +224,7 @@ mod tests {
             "file 400 root root",
             "file 400 root root",
         ];
-        assert_eq!(closed(&cluster, App::Nomad), owners);
+        assert_eq!(closed(&cluster, Daemon::Nomad), owners);
         cluster.pki.nomad.group = "nomad-pki".into();
         cluster.pki.nomad.group_reads = true;
         let groups = [
@@ -236,6 +232,6 @@ mod tests {
             "file 440 root nomad-pki",
             "file 440 root nomad-pki",
         ];
-        assert_eq!(closed(&cluster, App::Nomad), groups);
+        assert_eq!(closed(&cluster, Daemon::Nomad), groups);
     }
 }

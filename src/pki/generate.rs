@@ -10,25 +10,22 @@ use super::plan::{self, Make};
 use super::spec::Spec;
 use super::stored::{Held, Stored};
 use super::x509::Key;
-use super::{App, Year, day};
+use super::{Year, day};
 use crate::cluster::Cluster;
+use crate::cluster::Daemon;
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter, count};
 use crate::secret::Secret;
 use crate::store::{EntryName, Existing, Store, Writer};
 
-/// The apps that a run is about: the one asked for, or all that the cluster has.
-pub fn chosen(cluster: &Cluster, asked: Option<App>) -> Result<Vec<App>> {
-    let enabled = |app: &App| match app {
-        App::Consul => cluster.consul.enable,
-        App::Nomad => cluster.nomad.enable,
-    };
+/// The daemons that a run is about: the one asked for, or all that the cluster has.
+pub fn chosen(cluster: &Cluster, asked: Option<Daemon>) -> Result<Vec<Daemon>> {
     match asked {
-        None => Ok(App::ALL.into_iter().filter(enabled).collect()),
-        Some(app) if enabled(&app) => Ok(vec![app]),
-        Some(app) => Err(
-            Error::usage(format!("{} has no {}", cluster.name, app.title()))
-                .help(format!("set cluster.{app}.enable in its cluster.nix")),
+        None => Ok(cluster.daemons()),
+        Some(daemon) if daemon.is_enabled(cluster) => Ok(vec![daemon]),
+        Some(daemon) => Err(
+            Error::usage(format!("{} has no {}", cluster.name, daemon.title()))
+                .help(format!("set cluster.{daemon}.enable in its cluster.nix")),
         ),
     }
 }
@@ -36,23 +33,23 @@ pub fn chosen(cluster: &Cluster, asked: Option<App>) -> Result<Vec<App>> {
 /// Makes what is missing in `store`, under its lock from first to last.
 pub async fn generate<S: Store>(
     cluster: &Cluster,
-    apps: &[App],
+    daemons: &[Daemon],
     year: Year,
     store: &S,
     reporter: &Reporter,
     now: OffsetDateTime,
 ) -> Result<()> {
     let mut writer = store.writer().await?;
-    let pairs: Vec<PairId> = apps
+    let pairs: Vec<PairId> = daemons
         .iter()
-        .flat_map(|app| PairId::wanted(cluster, *app, year))
+        .flat_map(|daemon| PairId::wanted(cluster, *daemon, year))
         .collect();
     reporter.phase("reading the store");
     let mut stored = Stored::read(store, &pairs)
         .await
         .map_err(|errors| all(reporter, errors))?;
     let plan =
-        plan::plan(cluster, apps, year, &stored, now).map_err(|errors| all(reporter, errors))?;
+        plan::plan(cluster, daemons, year, &stored, now).map_err(|errors| all(reporter, errors))?;
     for warning in &plan.warnings {
         reporter.warning(None, warning);
     }
@@ -125,12 +122,12 @@ async fn create(
         }
     };
     let spec = Spec::of(cluster, pair);
-    let certificate = match *pair == PairId::authority(pair.app) {
+    let certificate = match *pair == PairId::authority(pair.daemon) {
         true => key.self_signed(&spec, None, now)?,
         false => {
-            let authority = stored.authority(pair.app);
+            let authority = stored.authority(pair.daemon);
             let authority = authority
-                .ok_or_else(|| Error::unexpected(format!("{}-ca cannot sign", pair.app)))?;
+                .ok_or_else(|| Error::unexpected(format!("{}-ca cannot sign", pair.daemon)))?;
             authority.sign(&spec, &key, now)?
         }
     };

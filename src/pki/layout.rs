@@ -8,13 +8,15 @@ use crate::cluster::{Cluster, Name, Role};
 use crate::error::Result;
 use crate::store::EntryName;
 
-use super::{App, Year};
+use super::Year;
+
+use crate::cluster::Daemon;
 
 /// A certificate and its key, as the PKI names them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PairId {
     /// Whose authority signs it.
-    pub app: App,
+    pub daemon: Daemon,
     /// What it is for.
     pub holder: Holder,
 }
@@ -44,9 +46,9 @@ impl Holder {
 }
 
 impl PairId {
-    /// The pair that an authority of `app` signed and that has this name, if it is one.
-    pub fn parse(app: App, stem: &str) -> Option<Self> {
-        let rest = stem.strip_prefix(app.name())?;
+    /// The pair that an authority of `daemon` signed and that has this name, if it is one.
+    pub fn parse(daemon: Daemon, stem: &str) -> Option<Self> {
+        let rest = stem.strip_prefix(daemon.name())?;
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (year, rest) = rest.split_at(digits);
         let year = Year::new(year.parse().ok()?);
@@ -56,19 +58,19 @@ impl PairId {
             "-client" => Holder::Operator(year),
             other => Holder::Node(year, other.strip_prefix("-node-")?.parse().ok()?),
         };
-        Some(Self { app, holder })
+        Some(Self { daemon, holder })
     }
 
     /// The name without `.crt` or `.key`.
     pub fn stem(&self) -> String {
-        let app = self.app;
+        let daemon = self.daemon;
         match &self.holder {
-            Holder::Authority => format!("{app}-ca"),
-            Holder::Retired => format!("{app}-ca-retired"),
-            Holder::Servers(year) => format!("{app}{year}"),
-            Holder::Agents(year) => format!("{app}{year}-agent"),
-            Holder::Node(year, node) => format!("{app}{year}-node-{node}"),
-            Holder::Operator(year) => format!("{app}{year}-client"),
+            Holder::Authority => format!("{daemon}-ca"),
+            Holder::Retired => format!("{daemon}-ca-retired"),
+            Holder::Servers(year) => format!("{daemon}{year}"),
+            Holder::Agents(year) => format!("{daemon}{year}-agent"),
+            Holder::Node(year, node) => format!("{daemon}{year}-node-{node}"),
+            Holder::Operator(year) => format!("{daemon}{year}-client"),
         }
     }
 
@@ -82,24 +84,24 @@ impl PairId {
         format!("{}.key", self.stem()).parse()
     }
 
-    /// The authority of this app.
-    pub fn authority(app: App) -> Self {
+    /// The authority of this daemon.
+    pub fn authority(daemon: Daemon) -> Self {
         Self {
-            app,
+            daemon,
             holder: Holder::Authority,
         }
     }
 
     /// The operators' certificate of a year.
-    pub fn operator(app: App, year: Year) -> Self {
+    pub fn operator(daemon: Daemon, year: Year) -> Self {
         Self {
-            app,
+            daemon,
             holder: Holder::Operator(year),
         }
     }
 
     /// The certificate that a node's agent presents.
-    pub fn of_node(cluster: &Cluster, app: App, year: Year, node: &Name) -> Self {
+    pub fn of_node(cluster: &Cluster, daemon: Daemon, year: Year, node: &Name) -> Self {
         let server = cluster
             .nodes
             .get(node)
@@ -109,19 +111,19 @@ impl PairId {
             (false, true) => Holder::Servers(year),
             (false, false) => Holder::Agents(year),
         };
-        Self { app, holder }
+        Self { daemon, holder }
     }
 
-    /// All that a cluster needs of one app in a year, the authority first.
-    pub fn wanted(cluster: &Cluster, app: App, year: Year) -> Vec<Self> {
-        let mut wanted = vec![Self::authority(app)];
+    /// All that a cluster needs of one daemon in a year, the authority first.
+    pub fn wanted(cluster: &Cluster, daemon: Daemon, year: Year) -> Vec<Self> {
+        let mut wanted = vec![Self::authority(daemon)];
         for node in cluster.nodes.keys() {
-            let pair = Self::of_node(cluster, app, year, node);
+            let pair = Self::of_node(cluster, daemon, year, node);
             if !wanted.contains(&pair) {
                 wanted.push(pair);
             }
         }
-        wanted.push(Self::operator(app, year));
+        wanted.push(Self::operator(daemon, year));
         wanted
     }
 }
@@ -138,7 +140,7 @@ mod tests {
     use crate::cluster::schema::tests::example;
 
     fn stems(cluster: &Cluster) -> Vec<String> {
-        PairId::wanted(cluster, App::Consul, Year::new(2026))
+        PairId::wanted(cluster, Daemon::Consul, Year::new(2026))
             .iter()
             .map(PairId::stem)
             .collect()
@@ -160,11 +162,11 @@ mod tests {
         let mut cluster = example();
         for per_node in [false, true] {
             cluster.pki.per_node = per_node;
-            for pair in PairId::wanted(&cluster, App::Nomad, Year::new(2026))
+            for pair in PairId::wanted(&cluster, Daemon::Nomad, Year::new(2026))
                 .into_iter()
                 .skip(1)
             {
-                assert_eq!(PairId::parse(App::Nomad, &pair.stem()), Some(pair));
+                assert_eq!(PairId::parse(Daemon::Nomad, &pair.stem()), Some(pair));
             }
         }
         for other in [
@@ -174,7 +176,7 @@ mod tests {
             "nomad-ca-retired",
             "nomad",
         ] {
-            assert_eq!(PairId::parse(App::Nomad, other), None, "{other}");
+            assert_eq!(PairId::parse(Daemon::Nomad, other), None, "{other}");
         }
     }
 

@@ -28,9 +28,8 @@ use tokio_rustls::rustls::{
     self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use super::App;
-use super::spec::agent_name;
 use super::x509::{Certificate, Key};
+use crate::cluster::Daemon;
 use crate::cluster::{Cluster, Name, Node, Role};
 use crate::error::{Error, Result};
 use crate::node::ssh::Connection;
@@ -46,7 +45,7 @@ static SOCKETS: AtomicUsize = AtomicUsize::new(0);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Port {
     /// Whose.
-    pub app: App,
+    pub daemon: Daemon,
     /// What for: `https` or `rpc`.
     pub kind: &'static str,
     /// The host, as seen from the node.
@@ -64,7 +63,7 @@ impl fmt::Display for Port {
         write!(
             f,
             "{} {} (port {})",
-            self.app.title(),
+            self.daemon.title(),
             self.kind,
             self.number
         )
@@ -73,33 +72,29 @@ impl fmt::Display for Port {
 
 impl Port {
     /// The port of an agent's API.
-    pub fn api(cluster: &Cluster, app: App) -> Self {
-        let number = match app {
-            App::Consul => cluster.consul.https_port,
-            App::Nomad => cluster.nomad.http_port,
-        };
+    pub fn api(cluster: &Cluster, daemon: Daemon) -> Self {
         Self {
-            app,
+            daemon,
             kind: "https",
             host: "127.0.0.1".into(),
-            number,
+            number: daemon.port(cluster),
             opening: None,
         }
     }
 
     /// All ports of a node's agent that serve its certificate. Servers have one for
     /// RPC besides, where the first byte says that TLS follows (Consul's and Nomad's `RPCTLS`).
-    pub fn of(cluster: &Cluster, app: App, node: &Node) -> Vec<Self> {
-        let mut ports = vec![Self::api(cluster, app)];
+    pub fn of(cluster: &Cluster, daemon: Daemon, node: &Node) -> Vec<Self> {
+        let mut ports = vec![Self::api(cluster, daemon)];
         if node.role == Role::Server
             && let Some(address) = node.inner_address()
         {
-            let (number, opening) = match app {
-                App::Consul => (8300, 3),
-                App::Nomad => (4647, 4),
+            let (number, opening) = match daemon {
+                Daemon::Consul => (8300, 3),
+                Daemon::Nomad => (4647, 4),
             };
             ports.push(Self {
-                app,
+                daemon,
                 kind: "rpc",
                 host: address.to_string(),
                 number,
@@ -250,14 +245,14 @@ impl Tunnels {
         &self,
         cluster: &Cluster,
         node: &Name,
-        app: App,
+        daemon: Daemon,
         caller: &Caller<'_>,
         call: Call<'_>,
     ) -> Result<Result<Answer, Trouble>> {
         self.ask(
             cluster,
             node,
-            &Port::api(cluster, app),
+            &Port::api(cluster, daemon),
             caller,
             call,
             &Seen::default(),
@@ -323,7 +318,7 @@ impl Tunnels {
             .get(node)
             .map_or(Role::Client, |node| node.role);
         // Certificates of the original's scripts hold no `localhost`.
-        let names = [agent_name(cluster, port.app, role), "localhost".into()];
+        let names = [port.daemon.agent_name(cluster, role), "localhost".into()];
         let (config, first) = config(caller, &names, seen)?;
         let connecting = async {
             let mut stream = self.open(port).await.map_err(Trouble::Silent)?;

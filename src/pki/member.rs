@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use hyper::Method;
 
+use super::Year;
 use super::files::{self, Wanted};
 use super::layout::PairId;
 use super::live::{Answer, Call, Caller, Look, Port, Trouble, Tunnels};
 use super::node::{self, Action, State};
 use super::stored::Stored;
 use super::x509::{Authority, Certificate, Key};
-use super::{App, Year};
+use crate::cluster::Daemon;
 use crate::cluster::{Cluster, Name, Node, Role};
 use crate::error::{Error, Exit, Result};
 use crate::node::install::{self, Manifest};
@@ -66,13 +67,13 @@ impl Member {
         self.node.role == Role::Server
     }
 
-    /// Brings it the files of `apps`, and gives the paths that changed.
-    pub async fn install(&self, work: &Work, apps: &[App]) -> Result<BTreeSet<String>> {
+    /// Brings it the files of `daemons`, and gives the paths that changed.
+    pub async fn install(&self, work: &Work, daemons: &[Daemon]) -> Result<BTreeSet<String>> {
         let mut manifest = Manifest::new();
-        for app in apps {
+        for daemon in daemons {
             files::manifest(
                 &work.cluster,
-                *app,
+                *daemon,
                 work.year,
                 &self.name,
                 &work.stored,
@@ -83,15 +84,15 @@ impl Member {
         Ok(report.touched().map(str::to_owned).collect())
     }
 
-    /// What is on its disk of `apps`.
-    pub async fn state(&self, work: &Work, apps: &[App]) -> Result<State> {
+    /// What is on its disk of `daemons`.
+    pub async fn state(&self, work: &Work, daemons: &[Daemon]) -> Result<State> {
         let mut wanted: Vec<Wanted> = Vec::new();
-        for app in apps {
-            wanted.extend(self.wanted(work, *app)?);
+        for daemon in daemons {
+            wanted.extend(self.wanted(work, *daemon)?);
         }
-        let units: Vec<&str> = apps
+        let units: Vec<&str> = daemons
             .iter()
-            .map(|app| files::place(&work.cluster, *app).unit.as_str())
+            .map(|daemon| daemon.place(&work.cluster).unit.as_str())
             .collect();
         State::read(
             &self.probed.connection,
@@ -102,46 +103,51 @@ impl Member {
         .await
     }
 
-    /// The files that an app is to have there.
-    pub fn wanted(&self, work: &Work, app: App) -> Result<Vec<Wanted>> {
-        files::wanted(&work.cluster, app, work.year, &self.name, &work.stored)
+    /// The files that a daemon is to have there.
+    pub fn wanted(&self, work: &Work, daemon: Daemon) -> Result<Vec<Wanted>> {
+        files::wanted(&work.cluster, daemon, work.year, &self.name, &work.stored)
     }
 
-    /// The certificate that an app's agent is to serve there.
-    pub fn certificate<'a>(&self, work: &'a Work, app: App) -> Option<&'a Certificate> {
-        let pair = PairId::of_node(&work.cluster, app, work.year, &self.name);
+    /// The certificate that a daemon's agent is to serve there.
+    pub fn certificate<'a>(&self, work: &'a Work, daemon: Daemon) -> Option<&'a Certificate> {
+        let pair = PairId::of_node(&work.cluster, daemon, work.year, &self.name);
         work.stored.held(&pair).certificates.first()
     }
 
-    /// Makes an app's program take its files.
-    pub async fn act(&self, work: &Work, app: App, action: Action) -> Result<()> {
+    /// Makes a daemon's program take its files.
+    pub async fn act(&self, work: &Work, daemon: Daemon, action: Action) -> Result<()> {
         node::act(
             &self.probed.connection,
             &self.how,
             action,
-            &files::place(&work.cluster, app).unit,
+            &daemon.place(&work.cluster).unit,
         )
         .await
     }
 
-    /// The end of the log of an app's program.
-    pub async fn log(&self, work: &Work, app: App) -> Result<String> {
-        let unit = &files::place(&work.cluster, app).unit;
+    /// The end of the log of a daemon's program.
+    pub async fn log(&self, work: &Work, daemon: Daemon) -> Result<String> {
+        let unit = &daemon.place(&work.cluster).unit;
         node::log(&self.probed.connection, &self.how, unit).await
     }
 
     /// Looks at one port as the year's operator.
     pub async fn look(&self, work: &Work, port: &Port) -> Result<Look> {
         self.tunnels
-            .look(&work.cluster, &self.name, port, &operator(work, port.app)?)
+            .look(
+                &work.cluster,
+                &self.name,
+                port,
+                &operator(work, port.daemon)?,
+            )
             .await
     }
 
-    /// The first of an app's ports that does not serve what it should, or trusts
+    /// The first of a daemon's ports that does not serve what it should, or trusts
     /// not just those authorities that it should; none if all is as wanted.
-    pub async fn lacking(&self, work: &Work, app: App) -> Result<Option<String>> {
-        let wanted = self.certificate(work, app);
-        for port in Port::of(&work.cluster, app, &self.node) {
+    pub async fn lacking(&self, work: &Work, daemon: Daemon) -> Result<Option<String>> {
+        let wanted = self.certificate(work, daemon);
+        for port in Port::of(&work.cluster, daemon, &self.node) {
             let look = self.look(work, &port).await?;
             if let Some(trouble) = look.trouble {
                 return Ok(Some(format!("{port} {trouble}")));
@@ -151,27 +157,27 @@ impl Member {
             }
         }
         // While an authority is being replaced there are two, and both must be trusted.
-        if work.stored.trusted(app).len() > 1 {
+        if work.stored.trusted(daemon).len() > 1 {
             let now = time::OffsetDateTime::now_utc();
-            let both = work.stored.authorities(app).into_iter();
+            let both = work.stored.authorities(daemon).into_iter();
             // Nothing that one signs which has ended is taken by anybody.
             for authority in both.filter(|one| one.certificate.not_after > now) {
-                if let Some(trouble) = self.takes(work, app, &authority).await? {
+                if let Some(trouble) = self.takes(work, daemon, &authority).await? {
                     return Ok(Some(format!(
                         "{} does not trust {}: {trouble}",
-                        app.title(),
+                        daemon.title(),
                         authority.certificate.subject
                     )));
                 }
             }
         }
         // One that is retired must be forgotten.
-        if let Some(retired) = work.stored.retired(app)
-            && self.takes(work, app, &retired).await?.is_none()
+        if let Some(retired) = work.stored.retired(daemon)
+            && self.takes(work, daemon, &retired).await?.is_none()
         {
             return Ok(Some(format!(
                 "{} still trusts {}",
-                app.title(),
+                daemon.title(),
                 retired.certificate.subject
             )));
         }
@@ -179,10 +185,15 @@ impl Member {
     }
 
     /// Why a node is not where the store is: in what it has on its disk of
-    /// `apps`, or in what `app` serves and trusts. Nothing if it is.
-    pub async fn behind(&self, work: &Work, app: App, apps: &[App]) -> Result<Option<String>> {
-        let state = self.state(work, apps).await?;
-        for of in apps {
+    /// `daemons`, or in what `daemon` serves and trusts. Nothing if it is.
+    pub async fn behind(
+        &self,
+        work: &Work,
+        daemon: Daemon,
+        daemons: &[Daemon],
+    ) -> Result<Option<String>> {
+        let state = self.state(work, daemons).await?;
+        for of in daemons {
             let wanted = self.wanted(work, *of)?;
             for file in &wanted {
                 if state
@@ -192,32 +203,32 @@ impl Member {
                     return Ok(Some(format!("{} is not the store’s", file.path)));
                 }
             }
-            let unit = &files::place(&work.cluster, *of).unit;
+            let unit = &of.place(&work.cluster).unit;
             if state.newer(&wanted, &state.unit(unit)) {
                 return Ok(Some(format!(
                     "{unit} does not run with the files that it reads at its start"
                 )));
             }
         }
-        self.lacking(work, app).await
+        self.lacking(work, daemon).await
     }
 
-    /// Why an app's agent does not take a certificate by `authority`; nothing if it does.
+    /// Why a daemon's agent does not take a certificate by `authority`; nothing if it does.
     pub async fn takes(
         &self,
         work: &Work,
-        app: App,
+        daemon: Daemon,
         authority: &Authority<'_>,
     ) -> Result<Option<Trouble>> {
         let key = Key::generate()?;
-        let spec = super::spec::Spec::of(&work.cluster, &PairId::operator(app, work.year));
+        let spec = super::spec::Spec::of(&work.cluster, &PairId::operator(daemon, work.year));
         let certificate = authority.sign(&spec, &key, time::OffsetDateTime::now_utc())?;
         let caller = Caller {
-            trusted: work.stored.trusted(app),
+            trusted: work.stored.trusted(daemon),
             certificate: &certificate,
             key: &key,
         };
-        let port = Port::api(&work.cluster, app);
+        let port = Port::api(&work.cluster, daemon);
         Ok(self
             .tunnels
             .look(&work.cluster, &self.name, &port, &caller)
@@ -225,34 +236,34 @@ impl Member {
             .trouble)
     }
 
-    /// What an app's servers say of themselves, asked here.
-    pub async fn health(&self, work: &Work, app: App) -> Result<Health> {
+    /// What a daemon's servers say of themselves, asked here.
+    pub async fn health(&self, work: &Work, daemon: Daemon) -> Result<Health> {
         let call = Call {
             method: Method::GET,
             path: quorum::HEALTH,
             body: Bytes::new(),
         };
-        let answer = self.call(work, app, call).await?;
-        Health::read(app.title(), answer.status, &answer.body).map_err(|e| e.on(&self.name))
+        let answer = self.call(work, daemon, call).await?;
+        Health::read(daemon.title(), answer.status, &answer.body).map_err(|e| e.on(&self.name))
     }
 
-    /// Whether an app's server there was ever part of a quorum.
-    pub async fn formed(&self, work: &Work, app: App) -> Result<bool> {
+    /// Whether a daemon's server there was ever part of a quorum.
+    pub async fn formed(&self, work: &Work, daemon: Daemon) -> Result<bool> {
         let call = Call {
             method: Method::GET,
             path: quorum::PEERS,
             body: Bytes::new(),
         };
-        let answer = self.call(work, app, call).await?;
+        let answer = self.call(work, daemon, call).await?;
         Ok(!quorum::never_formed(answer.status, &answer.body))
     }
 
-    /// Sends something to an app's API there.
-    pub async fn put(&self, work: &Work, app: App, path: &str, body: Vec<u8>) -> Result<()> {
+    /// Sends something to a daemon's API there.
+    pub async fn put(&self, work: &Work, daemon: Daemon, path: &str, body: Vec<u8>) -> Result<()> {
         let answer = self
             .call(
                 work,
-                app,
+                daemon,
                 Call {
                     method: Method::PUT,
                     path,
@@ -264,33 +275,39 @@ impl Member {
             200 => Ok(()),
             status => Err(Error::new(
                 Exit::Partial,
-                format!("{} answers {path} with {status}", app.title()),
+                format!("{} answers {path} with {status}", daemon.title()),
             )
             .on(&self.name)
             .saying(String::from_utf8_lossy(&answer.body))),
         }
     }
 
-    async fn call(&self, work: &Work, app: App, call: Call<'_>) -> Result<Answer> {
+    async fn call(&self, work: &Work, daemon: Daemon, call: Call<'_>) -> Result<Answer> {
         let answer = self
             .tunnels
-            .call(&work.cluster, &self.name, app, &operator(work, app)?, call)
+            .call(
+                &work.cluster,
+                &self.name,
+                daemon,
+                &operator(work, daemon)?,
+                call,
+            )
             .await?;
         answer.map_err(|trouble| {
-            Error::new(Exit::Partial, format!("{} {trouble}", app.title())).on(&self.name)
+            Error::new(Exit::Partial, format!("{} {trouble}", daemon.title())).on(&self.name)
         })
     }
 }
 
 /// The year's operator, as whom ports are looked at.
-fn operator(work: &Work, app: App) -> Result<Caller<'_>> {
-    let pair = PairId::operator(app, work.year);
+fn operator(work: &Work, daemon: Daemon) -> Result<Caller<'_>> {
+    let pair = PairId::operator(daemon, work.year);
     let (certificate, key) = work.stored.held(&pair).pair().ok_or_else(|| {
         Error::usage(format!("{pair}.crt is not in the store"))
             .help("make it with gen-pki, or pull the store if others did")
     })?;
     Ok(Caller {
-        trusted: work.stored.trusted(app),
+        trusted: work.stored.trusted(daemon),
         certificate,
         key,
     })

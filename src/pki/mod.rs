@@ -33,43 +33,6 @@ pub const LEAF_DAYS: i64 = 700;
 /// How long before its end a certificate is warned of, in days.
 pub const WARNING_DAYS: i64 = 60;
 
-/// A program that has an authority of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum App {
-    /// Consul.
-    Consul,
-    /// Nomad.
-    Nomad,
-}
-
-impl App {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Consul, Self::Nomad];
-
-    /// Its name in the names of entries and files.
-    pub const fn name(self) -> &'static str {
-        match self {
-            App::Consul => "consul",
-            App::Nomad => "nomad",
-        }
-    }
-
-    /// Its name for people.
-    pub const fn title(self) -> &'static str {
-        match self {
-            App::Consul => "Consul",
-            App::Nomad => "Nomad",
-        }
-    }
-}
-
-impl fmt::Display for App {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
 /// A year, by which certificates are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Year(i32);

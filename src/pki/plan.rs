@@ -6,8 +6,9 @@ use super::layout::{Holder, PairId};
 use super::spec::Spec;
 use super::stored::Stored;
 use super::x509::Certificate;
-use super::{App, WARNING_DAYS, Year, day};
+use super::{WARNING_DAYS, Year, day};
 use crate::cluster::Cluster;
+use crate::cluster::Daemon;
 use crate::error::Error;
 
 /// Something to make.
@@ -33,15 +34,15 @@ pub struct Plan {
 /// Compares what a cluster needs with what there is.
 pub fn plan(
     cluster: &Cluster,
-    apps: &[App],
+    daemons: &[Daemon],
     year: Year,
     stored: &Stored,
     now: OffsetDateTime,
 ) -> Result<Plan, Vec<Error>> {
     let mut plan = Plan::default();
     let mut errors = Vec::new();
-    for app in apps {
-        let wanted = PairId::wanted(cluster, *app, year);
+    for daemon in daemons {
+        let wanted = PairId::wanted(cluster, *daemon, year);
         let mut missing = Vec::new();
         for pair in wanted {
             let held = stored.held(&pair);
@@ -61,7 +62,7 @@ pub fn plan(
                 }
             }
         }
-        errors.extend(orphans(*app, &missing, stored));
+        errors.extend(orphans(*daemon, &missing, stored));
         plan.make.extend(missing);
     }
     plan.warnings.extend(ending(stored, now));
@@ -72,13 +73,13 @@ pub fn plan(
 }
 
 /// A new authority beside certificates of a former one would break the cluster.
-fn orphans(app: App, missing: &[Make], stored: &Stored) -> Option<Error> {
-    let authority = PairId::authority(app);
+fn orphans(daemon: Daemon, missing: &[Make], stored: &Stored) -> Option<Error> {
+    let authority = PairId::authority(daemon);
     if !missing.iter().any(|make| make.pair == authority) {
         return None;
     }
     let (pair, _) = stored.iter().find(|(pair, held)| {
-        pair.app == app && **pair != authority && !held.certificates.is_empty()
+        pair.daemon == daemon && **pair != authority && !held.certificates.is_empty()
     })?;
     Some(
         Error::usage(format!("{authority}.crt is not in the store, but {pair}.crt, which it should have signed, is"))
@@ -152,10 +153,10 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-11-22 15:00 UTC);
     const YEAR: Year = Year::new(2026);
 
-    fn authority(app: App) -> Held {
+    fn authority(daemon: Daemon) -> Held {
         let key = Key::generate().unwrap();
         let certificate = key
-            .self_signed(&Spec::of(&example(), &PairId::authority(app)), None, NOW)
+            .self_signed(&Spec::of(&example(), &PairId::authority(daemon)), None, NOW)
             .unwrap();
         Held {
             certificates: vec![certificate],
@@ -166,12 +167,12 @@ mod tests {
     /// A whole PKI.
     fn complete() -> Stored {
         let mut stored = Stored::default();
-        for app in App::ALL {
-            stored.put(PairId::authority(app), authority(app));
-            for pair in PairId::wanted(&example(), app, YEAR).into_iter().skip(1) {
+        for daemon in Daemon::ALL {
+            stored.put(PairId::authority(daemon), authority(daemon));
+            for pair in PairId::wanted(&example(), daemon, YEAR).into_iter().skip(1) {
                 let key = Key::generate().unwrap();
                 let certificate = stored
-                    .authority(app)
+                    .authority(daemon)
                     .unwrap()
                     .sign(&Spec::of(&example(), &pair), &key, NOW)
                     .unwrap();
@@ -193,7 +194,7 @@ mod tests {
     }
 
     fn planned(stored: &Stored, now: OffsetDateTime) -> Result<Plan, Vec<Error>> {
-        plan(&example(), &App::ALL, YEAR, stored, now)
+        plan(&example(), &Daemon::ALL, YEAR, stored, now)
     }
 
     #[test]
@@ -228,7 +229,7 @@ mod tests {
     #[test]
     fn a_key_without_its_certificate_is_completed() {
         let mut stored = complete();
-        let pair = PairId::operator(App::Nomad, YEAR);
+        let pair = PairId::operator(Daemon::Nomad, YEAR);
         let held = take(&mut stored, &pair);
         stored.put(
             pair.clone(),
@@ -249,7 +250,7 @@ mod tests {
     #[test]
     fn a_certificate_without_its_key_is_an_error() {
         let mut stored = complete();
-        let pair = PairId::authority(App::Consul);
+        let pair = PairId::authority(Daemon::Consul);
         let held = take(&mut stored, &pair);
         stored.put(
             pair,
@@ -270,7 +271,7 @@ mod tests {
     #[test]
     fn no_authority_is_made_beside_certificates_of_a_lost_one() {
         let mut stored = complete();
-        take(&mut stored, &PairId::authority(App::Nomad));
+        take(&mut stored, &PairId::authority(Daemon::Nomad));
         let errors = planned(&stored, NOW).unwrap_err();
         assert!(
             errors.iter().any(|e| e
@@ -283,7 +284,7 @@ mod tests {
     #[test]
     fn a_pair_whose_halves_do_not_fit_is_an_error() {
         let mut stored = complete();
-        let pair = PairId::operator(App::Consul, YEAR);
+        let pair = PairId::operator(Daemon::Consul, YEAR);
         let held = take(&mut stored, &pair);
         stored.put(
             pair,
@@ -302,7 +303,7 @@ mod tests {
     #[test]
     fn certificates_of_another_authority_are_an_error() {
         let mut stored = complete();
-        stored.put(PairId::authority(App::Consul), authority(App::Consul));
+        stored.put(PairId::authority(Daemon::Consul), authority(Daemon::Consul));
         assert_eq!(planned(&stored, NOW).unwrap_err().len(), 3);
     }
 
@@ -353,20 +354,20 @@ mod tests {
         let mut stored = complete();
         let key = Key::generate().unwrap();
         let agents = PairId {
-            app: App::Consul,
+            daemon: Daemon::Consul,
             holder: Holder::Agents(YEAR),
         };
         let servers = Spec::of(
             &example(),
             &PairId {
-                app: App::Consul,
+                daemon: Daemon::Consul,
                 holder: Holder::Servers(YEAR),
             },
         );
         let Authority {
             certificate,
             key: signing,
-        } = stored.authority(App::Consul).unwrap();
+        } = stored.authority(Daemon::Consul).unwrap();
         let made = Authority {
             certificate,
             key: signing,

@@ -4,25 +4,28 @@
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 
-use super::App;
 use super::files::bundle;
 use super::layout::PairId;
 use super::member::{Member, Work};
+use crate::cluster::Daemon;
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
 
 /// Puts them there in one transaction, through the first node that takes it.
 pub async fn publish(
     work: &Work,
-    apps: &[App],
+    daemons: &[Daemon],
     members: &[Member],
     reporter: &Reporter,
 ) -> Result<()> {
-    let body = serde_json::to_vec(&transaction(work, apps)?)
+    let body = serde_json::to_vec(&transaction(work, daemons)?)
         .map_err(|e| Error::unexpected(format!("not to be sent: {e}")))?;
     let mut last = Error::usage("no node is left to publish through");
     for member in members {
-        match member.put(work, App::Consul, "/v1/txn", body.clone()).await {
+        match member
+            .put(work, Daemon::Consul, "/v1/txn", body.clone())
+            .await
+        {
             Ok(()) => {
                 reporter.emit(Event::Log {
                     node: Some(member.name.clone()),
@@ -36,11 +39,11 @@ pub async fn publish(
     Err(last)
 }
 
-/// All keys of all apps, or none (`PUT /v1/txn`).
-fn transaction(work: &Work, apps: &[App]) -> Result<Value> {
+/// All keys of all daemons, or none (`PUT /v1/txn`).
+fn transaction(work: &Work, daemons: &[Daemon]) -> Result<Value> {
     let mut operations = Vec::new();
-    for app in apps {
-        let pair = PairId::operator(*app, work.year);
+    for daemon in daemons {
+        let pair = PairId::operator(*daemon, work.year);
         let (certificate, key) = work
             .stored
             .held(&pair)
@@ -48,11 +51,11 @@ fn transaction(work: &Work, apps: &[App]) -> Result<Value> {
             .ok_or_else(|| Error::usage(format!("{pair}.crt is not in the store")))?;
         let mut set = |name: String, value: &str| {
             let value = Base64::encode_string(value.as_bytes());
-            operations.push(json!({"KV": {"Verb": "set", "Key": format!("secrets/{app}/{name}"), "Value": value}}));
+            operations.push(json!({"KV": {"Verb": "set", "Key": format!("secrets/{daemon}/{name}"), "Value": value}}));
         };
-        set(format!("{app}-ca.crt"), &bundle(&work.stored, *app));
-        set(format!("{app}-client.crt"), &certificate.pem());
-        set(format!("{app}-client.key"), key.pem().expose());
+        set(format!("{daemon}-ca.crt"), &bundle(&work.stored, *daemon));
+        set(format!("{daemon}-client.crt"), &certificate.pem());
+        set(format!("{daemon}-client.key"), key.pem().expose());
     }
     Ok(Value::Array(operations))
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::App;
 use super::member::{Member, Work};
 use super::node::{Action, State, Unit};
+use crate::cluster::Daemon;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
@@ -66,8 +66,8 @@ pub fn decide(unit: &Unit, touched: bool, newer: bool, lacking: bool) -> Action 
     }
 }
 
-/// In what state an app's servers are: `looked` says of each why it does not run with its files, if it does not.
-fn standing(app: App, looked: &[(&Name, Option<String>)], health: Option<&str>) -> String {
+/// In what state a daemon's servers are: `looked` says of each why it does not run with its files, if it does not.
+fn standing(daemon: Daemon, looked: &[(&Name, Option<String>)], health: Option<&str>) -> String {
     let good = looked.iter().filter(|(_, why)| why.is_none());
     let good: Vec<&str> = good.map(|(name, _)| name.as_str()).collect();
     let bad = looked
@@ -80,7 +80,7 @@ fn standing(app: App, looked: &[(&Name, Option<String>)], health: Option<&str>) 
     };
     format!(
         "{} was stopped half-way. Servers with the store’s certificates: {}; without: {}. {}",
-        app.title(),
+        daemon.title(),
         list(good),
         list(bad.iter().map(String::as_str).collect()),
         match health {
@@ -90,12 +90,12 @@ fn standing(app: App, looked: &[(&Name, Option<String>)], health: Option<&str>) 
     )
 }
 
-/// One app's rollout over the nodes of a run.
+/// One daemon's rollout over the nodes of a run.
 pub struct AppRollout<'a> {
     /// What it is about.
     pub work: &'a Work,
-    /// The app.
-    pub app: App,
+    /// The daemon.
+    pub daemon: Daemon,
     /// Where it reports to.
     pub reporter: &'a Reporter,
     /// How it goes through servers.
@@ -159,15 +159,15 @@ impl AppRollout<'_> {
         let Some(state) = states.get(&member.name) else {
             return Ok(Action::Nothing);
         };
-        let wanted = member.wanted(self.work, self.app)?;
-        let folder = super::files::place(&self.work.cluster, self.app);
+        let wanted = member.wanted(self.work, self.daemon)?;
+        let folder = self.daemon.place(&self.work.cluster);
         let unit = state.unit(&folder.unit);
         // What is not the program's own, it reads at its start only: `newer` is about that.
-        let own = format!("{}/{}", folder.directory, self.app);
+        let own = format!("{}/{}", folder.directory, self.daemon);
         let touched = touched.get(&member.name);
         let touched = touched.is_some_and(|paths| paths.iter().any(|path| path.starts_with(&own)));
         let lacking = match unit.active {
-            true => member.lacking(self.work, self.app).await?.is_some(),
+            true => member.lacking(self.work, self.daemon).await?.is_some(),
             false => false,
         };
         Ok(decide(&unit, touched, state.newer(&wanted, &unit), lacking))
@@ -265,19 +265,19 @@ impl AppRollout<'_> {
     /// Whether there is a quorum that could be lost: one of the servers runs that was ever part of one. A server that runs and
     /// does not tell counts as one.
     async fn formed(&self, members: &[&Member], states: &BTreeMap<Name, State>) -> bool {
-        let unit = &super::files::place(&self.work.cluster, self.app).unit;
+        let unit = &self.daemon.place(&self.work.cluster).unit;
         let running = members.iter().filter(|member| {
             let state = states.get(&member.name);
             member.serves() && state.is_some_and(|state| state.unit(unit).active)
         });
-        let told = running.map(|member| member.formed(self.work, self.app));
+        let told = running.map(|member| member.formed(self.work, self.daemon));
         let told = join_all(told).await;
         told.into_iter().any(|formed| formed.unwrap_or(true))
     }
 
     /// Notes that a program was not touched.
     fn leave(&self, member: &Member, why: &str, results: &mut Results) {
-        let what = format!("{} was left as it was: {why}", self.app.title());
+        let what = format!("{} was left as it was: {why}", self.daemon.title());
         self.fail(
             member,
             Error::new(Exit::Partial, what).on(&member.name),
@@ -289,13 +289,13 @@ impl AppRollout<'_> {
     async fn tell(&self, members: &[&Member]) {
         let servers = members.iter().filter(|member| member.serves());
         let looked = join_all(servers.map(|member| async move {
-            let behind = member.behind(self.work, self.app, &[self.app]).await;
+            let behind = member.behind(self.work, self.daemon, &[self.daemon]).await;
             let why = behind.unwrap_or_else(|error| Some(error.what));
             (&member.name, why)
         }))
         .await;
         let health = self.health(members).await.map(|health| health.words());
-        let text = standing(self.app, &looked, health.as_deref());
+        let text = standing(self.daemon, &looked, health.as_deref());
         self.reporter.warning(None, text);
     }
 
@@ -303,22 +303,22 @@ impl AppRollout<'_> {
     async fn one(&self, member: &Member, action: Action) -> Result<()> {
         self.reporter.step(
             &member.name,
-            format!("{} {}", action.doing(), self.app.title()),
+            format!("{} {}", action.doing(), self.daemon.title()),
         );
         member
-            .act(self.work, self.app, action)
+            .act(self.work, self.daemon, action)
             .await
             .map_err(|e| e.exit(Exit::Partial))?;
         let began = Instant::now();
         loop {
-            let Some(lacking) = member.lacking(self.work, self.app).await? else {
+            let Some(lacking) = member.lacking(self.work, self.daemon).await? else {
                 return Ok(());
             };
-            let unit = &super::files::place(&self.work.cluster, self.app).unit;
+            let unit = &self.daemon.place(&self.work.cluster).unit;
             // To ask for it takes sudo, and mostly a moment is enough.
             let gone = began.elapsed() > SOON
                 && !member
-                    .state(self.work, &[self.app])
+                    .state(self.work, &[self.daemon])
                     .await?
                     .unit(unit)
                     .active;
@@ -337,7 +337,7 @@ impl AppRollout<'_> {
                 }
                 _ => format!("look at its log there: journalctl -u {unit}"),
             };
-            let log = member.log(self.work, self.app).await.unwrap_or_default();
+            let log = member.log(self.work, self.daemon).await.unwrap_or_default();
             return Err(Error::new(Exit::Partial, what)
                 .on(&member.name)
                 .saying(log)
@@ -348,7 +348,7 @@ impl AppRollout<'_> {
     /// What the servers say of themselves: the first that answers.
     async fn health(&self, members: &[&Member]) -> Option<Health> {
         for member in members.iter().filter(|member| member.serves()) {
-            if let Ok(health) = member.health(self.work, self.app).await {
+            if let Ok(health) = member.health(self.work, self.daemon).await {
                 return Some(health);
             }
         }
@@ -373,7 +373,7 @@ impl AppRollout<'_> {
                     .done
                     .entry(member.name.clone())
                     .or_default()
-                    .push(format!("{} {word}", self.app.title()));
+                    .push(format!("{} {word}", self.daemon.title()));
             }
             Err(error) => self.fail(member, error, results),
         }
@@ -385,7 +385,7 @@ impl AppRollout<'_> {
     }
 }
 
-/// Keeps an app's servers healthy while they are gone through.
+/// Keeps a daemon's servers healthy while they are gone through.
 struct Guarded<'a> {
     rollout: &'a AppRollout<'a>,
     members: &'a BTreeMap<&'a Name, (&'a Member, Action)>,
@@ -394,7 +394,7 @@ struct Guarded<'a> {
 
 impl Guarded<'_> {
     async fn health(&self, member: &Member) -> Result<Health> {
-        member.health(self.rollout.work, self.rollout.app).await
+        member.health(self.rollout.work, self.rollout.daemon).await
     }
 }
 
@@ -431,8 +431,8 @@ impl Guard for Guarded<'_> {
             self.health(member).await?.whole()
         });
         well.await.map_err(|error| {
-            let (app, doing) = (self.rollout.app.title(), action.doing());
-            let what = format!("{app} is not well after {doing}: {}", error.what);
+            let (daemon, doing) = (self.rollout.daemon.title(), action.doing());
+            let what = format!("{daemon} is not well after {doing}: {}", error.what);
             Error::new(Exit::Partial, what).on(node)
         })
     }
@@ -475,12 +475,16 @@ mod tests {
         let name = |text: &str| text.parse::<Name>().unwrap();
         let (alder, birch) = (name("alder"), name("birch"));
         let looked = [(&alder, None), (&birch, Some("does not answer".into()))];
-        let text = standing(App::Nomad, &looked, Some("healthy, and 1 of them may fail"));
+        let text = standing(
+            Daemon::Nomad,
+            &looked,
+            Some("healthy, and 1 of them may fail"),
+        );
         assert_eq!(
             text,
             "Nomad was stopped half-way. Servers with the store’s certificates: alder; without: birch (does not answer). The servers are healthy, and 1 of them may fail"
         );
-        let text = standing(App::Consul, &looked[1..], None);
+        let text = standing(Daemon::Consul, &looked[1..], None);
         assert!(text.contains(": none;") && text.ends_with("tells how they are"));
     }
 }

@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::cluster::{Cluster, Name, Role};
 
 use super::layout::{Holder, PairId};
-use super::{App, CA_DAYS, LEAF_DAYS};
+use super::{CA_DAYS, LEAF_DAYS};
+use crate::cluster::Daemon;
 
 /// What a certificate that is to be made holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +68,8 @@ impl Spec {
         };
         match &pair.holder {
             Holder::Authority | Holder::Retired => spec(Usage::Authority, vec![]),
-            Holder::Servers(_) => spec(Usage::Agent, server_names(cluster, pair.app, servers())),
-            Holder::Agents(_) => spec(Usage::Agent, agent_names(cluster, pair.app)),
+            Holder::Servers(_) => spec(Usage::Agent, server_names(cluster, pair.daemon, servers())),
+            Holder::Agents(_) => spec(Usage::Agent, agent_names(cluster, pair.daemon)),
             Holder::Node(_, name) => {
                 let server = cluster
                     .nodes
@@ -77,54 +78,35 @@ impl Spec {
                 spec(
                     Usage::Agent,
                     match server {
-                        true => server_names(cluster, pair.app, std::iter::once(name)),
-                        false => agent_names(cluster, pair.app),
+                        true => server_names(cluster, pair.daemon, std::iter::once(name)),
+                        false => agent_names(cluster, pair.daemon),
                     },
                 )
             }
-            Holder::Operator(_) => spec(Usage::Client, vec![name(cluster, pair.app, "cli")]),
+            Holder::Operator(_) => spec(Usage::Client, vec![pair.daemon.dns_name(cluster, "cli")]),
         }
-    }
-}
-
-/// `<role>.<datacenter>.<domain>` in Consul, `<role>.<region>.nomad` in Nomad.
-pub fn name(cluster: &Cluster, app: App, role: &str) -> String {
-    match app {
-        App::Consul => format!(
-            "{role}.{}.{}",
-            cluster.consul.datacenter, cluster.consul.domain
-        ),
-        App::Nomad => format!("{role}.{}.nomad", cluster.nomad.region),
-    }
-}
-
-/// The name by which one asks an agent on a node: what its certificate must hold.
-pub fn agent_name(cluster: &Cluster, app: App, role: Role) -> String {
-    match role {
-        Role::Server => name(cluster, app, "server"),
-        Role::Client => name(cluster, app, "client"),
     }
 }
 
 /// Only raft servers hold a `server.…` name: it is what `verify_server_hostname` looks for.
 fn server_names<'a>(
     cluster: &Cluster,
-    app: App,
+    daemon: Daemon,
     servers: impl Iterator<Item = &'a Name>,
 ) -> Vec<String> {
-    let mut names = vec![name(cluster, app, "server"), "localhost".into()];
-    if app == App::Consul {
+    let mut names = vec![daemon.dns_name(cluster, "server"), "localhost".into()];
+    if daemon == Daemon::Consul {
         names.push(format!(
             "consul.service.{}.{}",
             cluster.consul.datacenter, cluster.consul.domain
         ));
-        names.extend(servers.map(|node| name(cluster, app, &format!("{node}.server"))));
+        names.extend(servers.map(|node| daemon.dns_name(cluster, &format!("{node}.server"))));
     }
     names
 }
 
-fn agent_names(cluster: &Cluster, app: App) -> Vec<String> {
-    vec![name(cluster, app, "client"), "localhost".into()]
+fn agent_names(cluster: &Cluster, daemon: Daemon) -> Vec<String> {
+    vec![daemon.dns_name(cluster, "client"), "localhost".into()]
 }
 
 #[cfg(test)]
@@ -135,8 +117,8 @@ mod tests {
 
     const YEAR: Year = Year::new(2026);
 
-    fn dns(app: App, holder: Holder) -> Vec<String> {
-        Spec::of(&example(), &PairId { app, holder })
+    fn dns(daemon: Daemon, holder: Holder) -> Vec<String> {
+        Spec::of(&example(), &PairId { daemon, holder })
             .dns
             .into_iter()
             .collect()
@@ -151,31 +133,31 @@ mod tests {
             "localhost",
             "server.prod.consul",
         ];
-        assert_eq!(dns(App::Consul, Holder::Servers(YEAR)), names);
+        assert_eq!(dns(Daemon::Consul, Holder::Servers(YEAR)), names);
         assert_eq!(
-            dns(App::Nomad, Holder::Servers(YEAR)),
+            dns(Daemon::Nomad, Holder::Servers(YEAR)),
             ["localhost", "server.prod.nomad"]
         );
     }
 
     #[test]
     fn only_a_server_holds_a_servers_name() {
-        for app in App::ALL {
+        for daemon in Daemon::ALL {
             let node = |name: &str| Holder::Node(YEAR, name.parse().unwrap());
             for holder in [Holder::Agents(YEAR), Holder::Operator(YEAR), node("birch")] {
-                let names = dns(app, holder.clone());
+                let names = dns(daemon, holder.clone());
                 assert!(
                     !names.iter().any(|name| name.contains("server")),
                     "{holder:?}: {names:?}"
                 );
             }
-            assert!(dns(app, node("alder")).contains(&format!("server.prod.{app}")));
+            assert!(dns(daemon, node("alder")).contains(&format!("server.prod.{daemon}")));
         }
     }
 
     #[test]
     fn an_operator_can_only_connect_and_is_no_agent() {
-        let spec = Spec::of(&example(), &PairId::operator(App::Nomad, YEAR));
+        let spec = Spec::of(&example(), &PairId::operator(Daemon::Nomad, YEAR));
         assert_eq!(spec.usage, Usage::Client);
         assert_eq!(spec.dns, BTreeSet::from(["cli.prod.nomad".into()]));
         assert!(spec.addresses.is_empty());
@@ -187,7 +169,7 @@ mod tests {
         let spec = Spec::of(
             &example(),
             &PairId {
-                app: App::Consul,
+                daemon: Daemon::Consul,
                 holder: Holder::Node(YEAR, node),
             },
         );

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use time::{Duration, OffsetDateTime};
 
+use super::day;
 use super::layout::{Holder, PairId};
 use super::x509::{Authority, Certificate, Key};
-use super::{App, day};
+use crate::cluster::Daemon;
 use crate::error::{Error, Result};
 use crate::store::{EntryName, Store};
 
@@ -104,21 +105,21 @@ impl Stored {
         self.pairs.iter()
     }
 
-    /// The certificates that all programs of an app are to trust.
-    pub fn trusted(&self, app: App) -> &[Certificate] {
-        &self.held(&PairId::authority(app)).certificates
+    /// The certificates that all programs of a daemon are to trust.
+    pub fn trusted(&self, daemon: Daemon) -> &[Certificate] {
+        &self.held(&PairId::authority(daemon)).certificates
     }
 
-    /// The authority that signs for an app.
-    pub fn authority(&self, app: App) -> Option<Authority<'_>> {
-        let (certificate, key) = self.held(&PairId::authority(app)).pair()?;
+    /// The authority that signs for a daemon.
+    pub fn authority(&self, daemon: Daemon) -> Option<Authority<'_>> {
+        let (certificate, key) = self.held(&PairId::authority(daemon)).pair()?;
         Some(Authority { certificate, key })
     }
 
-    /// All authorities of an app that are trusted and whose keys there are: two
+    /// All authorities of a daemon that are trusted and whose keys there are: two
     /// while one takes the place of the other.
-    pub fn authorities(&self, app: App) -> Vec<Authority<'_>> {
-        let held = self.held(&PairId::authority(app));
+    pub fn authorities(&self, daemon: Daemon) -> Vec<Authority<'_>> {
+        let held = self.held(&PairId::authority(daemon));
         let certificates = held.certificates.iter();
         certificates
             .filter_map(|certificate| {
@@ -130,18 +131,18 @@ impl Stored {
 
     /// The authority that is no longer trusted, while its key is still there to prove that; none where a step that was cut short
     /// has noted it and left it trusted.
-    pub fn retired(&self, app: App) -> Option<Authority<'_>> {
+    pub fn retired(&self, daemon: Daemon) -> Option<Authority<'_>> {
         let certificate = self
             .held(&PairId {
-                app,
+                daemon,
                 holder: Holder::Retired,
             })
             .certificates
             .first()?;
-        if self.trusted(app).contains(certificate) {
+        if self.trusted(daemon).contains(certificate) {
             return None;
         }
-        let keys = &self.held(&PairId::authority(app)).keys;
+        let keys = &self.held(&PairId::authority(daemon)).keys;
         let key = keys.iter().find(|key| key.fits(certificate))?;
         Some(Authority { certificate, key })
     }
@@ -197,12 +198,12 @@ impl Stored {
         }
         if !authority
             && !self
-                .trusted(pair.app)
+                .trusted(pair.daemon)
                 .iter()
                 .any(|ca| certificate.signed_by(ca))
         {
             return error(
-                format!("is not signed by {}-ca", pair.app),
+                format!("is not signed by {}-ca", pair.daemon),
                 "was the authority replaced? remove the pair (pass rm) and run gen-pki",
             );
         }

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::day;
 use super::files;
 use super::member::Work;
 use super::node::State;
 use super::x509::Certificate;
-use super::{App, day};
+use crate::cluster::Daemon;
 use crate::cluster::Name;
 use crate::error::{Error, Result};
 use crate::event::Reporter;
@@ -45,15 +46,15 @@ fn compare(trusted: &[Certificate], stored: &[Certificate]) -> Option<Foreign> {
 /// node before anything is written.
 pub fn check(
     work: &Work,
-    apps: &[App],
+    daemons: &[Daemon],
     states: &BTreeMap<Name, State>,
     reporter: &Reporter,
 ) -> Result<()> {
     let mut seen = BTreeSet::new();
     for (node, state) in states {
-        for app in apps {
-            for authority in files::authorities(&work.cluster, *app) {
-                let path = files::trusted(&work.cluster, *app, authority)?;
+        for daemon in daemons {
+            for authority in files::authorities(&work.cluster, *daemon) {
+                let path = files::trusted(&work.cluster, *daemon, authority)?;
                 let Some(file) = state.file(path.as_str()) else {
                     continue;
                 };
@@ -81,7 +82,7 @@ pub fn check(
     ))
 }
 
-fn told(authority: App, foreign: &Foreign) -> Error {
+fn told(authority: Daemon, foreign: &Foreign) -> Error {
     let words = |ca: &Certificate| {
         let print = ca.fingerprint();
         format!("{} of {} ({print})", ca.subject, day(ca.not_before))
@@ -113,7 +114,7 @@ mod tests {
     const BEGIN: OffsetDateTime = datetime!(2026-11-22 15:00 UTC);
 
     fn authority(day: i64) -> Certificate {
-        let spec = Spec::of(&example(), &PairId::authority(App::Consul));
+        let spec = Spec::of(&example(), &PairId::authority(Daemon::Consul));
         let begins = BEGIN + Duration::days(day);
         Key::generate()
             .unwrap()

@@ -374,16 +374,17 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Daemon;
     use crate::cluster::schema::tests::example;
+    use crate::pki::Year;
     use crate::pki::layout::{Holder, PairId};
-    use crate::pki::{App, Year};
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-22 15:00 UTC);
 
     fn authority() -> (Key, Certificate) {
         let key = Key::generate().unwrap();
-        let spec = Spec::of(&example(), &PairId::authority(App::Consul));
+        let spec = Spec::of(&example(), &PairId::authority(Daemon::Consul));
         let certificate = key.self_signed(&spec, None, NOW).unwrap();
         (key, certificate)
     }
@@ -392,7 +393,7 @@ mod tests {
         Spec::of(
             &example(),
             &PairId {
-                app: App::Consul,
+                daemon: Daemon::Consul,
                 holder: Holder::Servers(Year::new(2026)),
             },
         )

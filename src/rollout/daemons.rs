@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use super::engine::{Guard, Ready};
 use super::plan::Part;
 use super::quorum::{self, Health};
-use crate::cluster::{Cluster, Name, Node, Role};
+use crate::cluster::{Cluster, Daemon, Name, Node, Role};
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
 use crate::node::probe::Probed;
@@ -19,9 +19,6 @@ use crate::node::ssh::answer::Answer;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Connection, MINUTE, Script, tail};
 use crate::operation::Operation;
-use crate::pki::files::place;
-use crate::pki::spec::agent_name;
-use crate::pki::{App, live};
 
 const DAEMONS: Script = Script {
     name: "nixcfg-daemons",
@@ -29,33 +26,22 @@ const DAEMONS: Script = Script {
     seconds: MINUTE,
 };
 
-/// The daemons that a cluster's nodes run.
-pub fn enabled(cluster: &Cluster) -> Vec<App> {
-    App::ALL
-        .into_iter()
-        .filter(|app| match app {
-            App::Consul => cluster.consul.enable,
-            App::Nomad => cluster.nomad.enable,
-        })
-        .collect()
-}
-
 /// How a daemon is asked on a node of its: its name, its unit, its port, the
 /// name that its certificate holds, the folder of its certificates.
-pub fn words(cluster: &Cluster, app: App, node: &Node) -> [String; 5] {
-    let files = place(cluster, app);
+pub fn words(cluster: &Cluster, daemon: Daemon, node: &Node) -> [String; 5] {
+    let files = daemon.place(cluster);
     [
-        app.to_string(),
+        daemon.to_string(),
         files.unit.clone(),
-        live::Port::api(cluster, app).number.to_string(),
-        agent_name(cluster, app, node.role),
+        daemon.port(cluster).to_string(),
+        daemon.agent_name(cluster, node.role),
         files.directory.clone(),
     ]
 }
 
-/// A daemon on a server.
+/// How a daemon is on a server.
 #[derive(Debug, Clone)]
-enum Daemon {
+enum State {
     /// It does not run.
     Down,
     /// It runs, and has never been part of a quorum.
@@ -65,22 +51,22 @@ enum Daemon {
 }
 
 /// A daemon and the start that it has been running since.
-type Seen = BTreeMap<App, (String, Daemon)>;
+type Seen = BTreeMap<Daemon, (String, State)>;
 
-fn read(answer: &Answer, apps: &[App]) -> Result<Seen> {
+fn read(answer: &Answer, daemons: &[Daemon]) -> Result<Seen> {
     let strange = || {
         Error::unexpected("does not tell of its daemons as expected").saying(tail(answer.text()))
     };
-    let line = |kind: &str, app: App| {
+    let line = |kind: &str, daemon: Daemon| {
         let mut lines = answer
             .text()
             .lines()
             .map(|line| line.split(' ').collect::<Vec<_>>())
-            .filter(|words| words.first() == Some(&kind) && words.get(1) == Some(&app.name()));
+            .filter(|words| words.first() == Some(&kind) && words.get(1) == Some(&daemon.name()));
         lines.next()
     };
-    let asked = |kind: &str, app: App| -> Result<Option<(u16, Vec<u8>)>> {
-        let Some(words) = line(kind, app) else {
+    let asked = |kind: &str, daemon: Daemon| -> Result<Option<(u16, Vec<u8>)>> {
+        let Some(words) = line(kind, daemon) else {
             return Ok(None);
         };
         let [_, _, status, body] = words.as_slice() else {
@@ -90,22 +76,22 @@ fn read(answer: &Answer, apps: &[App]) -> Result<Seen> {
         Ok(Some((status.parse().map_err(|_| strange())?, body)))
     };
     let mut seen = Seen::new();
-    for app in apps {
-        let words = line("daemon", *app).ok_or_else(strange)?;
+    for daemon in daemons {
+        let words = line("daemon", *daemon).ok_or_else(strange)?;
         let [_, _, state, invocation] = words.as_slice() else {
             return Err(strange());
         };
-        let daemon = match (asked("health", *app)?, asked("peers", *app)?) {
-            _ if *state != "active" => Daemon::Down,
+        let state = match (asked("health", *daemon)?, asked("peers", *daemon)?) {
+            _ if *state != "active" => State::Down,
             (Some((status, _)), Some((of, peers)))
                 if !matches!(status, 200 | 429) && quorum::never_formed(of, &peers) =>
             {
-                Daemon::Unformed
+                State::Unformed
             }
-            (Some(answer), _) => Daemon::Up(health(*app, answer)),
+            (Some(answer), _) => State::Up(health(*daemon, answer)),
             (None, _) => return Err(strange()),
         };
-        seen.insert(*app, ((*invocation).to_owned(), daemon));
+        seen.insert(*daemon, ((*invocation).to_owned(), state));
     }
     Ok(seen)
 }
@@ -113,16 +99,16 @@ fn read(answer: &Answer, apps: &[App]) -> Result<Seen> {
 /// Reads what may be an answer; what it says is of no interest.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn odd(answer: &Answer) {
-    let _ = read(answer, &App::ALL);
+    let _ = read(answer, &Daemon::ALL);
 }
 
-fn health(app: App, (status, body): (u16, Vec<u8>)) -> Result<Health> {
+fn health(daemon: Daemon, (status, body): (u16, Vec<u8>)) -> Result<Health> {
     match status {
         0 => {
-            let error = Error::new(Exit::Partial, format!("{app} does not answer on it"));
+            let error = Error::new(Exit::Partial, format!("{daemon} does not answer on it"));
             Err(error.saying(String::from_utf8_lossy(&body)))
         }
-        status => Health::read(app.title(), status, &body),
+        status => Health::read(daemon.title(), status, &body),
     }
 }
 
@@ -138,7 +124,7 @@ struct Seat {
 /// The quorum of a cluster's servers, kept while they are changed.
 pub struct Quorum {
     cluster: Cluster,
-    apps: Vec<App>,
+    daemons: Vec<Daemon>,
     seats: BTreeMap<Name, Seat>,
     /// Whether to look at all.
     minded: bool,
@@ -152,7 +138,7 @@ impl Quorum {
     pub fn none(operation: &Operation) -> Self {
         Self {
             cluster: operation.cluster.clone(),
-            apps: Vec::new(),
+            daemons: Vec::new(),
             seats: BTreeMap::new(),
             minded: false,
             alone: false,
@@ -169,14 +155,14 @@ impl Quorum {
         unhealthy: bool,
     ) -> Result<Self> {
         let mut this = Self::none(operation);
-        this.apps = enabled(&operation.cluster);
+        this.daemons = operation.cluster.daemons();
         let servers = operation.cluster.nodes.iter();
         let servers: Vec<(&Name, &Node)> = servers
             .filter(|(_, node)| node.role == Role::Server)
             .collect();
         this.alone = servers.len() == 1;
         this.minded = !unhealthy && !this.alone;
-        if this.apps.is_empty() {
+        if this.daemons.is_empty() {
             return Ok(this);
         }
         for (name, node) in servers {
@@ -206,23 +192,23 @@ impl Quorum {
         if self.seats.is_empty() {
             return;
         }
-        let servers = |app: App, like: fn(&Daemon) -> bool| -> Vec<&str> {
+        let servers = |daemon: Daemon, like: fn(&State) -> bool| -> Vec<&str> {
             let is = |seat: &Seat| {
                 seat.before
-                    .get(&app)
-                    .is_some_and(|(_, daemon)| like(daemon))
+                    .get(&daemon)
+                    .is_some_and(|(_, state)| like(state))
             };
             let seats = self.seats.iter().filter(|(_, seat)| is(seat));
             seats.map(|(name, _)| name.as_str()).collect()
         };
         let mut up = Vec::new();
-        for app in &self.apps {
-            if !servers(*app, |daemon| matches!(daemon, Daemon::Up(_))).is_empty() {
-                up.push(app.title());
+        for daemon in &self.daemons {
+            if !servers(*daemon, |state| matches!(state, State::Up(_))).is_empty() {
+                up.push(daemon.title());
                 continue;
             }
-            let unformed = servers(*app, |daemon| matches!(daemon, Daemon::Unformed));
-            let line = nothing_to_keep(*app, &unformed);
+            let unformed = servers(*daemon, |state| matches!(state, State::Unformed));
+            let line = nothing_to_keep(*daemon, &unformed);
             self.reporter
                 .emit(crate::event::Event::Log { node: None, line });
         }
@@ -242,12 +228,12 @@ impl Quorum {
         };
         let up = |seat: &Seat| {
             let mut daemons = seat.before.values();
-            daemons.any(|(_, daemon)| matches!(daemon, Daemon::Up(_)))
+            daemons.any(|(_, state)| matches!(state, State::Up(_)))
         };
         let leads = seat
             .before
             .values()
-            .filter(|(_, daemon)| matches!(daemon, Daemon::Up(Ok(health)) if health.leads(name)))
+            .filter(|(_, state)| matches!(state, State::Up(Ok(health)) if health.leads(name)))
             .count();
         match (leads, up(seat)) {
             (0, true) => Part::Voter,
@@ -265,9 +251,9 @@ impl Quorum {
             .get(name)
             .ok_or_else(|| Error::unexpected("is no server").on(name))?;
         let words = self
-            .apps
+            .daemons
             .iter()
-            .flat_map(|app| words(&self.cluster, *app, &seat.node));
+            .flat_map(|daemon| words(&self.cluster, *daemon, &seat.node));
         let words: Vec<String> = words.collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let connection = seat
@@ -288,18 +274,18 @@ impl Quorum {
                 told
             }
         };
-        read(&told, &self.apps).map_err(|e| e.on(name))
+        read(&told, &self.daemons).map_err(|e| e.on(name))
     }
 
     /// Whether the others can do without a server.
     async fn spared(&self, name: &Name) -> Result<Ready> {
         let mut ready = Ready::Go;
-        for (app, (_, daemon)) in self.look(name).await? {
-            if let Daemon::Up(health) = daemon {
+        for (daemon, (_, state)) in self.look(name).await? {
+            if let State::Up(health) = state {
                 let health = health.map_err(|e| e.on(name))?;
                 health
                     .spare(false)
-                    .map_err(|e| of(app, e).on(name).exit(Exit::Partial))?;
+                    .map_err(|e| of(daemon, e).on(name).exit(Exit::Partial))?;
                 if health.leads(name) {
                     ready = Ready::Leads;
                 }
@@ -311,18 +297,18 @@ impl Quorum {
     /// Whether a server takes its part as it did before.
     async fn takes_part(&self, name: &Name) -> Result<()> {
         let before = self.seats.get(name).map(|seat| &seat.before);
-        for (app, (_, daemon)) in self.look(name).await? {
-            let was = before.and_then(|before| before.get(&app));
-            match (daemon, was) {
-                (Daemon::Up(health), _) => health
+        for (daemon, (_, state)) in self.look(name).await? {
+            let was = before.and_then(|before| before.get(&daemon));
+            match (state, was) {
+                (State::Up(health), _) => health
                     .and_then(|health| health.whole())
-                    .map_err(|e| of(app, e).on(name))?,
-                (Daemon::Down, Some((_, Daemon::Up(_)))) => {
-                    let what = format!("{} does not run any more", app.title());
+                    .map_err(|e| of(daemon, e).on(name))?,
+                (State::Down, Some((_, State::Up(_)))) => {
+                    let what = format!("{} does not run any more", daemon.title());
                     return Err(Error::new(Exit::Partial, what).on(name));
                 }
-                (Daemon::Unformed, Some((_, Daemon::Up(_)))) => {
-                    let what = format!("{} knows of no other server any more", app.title());
+                (State::Unformed, Some((_, State::Up(_)))) => {
+                    let what = format!("{} knows of no other server any more", daemon.title());
                     return Err(Error::new(Exit::Partial, what).on(name));
                 }
                 _ => {}
@@ -335,15 +321,15 @@ impl Quorum {
     async fn restarted(&self, name: &Name) -> Result<bool> {
         let before = self.seats.get(name).map(|seat| &seat.before);
         let now = self.look(name).await?;
-        Ok(now.iter().any(|(app, (invocation, _))| {
-            let was = before.and_then(|before| before.get(app));
+        Ok(now.iter().any(|(daemon, (invocation, _))| {
+            let was = before.and_then(|before| before.get(daemon));
             was.is_none_or(|(was, _)| was != invocation)
         }))
     }
 }
 
-/// Why an app has no quorum that could be lost; `unformed` are the servers that it runs on all the same.
-fn nothing_to_keep(app: App, unformed: &[&str]) -> String {
+/// Why a daemon has no quorum that could be lost; `unformed` are the servers that it runs on all the same.
+fn nothing_to_keep(daemon: Daemon, unformed: &[&str]) -> String {
     let why = match unformed {
         [] => "it does not run on these servers yet".to_owned(),
         names => format!(
@@ -351,13 +337,13 @@ fn nothing_to_keep(app: App, unformed: &[&str]) -> String {
             names.join(", ")
         ),
     };
-    format!("no quorum of {} to keep: {why}", app.title())
+    format!("no quorum of {} to keep: {why}", daemon.title())
 }
 
-fn of(app: App, mut error: Error) -> Error {
+fn of(daemon: Daemon, mut error: Error) -> Error {
     error.what = error
         .what
-        .replacen("the servers", &format!("{}’s servers", app.title()), 1);
+        .replacen("the servers", &format!("{}’s servers", daemon.title()), 1);
     error
 }
 
@@ -387,8 +373,8 @@ impl Guard for Quorum {
 mod tests {
     use super::*;
 
-    fn read(printed: &str, apps: &[App]) -> Result<Seen> {
-        super::read(&crate::node::ssh::answer::tests::read(printed)?, apps)
+    fn read(printed: &str, daemons: &[Daemon]) -> Result<Seen> {
+        super::read(&crate::node::ssh::answer::tests::read(printed)?, daemons)
     }
 
     fn told(health: &str, peers: &str) -> String {
@@ -406,10 +392,10 @@ mod tests {
         )
     }
 
-    fn consul(health: &str, peers: &str) -> Daemon {
-        let mut seen = read(&told(health, peers), &App::ALL).unwrap();
-        assert!(matches!(seen[&App::Nomad], (_, Daemon::Down)));
-        seen.remove(&App::Consul).unwrap().1
+    fn consul(health: &str, peers: &str) -> State {
+        let mut seen = read(&told(health, peers), &Daemon::ALL).unwrap();
+        assert!(matches!(seen[&Daemon::Nomad], (_, State::Down)));
+        seen.remove(&Daemon::Consul).unwrap().1
     }
 
     #[test]
@@ -417,26 +403,26 @@ mod tests {
         let healthy = "200 {\"Healthy\": true, \"FailureTolerance\": 1}";
         let ill = "429 {\"Healthy\": false, \"FailureTolerance\": 0}";
         let members = "200 [\"192.0.2.11:8300\"]";
-        assert!(matches!(consul(healthy, members), Daemon::Up(Ok(health)) if health.healthy));
-        assert!(matches!(consul(ill, members), Daemon::Up(Ok(health)) if !health.healthy));
+        assert!(matches!(consul(healthy, members), State::Up(Ok(health)) if health.healthy));
+        assert!(matches!(consul(ill, members), State::Up(Ok(health)) if !health.healthy));
         let none = "500 No cluster leader";
-        assert!(matches!(consul(none, members), Daemon::Up(Err(_))));
-        assert!(matches!(consul(none, "200 []"), Daemon::Unformed));
-        assert!(matches!(consul(none, "200 null"), Daemon::Unformed));
+        assert!(matches!(consul(none, members), State::Up(Err(_))));
+        assert!(matches!(consul(none, "200 []"), State::Unformed));
+        assert!(matches!(consul(none, "200 null"), State::Unformed));
         assert!(matches!(
             consul("000 refused", "000 refused"),
-            Daemon::Up(Err(_))
+            State::Up(Err(_))
         ));
     }
 
     #[test]
     fn a_daemon_that_does_not_run_is_told_from_one_that_waits_for_others() {
         assert_eq!(
-            nothing_to_keep(App::Consul, &[]),
+            nothing_to_keep(Daemon::Consul, &[]),
             "no quorum of Consul to keep: it does not run on these servers yet"
         );
         assert_eq!(
-            nothing_to_keep(App::Nomad, &["alder", "birch"]),
+            nothing_to_keep(Daemon::Nomad, &["alder", "birch"]),
             "no quorum of Nomad to keep: it runs on alder, birch and has never had a leader: it waits for the other servers"
         );
     }
@@ -444,7 +430,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_cut_short_is_none() {
         let told = told("200 {}", "200 []");
-        assert!(read(told.strip_suffix("end\n").unwrap(), &App::ALL).is_err());
+        assert!(read(told.strip_suffix("end\n").unwrap(), &Daemon::ALL).is_err());
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::daemons::{enabled, words};
+use super::daemons::words;
+use crate::cluster::Daemon;
 use crate::cluster::schema::Probe;
 use crate::cluster::{Check, Cluster, Name, Node};
 use crate::error::Result;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Connection, MINUTE, Script};
-use crate::pki::App;
 
 const MEMBER: Script = Script {
     name: "nixcfg-member",
@@ -27,8 +27,14 @@ const MOST: u64 = 30;
 const LOOK: u32 = 6;
 
 /// The arguments of [`MEMBER`]; it may become one for so many `seconds`.
-fn arguments(cluster: &Cluster, app: App, name: &Name, node: &Node, seconds: u64) -> Vec<String> {
-    let mut arguments = words(cluster, app, node).to_vec();
+fn arguments(
+    cluster: &Cluster,
+    daemon: Daemon,
+    name: &Name,
+    node: &Node,
+    seconds: u64,
+) -> Vec<String> {
+    let mut arguments = words(cluster, daemon, node).to_vec();
     arguments.extend([name.to_string(), seconds.to_string()]);
     arguments
 }
@@ -44,18 +50,21 @@ pub async fn checks(
     patience: Duration,
 ) -> Result<BTreeMap<String, Check>> {
     let seconds = MOST.min(patience.as_secs() / 2);
-    let looks = enabled(cluster).into_iter().map(|app| async move {
-        let now = arguments(cluster, app, name, node, 0);
+    let looks = cluster.daemons().into_iter().map(|daemon| async move {
+        let now = arguments(cluster, daemon, name, node, 0);
         let words: Vec<&str> = now.iter().map(String::as_str).collect();
         let output = connection.run_root(how, MEMBER, &words, b"").await?;
-        let then = arguments(cluster, app, name, node, seconds);
-        Ok(output.status.success().then(|| check(app, &then, seconds)))
+        let then = arguments(cluster, daemon, name, node, seconds);
+        Ok(output
+            .status
+            .success()
+            .then(|| check(daemon, &then, seconds)))
     });
     let looks: Result<Vec<_>> = join_all(looks).await.into_iter().collect();
     Ok(looks?.into_iter().flatten().collect())
 }
 
-fn check(app: App, arguments: &[String], seconds: u64) -> (String, Check) {
+fn check(daemon: Daemon, arguments: &[String], seconds: u64) -> (String, Check) {
     let mut command = MEMBER.argv(&[]);
     command.extend(arguments.iter().map(String::as_str));
     let check = Check {
@@ -64,7 +73,7 @@ fn check(app: App, arguments: &[String], seconds: u64) -> (String, Check) {
         interval: 0,
         timeout: LOOK.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX)),
     };
-    (format!("membership in {}", app.title()), check)
+    (format!("membership in {}", daemon.title()), check)
 }
 
 #[cfg(test)]
@@ -76,7 +85,7 @@ mod tests {
     fn a_member_is_looked_for_by_words_and_under_the_name_of_its_role() {
         let cluster = example();
         let name: Name = "birch".parse().unwrap();
-        let arguments = arguments(&cluster, App::Nomad, &name, &cluster.nodes[&name], 30);
+        let arguments = arguments(&cluster, Daemon::Nomad, &name, &cluster.nodes[&name], 30);
         let wanted = [
             "nomad",
             "nomad.service",
@@ -87,7 +96,7 @@ mod tests {
             "30",
         ];
         assert_eq!(arguments, wanted);
-        let (title, check) = check(App::Nomad, &arguments, 30);
+        let (title, check) = check(Daemon::Nomad, &arguments, 30);
         let Probe::Command(command) = check.probe else {
             panic!("{check:?}")
         };

@@ -154,7 +154,7 @@ impl RolloutArgs {
     /// who leads is not.
     pub fn foretell(&self, operation: &Operation, nodes: &BTreeSet<Name>) -> Result<()> {
         let cluster = &operation.cluster;
-        let quorum = !daemons::enabled(cluster).is_empty();
+        let quorum = !cluster.daemons().is_empty();
         let part = |name: &Name| match cluster.nodes.get(name) {
             Some(node) if quorum && node.role == Role::Server => Part::Voter,
             _ => Part::None,

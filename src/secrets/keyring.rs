@@ -9,9 +9,9 @@ use hyper::Method;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::cluster::Daemon;
 use crate::error::{Error, Exit};
 use crate::secret::Secret;
-use crate::uplink::Service;
 use crate::uplink::api::{Api, Trouble};
 
 /// What is done to a key, in the order of a rotation. Each may be done again.
@@ -27,14 +27,14 @@ pub enum Act {
 
 impl Act {
     /// How it is asked for: Consul by the method, Nomad by the path.
-    fn request(self, service: Service) -> (Method, &'static str) {
-        match (service, self) {
-            (Service::Consul, Act::Install) => (Method::POST, "/v1/operator/keyring"),
-            (Service::Consul, Act::Use) => (Method::PUT, "/v1/operator/keyring"),
-            (Service::Consul, Act::Remove) => (Method::DELETE, "/v1/operator/keyring"),
-            (Service::Nomad, Act::Install) => (Method::PUT, "/v1/agent/keyring/install"),
-            (Service::Nomad, Act::Use) => (Method::PUT, "/v1/agent/keyring/use"),
-            (Service::Nomad, Act::Remove) => (Method::PUT, "/v1/agent/keyring/remove"),
+    fn request(self, daemon: Daemon) -> (Method, &'static str) {
+        match (daemon, self) {
+            (Daemon::Consul, Act::Install) => (Method::POST, "/v1/operator/keyring"),
+            (Daemon::Consul, Act::Use) => (Method::PUT, "/v1/operator/keyring"),
+            (Daemon::Consul, Act::Remove) => (Method::DELETE, "/v1/operator/keyring"),
+            (Daemon::Nomad, Act::Install) => (Method::PUT, "/v1/agent/keyring/install"),
+            (Daemon::Nomad, Act::Use) => (Method::PUT, "/v1/agent/keyring/use"),
+            (Daemon::Nomad, Act::Remove) => (Method::PUT, "/v1/agent/keyring/remove"),
         }
     }
 }
@@ -58,11 +58,11 @@ struct Pool {
 pub struct Held(Vec<Pool>);
 
 impl Held {
-    /// The answer of a service to the question for its keys.
-    pub fn read(service: Service, body: &[u8]) -> Result<Self, serde_json::Error> {
-        Ok(Self(match service {
-            Service::Consul => serde_json::from_slice(body)?,
-            Service::Nomad => vec![serde_json::from_slice(body)?],
+    /// The answer of a daemon to the question for its keys.
+    pub fn read(daemon: Daemon, body: &[u8]) -> Result<Self, serde_json::Error> {
+        Ok(Self(match daemon {
+            Daemon::Consul => serde_json::from_slice(body)?,
+            Daemon::Nomad => vec![serde_json::from_slice(body)?],
         }))
     }
 
@@ -95,29 +95,30 @@ impl Held {
     }
 }
 
-/// The keyrings of a service's agents.
+/// The keyrings of a daemon's agents.
 pub struct Keyring<'a>(pub &'a Api);
 
 impl Keyring<'_> {
     /// What all agents hold.
     pub async fn held(&self) -> Result<Held, Error> {
-        let service = self.0.service();
-        let path = match service {
-            Service::Consul => "/v1/operator/keyring",
-            Service::Nomad => "/v1/agent/keyring/list",
+        let daemon = self.0.daemon();
+        let path = match daemon {
+            Daemon::Consul => "/v1/operator/keyring",
+            Daemon::Nomad => "/v1/agent/keyring/list",
         };
         let body = self.ask(Method::GET, path, Vec::new(), &[]).await?;
-        Held::read(service, &body).map_err(|_| {
+        Held::read(daemon, &body).map_err(|_| {
             // What it says has the keys in it.
             Error::unexpected(format!(
-                "{service} answers {path} with what is not understood"
+                "{} answers {path} with what is not understood",
+                daemon.title()
             ))
         })
     }
 
     /// Does something to a key at every agent.
     pub async fn act(&self, act: Act, key: &Secret) -> Result<(), Error> {
-        let (method, path) = act.request(self.0.service());
+        let (method, path) = act.request(self.0.daemon());
         let body = json!({"Key": key.expose()}).to_string().into_bytes();
         self.ask(method, path, body, &[key]).await.map(drop)
     }
@@ -138,7 +139,7 @@ impl Keyring<'_> {
                 let error = match trouble {
                     Trouble::Said(error) if refused => Error {
                         exit: Exit::Partial,
-                        what: format!("not every agent of {} did what was asked", self.0.service()),
+                        what: format!("not every agent of {} did what was asked", self.0.daemon()),
                         ..error
                     },
                     trouble => trouble.into(),
@@ -170,7 +171,7 @@ mod tests {
             {"WAN": true, "Datacenter": "prod", "Segment": "", "Keys": {"a": 2, "b": 2}, "PrimaryKeys": {"a": 2}, "NumNodes": 2},
             {"WAN": false, "Datacenter": "prod", "Segment": "", "Keys": {"a": 3, "b": 2}, "PrimaryKeys": {"a": 3}, "NumNodes": 3}
         ]"#;
-        let held = Held::read(Service::Consul, told).unwrap();
+        let held = Held::read(Daemon::Consul, told).unwrap();
         assert_eq!(held.agents(), 3);
         assert!(held.everywhere(&key("a")) && held.in_use(&key("a")));
         assert!(!held.everywhere(&key("b")) && !held.in_use(&key("b")));
@@ -180,10 +181,10 @@ mod tests {
     #[test]
     fn nomads_answer_does_not_tell_which_key_is_in_use() {
         let told = br#"{"Messages": {}, "Keys": {"a": 3}, "NumNodes": 3}"#;
-        let held = Held::read(Service::Nomad, told).unwrap();
+        let held = Held::read(Daemon::Nomad, told).unwrap();
         assert_eq!(held.agents(), 3);
         assert!(held.everywhere(&key("a")) && held.in_use(&key("a")));
-        assert!(Held::read(Service::Nomad, b"[]").is_err());
-        assert!(Held::read(Service::Consul, b"{}").is_err());
+        assert!(Held::read(Daemon::Nomad, b"[]").is_err());
+        assert!(Held::read(Daemon::Consul, b"{}").is_err());
     }
 }

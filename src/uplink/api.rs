@@ -12,8 +12,9 @@ use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Failure;
 use super::client::Client;
-use super::{Failure, Service};
+use crate::cluster::Daemon;
 use crate::error::{Error, Exit};
 
 /// The most that an answer may hold, in bytes: a large job's is some hundred KiB.
@@ -28,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub enum Trouble {
     /// There is no connection.
     Uplink(Failure),
-    /// The service answered with an error.
+    /// The daemon answered with an error.
     Said(Error),
 }
 
@@ -41,7 +42,7 @@ impl From<Trouble> for Error {
     }
 }
 
-/// What a service answered, whatever its status.
+/// What a daemon answered, whatever its status.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
@@ -72,15 +73,15 @@ pub struct Api {
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Api({})", self.service())
+        write!(f, "Api({})", self.daemon())
     }
 }
 
 impl Api {
-    /// The API of the client's service, with the token of the environment
+    /// The API of the client's daemon, with the token of the environment
     /// (`NOMAD_TOKEN`, `CONSUL_HTTP_TOKEN`).
     pub fn new(client: Client) -> Self {
-        let token = std::env::var(token_variable(client.service())).ok();
+        let token = std::env::var(token_variable(client.daemon())).ok();
         let token = token
             .filter(|token| !token.is_empty())
             .and_then(|token| HeaderValue::from_str(&token).ok())
@@ -95,9 +96,9 @@ impl Api {
         }
     }
 
-    /// The service.
-    pub fn service(&self) -> Service {
-        self.client.service()
+    /// The daemon.
+    pub fn daemon(&self) -> Daemon {
+        self.client.daemon()
     }
 
     /// The address of the leader of the raft; none if there is none.
@@ -158,7 +159,7 @@ impl Api {
 
     /// Makes a call once, whatever comes of it.
     pub async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, Trouble> {
-        let service = self.service();
+        let daemon = self.daemon();
         let mut request = Request::new(Either::Left(Full::new(Bytes::from(body))));
         *request.method_mut() = method;
         *request.uri_mut() = path
@@ -167,16 +168,16 @@ impl Api {
         if let Some(token) = &self.token {
             request
                 .headers_mut()
-                .insert(token_header(service), token.clone());
+                .insert(token_header(daemon), token.clone());
         }
         let response = self.client.send(request).await.map_err(Trouble::Uplink)?;
         let (parts, body) = response.into_parts();
-        let index = parts.headers.get(index_header(service));
+        let index = parts.headers.get(index_header(daemon));
         let index = index.and_then(|value| value.to_str().ok()?.parse().ok());
         let body = Limited::new(body, MOST).collect().await.map_err(|e| {
             Trouble::Uplink(Failure::Broken(Error::new(
                 Exit::Probe,
-                format!("the connection to {service} broke off: {e}"),
+                format!("the connection to {} broke off: {e}", daemon.title()),
             )))
         })?;
         self.answered.store(true, Relaxed);
@@ -195,7 +196,7 @@ impl Api {
         }
         let said = String::from_utf8_lossy(&answer.body);
         Err(Trouble::Said(refusal(
-            self.service(),
+            self.daemon(),
             self.token.is_some(),
             path,
             answer.status,
@@ -208,31 +209,31 @@ impl Api {
         serde_json::from_slice(body).map_err(|e| {
             Trouble::Said(Error::unexpected(format!(
                 "{} answers {path} with what is not understood: {e}",
-                self.service()
+                self.daemon()
             )))
         })
     }
 }
 
 /// The variable in which an operator gives a token.
-pub const fn token_variable(service: Service) -> &'static str {
-    match service {
-        Service::Nomad => "NOMAD_TOKEN",
-        Service::Consul => "CONSUL_HTTP_TOKEN",
+pub const fn token_variable(daemon: Daemon) -> &'static str {
+    match daemon {
+        Daemon::Nomad => "NOMAD_TOKEN",
+        Daemon::Consul => "CONSUL_HTTP_TOKEN",
     }
 }
 
-const fn token_header(service: Service) -> HeaderName {
-    match service {
-        Service::Nomad => HeaderName::from_static("x-nomad-token"),
-        Service::Consul => HeaderName::from_static("x-consul-token"),
+const fn token_header(daemon: Daemon) -> HeaderName {
+    match daemon {
+        Daemon::Nomad => HeaderName::from_static("x-nomad-token"),
+        Daemon::Consul => HeaderName::from_static("x-consul-token"),
     }
 }
 
-const fn index_header(service: Service) -> HeaderName {
-    match service {
-        Service::Nomad => HeaderName::from_static("x-nomad-index"),
-        Service::Consul => HeaderName::from_static("x-consul-index"),
+const fn index_header(daemon: Daemon) -> HeaderName {
+    match daemon {
+        Daemon::Nomad => HeaderName::from_static("x-nomad-index"),
+        Daemon::Consul => HeaderName::from_static("x-consul-index"),
     }
 }
 
@@ -255,39 +256,34 @@ fn between_leaders(said: &str) -> bool {
         || said.starts_with("rpc error") && said.trim_end().ends_with("EOF")
 }
 
-/// What a service's refusal means.
-fn refusal(
-    service: Service,
-    with_token: bool,
-    path: &str,
-    status: StatusCode,
-    said: &str,
-) -> Error {
+/// What a daemon's refusal means.
+fn refusal(daemon: Daemon, with_token: bool, path: &str, status: StatusCode, said: &str) -> Error {
     let path = path.split('?').next().unwrap_or(path);
+    let title = daemon.title();
     let new = |what: String| Error::new(Exit::Probe, what).saying(said);
     if status == StatusCode::FORBIDDEN || status == StatusCode::UNAUTHORIZED {
-        let needs = match (service, path) {
-            (Service::Nomad, path) if path.starts_with("/v1/operator/") => "operator:write",
-            (Service::Nomad, path) if path.starts_with("/v1/agent/") => "agent:write",
-            (Service::Nomad, _) => "submit-job, read-job and read-logs in the job's namespace",
-            (Service::Consul, "/v1/operator/keyring") => "keyring = \"write\"",
-            (Service::Consul, _) => "key:write for the prefix secrets/",
+        let needs = match (daemon, path) {
+            (Daemon::Nomad, path) if path.starts_with("/v1/operator/") => "operator:write",
+            (Daemon::Nomad, path) if path.starts_with("/v1/agent/") => "agent:write",
+            (Daemon::Nomad, _) => "submit-job, read-job and read-logs in the job's namespace",
+            (Daemon::Consul, "/v1/operator/keyring") => "keyring = \"write\"",
+            (Daemon::Consul, _) => "key:write for the prefix secrets/",
         };
-        let variable = token_variable(service);
+        let variable = token_variable(daemon);
         let what = match with_token {
-            true => format!("{service} refuses {path}: the token in {variable} may not do this"),
+            true => format!("{title} refuses {path}: the token in {variable} may not do this"),
             false => {
-                format!("{service} refuses {path}: its ACLs are on, and {variable} is not set")
+                format!("{title} refuses {path}: its ACLs are on, and {variable} is not set")
             }
         };
         return new(what).help(format!("set {variable} to a token that allows {needs}"));
     }
     if status.is_server_error() && between_leaders(said) {
-        return new(format!("{service} has no leader")).help(
+        return new(format!("{title} has no leader")).help(
             "are enough of its servers up? look at their logs: journalctl -u nomad, -u consul",
         );
     }
-    Error::unexpected(format!("{service} answers {path} with {status}")).saying(said)
+    Error::unexpected(format!("{title} answers {path} with {status}")).saying(said)
 }
 
 #[cfg(test)]
@@ -298,12 +294,12 @@ mod tests {
     fn a_refusal_by_acls_names_the_variable_and_the_rights() {
         let path = "/v1/operator/scheduler/configuration";
         let said = "Permission denied";
-        let error = refusal(Service::Nomad, false, path, StatusCode::FORBIDDEN, said);
+        let error = refusal(Daemon::Nomad, false, path, StatusCode::FORBIDDEN, said);
         assert_eq!(error.exit, Exit::Probe);
         assert!(error.what.contains("NOMAD_TOKEN is not set"), "{error}");
         assert!(error.help.unwrap().contains("operator:write"));
         let path = "/v1/kv/secrets/app/x?cas=0";
-        let error = refusal(Service::Consul, true, path, StatusCode::FORBIDDEN, said);
+        let error = refusal(Daemon::Consul, true, path, StatusCode::FORBIDDEN, said);
         assert!(error.what.contains("the token in CONSUL_HTTP_TOKEN"));
         assert!(!error.what.contains("cas"));
     }
@@ -336,14 +332,14 @@ mod tests {
     fn a_raft_without_leader_is_told_from_other_errors() {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         let error = refusal(
-            Service::Nomad,
+            Daemon::Nomad,
             false,
             "/v1/jobs",
             status,
             "No cluster leader",
         );
         assert_eq!(error.what, "Nomad has no leader");
-        let error = refusal(Service::Nomad, false, "/v1/jobs", status, "disk full");
+        let error = refusal(Daemon::Nomad, false, "/v1/jobs", status, "disk full");
         assert_eq!(error.exit, Exit::Unexpected);
         assert_eq!(error.output.as_deref(), Some("disk full"));
     }

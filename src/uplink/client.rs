@@ -16,7 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::patient::Patient;
-use super::{Failure, Secured, Service, Uplink};
+use super::{Failure, Secured, Uplink};
+use crate::cluster::Daemon;
 
 /// How long an unused connection is kept for the next request.
 const IDLE: Duration = Duration::from_secs(15);
@@ -28,20 +29,20 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What a request carries: bytes that can be sent twice, or a stream.
 pub type Body = Either<Full<Bytes>, Patient>;
 
-/// Sends requests to a service. Connections are kept and used again.
+/// Sends requests to a daemon. Connections are kept and used again.
 #[derive(Clone)]
 pub struct Client {
     inner: legacy::Client<Connector, Body>,
     uplink: Arc<Uplink>,
-    service: Service,
+    daemon: Daemon,
 }
 
 impl Client {
-    /// A client of `service`.
-    pub fn new(uplink: Arc<Uplink>, service: Service) -> Self {
+    /// A client of `daemon`.
+    pub fn new(uplink: Arc<Uplink>, daemon: Daemon) -> Self {
         let connector = Connector {
             uplink: uplink.clone(),
-            service,
+            daemon,
         };
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -50,13 +51,13 @@ impl Client {
         Self {
             inner,
             uplink,
-            service,
+            daemon,
         }
     }
 
-    /// The service.
-    pub fn service(&self) -> Service {
-        self.service
+    /// The daemon.
+    pub fn daemon(&self) -> Daemon {
+        self.daemon
     }
 
     /// Sends a request and waits for the head of the answer. One that changes
@@ -71,7 +72,7 @@ impl Client {
             _ => None,
         };
         let patient = waits_for_news(&parts.uri);
-        let used = self.uplink.identities().of(self.service).await?;
+        let used = self.uplink.identities().of(self.daemon).await?;
         let began = Instant::now();
         let mut sent = self.once(Request::from_parts(parts, body)).await;
         let Some((parts, bytes)) = again else {
@@ -89,7 +90,7 @@ impl Client {
                 Failure::Unreachable(_) => waits,
                 // The operator's certificate may have been renewed, or the CA replaced.
                 Failure::Refused(_) if tries == 0 => {
-                    let renewed = self.uplink.identities().renewed(self.service, &used).await;
+                    let renewed = self.uplink.identities().renewed(self.daemon, &used).await;
                     matches!(renewed, Ok(Some(_)))
                 }
                 _ => false,
@@ -101,7 +102,7 @@ impl Client {
                 tokio::time::sleep(PAUSE).await;
             }
             tries += 1;
-            tracing::debug!(service = %self.service, "sent again after: {failure}");
+            tracing::debug!(daemon = %self.daemon, "sent again after: {failure}");
             let body = Either::Left(bytes.clone());
             sent = self.once(Request::from_parts(parts.clone(), body)).await;
         }
@@ -111,15 +112,15 @@ impl Client {
         self.inner
             .request(request)
             .await
-            .map_err(|e| Failure::of_request(self.service, &e))
+            .map_err(|e| Failure::of_request(self.daemon, &e))
     }
 
-    /// The request's target with the service in the place of a host: connections are kept by it.
+    /// The request's target with the daemon in the place of a host: connections are kept by it.
     fn uri(&self, target: &Uri) -> Result<Uri, Failure> {
         let path = target.path_and_query().map_or("/", |p| p.as_str());
         Uri::builder()
             .scheme("http")
-            .authority(self.service.lower())
+            .authority(self.daemon.name())
             .path_and_query(path)
             .build()
             .map_err(|e| {
@@ -149,7 +150,7 @@ fn waits_for_news(uri: &Uri) -> bool {
 #[derive(Clone)]
 struct Connector {
     uplink: Arc<Uplink>,
-    service: Service,
+    daemon: Daemon,
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -162,9 +163,9 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let (uplink, service) = (self.uplink.clone(), self.service);
+        let (uplink, daemon) = (self.uplink.clone(), self.daemon);
         Box::pin(async move {
-            let secured = uplink.connect(service).await?;
+            let secured = uplink.connect(daemon).await?;
             Ok(TokioIo::new(Pooled(secured)))
         })
     }

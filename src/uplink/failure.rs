@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, CertificateError};
 
-use super::Service;
 use super::route::Way;
+use crate::cluster::Daemon;
 use crate::error::{Error, Exit};
 
 /// A failure, with the error to show for it.
@@ -48,8 +48,9 @@ impl Failure {
         }
     }
 
-    /// None of the ways there are leads to the service.
-    pub(super) fn unreachable(service: Service, failures: &[Error]) -> Self {
+    /// None of the ways there are leads to the daemon.
+    pub(super) fn unreachable(daemon: Daemon, failures: &[Error]) -> Self {
+        let title = daemon.title();
         let each: Vec<String> = failures
             .iter()
             .map(|e| {
@@ -60,7 +61,7 @@ impl Failure {
             })
             .collect();
         let mut error =
-            Error::new(Exit::Probe, format!("{service} cannot be reached")).saying(each.join("\n"));
+            Error::new(Exit::Probe, format!("{title} cannot be reached")).saying(each.join("\n"));
         // One reason for all is worth its own advice.
         error.help = match failures {
             [only] => only.help.clone(),
@@ -70,11 +71,12 @@ impl Failure {
     }
 
     /// A server that says nothing.
-    pub(super) fn silent(service: Service, way: &Way, after: Duration) -> Self {
+    pub(super) fn silent(daemon: Daemon, way: &Way, after: Duration) -> Self {
+        let title = daemon.title();
         Failure::Unreachable(Error::new(
             Exit::Probe,
             format!(
-                "{service} at {way} does not answer within {} seconds",
+                "{title} at {way} does not answer within {} seconds",
                 after.as_secs()
             ),
         ))
@@ -82,34 +84,35 @@ impl Failure {
 
     /// A handshake that failed.
     pub(super) fn of_handshake(
-        service: Service,
+        daemon: Daemon,
         server: &ServerName<'_>,
         way: &Way,
         error: &io::Error,
     ) -> Self {
+        let title = daemon.title();
         let new = |what: String| Error::new(Exit::Probe, what);
         match tls_error(error) {
             Some(rustls::Error::InvalidCertificate(reason)) => {
                 let (what, help) = untrusted(reason, &server.to_str());
                 Failure::Untrusted(
-                    new(format!("{service} at {way} is not trusted: {what}"))
+                    new(format!("{title} at {way} is not trusted: {what}"))
                         .saying(detail(reason))
                         .help(help),
                 )
             }
-            Some(rustls::Error::AlertReceived(alert)) => refused(service, &format!("{alert:?}")),
+            Some(rustls::Error::AlertReceived(alert)) => refused(daemon, &format!("{alert:?}")),
             Some(other) => Failure::Broken(new(format!(
-                "{service} at {way} does not speak TLS as expected: {other}"
+                "{title} at {way} does not speak TLS as expected: {other}"
             ))),
             None => Failure::Unreachable(new(format!(
-                "{service} at {way} does not answer: {}",
+                "{title} at {way} does not answer: {}",
                 plain(error)
             ))),
         }
     }
 
     /// A request that failed once the connection stood.
-    pub(super) fn of_request(service: Service, error: &(dyn std::error::Error + 'static)) -> Self {
+    pub(super) fn of_request(daemon: Daemon, error: &(dyn std::error::Error + 'static)) -> Self {
         if let Some(failure) = causes(error).find_map(|e| e.downcast_ref::<Failure>()) {
             return failure.clone();
         }
@@ -120,15 +123,13 @@ impl Failure {
                 _ => None,
             });
         match alert {
-            Some(alert) => refused(service, &alert),
+            Some(alert) => refused(daemon, &alert),
             None => {
+                let title = daemon.title();
                 let said: Vec<String> = causes(error).map(ToString::to_string).collect();
                 Failure::Broken(
-                    Error::new(
-                        Exit::Probe,
-                        format!("the connection to {service} broke off"),
-                    )
-                    .saying(said.join(": ")),
+                    Error::new(Exit::Probe, format!("the connection to {title} broke off"))
+                        .saying(said.join(": ")),
                 )
             }
         }
@@ -205,11 +206,12 @@ fn detail(reason: &CertificateError) -> String {
     }
 }
 
-fn refused(service: Service, alert: &str) -> Failure {
+fn refused(daemon: Daemon, alert: &str) -> Failure {
+    let title = daemon.title();
     Failure::Refused(
         Error::new(
             Exit::Probe,
-            format!("{service} does not take the operator's certificate ({alert})"),
+            format!("{title} does not take the operator's certificate ({alert})"),
         )
         .help("has it expired, or is it by another CA than the server's? gen-pki makes a new one, deploy-pki brings the servers the CA"),
     )

@@ -16,7 +16,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName,
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 
-use super::{Failure, Service};
+use super::Failure;
+
+use crate::cluster::{Cluster, Daemon, Role};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::store::pass::Pass;
@@ -26,7 +28,7 @@ use crate::store::{EntryName, Store};
 /// server that is not trusted: each reading may ask for a passphrase.
 const REST: Duration = Duration::from_secs(10);
 
-/// What the store holds for one service, as PEM.
+/// What the store holds for one daemon, as PEM.
 #[derive(Debug)]
 pub struct Material {
     /// The certificates of the CA; two while it is being replaced.
@@ -39,8 +41,8 @@ pub struct Material {
 
 /// Where the operator's certificates come from.
 pub trait Source: Send + Sync {
-    /// Reads those for one service.
-    fn read(&self, service: Service) -> Reading<'_>;
+    /// Reads those for one daemon.
+    fn read(&self, daemon: Daemon) -> Reading<'_>;
 }
 
 /// What a [`Source`] reads.
@@ -57,8 +59,8 @@ impl OfYear {
         Self { store }
     }
 
-    async fn read(&self, service: Service) -> Result<Material> {
-        let wanted = Entries::of(service, year_of(SystemTime::now()))?;
+    async fn read(&self, daemon: Daemon) -> Result<Material> {
+        let wanted = Entries::of(daemon, year_of(SystemTime::now()))?;
         let present = self.store.list().await?;
         wanted.check(&present, |name| self.store.place(name))?;
         let names =
@@ -78,14 +80,14 @@ impl OfYear {
 }
 
 impl Source for OfYear {
-    fn read(&self, service: Service) -> Reading<'_> {
-        Box::pin(self.read(service))
+    fn read(&self, daemon: Daemon) -> Reading<'_> {
+        Box::pin(self.read(daemon))
     }
 }
 
-/// The names of a service's entries in a year.
+/// The names of a daemon's entries in a year.
 struct Entries {
-    service: Service,
+    daemon: Daemon,
     year: i64,
     ca: EntryName,
     certificate: EntryName,
@@ -93,10 +95,10 @@ struct Entries {
 }
 
 impl Entries {
-    fn of(service: Service, year: i64) -> Result<Self> {
-        let lower = service.lower();
+    fn of(daemon: Daemon, year: i64) -> Result<Self> {
+        let lower = daemon.name();
         Ok(Self {
-            service,
+            daemon,
             year,
             ca: format!("{lower}-ca.crt").parse()?,
             certificate: format!("{lower}{year}-client.crt").parse()?,
@@ -118,17 +120,17 @@ impl Entries {
         if missing.is_empty() {
             return Ok(());
         }
-        let (service, year) = (self.service, self.year);
+        let (daemon, title, year) = (self.daemon, self.daemon.title(), self.year);
         let what = match !present.contains(&self.ca) {
-            true => format!("the password store has no PKI of {service} for this cluster"),
+            true => format!("the password store has no PKI of {title} for this cluster"),
             false => {
-                format!("the password store has no operator certificate of {service} for {year}")
+                format!("the password store has no operator certificate of {title} for {year}")
             }
         };
         let years: Vec<&str> = present
             .iter()
             .filter_map(|name| {
-                let year = name.as_str().strip_prefix(service.lower())?;
+                let year = name.as_str().strip_prefix(daemon.name())?;
                 year.strip_suffix("-client.crt")
             })
             .collect();
@@ -150,7 +152,7 @@ fn year_of(moment: SystemTime) -> i64 {
     i64::from(time::OffsetDateTime::from(moment).year())
 }
 
-/// What a connection to a service is made with.
+/// What a connection to a daemon is made with.
 pub struct Identity {
     /// The operator's certificate and the CA that servers are measured by.
     pub config: Arc<ClientConfig>,
@@ -160,12 +162,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Takes the PEM texts apart and checks that they fit each other and are valid now.
-    pub fn new(service: Service, cluster: &str, material: &Material) -> Result<Self> {
+    /// Takes the PEM texts apart, for servers that prove `name`, and checks that they fit each other and are valid now.
+    pub fn new(daemon: Daemon, name: &str, material: &Material) -> Result<Self> {
+        let title = daemon.title();
         let provider = Arc::new(ring::default_provider());
         let unreadable = |what: &str, e: &dyn std::fmt::Display| {
             Error::usage(format!(
-                "the {what} of {service} in the password store cannot be read: {e}"
+                "the {what} of {title} in the password store cannot be read: {e}"
             ))
         };
         let ca: Vec<CertificateDer<'static>> =
@@ -181,7 +184,7 @@ impl Identity {
                 .map_err(|e| unreadable("CA certificate", &e))?;
         }
         let roots = Arc::new(roots);
-        check_own(service, &chain, roots.clone(), &provider)?;
+        check_own(daemon, &chain, roots.clone(), &provider)?;
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
             .build()
             .map_err(|e| unreadable("CA certificate", &e))?;
@@ -193,8 +196,7 @@ impl Identity {
             .map_err(|e| unreadable("operator's key", &e))?;
         // A ticket would let a connection be taken up again that a renewed configuration would refuse.
         config.resumption = rustls::client::Resumption::disabled();
-        let name = service.server_name(cluster);
-        let server = ServerName::try_from(name.clone())
+        let server = ServerName::try_from(name.to_owned())
             .map_err(|e| Error::usage(format!("‘{name}’ is no name for a server: {e}")))?;
         Ok(Self {
             config: Arc::new(config),
@@ -216,7 +218,7 @@ fn certificates(pem: &Secret) -> std::result::Result<Vec<CertificateDer<'static>
 
 /// Checks the operator's certificate as a server will.
 fn check_own(
-    service: Service,
+    daemon: Daemon,
     chain: &[CertificateDer<'static>],
     roots: Arc<RootCertStore>,
     provider: &Arc<rustls::crypto::CryptoProvider>,
@@ -244,7 +246,8 @@ fn check_own(
         Err(other) => format!("cannot be used: {other}"),
     };
     Err(Error::usage(format!(
-        "the operator certificate of {service} in the password store {what}"
+        "the operator certificate of {} in the password store {what}",
+        daemon.title()
     ))
     .help("gen-pki makes a new one"))
 }
@@ -258,11 +261,11 @@ fn digest(material: &Material) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The identities of a run, by service, read when they are needed.
+/// The identities of a run, by daemon, read when they are needed.
 pub struct Identities {
-    cluster: String,
+    names: BTreeMap<Daemon, String>,
     source: Arc<dyn Source>,
-    known: Mutex<BTreeMap<Service, Known>>,
+    known: Mutex<BTreeMap<Daemon, Known>>,
 }
 
 struct Known {
@@ -272,23 +275,24 @@ struct Known {
 
 impl Identities {
     /// Those of `cluster`, from `source`.
-    pub fn new(cluster: &str, source: Arc<dyn Source>) -> Self {
+    pub fn new(cluster: &Cluster, source: Arc<dyn Source>) -> Self {
+        let name = |daemon: Daemon| (daemon, daemon.agent_name(cluster, Role::Server));
         Self {
-            cluster: cluster.to_owned(),
+            names: Daemon::ALL.map(name).into(),
             source,
             known: Mutex::default(),
         }
     }
 
-    /// The identity for a service.
-    pub async fn of(&self, service: Service) -> Result<Arc<Identity>, Failure> {
+    /// The identity for a daemon.
+    pub async fn of(&self, daemon: Daemon) -> Result<Arc<Identity>, Failure> {
         let mut known = self.known.lock().await;
-        if let Some(known) = known.get(&service) {
+        if let Some(known) = known.get(&daemon) {
             return Ok(known.identity.clone());
         }
-        let identity = self.read(service).await.map_err(Failure::Store)?;
+        let identity = self.read(daemon).await.map_err(Failure::Store)?;
         known.insert(
-            service,
+            daemon,
             Known {
                 identity: identity.clone(),
                 read: Instant::now(),
@@ -301,11 +305,11 @@ impl Identities {
     /// the store: the CA may have been replaced while this runs.
     pub async fn renewed(
         &self,
-        service: Service,
+        daemon: Daemon,
         used: &Arc<Identity>,
     ) -> Result<Option<Arc<Identity>>> {
         let mut known = self.known.lock().await;
-        let Some(entry) = known.get_mut(&service) else {
+        let Some(entry) = known.get_mut(&daemon) else {
             return Ok(None);
         };
         if !Arc::ptr_eq(&entry.identity, used) {
@@ -315,7 +319,7 @@ impl Identities {
             return Ok(None);
         }
         entry.read = Instant::now();
-        let identity = self.read(service).await?;
+        let identity = self.read(daemon).await?;
         if identity.digest == used.digest {
             return Ok(None);
         }
@@ -323,9 +327,11 @@ impl Identities {
         Ok(Some(identity))
     }
 
-    async fn read(&self, service: Service) -> Result<Arc<Identity>> {
-        let material = self.source.read(service).await?;
-        Identity::new(service, &self.cluster, &material).map(Arc::new)
+    async fn read(&self, daemon: Daemon) -> Result<Arc<Identity>> {
+        let material = self.source.read(daemon).await?;
+        let name = self.names.get(&daemon);
+        let name = name.ok_or_else(|| Error::unexpected(format!("{daemon} has no name")))?;
+        Identity::new(daemon, name, &material).map(Arc::new)
     }
 }
 

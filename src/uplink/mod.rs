@@ -12,13 +12,13 @@ pub mod reach;
 pub mod route;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::cluster::Daemon;
 use crate::error::Error;
 pub use failure::Failure;
 use identity::{Identities, Identity};
@@ -30,42 +30,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long it may be silent before the node is asked whether it is there: a dead login is noticed by this.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// An API of the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Service {
-    /// Nomad's.
-    Nomad,
-    /// Consul's.
-    Consul,
-}
-
-impl Service {
-    /// Both.
-    pub const ALL: [Service; 2] = [Service::Nomad, Service::Consul];
-
-    /// Its name in file names and certificates.
-    pub const fn lower(self) -> &'static str {
-        match self {
-            Service::Nomad => "nomad",
-            Service::Consul => "consul",
-        }
-    }
-
-    /// The name that a raft server of `cluster` proves, as its certificate has it.
-    pub fn server_name(self, cluster: &str) -> String {
-        format!("server.{cluster}.{}", self.lower())
-    }
-}
-
-impl fmt::Display for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Service::Nomad => "Nomad",
-            Service::Consul => "Consul",
-        })
-    }
-}
-
 /// A verified connection to an API.
 pub type Secured = TlsStream<Channel>;
 
@@ -74,7 +38,7 @@ pub struct Uplink {
     route: Route,
     identities: Identities,
     /// The way that was good last, by its number.
-    good: Mutex<BTreeMap<Service, usize>>,
+    good: Mutex<BTreeMap<Daemon, usize>>,
 }
 
 impl Uplink {
@@ -97,19 +61,19 @@ impl Uplink {
         &self.identities
     }
 
-    /// Connects to a service, by the way that was good last or the next one
+    /// Connects to a daemon, by the way that was good last or the next one
     /// that is. A server that cannot prove itself ends the attempt: another
     /// way is not taken then.
-    pub async fn connect(&self, service: Service) -> Result<Secured, Failure> {
+    pub async fn connect(&self, daemon: Daemon) -> Result<Secured, Failure> {
         let began = Instant::now();
-        let ways = self.route.ways(service);
+        let ways = self.route.ways(daemon);
         let ended: Vec<bool> = ways.iter().map(|way| self.route.has_ended(way)).collect();
         let mut failures: Vec<Error> = Vec::new();
-        for number in order(self.last_good(service), &ended) {
+        for number in order(self.last_good(daemon), &ended) {
             let way = &ways[number];
-            match self.by(service, way, began).await {
+            match self.by(daemon, way, began).await {
                 Ok(secured) => {
-                    self.remember(service, number, way);
+                    self.remember(daemon, number, way);
                     return Ok(secured);
                 }
                 Err(Failure::Unreachable(e)) => {
@@ -121,17 +85,17 @@ impl Uplink {
                 Err(other) => return Err(other),
             }
         }
-        Err(Failure::unreachable(service, &failures))
+        Err(Failure::unreachable(daemon, &failures))
     }
 
     /// Connects by one way. Where its login turns out to have ended before,
     /// as after a laptop's sleep, it is taken again with a new one.
-    async fn by(&self, service: Service, way: &Way, began: Instant) -> Result<Secured, Failure> {
+    async fn by(&self, daemon: Daemon, way: &Way, began: Instant) -> Result<Secured, Failure> {
         loop {
             let raw = self.route.open(way, began).await;
             let raw = raw.map_err(Failure::Unreachable)?;
             let link = raw.link();
-            let secured = self.secure(service, raw, way, began).await;
+            let secured = self.secure(daemon, raw, way, began).await;
             match (&secured, link) {
                 (Err(Failure::Unreachable(_)), Some(link))
                     if link.is_older_than(began) && link.doubt(began).await => {}
@@ -143,21 +107,21 @@ impl Uplink {
     /// The handshake, again with what is in the store by now if the server is not trusted.
     async fn secure(
         &self,
-        service: Service,
+        daemon: Daemon,
         raw: Channel,
         way: &Way,
         began: Instant,
     ) -> Result<Secured, Failure> {
-        let identity = self.identities.of(service).await?;
-        let first = match handshake(service, raw, &identity, way, began).await {
+        let identity = self.identities.of(daemon).await?;
+        let first = match handshake(daemon, raw, &identity, way, began).await {
             Err(untrusted @ Failure::Untrusted(_)) => untrusted,
             done => return done,
         };
-        match self.identities.renewed(service, &identity).await {
+        match self.identities.renewed(daemon, &identity).await {
             Ok(Some(renewed)) => {
                 let again = self.route.open(way, began).await;
                 let raw = again.map_err(Failure::Unreachable)?;
-                handshake(service, raw, &renewed, way, began).await
+                handshake(daemon, raw, &renewed, way, began).await
             }
             Ok(None) => Err(first),
             Err(e) => {
@@ -167,15 +131,15 @@ impl Uplink {
         }
     }
 
-    fn last_good(&self, service: Service) -> Option<usize> {
+    fn last_good(&self, daemon: Daemon) -> Option<usize> {
         let good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
-        good.get(&service).copied()
+        good.get(&daemon).copied()
     }
 
-    fn remember(&self, service: Service, number: usize, way: &Way) {
+    fn remember(&self, daemon: Daemon, number: usize, way: &Way) {
         let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
-        if good.insert(service, number) != Some(number) {
-            tracing::info!(%service, %way, "connected");
+        if good.insert(daemon, number) != Some(number) {
+            tracing::info!(%daemon, %way, "connected");
         }
     }
 }
@@ -190,7 +154,7 @@ fn order(good: Option<usize>, ended: &[bool]) -> Vec<usize> {
 }
 
 async fn handshake(
-    service: Service,
+    daemon: Daemon,
     raw: Channel,
     identity: &Identity,
     way: &Way,
@@ -209,10 +173,10 @@ async fn handshake(
     };
     tokio::select! {
         done = handshake => {
-            done.map_err(|e| Failure::of_handshake(service, &identity.server, way, &e))
+            done.map_err(|e| Failure::of_handshake(daemon, &identity.server, way, &e))
         }
-        () = gone => Err(Failure::silent(service, way, SILENCE)),
-        () = tokio::time::sleep(HANDSHAKE) => Err(Failure::silent(service, way, HANDSHAKE)),
+        () = gone => Err(Failure::silent(daemon, way, SILENCE)),
+        () = tokio::time::sleep(HANDSHAKE) => Err(Failure::silent(daemon, way, HANDSHAKE)),
     }
 }
 

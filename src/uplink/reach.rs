@@ -1,12 +1,12 @@
 //! The options by which an operator says how the cluster's APIs are reached.
 
-use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::Uplink;
 use super::identity::{Identities, OfYear};
 use super::route::{Route, order};
-use super::{Service, Uplink};
+use crate::cluster::Daemon;
 use crate::cluster::{Name, name};
 use crate::error::{Error, Result};
 use crate::operation::Operation;
@@ -64,10 +64,9 @@ impl Reach {
     pub fn uplink(&self, operation: &Operation) -> Result<Arc<Uplink>> {
         let cluster = &operation.cluster;
         let route = match self.no_ssh {
-            Some(ports) => Route::ports([
-                (Service::Nomad, ports.nomad),
-                (Service::Consul, ports.consul),
-            ]),
+            Some(ports) => {
+                Route::ports([(Daemon::Nomad, ports.nomad), (Daemon::Consul, ports.consul)])
+            }
             None => {
                 let nodes = match &self.via {
                     Some(node) if cluster.nodes.contains_key(node) => vec![node.clone()],
@@ -79,28 +78,20 @@ impl Reach {
         };
         let store = store::open(cluster)?;
         let source = Arc::new(OfYear::of(store));
-        Ok(Uplink::new(
-            route,
-            Identities::new(cluster.name.as_str(), source),
-        ))
+        Ok(Uplink::new(route, Identities::new(cluster, source)))
     }
 }
 
-/// The services that the cluster runs.
-pub fn services(operation: &Operation) -> Result<BTreeSet<Service>> {
-    let cluster = &operation.cluster;
-    let runs = |service: &Service| match service {
-        Service::Nomad => cluster.nomad.enable,
-        Service::Consul => cluster.consul.enable,
-    };
-    let services: BTreeSet<Service> = Service::ALL.into_iter().filter(runs).collect();
-    match services.is_empty() {
-        true => Err(Error::usage(format!(
+/// The daemons that the cluster runs; one at least.
+pub fn daemons(operation: &Operation) -> Result<Vec<Daemon>> {
+    let daemons = operation.cluster.daemons();
+    if daemons.is_empty() {
+        return Err(Error::usage(format!(
             "the cluster ‘{}’ runs neither Nomad nor Consul",
-            cluster.name
-        ))),
-        false => Ok(services),
+            operation.cluster.name
+        )));
     }
+    Ok(daemons)
 }
 
 fn unknown(operation: &Operation, node: &Name) -> Error {

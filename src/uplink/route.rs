@@ -1,4 +1,4 @@
-//! The ways there are to a service: through which node, to which server.
+//! The ways there are to a daemon: through which node, to which server.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,16 +8,16 @@ use std::time::Instant;
 
 use tokio::net::TcpStream;
 
-use super::Service;
 use super::link::{Channel, Links, Remote};
+use crate::cluster::Daemon;
 use crate::cluster::{Cluster, Name, Role};
 use crate::error::{Error, Exit, Result};
 use crate::node::ssh::Access;
 
-/// Where a node reaches its own services.
+/// Where a node reaches its own daemons.
 const LOOPBACK: &str = "127.0.0.1";
 
-/// A way to a service.
+/// A way to a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
     /// Through a node's ssh.
@@ -49,38 +49,38 @@ impl fmt::Display for Way {
 pub enum Route {
     /// By ssh.
     Ssh {
-        /// The ways to each service, best first.
-        ways: BTreeMap<Service, Vec<Way>>,
+        /// The ways to each daemon, best first.
+        ways: BTreeMap<Daemon, Vec<Way>>,
         /// The nodes that anything else goes through, best first.
         nodes: Vec<Name>,
         /// The logins.
         links: Links,
     },
     /// By ports of this machine.
-    Ports(BTreeMap<Service, Vec<Way>>),
+    Ports(BTreeMap<Daemon, Vec<Way>>),
 }
 
 impl Route {
     /// By ssh through one of `nodes`.
     pub fn ssh(access: Access, cluster: &Cluster, nodes: Vec<Name>) -> Self {
-        let ways = |service| (service, ways(cluster, &nodes, service));
+        let ways = |daemon| (daemon, ways(cluster, &nodes, daemon));
         Route::Ssh {
-            ways: Service::ALL.into_iter().map(ways).collect(),
+            ways: Daemon::ALL.into_iter().map(ways).collect(),
             links: Links::new(access, &nodes),
             nodes,
         }
     }
 
     /// By ports of this machine.
-    pub fn ports(ports: impl IntoIterator<Item = (Service, u16)>) -> Self {
-        let ways = |(service, port)| (service, vec![Way::Port(port)]);
+    pub fn ports(ports: impl IntoIterator<Item = (Daemon, u16)>) -> Self {
+        let ways = |(daemon, port)| (daemon, vec![Way::Port(port)]);
         Route::Ports(ports.into_iter().map(ways).collect())
     }
 
-    /// The ways to a service, best first.
-    pub fn ways(&self, service: Service) -> &[Way] {
+    /// The ways to a daemon, best first.
+    pub fn ways(&self, daemon: Daemon) -> &[Way] {
         let (Route::Ssh { ways, .. } | Route::Ports(ways)) = self;
-        ways.get(&service).map_or(&[], Vec::as_slice)
+        ways.get(&daemon).map_or(&[], Vec::as_slice)
     }
 
     /// Opens a connection by a way. A login that failed after `began` is not tried again.
@@ -136,15 +136,12 @@ pub fn order(cluster: &Cluster) -> Vec<Name> {
         .collect()
 }
 
-/// The ways to a service through `nodes`. Only a raft server can prove that it
+/// The ways to a daemon through `nodes`. Only a raft server can prove that it
 /// is one, so other nodes are passed through, never taken at their word. What a
 /// server says on its own loopback comes first; another one by the nodes' own
 /// network is the last resort.
-fn ways(cluster: &Cluster, nodes: &[Name], service: Service) -> Vec<Way> {
-    let port = match service {
-        Service::Nomad => cluster.nomad.http_port,
-        Service::Consul => cluster.consul.https_port,
-    };
+fn ways(cluster: &Cluster, nodes: &[Name], daemon: Daemon) -> Vec<Way> {
+    let port = daemon.port(cluster);
     let way = |node: &Name, host: &str| Way::Node {
         node: node.clone(),
         remote: Remote {
@@ -201,7 +198,7 @@ mod tests {
     fn shown(nodes: &[&str]) -> Vec<String> {
         let cluster = cluster();
         let nodes: Vec<Name> = nodes.iter().map(|n| n.parse().unwrap()).collect();
-        ways(&cluster, &nodes, Service::Consul)
+        ways(&cluster, &nodes, Daemon::Consul)
             .iter()
             .map(ToString::to_string)
             .collect()

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::cluster::Daemon;
 use crate::cluster::Name;
 use crate::cluster::services::{Forward, Forwards};
 use crate::error::{Error, Exit, Result};
@@ -23,7 +24,7 @@ use crate::uplink::api::{self, Api};
 use crate::uplink::client::Client;
 use crate::uplink::link::Remote;
 use crate::uplink::reach::{self, Reach};
-use crate::uplink::{Failure, Service, Uplink};
+use crate::uplink::{Failure, Uplink};
 use forward::{Named, moved};
 use listen::Loopback;
 
@@ -55,18 +56,18 @@ pub struct Args {
 }
 
 /// The port that programs expect an API on.
-const fn usual_port(service: Service) -> u16 {
-    match service {
-        Service::Nomad => 4646,
-        Service::Consul => 8500,
+const fn usual_port(daemon: Daemon) -> u16 {
+    match daemon {
+        Daemon::Nomad => 4646,
+        Daemon::Consul => 8500,
     }
 }
 
 /// The variable that tells programs where an API is.
-const fn variable(service: Service) -> &'static str {
-    match service {
-        Service::Nomad => "NOMAD_ADDR",
-        Service::Consul => "CONSUL_HTTP_ADDR",
+const fn variable(daemon: Daemon) -> &'static str {
+    match daemon {
+        Daemon::Nomad => "NOMAD_ADDR",
+        Daemon::Consul => "CONSUL_HTTP_ADDR",
     }
 }
 
@@ -85,7 +86,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
 struct Prepared {
     operation: Operation,
     uplink: Arc<Uplink>,
-    apis: BTreeMap<Service, Loopback>,
+    apis: BTreeMap<Daemon, Loopback>,
     forwards: BTreeMap<Name, (Forward, Loopback)>,
 }
 
@@ -99,11 +100,11 @@ async fn prepare(args: &Args, invocation: Invocation) -> Result<Prepared> {
     }
     let operation = Operation::start(&args.cluster, invocation).await?;
     let uplink = args.reach.uplink(&operation)?;
-    let services = reach::services(&operation)?;
+    let daemons = reach::daemons(&operation)?;
     let mut apis = BTreeMap::new();
-    for service in services {
-        let port = moved(usual_port(service), args.port_offset)?;
-        apis.insert(service, Loopback::bind(port, &service.to_string()).await?);
+    for daemon in daemons {
+        let port = moved(usual_port(daemon), args.port_offset)?;
+        apis.insert(daemon, Loopback::bind(port, &daemon.to_string()).await?);
     }
     // With --no-ssh whatever carries the ports of the APIs carries these too.
     let of_cluster = match args.reach.by_ssh() {
@@ -126,31 +127,31 @@ async fn prepare(args: &Args, invocation: Invocation) -> Result<Prepared> {
     })
 }
 
-/// Makes a first connection to each service. One that does not answer is only
+/// Makes a first connection to each daemon. One that does not answer is only
 /// warned about while another does: it may be what the operator is here to mend.
 async fn check(
     uplink: &Arc<Uplink>,
-    services: impl Iterator<Item = Service>,
+    daemons: impl Iterator<Item = Daemon>,
     reporter: &Reporter,
 ) -> Result<()> {
     let mut tasks = JoinSet::new();
-    for service in services {
+    for daemon in daemons {
         let uplink = uplink.clone();
         tasks.spawn(async move {
-            let api = Api::new(Client::new(uplink, service));
-            (service, api.leader().await)
+            let api = Api::new(Client::new(uplink, daemon));
+            (daemon, api.leader().await)
         });
     }
     let mut silent: Vec<Error> = Vec::new();
     let mut answering = 0;
     while let Some(joined) = tasks.join_next().await {
-        let (service, leader) =
+        let (daemon, leader) =
             joined.map_err(|e| Error::unexpected(format!("a check was lost: {e}")))?;
         match leader {
             Ok(Some(_)) => answering += 1,
             Ok(None) => {
                 answering += 1;
-                reporter.warning(None, format!("{service} has no leader"));
+                reporter.warning(None, format!("{} has no leader", daemon.title()));
             }
             Err(api::Trouble::Uplink(Failure::Unreachable(e) | Failure::Broken(e))) => {
                 silent.push(e);
@@ -188,15 +189,15 @@ impl Prepared {
         let address = |port: u16| format!("http://localhost:{port}");
         let addresses: Vec<(&str, String)> = apis
             .iter()
-            .map(|(service, listener)| (variable(*service), address(listener.port())))
+            .map(|(daemon, listener)| (variable(*daemon), address(listener.port())))
             .collect();
         if args.command.is_empty() {
             announce(reporter, &addresses, &forwards);
         }
         // Everything in here ends with it: connections, then the logins under them.
         let mut serving = JoinSet::new();
-        for (service, listener) in apis {
-            let client = Client::new(uplink.clone(), service);
+        for (daemon, listener) in apis {
+            let client = Client::new(uplink.clone(), daemon);
             serving.spawn(proxy::serve(listener, client, reporter.clone()));
         }
         for (name, (forward, listener)) in forwards {

@@ -186,7 +186,7 @@ impl Proxy {
         if trouble.take().is_some() {
             self.reporter.emit(Event::Log {
                 node: None,
-                line: format!("{} answers again", self.client.service()),
+                line: format!("{} answers again", self.client.daemon().title()),
             });
         }
     }
