@@ -281,19 +281,17 @@ impl Rollout<'_> {
         }
         drop(work);
         for node in in_turn {
-            let outcome = match guard.before(&node).await {
+            let mut outcome = match guard.before(&node).await {
                 Ok(_) => back(&node).await,
                 Err(error) => Outcome::failed(error),
             };
-            let went = outcome.ok;
-            self.taken(&node, outcome, &why, results);
-            if went && let Err(error) = guard.after(&node).await {
-                let words = format!("taken back, but {}", error.what);
-                if let Some(outcome) = results.outcomes.get_mut(&node) {
-                    outcome.words = words;
-                    outcome.error = Some(error);
-                }
+            if outcome.ok
+                && let Err(error) = guard.after(&node).await
+            {
+                outcome.words = format!("{}, but {}", outcome.words, error.what);
+                outcome.error = Some(error);
             }
+            self.taken(&node, outcome, &why, results);
         }
     }
 

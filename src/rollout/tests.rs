@@ -34,6 +34,10 @@ struct World {
     /// Who leads when it is asked.
     leader: Option<Name>,
     changed: RefCell<BTreeSet<Name>>,
+    /// Servers that are not well after they have been taken back.
+    ill_when_back: BTreeSet<Name>,
+    /// The errors that were told of, by node.
+    told: RefCell<BTreeMap<Name, String>>,
     /// How many nodes had been begun when the first failed.
     begun_before_failure: Cell<Option<usize>>,
 }
@@ -105,7 +109,12 @@ impl World {
         let rollout = Rollout {
             plan,
             on_failure,
-            tell: &|_, _| {},
+            tell: &|name, outcome| {
+                if let Some(error) = &outcome.error {
+                    let mut told = self.told.borrow_mut();
+                    told.insert(name.clone(), error.what.clone());
+                }
+            },
         };
         rollout
             .run(
@@ -131,7 +140,10 @@ impl Guard for World {
         })
     }
 
-    async fn after(&self, _: &Name) -> Result<()> {
+    async fn after(&self, node: &Name) -> Result<()> {
+        if self.ill_when_back.contains(node) && self.taken_back.borrow().contains(node) {
+            return Err(Error::new(Exit::Partial, "the servers are not whole"));
+        }
         Ok(())
     }
 }
@@ -372,6 +384,32 @@ fn what_failed_goes_back_first_and_servers_last() {
     assert_eq!(
         *world.taken_back.borrow(),
         [name(3), name(2), name(1), name(0)]
+    );
+}
+
+#[test]
+fn a_server_that_is_taken_back_into_a_broken_quorum_is_told_of_with_its_error() {
+    let case = Case {
+        nodes: vec![(1, 0, false, false, 0), (1, 0, false, true, 0)],
+        at_once: 1,
+        per_site: None,
+        stuck: false,
+        lost_after: None,
+        leader: 9,
+    };
+    let (mut world, plan) = world(&case);
+    world.ill_when_back.insert(name(0));
+    let outcomes = run(&world, &plan, OnFailure::Rollback);
+    assert_eq!(
+        world.told.borrow().get(&name(0)).map(String::as_str),
+        Some("the servers are not whole")
+    );
+    let outcome = &outcomes[&name(0)];
+    assert!(!outcome.ok && outcome.error.is_some());
+    let words = &outcome.words;
+    assert!(
+        words.starts_with("taken back, but the servers are not whole"),
+        "{words}"
     );
 }
 
