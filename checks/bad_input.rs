@@ -82,12 +82,12 @@ fn a_syntax_error_is_told_in_nix_own_words_with_file_and_line_and_no_trace() {
     let repo = Repo::new();
     repo.write(
         "cluster/prod/node/birch.nix",
-        "{\n  cluster.nodes.birch = {\n}\n",
+        "{\n  cluster.nodes.birch = = { };\n}\n",
     );
     let ran = unchanged(&lab, || Tool::deploy(&repo, &lab).run())
         .exits(2)
         .tells("syntax error")
-        .tells("birch.nix:3:2");
+        .tells("birch.nix:2:25");
     assert!(ran.err.lines().count() < 20, "{}", ran.err);
     assert!(!ran.err.contains("while calling"), "{}", ran.err);
 }

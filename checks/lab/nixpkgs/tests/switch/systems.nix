@@ -75,7 +75,14 @@ let
         };
       };
     };
-    failingUnit.systemd.services.fails = running "/bin/false";
+    # Of a simple one, a switch may be over before it fails.
+    failingUnit.systemd.services.fails = {
+      wantedBy = [ "multi-user.target" ];
+      serviceConfig = {
+        Type = "oneshot";
+        ExecStart = "/bin/false";
+      };
+    };
     failingSnippet.system.activationScripts.fails = {
       text = "false\necho went on >/run/standin-went-on";
       deps = [ "users" ];
