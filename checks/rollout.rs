@@ -65,6 +65,20 @@ fn a_second_operator_is_told_who_holds_the_node_and_can_take_it_only_by_force() 
 }
 
 #[test]
+fn a_lease_that_too_few_nodes_gave_is_told_with_each_ones_reason() {
+    let (lab, repo) = (Lab::with_bare(&["alder", "birch", "cedar"]), Repo::new());
+    repo.configure("alder", &says("one"));
+    lab.fault("birch", &["kill"]);
+    lab.root("cedar", "chmod u-s /usr/bin/sudo");
+    let ran = deploy(&repo, &lab).run();
+    lab.root("cedar", "chmod u+s /usr/bin/sudo");
+    ran.exits(0)
+        .tells("the lease on the cluster is not held: 1 of the 3 nodes that keep it gave it")
+        .tells("birch: cannot be reached")
+        .tells("cedar: sudo");
+}
+
+#[test]
 fn a_run_that_was_robbed_of_its_leases_changes_nothing_more() {
     let (lab, repo) = start_with(&says("one"), &["alder", "birch"]);
     // While one operator's run is at alder, and birch is still to come …
