@@ -59,7 +59,7 @@ pub struct LoginArgs {
     #[arg(help_heading = "Login", long, value_name = "FILE")]
     pub ssh_config: Option<PathBuf>,
 
-    /// Log in as this user [default: as ssh_config says, else your own name]
+    /// Log in as this user [default: as ssh_config says, else as the node's files say, else your own name]
     #[arg(help_heading = "Login", long, value_name = "USER", env = "SSH_USER")]
     pub ssh_user: Option<String>,
 
@@ -133,7 +133,9 @@ impl Operation {
     /// Finds the flake, makes its folder the working directory (`ssh_config`
     /// files name files relative to it), and reads the cluster.
     pub async fn start(args: &ClusterArgs, invocation: Invocation) -> Result<Self> {
-        Self::begin(&args.described, &args.login, invocation).await
+        let mut this = Self::begin(&args.described, &args.login, invocation).await?;
+        this.access = this.access.to(&this.cluster.nodes).await?;
+        Ok(this)
     }
 
     /// The same for an operation that logs in to no node.

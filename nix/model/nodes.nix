@@ -71,7 +71,10 @@ let
           type = types.nullOr own.userName;
           default = null;
           example = "deploy";
-          description = "User to log in as; null is the operator's own name or the environment's `SSH_USER`.";
+          description = ''
+            User to log in as, where neither `SSH_USER` (or `--ssh-user`) nor `ssh_config` names one. null is the operator's own
+            name.
+          '';
         };
         port = mkOption {
           type = types.port;

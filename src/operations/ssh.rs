@@ -28,7 +28,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let reporter = invocation.reporter.clone();
     let operation = Operation::start(&args.cluster, invocation).await?;
     operation.select(&[args.node.to_string()])?;
-    let mut options = operation.access.options();
+    let mut options = operation.access.options(&args.node);
     if let Some(seconds) = args.cluster.login.login_timeout {
         options.extend(Patience::seconds(seconds).options());
     }

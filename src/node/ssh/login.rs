@@ -33,6 +33,11 @@ impl Login {
         }
     }
 
+    /// Whom it is a login of.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// The logins that the node's configuration tells of and this one is not.
     /// `fixed` leaves the user to the operator, who named one; an address that
     /// the node had before (`known`) is no news.

@@ -10,7 +10,9 @@ pub(crate) mod login;
 mod master;
 mod patience;
 pub mod sudo;
+mod user;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -26,7 +28,6 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::private;
 use crate::process::{self, Tail};
 use answer::Answer;
-use login::Login;
 
 pub use error::lost;
 pub use patience::Patience;
@@ -43,6 +44,8 @@ pub struct Access {
     /// What holds before the file, as `ssh -o` takes it.
     instead: Vec<String>,
     user: Option<String>,
+    /// Whom to log in as where nobody else says.
+    users: Arc<BTreeMap<Name, Name>>,
     patience: Patience,
     folder: Arc<Folder>,
 }
@@ -81,12 +84,23 @@ impl Access {
             config_file,
             instead: Vec::new(),
             user,
+            users: Arc::default(),
             patience,
             folder: Arc::new(Folder {
                 dir: folder,
                 _keeper: keeper,
             }),
         })
+    }
+
+    /// The same, to nodes of a cluster, whose files may say whom to log in as.
+    pub async fn to(mut self, nodes: &BTreeMap<Name, cluster::Node>) -> Result<Self> {
+        if self.user.is_none() {
+            let file = self.config_file.as_deref();
+            let users = user::named_by_cluster(file, nodes, self.folder()).await?;
+            self.users = Arc::new(users);
+        }
+        Ok(self)
     }
 
     /// A private folder of this run (mode 0700), removed at its end.
@@ -105,7 +119,7 @@ impl Access {
         ];
         let mut arguments = set(&own);
         arguments.extend(self.patience.options());
-        arguments.extend(self.options());
+        arguments.extend(self.options(node));
         arguments.push(node.as_str().into());
         let starting = master::start(self.folder(), arguments);
         let limit = self.patience.whole();
@@ -131,12 +145,7 @@ impl Access {
         known: &[IpAddr],
     ) -> Result<Vec<Self>> {
         let mut ways = vec![self.clone()];
-        let resolved = process::Command::new("ssh")
-            .args(self.options())
-            .args(["-G", node.as_str()])
-            .bounded(1 << 20, BEGIN);
-        let resolved = String::from_utf8_lossy(&resolved.output().await?).into_owned();
-        let login = Login::read(&resolved);
+        let login = user::resolve(self.options(node), node).await?;
         let others = login.others(self.user.is_some(), told, known);
         ways.extend(others.into_iter().map(|other| Self {
             instead: other.options(&login),
@@ -145,13 +154,14 @@ impl Access {
         Ok(ways)
     }
 
-    /// The options of `ssh` by which nodes are reached.
-    pub fn options(&self) -> Vec<OsString> {
+    /// The options of `ssh` by which a node is reached.
+    pub fn options(&self, node: &Name) -> Vec<OsString> {
         let mut options = set(&self.instead);
         if let Some(file) = &self.config_file {
             options.extend(["-F".into(), file.into()]);
         }
-        if let Some(user) = &self.user {
+        let told = || self.users.get(node).map(Name::as_str);
+        if let Some(user) = self.user.as_deref().or_else(told) {
             options.extend(["-l".into(), user.into()]);
         }
         options
@@ -160,7 +170,7 @@ impl Access {
     /// What an operator would type to get to the node.
     pub fn command(&self, node: &Name) -> String {
         process::Command::new("ssh")
-            .args(self.options())
+            .args(self.options(node))
             .arg(node.as_str())
             .display()
     }
