@@ -207,7 +207,11 @@ fn what_inhibits_a_switch_is_told_before_anything_changes_and_comes_by_a_restart
         .shows("alder        restarted with it");
     assert_ne!(lab.boot_id(NODE), boot);
     assert_eq!(says(&lab), "three");
-    status(&repo, &lab).run().exits(0);
+    let told = status(&repo, &lab).run().out;
+    assert!(
+        told.contains("generation") && !told.contains("needs a reboot"),
+        "{told}"
+    );
     at_rest(&lab);
 }
 

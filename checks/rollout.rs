@@ -504,7 +504,16 @@ fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
     status()
         .run()
         .exits(5)
-        .shows("needs a reboot for its kernel");
+        .shows("needs a reboot for its kernel")
+        // Nothing has been brought to it yet.
+        .shows("consul.service waits for /var/lib/")
+        .shows("nomad.service waits for /var/lib/");
+    repo.replace(
+        "cluster/prod/cluster.nix",
+        "wireguard.enable = true;",
+        "wireguard.enable = false; consul.enable = false; nomad.enable = false;",
+    );
+    deploy(&repo, &lab).run().exits(0);
     lab.fault("alder", &["reboot"]);
     let logins = lab.logins("alder");
     status().run().exits(0).shows("1 of 1 nodes well");

@@ -100,11 +100,19 @@ impl WatchArgs {
     }
 }
 
+/// The name of whom this process runs as, where the environment does not say (cron, some containers).
+fn login_name() -> Option<String> {
+    let id = std::process::Command::new("id").arg("-un").output().ok()?;
+    let name = String::from_utf8(id.stdout).ok()?.trim().to_owned();
+    (id.status.success() && !name.is_empty()).then_some(name)
+}
+
 /// The operator, as `user@machine`: for other operators and the journal to read.
 fn operator() -> String {
     let user = ["USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok());
+    let user = user.or_else(login_name);
     let user = user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
     let machine = rustix::system::uname()
         .nodename()
@@ -115,4 +123,15 @@ fn operator() -> String {
         .chars()
         .filter(|c| plain(*c))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_runs_it_has_a_name_without_an_environment() {
+        let name = login_name().unwrap();
+        assert!(name.parse::<u32>().is_err(), "{name}");
+    }
 }

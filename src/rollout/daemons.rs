@@ -39,9 +39,9 @@ pub fn words(cluster: &Cluster, daemon: Daemon, node: &Node) -> [String; 5] {
     ]
 }
 
-/// How a daemon is on a server.
+/// How a daemon is on a node.
 #[derive(Debug, Clone)]
-enum State {
+pub enum State {
     /// It does not run.
     Down,
     /// It runs, and has never been part of a quorum.
@@ -51,7 +51,27 @@ enum State {
 }
 
 /// A daemon and the start that it has been running since.
-type Seen = BTreeMap<Daemon, (String, State)>;
+pub type Seen = BTreeMap<Daemon, (String, State)>;
+
+/// Asks a node of its daemons, as root.
+pub async fn ask(
+    cluster: &Cluster,
+    name: &Name,
+    connection: &Connection,
+    how: &Elevation,
+) -> Result<Seen> {
+    let Some(node) = cluster.nodes.get(name) else {
+        return Err(Error::unexpected("is not a node of the cluster").on(name));
+    };
+    let daemons = cluster.daemons();
+    let words: Vec<String> = daemons
+        .iter()
+        .flat_map(|daemon| words(cluster, *daemon, node))
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let told = connection.ask_root(how, DAEMONS, &words, b"").await?;
+    read(&told, &daemons).map_err(|e| e.on(name))
+}
 
 fn read(answer: &Answer, daemons: &[Daemon]) -> Result<Seen> {
     let strange = || {

@@ -78,6 +78,12 @@ impl Health {
         }
     }
 
+    /// The server that leads; Nomad's have the region behind their name, which is not told.
+    pub fn leader(&self) -> Option<&str> {
+        let leader = self.servers.iter().find(|server| server.leader)?;
+        leader.name.split('.').next()
+    }
+
     /// Whether `node` leads.
     pub fn leads(&self, node: &Name) -> bool {
         let own =

@@ -1,24 +1,27 @@
 //! `status`: how the nodes are, over one connection each.
 
+mod daemons;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use base64ct::{Base64, Encoding};
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
-use crate::cluster::Name;
+use crate::cluster::{Cluster, Daemon, Name};
 use crate::deployment::Evaluation;
 use crate::error::{Error, Exit, Result};
-use crate::event::Event;
+use crate::event::{Event, Reporter};
 use crate::nix::store::StorePath;
 use crate::node::probe::{self, Holder, Probed};
 use crate::node::ssh::answer::Answer;
 use crate::node::ssh::{MINUTE, Script};
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::pki::x509::Certificate;
+use daemons::Agent;
 
 const STATUS: Script = Script {
     name: "nixcfg-status",
@@ -83,6 +86,12 @@ pub struct State {
     pub unconfirmed: Option<String>,
     /// Days left, by certificate.
     pub certificates: BTreeMap<String, i64>,
+    /// Why nothing is known of certificates and daemons' servers.
+    pub not_root: Option<String>,
+    /// Consul and Nomad, where the node is to run them.
+    pub daemons: BTreeMap<Daemon, Agent>,
+    /// The files that units wait for, by unit.
+    pub waiting: BTreeMap<String, Vec<String>>,
     /// Free space for the store, in per cent.
     pub free: Option<u8>,
 }
@@ -129,6 +138,13 @@ impl State {
                 trouble.push(format!("{name} has {days} days left"));
             }
         }
+        for (unit, files) in &self.waiting {
+            trouble.push(format!("{unit} waits for {}", files.join(", ")));
+        }
+        for (daemon, agent) in &self.daemons {
+            let waits = self.waiting.contains_key(&agent.unit);
+            trouble.extend(agent.trouble(*daemon).filter(|_| !waits));
+        }
         if let Some(free) = self.free.filter(|free| *free < limits.free) {
             trouble.push(format!("{free} % of its disk is free"));
         }
@@ -151,6 +167,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         certificate_days: args.certificate_days,
         free: args.free,
     };
+    blind(&reporter, &states);
     let mut troubled = 0;
     let mut rows = Vec::new();
     for (node, mut state) in states {
@@ -190,34 +207,34 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     }
 }
 
-async fn look(
+/// Says, once for all nodes that it holds for, why they are looked at without root.
+fn blind(reporter: &Reporter, states: &BTreeMap<Name, State>) {
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (node, state) in states {
+        if let Some(reason) = &state.not_root {
+            reasons.entry(reason).or_default().push(node.as_str());
+        }
+    }
+    for (reason, nodes) in reasons {
+        let nodes = nodes.join(", ");
+        let what = format!("certificates and leaders are not seen on {nodes}: {reason}");
+        reporter.warning(None, what);
+    }
+}
+
+pub(super) async fn look(
     operation: &Operation,
     nodes: &BTreeSet<Name>,
 ) -> (BTreeMap<Name, State>, Vec<Error>) {
-    let pki = &operation.cluster.pki;
-    let folders: Vec<String> = [&pki.consul, &pki.nomad]
-        .iter()
-        .map(|place| place.directory.to_string())
-        .collect();
+    let cluster = Arc::new(operation.cluster.clone());
     let mut tasks = JoinSet::new();
     for node in nodes {
-        let (access, node, folders) = (operation.access.clone(), node.clone(), folders.clone());
+        let (access, node, cluster) = (operation.access.clone(), node.clone(), cluster.clone());
         let password = operation.passwords.of(node.as_str());
         tasks.spawn(async move {
             let looked = async {
                 let probed = probe::probe(&access, &node, password).await?;
-                let told = probed.connection.ask(STATUS, &[]).await?;
-                let certificates = match probed.facts.elevation(probed.password.as_ref()) {
-                    Some(how) => {
-                        let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
-                        probed
-                            .connection
-                            .ask_root(&how, CERTIFICATES, &folders, b"")
-                            .await?
-                    }
-                    None => Answer::of(&[]),
-                };
-                Ok(read(probed, &told, &certificates))
+                one(&cluster, &node, probed).await
             };
             (node.clone(), looked.await)
         });
@@ -236,14 +253,46 @@ async fn look(
     (states, errors)
 }
 
-fn read(probed: Probed, told: &Answer, certificates: &Answer) -> State {
+/// Looks at a node that can be reached; as root, where that can be had.
+async fn one(cluster: &Cluster, node: &Name, probed: Probed) -> Result<State> {
+    let told = probed.connection.ask(STATUS, &[]).await?;
+    let mut state = read(&probed, &told, &managed(cluster));
+    let Some(how) = probed.facts.elevation(probed.password.as_ref()) else {
+        state.not_root = probed.facts.no_root(node).map(|error| error.what);
+        state.daemons = daemons::units(cluster, &told);
+        return Ok(state);
+    };
+    let daemons = cluster.daemons();
+    let folders: Vec<&str> = daemons
+        .iter()
+        .map(|daemon| daemon.place(cluster).directory.as_str())
+        .collect();
+    let certificates = probed
+        .connection
+        .ask_root(&how, CERTIFICATES, &folders, b"")
+        .await?;
+    let now = OffsetDateTime::now_utc();
+    let certificates = certificates.all("certificate");
+    state.certificates = certificates
+        .filter_map(|line| certificate(line, now))
+        .collect();
+    state.daemons = daemons::look(cluster, node, &probed.connection, &how).await?;
+    Ok(state)
+}
+
+/// Where the files lie that the tool brings to nodes: what units wait for there, an operation brings.
+fn managed(cluster: &Cluster) -> Vec<String> {
+    let secrets = cluster.secrets.values();
+    let secrets = secrets.map(|secret| secret.path.to_string());
+    let daemons = Daemon::ALL.into_iter();
+    let folders = daemons.map(|daemon| format!("{}/", daemon.place(cluster).directory));
+    secrets.chain(folders).collect()
+}
+
+fn read(probed: &Probed, told: &Answer, managed: &[String]) -> State {
     let free = told.all("disk").next().and_then(free);
     let facts = &probed.facts;
     let inhibited = facts.running_inhibitors.against(&facts.profile_inhibitors);
-    let now = OffsetDateTime::now_utc();
-    let certificates = certificates
-        .all("certificate")
-        .filter_map(|line| certificate(line, now));
     State {
         generation: told.one("generation").to_owned(),
         restart_for: told
@@ -251,21 +300,37 @@ fn read(probed: Probed, told: &Answer, certificates: &Answer) -> State {
             .map(str::to_owned)
             .chain(inhibited)
             .collect(),
-        certificates: certificates.collect(),
+        certificates: BTreeMap::new(),
+        not_root: None,
+        daemons: BTreeMap::new(),
+        waiting: waiting(told, managed),
         free,
         wanted: None,
-        running: probed.facts.current,
-        booted: probed.facts.booted,
-        profile: probed.facts.profile,
-        failed_units: probed.facts.failed_units,
-        drained: probed.facts.drained,
-        lease: probed.facts.lease,
-        unconfirmed: probed.facts.pending,
+        running: facts.current.clone(),
+        booted: facts.booted.clone(),
+        profile: facts.profile.clone(),
+        failed_units: facts.failed_units.clone(),
+        drained: facts.drained.clone(),
+        lease: facts.lease.clone(),
+        unconfirmed: facts.pending.clone(),
     }
 }
 
-/// A certificate's file and the days it has left: of a file with several, the
-/// fewest. A node has nothing by itself that reads certificates.
+/// The units that were not started as files of the tool's were missing, with these.
+fn waiting(told: &Answer, managed: &[String]) -> BTreeMap<String, Vec<String>> {
+    let mut waiting: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in told.all("unmet") {
+        let Some((unit, file)) = line.split_once(' ') else {
+            continue;
+        };
+        if managed.iter().any(|place| file.starts_with(place)) {
+            let files = waiting.entry(unit.to_owned()).or_default();
+            files.push(file.to_owned());
+        }
+    }
+    waiting
+}
+
 /// How much of a disk is free, in percent, of its size and what is used of it.
 pub(crate) fn free(line: &str) -> Option<u8> {
     let (size, used) = line.split_once(' ')?;
@@ -273,6 +338,8 @@ pub(crate) fn free(line: &str) -> Option<u8> {
     u8::try_from(u128::from(size.saturating_sub(used)) * 100 / u128::from(size.max(1))).ok()
 }
 
+/// A certificate's file and the days it has left: of a file with several, the
+/// fewest. A node has nothing by itself that reads certificates.
 pub(crate) fn certificate(line: &str, now: OffsetDateTime) -> Option<(String, i64)> {
     let (content, file) = line.split_once(' ')?;
     let pem = String::from_utf8(Base64::decode_vec(content).ok()?).ok()?;
@@ -306,6 +373,9 @@ pub(crate) mod tests {
             drained: None,
             lease: None,
             unconfirmed: None,
+            not_root: None,
+            daemons: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             certificates: BTreeMap::from([("/var/lib/consul/pki/consul.crt".into(), 300)]),
             free: Some(60),
         }
@@ -329,6 +399,20 @@ pub(crate) mod tests {
         assert_eq!(certificate(&line("no certificate"), now), None);
     }
 
+    #[test]
+    fn what_a_unit_waits_for_is_told_where_the_tool_brings_it() {
+        let lines = [
+            "unmet consul.service /var/lib/consul/pki/consul.crt",
+            "unmet consul.service /var/lib/nixcfg/secrets/gossip",
+            "unmet sound.service /dev/snd",
+        ]
+        .map(String::from);
+        let managed = ["/var/lib/consul/pki/", "/var/lib/nixcfg/secrets/gossip"].map(String::from);
+        let waiting = waiting(&Answer::of(&lines), &managed);
+        assert_eq!(waiting.len(), 1);
+        assert_eq!(waiting["consul.service"].len(), 2);
+    }
+
     const LIMITS: Limits = Limits {
         certificate_days: 14,
         free: 10,
@@ -345,7 +429,7 @@ pub(crate) mod tests {
             .parse()
             .ok();
         type Spoil = fn(&mut State, Option<StorePath>);
-        let cases: [(Spoil, &str); 8] = [
+        let cases: [(Spoil, &str); 10] = [
             (|s, o| s.running = o, "another system than the flake says"),
             (|s, o| s.profile = o, "would start another system"),
             (
@@ -367,6 +451,23 @@ pub(crate) mod tests {
             (
                 |s, _| _ = s.certificates.insert("c".into(), 13),
                 "c has 13 days left",
+            ),
+            (
+                |s, _| {
+                    // One cause is told once: a daemon that waits does not run.
+                    let (unit, files) = ("consul.service", vec!["/a".into(), "/b".into()]);
+                    s.waiting.insert(unit.into(), files);
+                    s.daemons.insert(Daemon::Consul, Agent::stopped(unit));
+                },
+                "consul.service waits for /a, /b",
+            ),
+            (
+                |s, _| {
+                    _ = s
+                        .daemons
+                        .insert(Daemon::Nomad, Agent::stopped("nomad.service"))
+                },
+                "Nomad does not run",
             ),
             (|s, _| s.free = Some(9), "9 % of its disk is free"),
         ];

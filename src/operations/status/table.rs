@@ -22,6 +22,8 @@ pub fn lines<T>(rows: &[(Name, State, Vec<String>, T)]) -> Vec<String> {
                 true => "well".to_owned(),
                 false => trouble.join("; "),
             };
+            let columns = columns.iter().filter(|column| !column.is_empty());
+            let columns: Vec<&str> = columns.map(String::as_str).collect();
             format!("{}  {verdict}", columns.join("  "))
         })
         .collect()
@@ -40,14 +42,23 @@ fn cells(state: &State) -> Vec<String> {
         state
             .free
             .map_or("disk ?".into(), |free| format!("disk {free} % free")),
-        days.map_or("certificates ?".into(), |days| {
-            format!("certificates {days} days")
-        }),
+        match (days, &state.not_root) {
+            (Some(days), _) => format!("certificates {days} days"),
+            (None, Some(_)) => "certificates unseen".into(),
+            (None, None) => "no certificates".into(),
+        },
         match &state.lease {
             Some(holder) => format!("held by {}", holder.who),
-            None => "free".into(),
+            None => "no lease".into(),
         },
+        daemons(state),
     ]
+}
+
+fn daemons(state: &State) -> String {
+    let words = state.daemons.iter();
+    let words: Vec<String> = words.map(|(daemon, agent)| agent.words(*daemon)).collect();
+    words.join(", ")
 }
 
 #[cfg(test)]
@@ -69,11 +80,11 @@ mod tests {
         ]);
         assert_eq!(
             lines[0],
-            "nixos-system-alder-26.05  generation 7  disk 60 % free  certificates 300 days  free  well"
+            "nixos-system-alder-26.05  generation 7  disk 60 % free  certificates 300 days  no lease  well"
         );
         assert_eq!(
             lines[1],
-            "nixos-system-alder-26.05  generation 7  disk 5 % free   certificates 300 days  free  it is full"
+            "nixos-system-alder-26.05  generation 7  disk 5 % free   certificates 300 days  no lease  it is full"
         );
     }
 }
