@@ -204,7 +204,7 @@ async fn live(
     wrong: &mut Vec<Name>,
 ) -> Result<()> {
     let reporter = operation.reporter.clone();
-    reporter.phase(format!("probing {}", count(nodes.len(), "node")));
+    reporter.phase(format!("asking {}", count(nodes.len(), "node")));
     let (probed, unusable) = operation.probe_some(nodes, true).await?;
     for error in &unusable {
         reporter.failure(error);
@@ -215,10 +215,17 @@ async fn live(
             .filter(|node| !probed.contains_key(*node))
             .cloned(),
     );
-    let members = probed
-        .into_iter()
-        .map(|(name, probed)| Member::new(operation, &name, probed));
-    let members = members.collect::<Result<Vec<_>>>()?;
+    // One that cannot be looked at keeps no other from being told of.
+    let mut members = Vec::new();
+    for (name, probed) in probed {
+        match Member::new(operation, &name, probed) {
+            Ok(member) => members.push(member),
+            Err(error) => {
+                reporter.failure(&error);
+                wrong.push(name);
+            }
+        }
+    }
     operation.reporter.phase("looking at disks and ports");
     let looked = join_all(
         members
@@ -303,7 +310,14 @@ async fn look(
     for daemon in daemons {
         let unit = &daemon.place(&work.cluster).unit;
         for port in Port::of(&work.cluster, *daemon, &member.node) {
-            let look = member.look(work, &port).await?;
+            let look = match member.look(work, &port).await {
+                Ok(look) => look,
+                // The other ports, and the disk, are told all the same.
+                Err(error) => {
+                    problems.push(format!("{port}: {}", error.what));
+                    continue;
+                }
+            };
             if let Some(trouble) = &look.trouble {
                 problems.push(format!("{port} {trouble}"));
             }
