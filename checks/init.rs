@@ -192,6 +192,40 @@ fn a_node_is_added_and_the_cluster_still_evaluates() {
 }
 
 #[test]
+fn a_slip_is_asked_for_again_and_the_answers_before_it_stay() {
+    let lab = Lab::get();
+    let (agent, repo) = (Agent::start(&lab), Repo::new());
+    let key = format!("{}.pub", agent.key);
+    // Domain and folder as proposed. A wrong administrator, key, site, node; a node twice.
+    let answers = format!(
+        "\n\nAlice\nal\n{}\n{key}\nLyon\nlyon\nalder\nalder=192.0.2.11\nbirch=192.0.2.11\nbirch=192.0.2.12\n\n",
+        agent.key
+    );
+    let args = ["init", "fresh", "--offline"];
+    let ran = agent.nixcfg(repo.path(), &args, &answers).exits(0);
+    for slip in [
+        "‘Alice’",
+        "no public SSH key",
+        "‘Lyon’",
+        "‘alder’ is no NAME=ADDRESS",
+        "two nodes have the address 192.0.2.11",
+    ] {
+        assert!(ran.err.contains(slip), "{slip}: {}", ran.err);
+    }
+    // What comes next is told, for the one whom SSH_USER names.
+    let tell = ran
+        .tells("git add cluster/fresh")
+        .tells("nix run .#gen-pki -- fresh");
+    tell.tells("nix run .#deploy-nixos -- fresh --ssh-user alice");
+    let cluster = repo.path().join("cluster/fresh/cluster.nix");
+    assert!(
+        fs::read_to_string(cluster)
+            .unwrap()
+            .contains("admins.al.keys")
+    );
+}
+
+#[test]
 fn what_is_wrong_is_said_before_anything_is_written() {
     let lab = Lab::get();
     let (agent, repo) = (Agent::start(&lab), Repo::new());

@@ -7,6 +7,7 @@
   rollback = "Take a cluster's nodes back to a generation that they have already";
   generations = "List the generations of the systems of a cluster's nodes";
   status = "Tell how a cluster's nodes are: systems, drift, units, leases, certificates, disks";
+  next = "Tell what comes next: the commands that bring a cluster to what its files say";
   exec = "Run a command on a cluster's nodes";
   ssh = "Log in to a cluster's node";
   passwd = "Set an administrator's password in the password store, as a hash";

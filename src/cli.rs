@@ -1,14 +1,16 @@
 //! The command line: one sub-command an operation, named as the flake's apps.
 
-use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Result;
 use crate::event::Reporter;
 use crate::operation::Invocation;
 use crate::operations::{
     add_node, app_secrets, deploy_apps, deploy_nixos, deploy_passwords, deploy_pki, deploy_secrets,
-    exec, gen_pki, gen_secrets, generations, init, nomad_scheduler, passwd, pki_status, rollback,
-    rotate_ca, rotate_gossip, ssh, status, tlsproxy, upgrade_nixos,
+    exec, gen_pki, gen_secrets, generations, init, next, nomad_scheduler, passwd, pki_status,
+    rollback, rotate_ca, rotate_gossip, ssh, status, tlsproxy, upgrade_nixos,
 };
 use crate::secret::Passwords;
 
@@ -71,6 +73,8 @@ enum Operation {
     Generations(generations::Args),
     /// Tell how the nodes are
     Status(status::Args),
+    /// Tell what comes next: the commands that bring the cluster to what its files say
+    Next(next::Args),
     /// Run a command on nodes
     Exec(exec::Args),
     /// Log in to a node
@@ -104,6 +108,28 @@ enum Operation {
 }
 
 impl Cli {
+    /// What the command line is, for all that reads or describes it. Errors show the usage of
+    /// `--help`: clap's own lists what the environment gives as if it had to be given.
+    pub fn described() -> Command {
+        let mut command = Self::command();
+        command.build();
+        command.mut_subcommands(|mut operation| {
+            let usage = operation.render_usage().to_string();
+            match usage.strip_prefix("Usage: ") {
+                Some(usage) => operation.override_usage(usage.to_owned()),
+                None => operation,
+            }
+        })
+    }
+
+    /// Reads a command line.
+    pub fn read<I: Into<OsString> + Clone>(
+        line: impl IntoIterator<Item = I>,
+    ) -> Result<Self, clap::Error> {
+        let matches = Self::described().try_get_matches_from(line)?;
+        Self::from_arg_matches(&matches)
+    }
+
     /// Where the operation reports to.
     pub fn reporter(&self) -> Reporter {
         Reporter::new(self.global.json, Self::command())
@@ -130,6 +156,7 @@ impl Cli {
             Operation::Rollback(args) => Box::pin(rollback::run(&args, invocation)).await,
             Operation::Generations(args) => Box::pin(generations::run(&args, invocation)).await,
             Operation::Status(args) => Box::pin(status::run(&args, invocation)).await,
+            Operation::Next(args) => Box::pin(next::run(&args, invocation)).await,
             Operation::Exec(args) => Box::pin(exec::run(&args, invocation)).await,
             Operation::Ssh(args) => Box::pin(ssh::run(&args, invocation)).await,
             Operation::Passwd(args) => Box::pin(passwd::run(&args, invocation)).await,
@@ -220,6 +247,19 @@ mod tests {
         }
         let line = ["nixcfg", "passwd", "prod", "alice", "--ssh-user", "x"];
         assert!(Cli::try_parse_from(line).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_the_usage_of_help() {
+        let error = Cli::read(["nixcfg", "status", "--json", "--ssh-user", "x"]).unwrap_err();
+        let told = error.to_string();
+        assert!(
+            told.contains("nixcfg status [OPTIONS] <CLUSTER> [NODE]..."),
+            "{told}"
+        );
+        assert!(!told.contains("--ssh-user"), "{told}");
+        let line = ["nixcfg", "status", "prod", "--flake", "x", "--json"];
+        assert!(Cli::read(line).unwrap().global.json);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use nixcfg::cli::Cli;
 use nixcfg::error::{Error, Exit};
 use nixcfg::secret::{self, TerminalGuard};
@@ -19,7 +18,10 @@ fn main() -> ExitCode {
         Ok(passwords) => passwords,
         Err(error) => return fail(&error),
     };
-    let cli = Cli::parse();
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_env("NIXCFG_LOG"))
         .with_writer(std::io::stderr)

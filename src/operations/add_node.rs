@@ -86,6 +86,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             server: args.server,
         },
         common,
+        common.ssh_user.as_deref(),
         &asker,
     )
     .await?;
@@ -98,17 +99,21 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         &files::hardware(survey.as_ref()),
     )?;
     if let Some(key) = key {
-        extend(
-            &folder.join("known_hosts"),
-            &format!("{}\n", key.line),
-            &key.line,
-        )?;
+        let line = key.line.clone();
+        rewrite(&folder.join("known_hosts"), |text| known(text, &line))?;
     }
-    extend(
-        &folder.join("ssh_config"),
-        &files::host(node),
-        &format!("Host {}", node.name),
-    )?;
+    let config = folder.join("ssh_config");
+    let before = rewrite(&config, |text| reached(text, node))?;
+    let host = format!("Host {}", node.name);
+    let had = before.lines().any(|line| line.trim() == host);
+    if had && reached(&before, node) != before {
+        let what = format!(
+            "{} had a part on it, of an earlier node perhaps: it leads to {} now",
+            config.display(),
+            node.address
+        );
+        scaffold::say(&reporter, &node.name, what);
+    }
     replace(&node_file, &files::node(node, &site, survey.as_ref()))?;
     scaffold::tell_git(&root, &common.cluster, &reporter).await;
     reporter.emit(Event::Done {
@@ -143,22 +148,65 @@ fn sites(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Adds text at the end of a file, unless it has the line that stands for it.
-fn extend(file: &Path, text: &str, line: &str) -> Result<()> {
+/// Writes a file anew as `change` makes it of what it was, which is given back.
+fn rewrite(file: &Path, change: impl Fn(&str) -> String) -> Result<String> {
     let before = match std::fs::read_to_string(file) {
         Ok(before) => before,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(e) => return Err(Error::usage(format!("cannot read {}: {e}", file.display()))),
     };
-    if before.lines().any(|other| other.trim() == line) {
-        return Ok(());
+    let after = change(&before);
+    if after != before {
+        replace(file, &after)?;
     }
-    let gap = if before.is_empty() || before.ends_with('\n') {
-        ""
-    } else {
-        "\n"
+    Ok(before)
+}
+
+/// `known_hosts` with a key that was just confirmed, and no other of its kind for that address.
+fn known(text: &str, line: &str) -> String {
+    let whose = |line: &str| {
+        let mut words = line.split_whitespace();
+        (
+            words.next().map(str::to_owned),
+            words.next().map(str::to_owned),
+        )
     };
-    replace(file, &format!("{before}{gap}{text}"))
+    if text.lines().any(|other| other.trim() == line) {
+        return text.to_owned();
+    }
+    let kept = text.lines().filter(|other| whose(other) != whose(line));
+    let kept: String = kept.map(|line| format!("{line}\n")).collect();
+    format!("{kept}{line}\n")
+}
+
+/// `ssh_config` with a part that leads to the node. Where it has one, only where that leads is
+/// changed in it.
+fn reached(text: &str, node: &Node) -> String {
+    let host = format!("Host {}", node.name);
+    let Some(at) = text.lines().position(|line| line.trim() == host) else {
+        let gap = if text.is_empty() || text.ends_with('\n') {
+            ""
+        } else {
+            "\n"
+        };
+        return format!("{text}{gap}{}", files::host(node));
+    };
+    let word = |line: &str| {
+        let word = line.trim().split([' ', '\t', '=']).next();
+        word.unwrap_or_default().to_ascii_lowercase()
+    };
+    let new = files::host(node);
+    let mut after: Vec<&str> = text.lines().take(at).collect();
+    after.extend(new.trim().lines());
+    let mut inside = true;
+    for line in text.lines().skip(at + 1) {
+        inside &= !matches!(word(line).as_str(), "host" | "match");
+        if !(inside && matches!(word(line).as_str(), "hostname" | "port")) {
+            after.push(line);
+        }
+    }
+    let after: String = after.into_iter().map(|line| format!("{line}\n")).collect();
+    after
 }
 
 /// Writes a file in one step.
@@ -180,27 +228,51 @@ fn replace(file: &Path, text: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_file_is_extended_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("ssh_config");
-        for _ in 0..2 {
-            extend(&file, "\nHost alder\n  HostName 192.0.2.11\n", "Host alder").unwrap();
+    fn birch(address: &str, port: u16) -> Node {
+        Node {
+            name: "birch".parse().unwrap(),
+            address: address.parse().unwrap(),
+            port,
+            server: false,
         }
-        extend(&file, "\nHost birch\n", "Host birch").unwrap();
-        assert_eq!(
-            std::fs::read_to_string(&file).unwrap(),
-            "\nHost alder\n  HostName 192.0.2.11\n\nHost birch\n"
-        );
     }
 
     #[test]
-    fn a_last_line_without_its_end_is_not_run_into() {
+    fn ssh_config_leads_to_where_the_node_is_now() {
+        let before = "Host alder\n  HostName 192.0.2.11";
+        let once = reached(before, &birch("192.0.2.12", 22));
+        assert_eq!(
+            once,
+            "Host alder\n  HostName 192.0.2.11\n\nHost birch\n  HostName 192.0.2.12\n"
+        );
+        assert_eq!(reached(&once, &birch("192.0.2.12", 22)), once);
+        // What else was said of it, and of others, stays.
+        let old = "Host birch\n  hostname=192.0.2.9\n  Port 2222\n  User deploy\n\nHost cedar\n  Port 23\n";
+        assert_eq!(
+            reached(old, &birch("192.0.2.12", 22)),
+            "Host birch\n  HostName 192.0.2.12\n  User deploy\n\nHost cedar\n  Port 23\n"
+        );
+        assert!(reached(old, &birch("192.0.2.12", 24)).contains("  Port 24\n  User"));
+    }
+
+    #[test]
+    fn an_address_has_the_key_that_was_confirmed() {
+        let before = "a ssh-ed25519 OLD\na ssh-rsa OTHER\nb ssh-ed25519 B";
+        let after = known(before, "a ssh-ed25519 NEW");
+        assert_eq!(
+            after,
+            "a ssh-rsa OTHER\nb ssh-ed25519 B\na ssh-ed25519 NEW\n"
+        );
+        assert_eq!(known(&after, "a ssh-ed25519 NEW"), after);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_written() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("known_hosts");
-        std::fs::write(&file, "a b c").unwrap();
-        extend(&file, "d e f\n", "d e f").unwrap();
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a b c\nd e f\n");
+        let file = folder.path().join("ssh_config");
+        let before = rewrite(&file, |text| format!("{text}x")).unwrap();
+        assert_eq!(before, "");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "x");
     }
 
     #[test]

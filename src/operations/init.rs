@@ -6,6 +6,7 @@ use crate::cluster::Name;
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
 use crate::operation::Invocation;
+use crate::operations::next::steps::{Facts, steps, words};
 use crate::scaffold::answer::{Place, label, own_key, public_key, user};
 use crate::scaffold::ask::Asker;
 use crate::scaffold::files::{self, Node};
@@ -77,30 +78,17 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         )
         .await?;
     let me = std::env::var("USER").ok().filter(|name| name != "root");
-    let admin = user(
-        &asker
-            .line(args.admin.as_ref(), "First administrator", me, "--admin")
-            .await?,
-    )?;
-    let key = public_key(
-        &asker
-            .line(
-                args.key.as_ref(),
-                "Their public SSH key",
-                own_key(),
-                "--key",
-            )
-            .await?,
-    )?;
-    let site = label(
-        &asker
-            .line(args.site.as_ref(), "First site", None, "--site")
-            .await?,
-    )?;
+    let question = ("First administrator", me.clone(), "--admin");
+    let admin = asker.value(args.admin.as_ref(), question, user).await?;
+    let question = ("Their public SSH key", own_key(), "--key");
+    let key = asker.value(args.key.as_ref(), question, public_key).await?;
+    let question = ("First site", None, "--site");
+    let site = asker.value(args.site.as_ref(), question, label).await?;
     let places = places(args, &asker).await?;
 
     // Three servers outlive the loss of one; two would outlive none, like one.
     let servers = if places.len() >= 3 { 3 } else { 1 };
+    let login = common.ssh_user.clone().unwrap_or_else(|| admin.to_string());
     let mut machines = Vec::new();
     for (number, place) in places.into_iter().enumerate() {
         let node = Node {
@@ -109,7 +97,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             port: 22,
             server: number < servers,
         };
-        machines.push(Machine::meet(node, common, &asker).await?);
+        machines.push(meet(node, common, &login, &asker).await?);
     }
 
     let texts = texts(
@@ -133,9 +121,15 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             data: serde_json::json!({"action": "written", "role": role}),
         });
     }
+    let names = machines.iter().map(|machine| machine.node.name.clone());
+    let mut facts = Facts::new(cluster.clone(), names.collect(), vec![admin]);
+    facts.login = Some(login).filter(|login| me.as_ref() != Some(login));
     note(
         &reporter,
-        format!("look at cluster/{cluster}, then: nix run .#deploy-nixos -- {cluster}"),
+        format!(
+            "look at cluster/{cluster}; then, in this order (‘nix run .#next -- {cluster}’ tells what is left of it):\n{}",
+            words(&steps(&facts))
+        ),
     );
     Ok(())
 }
@@ -149,29 +143,57 @@ async fn places(args: &Args, asker: &Asker) -> Result<Vec<Place>> {
             .await?;
         match answer.is_empty() {
             true => break,
-            false => places.push(answer.parse()?),
+            false => match answer.parse() {
+                Ok(place) => match another(&places, &place) {
+                    Ok(()) => places.push(place),
+                    Err(error) => asker.reporter.failure(&error),
+                },
+                Err(error) => asker.reporter.failure(&error),
+            },
         }
     }
     for (number, place) in places.iter().enumerate() {
-        let earlier = &places[..number];
-        if earlier.iter().any(|other| other.name == place.name) {
-            return Err(Error::usage(format!(
-                "the node ‘{}’ is given twice",
-                place.name
-            )));
-        }
-        if earlier.iter().any(|other| other.address == place.address) {
-            return Err(Error::usage(format!(
-                "two nodes have the address {}",
-                place.address
-            )));
-        }
+        another(&places[..number], place)?;
     }
     match places.is_empty() {
         true => {
             Err(Error::usage("a cluster has at least one node").help("--node alder=192.0.2.11"))
         }
         false => Ok(places),
+    }
+}
+
+/// Whether a node is another than those before it.
+fn another(earlier: &[Place], place: &Place) -> Result<()> {
+    let Place { name, address } = place;
+    if earlier.iter().any(|other| other.name == *name) {
+        return Err(Error::usage(format!("the node ‘{name}’ is given twice")));
+    }
+    if earlier.iter().any(|other| other.address == *address) {
+        return Err(Error::usage(format!(
+            "two nodes have the address {address}"
+        )));
+    }
+    Ok(())
+}
+
+/// Meets a machine; at a dialogue, until that works or the operator goes on without.
+async fn meet(node: Node, common: &Common, login: &str, asker: &Asker) -> Result<Machine> {
+    loop {
+        let error = match Machine::meet(node.clone(), common, Some(login), asker).await {
+            Err(error) if !asker.yes => error,
+            other => return other,
+        };
+        asker.reporter.failure(&error);
+        let question = format!(
+            "Try {} again, go on without looking at it, or stop? (again/without/stop): ",
+            node.name
+        );
+        match asker.read(question, "--offline").await {
+            Ok(answer) if answer == "again" => {}
+            Ok(answer) if answer == "without" => return Ok(Machine::unmet(node)),
+            _ => return Err(error),
+        }
     }
 }
 

@@ -2,8 +2,15 @@
 
 use std::io::{BufRead, Write};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::event::{Reporter, printable};
+
+/// What there is no asking again after.
+const END: &str = "standard input ended before the last answer";
+
+fn is_end(error: &Error) -> bool {
+    error.what == END || error.kind == Kind::Unexpected
+}
 
 /// Who asks.
 #[derive(Clone)]
@@ -45,6 +52,24 @@ impl Asker {
         }
     }
 
+    /// The same, as what `read` makes of it. What is typed at the question may be wrong, and is
+    /// asked for again: the answers before it stay.
+    pub async fn value<T>(
+        &self,
+        given: Option<&String>,
+        (question, proposed, option): (&str, Option<String>, &str),
+        read: impl Fn(&str) -> Result<T>,
+    ) -> Result<T> {
+        let typed = given.is_none() && !self.yes;
+        loop {
+            let answer = self.line(given, question, proposed.clone(), option).await;
+            match answer.and_then(|answer| read(&answer)) {
+                Err(error) if typed && !is_end(&error) => self.reporter.failure(&error),
+                other => return other,
+            }
+        }
+    }
+
     /// Whether the operator says yes.
     pub async fn agrees(&self, question: &str) -> Result<bool> {
         if self.yes {
@@ -72,8 +97,7 @@ impl Asker {
             .context(|| "the question could not be asked".into())?;
         match asked {
             Some(Ok(Some(answer))) => Ok(answer),
-            Some(Ok(None)) => Err(Error::usage("standard input ended before the last answer")
-                .help(format!("give it with {option}"))),
+            Some(Ok(None)) => Err(Error::usage(END).help(format!("give it with {option}"))),
             Some(Err(e)) => Err(Error::unexpected(format!("cannot read the answer: {e}"))),
             None => Err(Error::unexpected("the question was not asked")),
         }

@@ -25,7 +25,7 @@ pub struct Common {
     /// The cluster: a folder below cluster/
     pub cluster: Name,
 
-    /// Log in as this user, to look at the machines [default: your own name]
+    /// Log in as this user, to look at the machines [default: the administrator whom init asks for; for add-node your own name]
     #[arg(long, value_name = "USER", env = "SSH_USER")]
     pub ssh_user: Option<String>,
 
@@ -50,14 +50,24 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// One that nobody has looked at.
+    pub fn unmet(node: Node) -> Self {
+        Self {
+            node,
+            key: None,
+            survey: None,
+        }
+    }
+
     /// Asks the machine for its host key, has it confirmed, and looks at it.
-    pub async fn meet(node: Node, common: &Common, asker: &Asker) -> Result<Self> {
+    pub async fn meet(
+        node: Node,
+        common: &Common,
+        login: Option<&str>,
+        asker: &Asker,
+    ) -> Result<Self> {
         if common.offline {
-            return Ok(Self {
-                node,
-                key: None,
-                survey: None,
-            });
+            return Ok(Self::unmet(node));
         }
         let key = host_key::scan(&node.name, node.address, node.port).await?;
         say(
@@ -84,7 +94,7 @@ impl Machine {
                     &node.name,
                     node.address,
                     node.port,
-                    common.ssh_user.as_deref(),
+                    login,
                     &key,
                     private.path(),
                 )
