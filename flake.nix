@@ -28,6 +28,8 @@
       inherit (ours) clusters nixosConfigurations;
 
       nixosModules = rec {
+        # For a machine of an operator's.
+        alarm = import ./nix/alarm.nix { inherit self; };
         # Without a package set of its own: for nodes of tests, which are given theirs.
         node = {
           imports = [

@@ -191,6 +191,50 @@ class Outputs(unittest.TestCase):
         )
 
 
+class Alarm(unittest.TestCase):
+    """The unit on an operator's machine, run as systemd would: in its folder, with its PATH and its user's HOME alone."""
+
+    def test_the_unit_runs_the_tool_in_the_repository_and_fails_with_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            tool = pathlib.Path(folder, "tool/bin/nixcfg")
+            tool.parent.mkdir(parents=True)
+            # Stands in for the tool: it tells what it was given, and fails as a certificate would have it.
+            tool.write_text('#!/bin/sh\necho "$*"; pwd; echo "$HOME"; command -v nix pass gpg git ssh >/dev/null && echo found; exit 5\n')
+            tool.chmod(0o755)
+            settings = f"""{{ clusters = [ "prod" ]; repository = "{folder}"; user = "alice"; live = true; package = "{folder}/tool"; }}"""
+            unit = flake_value(
+                "nixosModules.alarm",
+                "--apply",
+                f"""alarm: let
+                  system = (builtins.getFlake "path:{NIXPKGS}").lib.nixosSystem {{
+                    system = "x86_64-linux";
+                    modules = [ alarm {{ services.nixcfg-alarm = {settings}; }} ];
+                  }};
+                  unit = system.config.systemd.services.nixcfg-alarm-prod;
+                in {{ inherit (unit) startAt serviceConfig; path = map toString unit.path; drvs = map (p: p.drvPath) (builtins.filter (p: p ? drvPath) unit.path); }}""",
+                "--impure",
+            )
+            service = unit["serviceConfig"]
+            self.assertEqual((unit["startAt"], service["User"], service["Type"]), (["weekly"], "alice", "oneshot"))
+            if GENUINE:
+                return  # Nothing of it is built here, so that there are no programs to find.
+            settings = {**os.environ, "NIX_CONFIG": "sandbox = false\nsubstituters =\nbuild-users-group ="}
+            done = subprocess.run(
+                ["nix-store", "--realise", *unit["drvs"]], env=settings, capture_output=True, text=True, check=False
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+            done = subprocess.run(
+                service["ExecStart"].split(),
+                cwd=service["WorkingDirectory"],
+                env={"HOME": "/home/alice", "PATH": ":".join(f"{path}/bin" for path in unit["path"]) + ":/usr/bin:/bin"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            told = ["pki-status prod --days 30 --live", os.path.realpath(folder), "/home/alice", "found"]
+            self.assertEqual((done.returncode, done.stdout.splitlines()), (5, told), done.stderr)
+
+
 class WrongSettings(unittest.TestCase):
     """Options of NixOS that a cluster's files get wrong are errors, as they are with every nixpkgs."""
 
