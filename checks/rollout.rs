@@ -524,6 +524,14 @@ fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
     );
     status().run().exits(5).shows("failed: broken.service");
     lab.root("alder", "systemctl reset-failed");
+    // Nobody can repair a unit that the system does not have any more.
+    lab.root(
+        "alder",
+        "unit=/run/systemd/system/gone.service; printf '[Service]\\nExecStart=/bin/false\\n' >$unit; systemctl daemon-reload; \
+            systemctl start gone; sleep 0.5; rm $unit; systemctl daemon-reload; systemctl is-failed gone",
+    );
+    status().run().exits(0);
+    deploy(&repo, &lab).run().exits(0).shows("unchanged");
     repo.configure("alder", &says("another"));
     status()
         .run()

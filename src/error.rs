@@ -200,6 +200,19 @@ impl Error {
         self
     }
 
+    /// Names the nodes that it holds for: one as ever, several in its words.
+    pub fn of_all<N: fmt::Display>(self, nodes: &[N]) -> Self {
+        match nodes {
+            [] => self,
+            [node] => self.on(node),
+            several => {
+                let names: Vec<String> = several.iter().map(N::to_string).collect();
+                let what = format!("{} (on {})", self.what, names.join(", "));
+                Self { what, ..self }
+            }
+        }
+    }
+
     /// Names the command.
     pub fn running(mut self, command: impl Into<String>) -> Self {
         self.command = Some(command.into());
@@ -278,6 +291,14 @@ mod tests {
             error.to_string(),
             "alder: cannot be reached\n  command: ssh alder\n  | Connection refused\n  help: is it switched on?"
         );
+    }
+
+    #[test]
+    fn one_cause_names_all_its_nodes() {
+        let told = |nodes: &[&str]| Error::usage("it is wrong").of_all(nodes).to_string();
+        assert_eq!(told(&[]), "it is wrong");
+        assert_eq!(told(&["alder"]), "alder: it is wrong");
+        assert_eq!(told(&["alder", "birch"]), "it is wrong (on alder, birch)");
     }
 
     #[test]

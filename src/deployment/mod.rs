@@ -261,12 +261,21 @@ impl Evaluation {
                     .find(|(_, c)| *c == configuration)
                     .map(|(n, _)| n.clone())
             };
+            // What is wrong with several is told once.
+            let mut causes: Vec<(Error, Vec<Name>)> = Vec::new();
             for (configuration, error) in &errors {
-                let error = match node_of(configuration) {
-                    Some(node) => error.clone().on(node),
-                    None => error.clone(),
-                };
-                operation.reporter.failure(&error);
+                let node = node_of(configuration);
+                let told = error.to_string();
+                match causes
+                    .iter_mut()
+                    .find(|(other, _)| other.to_string() == told)
+                {
+                    Some((_, nodes)) => nodes.extend(node),
+                    None => causes.push((error.clone(), node.into_iter().collect())),
+                }
+            }
+            for (error, nodes) in causes {
+                operation.reporter.failure(&error.of_all(&nodes));
             }
             let what = format!(
                 "{} not evaluate; nothing was changed",

@@ -133,6 +133,7 @@ mod tests {
             reference: "path:/nix/store/x".into(),
             identity: identity.map(str::to_owned),
             revision: None,
+            files: None,
         }
     }
 

@@ -177,7 +177,7 @@ async fn eval<T: DeserializeOwned>(
         let said = if settings.show_trace {
             finished.stderr_tail
         } else {
-            message::essence(&finished.stderr_tail)
+            source.own_paths(&message::essence(&finished.stderr_tail))
         };
         let error = Error::new(Exit::Build, "Nix cannot evaluate it").saying(said);
         return Err(if settings.show_trace {

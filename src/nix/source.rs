@@ -244,6 +244,18 @@ pub struct Source {
     pub identity: Option<String>,
     /// The Git revision, where the tree is clean.
     pub revision: Option<String>,
+    /// Where its files are in the Nix store, which is where Nix says that faults are.
+    pub files: Option<String>,
+}
+
+impl Source {
+    /// A message of Nix with the repository's files as the operator knows them.
+    pub fn own_paths(&self, message: &str) -> String {
+        match &self.files {
+            Some(files) => message.replace(&format!("{files}/"), ""),
+            None => message.to_owned(),
+        }
+    }
 }
 
 /// Asks Nix for the flake's locked state (`nix flake metadata`), which also
@@ -288,6 +300,7 @@ pub(crate) fn parse(metadata: &Value, flake: &Flake) -> Source {
             reference: flake.reference.clone(),
             identity: None,
             revision,
+            files: None,
         };
     };
     let dirty_below = revision.is_none() && folder.is_some();
@@ -297,6 +310,7 @@ pub(crate) fn parse(metadata: &Value, flake: &Flake) -> Source {
             reference: flake.reference.clone(),
             identity: None,
             revision,
+            files: Some(path),
         };
     }
     // A clean Git tree is named by its revision, so that `self.rev` exists;
@@ -320,6 +334,7 @@ pub(crate) fn parse(metadata: &Value, flake: &Flake) -> Source {
         reference,
         identity: Some(identity),
         revision,
+        files: Some(path),
     }
 }
 
@@ -431,6 +446,14 @@ mod tests {
     }
 
     const SOURCE: &str = "/nix/store/nqlq4wf82bvxz1b7mqgn05f8i4sby5qm-source";
+
+    #[test]
+    fn a_fault_is_where_the_operator_wrote_it() {
+        let source = pinned(&json!({"path": SOURCE, "locked": {}, "locks": {}}));
+        let said = format!("at {SOURCE}/cluster/prod/cluster.nix:3:1:, and {SOURCE}2/x");
+        let shown = format!("at cluster/prod/cluster.nix:3:1:, and {SOURCE}2/x");
+        assert_eq!(source.own_paths(&said), shown);
+    }
 
     fn pinned(metadata: &Value) -> Source {
         parse(metadata, &Flake::folder(Path::new("/r")))

@@ -35,8 +35,9 @@ look() {
   sed -n 's/^/lease-/p' /run/nixcfg/node.lease 2>/dev/null
   echo "uptime $(cut -d. -f1 /proc/uptime 2>/dev/null)"
   df -Pk /nix/store 2>/dev/null | tail -n 1 | while read -r _ _ _ free _; do echo "free $free"; done
+  # What a system does not have any more, and systemd still knows as failed, is nobody's to repair.
   systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
-    while read -r unit _; do echo "failed $unit"; done
+    while read -r unit loaded _; do [ "$loaded" = not-found ] || echo "failed $unit"; done
 }
 
 look

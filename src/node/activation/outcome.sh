@@ -27,8 +27,9 @@ echo "now $(current)"
 echo "booted $(readlink -f /run/booted-system)"
 echo "generation $(readlink -f "$profile")"
 restart_for "$toplevel" | while read -r part; do echo "restart $part"; done
+# What a system does not have any more, and systemd still knows as failed, is nobody's to repair.
 systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
-  while read -r unit _; do echo "failed $unit"; done
+  while read -r unit loaded _; do [ "$loaded" = not-found ] || echo "failed $unit"; done
 # On its way back it is at neither system.
 if systemctl is-active --quiet "nixcfg-confirm-$run.service" "nixcfg-return-$run.service"; then echo "returning $run"; fi
 [ "$(recorded run)" != "$run" ] || echo "pending $run"
