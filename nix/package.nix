@@ -24,6 +24,9 @@ let
     name: type:
     name == "checks"
     || name == "flake.lock" # a test reads it
+    || name == "README.md" # and another the commands in documents
+    || name == "doc"
+    || lib.hasPrefix "doc/" name
     || (
       lib.hasPrefix "checks/" name
       && (type == "directory" || lib.hasSuffix ".rs" name || name == "checks/support/cluster.nix")

@@ -262,6 +262,37 @@ mod tests {
         assert!(Cli::read(line).unwrap().global.json);
     }
 
+    /// The words of a command in a document, as a shell reads them: quotes and remarks are all
+    /// that there is.
+    fn in_document(line: &str) -> Option<Vec<String>> {
+        let line = line.trim().strip_prefix("nix run .#")?;
+        let open = line.contains(['…', '<', '[', '|', '`', ';']);
+        let line = line.split(" #").next().unwrap_or_default();
+        let (operation, rest) = line.split_once(" --").unwrap_or((line, ""));
+        let words = rest.split_whitespace().map(|word| word.replace('\'', ""));
+        let line = ["nixcfg".to_owned(), operation.to_owned()].into_iter();
+        (!open).then(|| line.chain(words).collect())
+    }
+
+    #[test]
+    fn commands_in_documents_are_commands_of_this_program() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let pages = std::fs::read_dir(root.join("doc")).unwrap();
+        let pages = pages.map(|page| page.unwrap().path());
+        let mut found = BTreeMap::new();
+        for page in pages.chain([root.join("README.md")]) {
+            let text = std::fs::read_to_string(&page).unwrap();
+            for line in text.lines().filter_map(in_document) {
+                let read = Cli::read(&line);
+                assert!(read.is_ok(), "{}: {line:?}", page.display());
+                let name = page.file_name().unwrap().to_string_lossy().into_owned();
+                *found.entry(name).or_insert(0) += 1;
+            }
+        }
+        assert!(found["runbook.md"] > 40, "{found:?}");
+        assert!(found["README.md"] > 0 && found.len() >= 8, "{found:?}");
+    }
+
     #[test]
     fn an_option_without_effect_is_refused() {
         let line = ["nixcfg", "deploy-nixos", "prod", "--drain-timeout", "9"];
