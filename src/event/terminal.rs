@@ -10,9 +10,10 @@ use super::plain::{Stream, line};
 use super::{Event, Renderer, printable};
 use crate::cluster::Name;
 
-const SPINNER: &str = "{spinner} {prefix:<12} {wide_msg}";
-const BAR: &str = "{spinner} {prefix:<12} {msg} {bytes}/{total_bytes} {binary_bytes_per_sec}";
 const PHASE: &str = "{spinner} {wide_msg}";
+/// What names of nodes take at least, and at most: longer ones are cut.
+const SHORT: usize = 6;
+const LONG: usize = 24;
 /// How often spinners turn.
 const TICK: Duration = Duration::from_millis(120);
 
@@ -23,6 +24,8 @@ pub(super) struct Terminal {
 
 #[derive(Default)]
 struct Bars {
+    /// How wide the longest of the names is.
+    names: usize,
     phase: Option<ProgressBar>,
     nodes: BTreeMap<Name, ProgressBar>,
 }
@@ -35,9 +38,9 @@ impl Terminal {
         }
     }
 
-    fn bar(&self, template: &str) -> ProgressBar {
+    fn bar(&self) -> ProgressBar {
         let bar = self.all.add(ProgressBar::new_spinner());
-        bar.set_style(style(template));
+        bar.set_style(style(PHASE));
         bar.enable_steady_tick(TICK);
         bar
     }
@@ -53,6 +56,37 @@ impl Terminal {
     }
 }
 
+impl Bars {
+    /// How wide names are, with this one among them.
+    fn widened(&mut self, node: &Name) -> usize {
+        let long = node.as_str().len();
+        self.names = self.names.max(long.clamp(SHORT, LONG));
+        self.names
+    }
+}
+
+/// A line that says what is done on a node; what is too long for the terminal is cut.
+fn spinner(names: usize) -> String {
+    format!("{{spinner}} {{prefix:<{names}!}} {{wide_msg}}")
+}
+
+/// A line that counts what has been copied, in no more than `columns`.
+fn copying(names: usize, columns: usize) -> String {
+    // 1000.00 MiB/1000.00 MiB, and the same a second.
+    let rate = match columns >= names + 3 + 23 + 15 {
+        true => " {binary_bytes_per_sec}",
+        false => "",
+    };
+    format!("{{spinner}} {{prefix:<{names}!}} {{bytes}}/{{total_bytes}}{rate} {{wide_msg}}")
+}
+
+/// How wide the terminal is now.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    let columns = size.map(|size| usize::from(size.ws_col));
+    columns.ok().filter(|columns| *columns > 0).unwrap_or(80)
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
@@ -62,21 +96,27 @@ impl Renderer for Terminal {
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Phase { doing } => {
-                let bar = bars.phase.get_or_insert_with(|| self.bar(PHASE));
+                let bar = bars.phase.get_or_insert_with(|| self.bar());
                 bar.set_message(printable(doing).into_owned());
             }
             Event::Step { node, doing } => {
+                let names = bars.widened(node);
                 let bar = bars.nodes.entry(node.clone()).or_insert_with(|| {
-                    let bar = self.bar(SPINNER);
+                    let bar = self.bar();
                     bar.set_prefix(node.to_string());
                     bar
                 });
-                bar.set_style(style(SPINNER));
+                bar.set_style(style(&spinner(names)));
                 bar.set_message(printable(doing).into_owned());
             }
             Event::Progress { node, done, total } => {
+                let names = bars.names;
                 if let Some(bar) = bars.nodes.get(node) {
-                    bar.set_style(style(BAR));
+                    // What has come is copied no more: the last of it is being registered.
+                    bar.set_style(style(&match done < total {
+                        true => copying(names, columns()),
+                        false => spinner(names),
+                    }));
                     bar.set_length(*total);
                     bar.set_position(*done);
                 }
@@ -105,5 +145,94 @@ impl Renderer for Terminal {
 
     fn pause(&self, during: &mut dyn FnMut()) {
         self.all.suspend(during);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use indicatif::{ProgressDrawTarget, TermLike};
+
+    /// A terminal that keeps what it is told to write.
+    #[derive(Debug, Clone)]
+    struct Paper(u16, Arc<Mutex<Vec<String>>>);
+
+    impl Paper {
+        fn note(&self, text: &str) -> std::io::Result<()> {
+            self.1.lock().unwrap().push(text.to_owned());
+            Ok(())
+        }
+    }
+
+    impl TermLike for Paper {
+        fn width(&self) -> u16 {
+            self.0
+        }
+        fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> std::io::Result<()> {
+            self.note(text)
+        }
+        fn write_str(&self, text: &str) -> std::io::Result<()> {
+            self.note(text)
+        }
+        fn clear_line(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What a terminal of so many columns is told to show of a copy.
+    fn shown(name: &str, template: &str, columns: u16) -> String {
+        let paper = Paper(columns, Arc::default());
+        let target = ProgressDrawTarget::term_like(Box::new(paper.clone()));
+        let bar = ProgressBar::with_draw_target(Some(3 << 30), target);
+        bar.set_style(style(template));
+        bar.set_prefix(name.to_owned());
+        bar.set_message("copying 1234 paths (3.00 GiB)");
+        bar.set_position(1 << 30);
+        bar.force_draw();
+        let written = paper.1.lock().unwrap();
+        let line = written.iter().rfind(|text| text.contains(&name[..2]));
+        line.unwrap_or_else(|| panic!("{written:?}")).clone()
+    }
+
+    #[test]
+    fn a_copy_takes_one_line_whatever_the_name_and_the_terminal() {
+        let name = "a".repeat(63);
+        for name in ["al", "alder", &name] {
+            let mut bars = Bars::default();
+            let names = bars.widened(&name.parse().unwrap());
+            for columns in [60, 80, 120] {
+                for template in [copying(names, columns), spinner(names)] {
+                    let line = shown(name, &template, u16::try_from(columns).unwrap());
+                    assert!(line.chars().count() <= columns, "{columns}: {line}");
+                }
+            }
+            let narrow = shown(name, &copying(names, 40), 40);
+            assert!(!narrow.contains("/s"), "{narrow}");
+        }
+    }
+
+    #[test]
+    fn names_are_as_wide_as_the_longest() {
+        let mut bars = Bars::default();
+        assert_eq!(bars.widened(&"al".parse().unwrap()), 6);
+        assert_eq!(bars.widened(&"dogwood-2".parse().unwrap()), 9);
+        assert_eq!(bars.widened(&"al".parse().unwrap()), 9);
     }
 }

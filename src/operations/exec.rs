@@ -39,6 +39,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let reporter = invocation.reporter.clone();
     let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
+    reporter.phase(format!("probing {}", count(nodes.len(), "node")));
     let probed = operation.probe(&nodes, args.sudo).await?;
     let mut tasks = JoinSet::new();
     for (node, p) in probed {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::event::Event;
+use crate::event::{Event, count};
 use crate::node::generations::list_all;
 use crate::operation::{ClusterArgs, Invocation, Operation};
 
@@ -26,6 +26,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let reporter = invocation.reporter.clone();
     let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes: BTreeSet<Name> = operation.select(&args.nodes)?;
+    reporter.phase(format!("probing {}", count(nodes.len(), "node")));
     let (probed, mut bad) = operation.probe_some(&nodes, false).await?;
     for (node, generations) in list_all(&probed).await? {
         let generations = match generations {

@@ -10,7 +10,7 @@ use crate::change::leases::Leases;
 use crate::change::settle::settle;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, count};
 use crate::nix::inhibitors;
 use crate::node::activation::{self, Mode};
 use crate::node::generations::{Generation, list_all};
@@ -49,6 +49,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     args.rollout.check(true)?;
     let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
+    reporter.phase(format!("probing {}", count(nodes.len(), "node")));
     let mut probed = operation.probe(&nodes, !args.plan).await?;
     if !args.plan {
         settle(&operation, &mut probed, args.watch.steal).await?;

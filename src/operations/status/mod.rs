@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::cluster::{Cluster, Daemon, Name};
 use crate::deployment::Evaluation;
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, count};
 use crate::nix::store::StorePath;
 use crate::node::probe::{self, Holder, Probed};
 use crate::node::ssh::answer::Answer;
@@ -227,6 +227,8 @@ pub(super) async fn look(
     nodes: &BTreeSet<Name>,
 ) -> (BTreeMap<Name, State>, Vec<Error>) {
     let cluster = Arc::new(operation.cluster.clone());
+    let looking = format!("looking at {}", count(nodes.len(), "node"));
+    operation.reporter.phase(looking);
     let mut tasks = JoinSet::new();
     for node in nodes {
         let (access, node, cluster) = (operation.access.clone(), node.clone(), cluster.clone());
