@@ -234,7 +234,11 @@ impl Operation {
             bad.len(),
             nodes.len()
         );
-        Err(Error::new(exit, what).help("leave nodes out with ‘!name’, for example: '!alder'"))
+        let names = bad.iter().filter_map(|error| error.node.as_deref());
+        let names: BTreeSet<String> = names.map(|name| format!("'!{name}'")).collect();
+        let names: Vec<String> = names.into_iter().collect();
+        let help = format!("to go on without: {}", names.join(" "));
+        Err(Error::new(exit, what).help(help))
     }
 
     /// Looks at all `nodes` at once; gives those that can be used, and why the others cannot. For what changes nothing.
