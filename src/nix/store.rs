@@ -1,9 +1,8 @@
-//! Store paths. The only place that knows which crate provides them.
+//! Store paths.
 
 use std::fmt;
 use std::str::FromStr;
 
-use harmonia_store_core::store_path::{StoreDir, StorePath as Inner};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -11,20 +10,49 @@ use crate::error::{Error, Result};
 /// Where every store of a cluster lies: a system built for another folder would not run on a node.
 pub const STORE_DIR: &str = "/nix/store";
 
-/// A valid path of the Nix store, such as `/nix/store/<hash>-<name>`.
+/// The digits of Nix's base 32: e, o, t and u are left out.
+const DIGITS: &str = "0123456789abcdfghijklmnpqrsvwxyz";
+/// The length of a path's hash: 160 bits, 5 to a digit.
+const HASH: usize = 32;
+/// The most characters that a name has (Nix, src/libstore/path.cc).
+const LONGEST: usize = 211;
+
+/// A valid path of the Nix store, such as `/nix/store/<hash>-<name>`. What is below it is none.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct StorePath(Inner);
+pub struct StorePath(String);
 
 impl StorePath {
     /// The name behind the hash, such as `nixos-system-alder-26.05`.
     pub fn name(&self) -> &str {
-        self.0.name().as_ref()
+        self.0.get(HASH + 1..).unwrap_or_default()
     }
 
     /// Whether the path is a derivation.
     pub fn is_derivation(&self) -> bool {
-        self.0.is_derivation()
+        self.0.ends_with(".drv")
+    }
+}
+
+/// Why a base name, `<hash>-<name>`, is none.
+fn fault(base: &str) -> Option<&'static str> {
+    let Some((hash, name)) = base.split_at_checked(HASH) else {
+        return Some("it is too short");
+    };
+    let Some(name) = name.strip_prefix('-') else {
+        return Some("no name follows its hash");
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+-._?=".contains(c);
+    // A name is one folder's: neither it nor its part before a `-` may be one that is special.
+    let first = name.split('-').next().unwrap_or_default();
+    if !hash.chars().all(|c| DIGITS.contains(c)) {
+        Some("its hash is no number in base 32")
+    } else if name.is_empty() || name.len() > LONGEST {
+        Some("its name is empty or too long")
+    } else if !name.chars().all(plain) || first == "." || first == ".." {
+        Some("its name has characters that none has")
+    } else {
+        None
     }
 }
 
@@ -36,9 +64,12 @@ impl FromStr for StorePath {
             .strip_prefix(STORE_DIR)
             .and_then(|rest| rest.strip_prefix('/'))
             .unwrap_or(text);
-        Inner::from_base_path(base)
-            .map(Self)
-            .map_err(|e| Error::unexpected(format!("‘{text}’ is not a store path: {e}")))
+        match fault(base) {
+            None => Ok(Self(base.to_owned())),
+            Some(why) => Err(Error::unexpected(format!(
+                "‘{text}’ is not a store path: {why}"
+            ))),
+        }
     }
 }
 
@@ -58,7 +89,7 @@ impl From<StorePath> for String {
 
 impl fmt::Display for StorePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", StoreDir::default().display(&self.0))
+        write!(f, "{STORE_DIR}/{}", self.0)
     }
 }
 
@@ -89,6 +120,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_be_long_and_hold_what_nix_lets_it() {
+        let path = |name: &str| format!("/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-{name}");
+        for name in [
+            &*"a".repeat(211),
+            "g++-13.2_x?y=z",
+            ".config",
+            "...",
+            "a.drv",
+        ] {
+            let read: StorePath = path(name).parse().unwrap();
+            assert_eq!((read.name(), read.to_string()), (name, path(name)));
+            assert_eq!(read.is_derivation(), name == "a.drv");
+        }
+        assert!(path(&"a".repeat(212)).parse::<StorePath>().is_err());
+    }
+
+    #[test]
     fn what_is_not_a_store_path_is_refused() {
         for text in [
             "",
@@ -96,6 +144,15 @@ mod tests {
             "/nix/store/x",
             "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a/b",
             "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a;b",
+            "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n",
+            "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-",
+            "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n_a",
+            "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0u-a",
+            "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-..",
+            "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-.-a",
+            "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-ä",
+            "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0ä-a",
+            "/gnu/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a",
         ] {
             assert!(text.parse::<StorePath>().is_err(), "{text}");
         }
