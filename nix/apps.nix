@@ -30,4 +30,4 @@ let
       meta = { inherit description; };
     };
 in
-lib.mapAttrs app (import ./operations.nix)
+lib.mapAttrs app (lib.importJSON ../src/operations/descriptions.json)

@@ -1,5 +1,6 @@
 //! The command line: one sub-command an operation, named as the flake's apps.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -57,53 +58,33 @@ Exit codes:
   5    some nodes are not as wanted
   130  stopped by ^C";
 
+/// Each with what it does, in one line: the apps of the flake say the same.
+const DESCRIPTIONS: &str = include_str!("operations/descriptions.json");
+
 #[derive(Debug, Subcommand)]
 enum Operation {
-    /// Write the files of a new cluster
     Init(init::Args),
-    /// Write the files of a new node
     AddNode(add_node::Args),
-    /// Bring nodes to the NixOS configuration of the flake
     DeployNixos(deploy_nixos::Args),
-    /// Update nixpkgs, show what that changes, and deploy it
     UpgradeNixos(upgrade_nixos::Args),
-    /// Go back to a generation that nodes have already
     Rollback(rollback::Args),
-    /// List the generations of nodes' systems
     Generations(generations::Args),
-    /// Tell how the nodes are
     Status(status::Args),
-    /// Tell what comes next: the commands that bring the cluster to what its files say
     Next(next::Args),
-    /// Run a command on nodes
     Exec(exec::Args),
-    /// Log in to a node
     Ssh(ssh::Args),
-    /// Set an administrator's password in the password store, as a hash
     Passwd(passwd::Args),
-    /// Set Nomad's scheduler as cluster.nix has it
     NomadScheduler(nomad_scheduler::Args),
-    /// Run the cluster's apps on Nomad
     DeployApps(deploy_apps::Args),
-    /// Make the secrets that an app reads from Consul
     AppSecrets(app_secrets::Args),
-    /// Serve the cluster's Nomad and Consul as plain HTTP on this machine
     Tlsproxy(tlsproxy::Args),
-    /// Make the certificates of Consul and Nomad that are missing
     GenPki(gen_pki::Args),
-    /// Bring the certificates of Consul and Nomad to the nodes
     DeployPki(deploy_pki::Args),
-    /// Tell what certificates there are, and how long they last
     PkiStatus(pki_status::Args),
-    /// Bring the store's password hashes to the nodes, and prove that sudo still works
     DeployPasswords(deploy_passwords::Args),
-    /// Make the cluster's secrets that are missing in the password store
     GenSecrets(gen_secrets::Args),
-    /// Write the cluster's secrets to the nodes, and tell the units that use them
     DeploySecrets(deploy_secrets::Args),
-    /// Replace the authority of Consul or Nomad, step by step
     RotateCa(rotate_ca::Args),
-    /// Replace the key of Consul's or Nomad's gossip while the cluster runs
     RotateGossip(rotate_gossip::Args),
 }
 
@@ -111,9 +92,14 @@ impl Cli {
     /// What the command line is, for all that reads or describes it. Errors show the usage of
     /// `--help`: clap's own lists what the environment gives as if it had to be given.
     pub fn described() -> Command {
+        let descriptions: BTreeMap<String, String> =
+            serde_json::from_str(DESCRIPTIONS).unwrap_or_default();
         let mut command = Self::command();
         command.build();
         command.mut_subcommands(|mut operation| {
+            if let Some(text) = descriptions.get(operation.get_name()) {
+                operation = operation.about(text).long_about(None);
+            }
             let usage = operation.render_usage().to_string();
             match usage.strip_prefix("Usage: ") {
                 Some(usage) => operation.override_usage(usage.to_owned()),
@@ -185,11 +171,24 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_operation_has_its_description_and_each_description_its_operation() {
+        let described: BTreeMap<String, String> = serde_json::from_str(DESCRIPTIONS).unwrap();
+        let command = Cli::described();
+        let shown = command
+            .get_subcommands()
+            .filter(|operation| operation.get_name() != "help")
+            .map(|operation| {
+                let about = operation.get_about().map(ToString::to_string);
+                (operation.get_name().to_owned(), about.unwrap_or_default())
+            });
+        assert_eq!(shown.collect::<BTreeMap<_, _>>(), described);
     }
 
     #[test]
