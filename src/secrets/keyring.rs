@@ -139,7 +139,10 @@ impl Keyring<'_> {
                 let error = match trouble {
                     Trouble::Said(error) if refused => Error {
                         exit: Exit::Partial,
-                        what: format!("not every agent of {} did what was asked", self.0.daemon()),
+                        what: format!(
+                            "not every agent of {} did what was asked",
+                            self.0.daemon().title()
+                        ),
                         ..error
                     },
                     trouble => trouble.into(),

@@ -209,7 +209,7 @@ impl Api {
         serde_json::from_slice(body).map_err(|e| {
             Trouble::Said(Error::unexpected(format!(
                 "{} answers {path} with what is not understood: {e}",
-                self.daemon()
+                self.daemon().title()
             )))
         })
     }

@@ -104,7 +104,7 @@ async fn prepare(args: &Args, invocation: Invocation) -> Result<Prepared> {
     let mut apis = BTreeMap::new();
     for daemon in daemons {
         let port = moved(usual_port(daemon), args.port_offset)?;
-        apis.insert(daemon, Loopback::bind(port, &daemon.to_string()).await?);
+        apis.insert(daemon, Loopback::bind(port, daemon.title()).await?);
     }
     // With --no-ssh whatever carries the ports of the APIs carries these too.
     let of_cluster = match args.reach.by_ssh() {
