@@ -45,6 +45,7 @@ static SOCKETS: AtomicUsize = AtomicUsize::new(0);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Port {
     /// Whose.
+    #[serde(rename = "app")]
     pub daemon: Daemon,
     /// What for: `https` or `rpc`.
     pub kind: &'static str,
