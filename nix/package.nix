@@ -1,6 +1,8 @@
 {
   lib,
   rustPlatform,
+  stdenv,
+  installShellFiles,
   # Whether the tests are part of it. Who runs the tool does not wait for them.
   withTests ? false,
 }:
@@ -44,6 +46,13 @@ rustPlatform.buildRustPackage {
     filter = isSource;
   };
   cargoLock.lockFile = ../Cargo.lock;
+
+  nativeBuildInputs = [ installShellFiles ];
+  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    $out/bin/nixcfg manual manual
+    installManPage manual/*.1
+    installShellCompletion --cmd nixcfg --bash manual/nixcfg.bash --fish manual/nixcfg.fish --zsh manual/_nixcfg
+  '';
 
   doCheck = withTests;
   # The integration tests drive real nodes, which a build has not: checks/run starts them.

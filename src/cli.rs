@@ -10,8 +10,8 @@ use crate::event::Reporter;
 use crate::operation::Invocation;
 use crate::operations::{
     add_node, app_secrets, deploy_apps, deploy_nixos, deploy_passwords, deploy_pki, deploy_secrets,
-    exec, gen_pki, gen_secrets, generations, init, next, nomad_scheduler, passwd, pki_status,
-    rollback, rotate_ca, rotate_gossip, ssh, status, tlsproxy, upgrade_nixos,
+    exec, gen_pki, gen_secrets, generations, init, manual, next, nomad_scheduler, passwd,
+    pki_status, rollback, rotate_ca, rotate_gossip, ssh, status, tlsproxy, upgrade_nixos,
 };
 use crate::secret::Passwords;
 
@@ -86,6 +86,8 @@ enum Operation {
     DeploySecrets(deploy_secrets::Args),
     RotateCa(rotate_ca::Args),
     RotateGossip(rotate_gossip::Args),
+    #[command(hide = true)]
+    Manual(manual::Args),
 }
 
 impl Cli {
@@ -164,6 +166,7 @@ impl Cli {
             }
             Operation::RotateCa(args) => Box::pin(rotate_ca::run(&args, invocation)).await,
             Operation::RotateGossip(args) => Box::pin(rotate_gossip::run(&args, invocation)).await,
+            Operation::Manual(args) => manual::run(&args, &Self::described()),
         }
     }
 }
@@ -183,7 +186,7 @@ mod tests {
         let command = Cli::described();
         let shown = command
             .get_subcommands()
-            .filter(|operation| operation.get_name() != "help")
+            .filter(|operation| operation.get_name() != "help" && !operation.is_hide_set())
             .map(|operation| {
                 let about = operation.get_about().map(ToString::to_string);
                 (operation.get_name().to_owned(), about.unwrap_or_default())

@@ -12,6 +12,7 @@ pub mod gen_pki;
 pub mod gen_secrets;
 pub mod generations;
 pub mod init;
+pub mod manual;
 pub mod next;
 pub mod nomad_scheduler;
 pub mod passwd;
