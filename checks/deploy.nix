@@ -145,7 +145,7 @@ in
           alder.succeed("chown -R alice /home/alice/.ssh; chmod -R go= /home/alice/.ssh")
           alder.succeed(f"echo alice:{PASSWORD} | chpasswd")
           alder.wait_for_open_port(22)
-          operator.succeed("ssh-keyscan alder >/root/.ssh/known_hosts")
+          operator.succeed("ssh-keyscan -T 60 alder >/root/.ssh/known_hosts")
           put(operator, "/root/cluster/flake.nix", FLAKE)
           put(operator, "/root/cluster/vm.json", DATA)
           put(operator, "/root/cluster/cluster/vm/ssh_config", "Host *\n  User alice")

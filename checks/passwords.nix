@@ -112,7 +112,7 @@ in
               machine.succeed("chown -R alice /home/alice/.ssh; chmod -R go= /home/alice/.ssh")
               machine.succeed(f"echo alice:{OLD} | chpasswd")
               machine.wait_for_open_port(22)
-          operator.succeed("ssh-keyscan alder birch >/root/.ssh/known_hosts")
+          operator.succeed("ssh-keyscan -T 60 alder birch >/root/.ssh/known_hosts")
           put(operator, "/root/cluster/flake.nix", FLAKE)
           put(operator, "/root/cluster/vm.json", DATA)
           put(operator, "/root/cluster/cluster/vm/ssh_config", "Host *\n  User alice")

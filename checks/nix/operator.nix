@@ -176,7 +176,7 @@ rec {
             node.wait_for_unit("sshd")
             address = node.succeed("ip -4 -o addr show eth1").split()[3].split("/")[0]
             desk.succeed(f"printf 'Host {node.name}\n  HostName {address}\n' >> /root/repo/ssh_config")
-            desk.succeed(f"ssh-keyscan {address} >> /root/.ssh/known_hosts")
+            desk.succeed(f"ssh-keyscan -T 60 {address} >> /root/.ssh/known_hosts")
         desk.succeed("printf 'Host *\n  User alice\n  IdentityFile /root/.ssh/id\n' >> /root/repo/ssh_config")
 
     def gossip(nodes):
