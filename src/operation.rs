@@ -237,8 +237,11 @@ impl Operation {
         let names = bad.iter().filter_map(|error| error.node.as_deref());
         let names: BTreeSet<String> = names.map(|name| format!("'!{name}'")).collect();
         let names: Vec<String> = names.into_iter().collect();
-        let help = format!("to go on without: {}", names.join(" "));
-        Err(Error::new(exit, what).help(help))
+        let error = Error::new(exit, what);
+        if names.len() == nodes.len() {
+            return Err(error); // without them nothing would be left
+        }
+        Err(error.help(format!("to go on without: {}", names.join(" "))))
     }
 
     /// Looks at all `nodes` at once; gives those that can be used, and why the others cannot. For what changes nothing.
