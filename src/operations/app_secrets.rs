@@ -14,7 +14,7 @@ use crate::apps::{self, in_order, present};
 use crate::cluster::Daemon;
 use crate::cluster::Name;
 use crate::error::{Context, Error, Exit, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, count};
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::process::Command;
 use crate::secret::{Secret, read_unechoed};
@@ -92,7 +92,11 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         .map(|(key, _)| key.as_str())
         .collect();
     if changing.is_empty() {
-        let text = format!("{}: all {} secrets are there", args.app, wanted.len());
+        let text = format!(
+            "{} has all of its {}",
+            args.app,
+            count(wanted.len(), "secret")
+        );
         reporter.emit(Event::Summary {
             text,
             data: json!({"missing": []}),
@@ -108,10 +112,10 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         return Err(Error::new(
             Exit::Partial,
             format!(
-                "{} of {} secrets of {} are missing",
+                "{} lacks {} of its {}",
+                args.app,
                 changing.len(),
-                wanted.len(),
-                args.app
+                count(wanted.len(), "secret")
             ),
         )
         .help("leave out --check to make them"));
@@ -245,7 +249,7 @@ async fn write(
         });
         written.push(key);
     }
-    let text = format!("{} secrets written", written.len());
+    let text = format!("{} written", count(written.len(), "secret"));
     reporter.emit(Event::Summary {
         text,
         data: json!({ "written": written }),

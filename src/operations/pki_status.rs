@@ -142,7 +142,7 @@ fn entry(stored: &Stored, pair: &PairId, now: OffsetDateTime, days: u16) -> (Vec
         .min()
         .unwrap_or_default();
     let problem = fault.or_else(|| {
-        (ending < i64::from(days)).then(|| format!("{pair}.crt ends in {ending} days"))
+        (ending < i64::from(days)).then(|| format!("{pair}.crt ends in {}", count(ending, "day")))
     });
     let mut lines: Vec<String> = held
         .certificates
@@ -173,11 +173,11 @@ fn words(certificate: &Certificate, now: OffsetDateTime) -> String {
         format!(" for {}", names.join(", "))
     };
     format!(
-        "{}{names}, by {}, until {} ({} days)",
+        "{}{names}, by {}, until {} ({})",
         certificate.subject,
         certificate.issuer,
         day(certificate.not_after),
-        certificate.days_left(now)
+        count(certificate.days_left(now), "day")
     )
 }
 
@@ -269,8 +269,8 @@ async fn look(
     let ending = |certificate: &Certificate, place: &str, problems: &mut Vec<String>| {
         if certificate.days_left(now) < i64::from(days) {
             problems.push(format!(
-                "{place} ends in {} days",
-                certificate.days_left(now)
+                "{place} ends in {}",
+                count(certificate.days_left(now), "day")
             ));
         }
     };

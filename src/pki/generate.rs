@@ -156,8 +156,8 @@ pub fn all(reporter: &Reporter, errors: Vec<Error>) -> Error {
             reporter.failure(&first);
             errors.for_each(|error| reporter.failure(&error));
             Error::usage(format!(
-                "{} things are wrong with the store; nothing was changed",
-                more + 1
+                "the store has {}; nothing was changed",
+                count(more + 1, "fault")
             ))
             .exit(exit.unwrap_or(first.exit))
         }

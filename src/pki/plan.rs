@@ -10,6 +10,7 @@ use super::{WARNING_DAYS, Year, day};
 use crate::cluster::Cluster;
 use crate::cluster::Daemon;
 use crate::error::Error;
+use crate::event::count;
 
 /// Something to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,8 +134,8 @@ pub fn ending(stored: &Stored, now: OffsetDateTime) -> Vec<String> {
             _ => "make next year’s with gen-pki, then run deploy-pki",
         };
         format!(
-            "{pair}.crt ends in {} days, on {}: {what}",
-            certificate.days_left(now),
+            "{pair}.crt ends in {}, on {}: {what}",
+            count(certificate.days_left(now), "day"),
             day(certificate.not_after)
         )
     })

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::event::count;
+
 /// `min_healthy_time` of a job that sets none: Nomad's own default.
 const MIN_HEALTHY: Duration = Duration::from_secs(10);
 /// `progress_deadline` of a job that sets none: Nomad's own default.
@@ -263,7 +265,8 @@ pub struct TaskEvent {
 pub fn reasons(unplaced: Option<&Map<String, Value>>) -> Vec<String> {
     let counts = |metric: &Value, name: &str| -> Vec<String> {
         let all = metric[name].as_object().into_iter().flatten();
-        all.map(|(what, n)| format!("{what} ({n} nodes)")).collect()
+        all.map(|(what, n)| format!("{what} ({})", count(n.as_u64().unwrap_or_default(), "node")))
+            .collect()
     };
     unplaced
         .into_iter()
@@ -273,7 +276,7 @@ pub fn reasons(unplaced: Option<&Map<String, Value>>) -> Vec<String> {
             why.extend(counts(metric, "DimensionExhausted"));
             if why.is_empty() {
                 let n = metric["NodesEvaluated"].as_u64().unwrap_or_default();
-                why.push(format!("{n} nodes are eligible"));
+                why.push(format!("none of {} evaluated", count(n, "node")));
             }
             format!(
                 "no node has room for the group ‘{group}’: {}",
@@ -329,7 +332,7 @@ mod tests {
             "ConstraintFiltered": {"missing drivers": 1}}});
         assert_eq!(
             reasons(unplaced.as_object()),
-            ["no node has room for the group ‘front’: missing drivers (1 nodes), memory (2 nodes)"]
+            ["no node has room for the group ‘front’: missing drivers (1 node), memory (2 nodes)"]
         );
     }
 }

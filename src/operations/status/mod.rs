@@ -135,7 +135,7 @@ impl State {
         }
         for (name, days) in &self.certificates {
             if *days < limits.certificate_days {
-                trouble.push(format!("{name} has {days} days left"));
+                trouble.push(format!("{name} has {} left", count(*days, "day")));
             }
         }
         for (unit, files) in &self.waiting {

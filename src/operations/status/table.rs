@@ -2,6 +2,7 @@
 
 use super::State;
 use crate::cluster::Name;
+use crate::event::count;
 use crate::nix::store::StorePath;
 
 /// One line a node, in columns as wide as they have to be.
@@ -43,7 +44,7 @@ fn cells(state: &State) -> Vec<String> {
             .free
             .map_or("disk ?".into(), |free| format!("disk {free} % free")),
         match (days, &state.not_root) {
-            (Some(days), _) => format!("certificates {days} days"),
+            (Some(days), _) => format!("certificates {}", count(*days, "day")),
             (None, Some(_)) => "certificates unseen".into(),
             (None, None) => "no certificates".into(),
         },
