@@ -1,33 +1,15 @@
 //! `nomad-scheduler`, `deploy-apps` and `app-secrets`: Nomad's half against a
 //! stand-in for it (support/nomad.rs, standin/nomad), Consul's against a real one.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "support/cluster.rs"]
-mod cluster;
-#[path = "support/consul.rs"]
-mod consul;
-#[path = "support/endpoint.rs"]
-mod endpoint;
-#[path = "support/nomad.rs"]
-mod nomad;
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-#[path = "support/plain.rs"]
-mod plain;
-
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use cluster::{Cluster, Running};
-use consul::Consul;
-use endpoint::Endpoint;
-use nomad::Nomad;
-use pass::ended;
+use crate::support::cluster::{Cluster, Running};
+use crate::support::consul::{self, Consul};
+use crate::support::endpoint::Endpoint;
+use crate::support::nomad::{self, Nomad};
+use crate::support::pass::{self, ended};
 use serde_json::{Value, json};
 
 /// A cluster with a stand-in for Nomad and no Consul.

@@ -1,13 +1,9 @@
 //! What an operator may get wrong, and what may be wrong with a node: a clear
 //! error, the right exit code, and nothing changed anywhere.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::fs;
 
-use support::{Lab, NODES, PASSWORD, Ran, Repo, Tool, which};
+use crate::support::{self, Lab, NODES, PASSWORD, Ran, Repo, Tool, which};
 
 /// Runs `run` and asserts that it changed no node.
 fn unchanged(lab: &Lab, run: impl FnOnce() -> Ran) -> Ran {

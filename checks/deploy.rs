@@ -1,10 +1,6 @@
 //! `deploy-nixos` on the lab's real nodes: what it does to them, and at what cost.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
-use support::{Counters, Lab, NODES, Repo, Tool};
+use crate::support::{self, Counters, Lab, NODES, Repo, Tool};
 
 /// A service that writes `text` when it starts.
 fn demo(text: &str) -> String {

@@ -7,14 +7,10 @@
 //!
 //! `NIXCFG_FAULT_RUNS` says how many faults are tried (20), `NIXCFG_FAULT_SEED` which.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::thread::{self, sleep};
 use std::time::Duration;
 
-use support::{Kept, Lab, NODES, Repo, Tool};
+use crate::support::{Kept, Lab, NODES, Repo, Tool};
 
 /// What goes wrong with a node.
 #[derive(Debug, Clone, Copy)]

@@ -2,21 +2,14 @@
 //! `switch-to-configuration`. On nodes of the lab that are genuine NixOS:
 //! `checks/run --nixos genuine`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
-
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-mod support;
-
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use nixcfg::password::hash::{Hash, Password};
 use nixcfg::secret::Secret;
 
-use pass::PassStore;
-use support::{Lab, PASSWORD, Ran, Repo, Tool, genuine, other_kernel};
+use crate::support::pass::PassStore;
+use crate::support::{Lab, PASSWORD, Ran, Repo, Tool, genuine, other_kernel};
 
 const NODE: &str = "alder";
 const CLUSTER: &str = "cluster/prod/cluster.nix";

@@ -1,23 +1,11 @@
 //! `rotate-gossip` with a real Consul of three agents and a real Nomad of two servers, all on
 //! loopback: what is in their keyrings, and whether they still hear each other.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "support/cluster.rs"]
-mod cluster;
-#[path = "support/gossip.rs"]
-mod gossip;
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use gossip::Gossip;
-use pass::ended;
+use crate::support::gossip::{self, Gossip};
+use crate::support::pass::{self, ended};
 
 const KEY: &str = "example/cluster/prod/secrets/consul-gossip";
 

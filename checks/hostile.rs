@@ -3,13 +3,6 @@
 //! Its sshd is the lab's own. On another port it forces a command that answers for one script in one way, and runs all else;
 //! which, is said by a variable that the login sends.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
-
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-mod support;
-
 use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
@@ -17,8 +10,8 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use pass::PassStore;
-use support::{Lab, NODES, Repo, Tool};
+use crate::support::pass::PassStore;
+use crate::support::{Lab, NODES, Repo, Tool};
 
 /// The node that answers badly.
 const BAD: &str = "alder";

@@ -1,16 +1,12 @@
 //! A new user's way: the files of a cluster by `init` and `add-node`, then a deployment.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Kept, Lab, Ran, Repo, fed, programs_by_hand};
+use crate::support::{self, Kept, Lab, Ran, Repo, fed, programs_by_hand};
 
 /// The addresses of the lab's nodes.
 fn addresses(lab: &Lab) -> BTreeMap<String, String> {

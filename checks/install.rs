@@ -1,8 +1,6 @@
 //! The writer of files on nodes, against real file systems: its script runs
 //! here as it does on a node, in Debian's and in NixOS's `sh`. As root.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;

@@ -1,19 +1,14 @@
 //! Logins on nodes, and sudo there: what is told where sudo does not make root, that the password goes to sudo's prompt alone, what a
 //! login shell may print, and what is left of `ssh_config`'s forwards and of a run that dies.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
-
-mod support;
-#[path = "support/terminal.rs"]
-mod terminal;
-
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use support::{Lab, PASSWORD, Ran, Repo, Tool, root};
+use crate::support::terminal;
+use crate::support::{Lab, PASSWORD, Ran, Repo, Tool, root};
 
 /// The node with sudo 1.9.
 const OLD: &str = "alder";

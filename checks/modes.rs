@@ -1,20 +1,13 @@
 //! What the tool writes on the operator's machine is open to nobody else, under every umask: its
 //! private folders while it runs, its cache, and the password store.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
-
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use pass::{PassStore, run};
-use support::{Ran, Repo, Tool, fed, which};
+use crate::support::pass::{PassStore, run};
+use crate::support::{Ran, Repo, Tool, fed, which};
 
 /// Programs that list, with its mode, all that there is below a folder, and then are the real
 /// ones; no `ssh` reaches anybody.

@@ -1,26 +1,11 @@
 //! `deploy-apps` and `nomad-scheduler` against a real Nomad, the program that `NOMAD` names.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-#[path = "support/agent.rs"]
-mod agent;
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "support/cluster.rs"]
-mod cluster;
-#[path = "support/endpoint.rs"]
-mod endpoint;
-#[path = "support/nomad.rs"]
-mod nomad;
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-
 use std::process::{Command, Output, Stdio};
 
-use agent::Agents;
-use cluster::{Cluster, Running};
-use pass::ended;
+use crate::support::agent::{self, Agents};
+use crate::support::cluster::{self, Cluster, Running};
+use crate::support::nomad;
+use crate::support::pass::{self, ended};
 use serde_json::{Value, json};
 
 /// A cluster with a real Nomad and no Consul.

@@ -1,23 +1,14 @@
 //! `passwd` with the real `pass`, and its hashes against the system's own crypt(3).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
-
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-mod support;
-#[path = "support/terminal.rs"]
-mod terminal;
-
 use std::process::Command;
 
+use crate::support::pass::PassStore;
+use crate::support::terminal::{Session, answer, converse};
+use crate::support::{Ran, Repo, Tool, fed, root};
 use base64ct::{Base64, Encoding};
 use nixcfg::password::hash::{Hash, New, Password};
 use nixcfg::secret::Secret;
-use pass::PassStore;
 use proptest::prelude::*;
-use support::{Ran, Repo, Tool, fed, root};
-use terminal::{Session, answer, converse};
 
 const STRONG: &str = "looking-glass house of cards";
 

@@ -1,22 +1,11 @@
 //! `deploy-passwords` on the lab's nodes: their real PAM, sudo, su and chpasswd.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
-
-#[path = "support/accounts.rs"]
-mod accounts;
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-mod support;
-#[path = "support/terminal.rs"]
-mod terminal;
-
 use std::fs;
 use std::process::Command;
 
-use accounts::{Accounts, bcrypt};
-use support::{NODES, PASSWORD, Ran, Tool, root, start_sshd, stop_sshd};
-use terminal::converse;
+use crate::support::accounts::{Accounts, bcrypt};
+use crate::support::terminal::converse;
+use crate::support::{self, NODES, PASSWORD, Ran, Tool, root, start_sshd, stop_sshd};
 
 const NEW: &str = "looking-glass house of cards";
 const BOBS: &str = "a walrus and a carpenter";

@@ -2,21 +2,14 @@
 //! goes wrong loses a key. Certificates are verified by programs that no one
 //! here wrote (`pki/verifiers`).
 
-#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
-
-#[path = "support/memory.rs"]
-mod memory;
-#[allow(dead_code)] // A part of it is used.
-#[path = "support/pass.rs"]
-mod pass;
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use memory::Memory;
+use crate::support::memory::Memory;
+use crate::support::pass::{PassStore, inside, run, said};
+use crate::support::{Counters, Ran, Repo, Tool};
 use nixcfg::cluster::Cluster;
 use nixcfg::cluster::Daemon;
 use nixcfg::error::{Error, Exit};
@@ -29,9 +22,7 @@ use nixcfg::pki::stored::Stored;
 use nixcfg::pki::x509::{Certificate, Key};
 use nixcfg::secret::Secret;
 use nixcfg::store::pass::Pass;
-use pass::{PassStore, inside, run, said};
 use serde_json::{Value, json};
-use support::{Counters, Ran, Repo, Tool};
 use time::{Duration, OffsetDateTime};
 
 /// Shows nothing.

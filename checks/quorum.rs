@@ -1,20 +1,14 @@
 //! The order in which a cluster's nodes are changed: on three real nodes, with
 //! a real Consul whose servers they are.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-#[path = "support/certificates.rs"]
-mod certificates;
-mod support;
-
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use certificates::{Authority, Flaw};
-use support::{Lab, NIX_CONFIG, NODES, PASSWORD, Ran, Repo, Tool, genuine};
+use crate::support::certificates::{Authority, Flaw};
+use crate::support::{Lab, NIX_CONFIG, NODES, PASSWORD, Ran, Repo, Tool, genuine};
 
 /// A system whose activation notes when it began and ended, a second later.
 fn slow(text: &str) -> String {

@@ -1,28 +1,13 @@
 //! Restarts of nodes for their new systems: drained, watched, taken back, and
 //! finished by the next run where one was cut short.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "support/cluster.rs"]
-mod cluster;
-#[path = "support/endpoint.rs"]
-mod endpoint;
-#[path = "support/nomad.rs"]
-mod nomad;
-#[path = "support/pass.rs"]
-#[allow(dead_code)]
-mod pass;
-mod support;
-
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cluster::{Cluster, Running};
-use endpoint::Endpoint;
-use nomad::Nomad;
-use support::{Kept, Lab, Ran, Repo, Tool, deaf, mute, other_kernel, stop_sshd};
+use crate::support::cluster::{Cluster, Running};
+use crate::support::endpoint::Endpoint;
+use crate::support::nomad::{self, Nomad};
+use crate::support::{self, Kept, Lab, Ran, Repo, Tool, deaf, mute, other_kernel, stop_sshd};
 
 const NODE: &str = "alder";
 

@@ -1,15 +1,8 @@
 //! For whom the operations encrypt what they put into the store: judged by what `pass` can
 //! decrypt with the keys of one person or of another.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
-
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-mod support;
-
-use pass::PassStore;
-use support::{Ran, Repo, Tool, fed};
+use crate::support::pass::{self, PassStore};
+use crate::support::{Ran, Repo, Tool, fed};
 
 const PASSWORD: &str = "looking-glass house of cards";
 const FOLDER: &str = "example/cluster/prod";

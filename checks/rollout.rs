@@ -1,12 +1,8 @@
 //! Changes that cannot strand a node: leases, confirmation, going back.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::process::Child;
 
-use support::{Lab, Ran, Repo, Tool, deaf, mute, other_kernel};
+use crate::support::{Lab, Ran, Repo, Tool, deaf, mute, other_kernel};
 
 /// A system that is told from others by what it says.
 fn says(text: &str) -> String {

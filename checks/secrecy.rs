@@ -1,12 +1,6 @@
 //! The sudo password is nowhere to be seen while it is used: not in a process
 //! of this machine or of a node, not in a file, not in the Nix store.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-#[path = "support/terminal.rs"]
-mod terminal;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use support::{Lab, NODES, PASSWORD, Repo, Tool};
-use terminal::{Session, converse};
+use crate::support::terminal::{Session, converse};
+use crate::support::{Lab, NODES, PASSWORD, Repo, Tool};
 
 /// Looks at every process of the machine, which the nodes' are too, for as long as it lives.
 struct Watch {

@@ -1,19 +1,12 @@
 //! `gen-secrets` with the real `pass`, and `deploy-secrets` on the lab's nodes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
-
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use pass::{PassStore, run};
-use support::{Lab, NODES, Ran, Repo, Tool};
+use crate::support::pass::{PassStore, run};
+use crate::support::{Lab, NODES, Ran, Repo, Tool};
 
 /// Secrets of every kind that a bare node has the users for, and no others.
 const SECRETS: &str = r#"

@@ -1,20 +1,14 @@
 //! The store against the real `pass`, GnuPG and Git.
 
-#![allow(clippy::unwrap_used)] // A test fails by panicking.
-
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod support;
-
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use crate::support::pass::{PassStore, inside, run, said};
 use nixcfg::error::{Error, Exit};
 use nixcfg::secret::Secret;
 use nixcfg::store::pass::Pass;
 use nixcfg::store::{EntryName, Existing, Store, Writer};
-use support::{PassStore, inside, run, said};
 
 const FOLDER: &str = "example/cluster/prod";
 

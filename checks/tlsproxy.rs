@@ -1,20 +1,6 @@
 //! `tlsproxy` against servers that ask for client certificates: what it lets
 //! through, what it keeps out, and how it begins and ends.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "support/cluster.rs"]
-mod cluster;
-#[path = "support/endpoint.rs"]
-mod endpoint;
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-#[path = "support/plain.rs"]
-mod plain;
-
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -24,16 +10,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::support::certificates::{Authority, Flaw};
+use crate::support::cluster::{self, Cluster, Running, year};
+use crate::support::endpoint::{self, Endpoint, Handler, answer};
+use crate::support::pass::ended;
+use crate::support::plain::{self, Reply, ask, free_offset, get, reply};
 use bytes::Bytes;
-use certificates::{Authority, Flaw};
-use cluster::{Cluster, Running, year};
-use endpoint::{Endpoint, Handler, answer};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use hyper::header;
 use hyper::{Request, Response};
-use pass::ended;
-use plain::{Reply, ask, free_offset, get, reply};
 
 /// A service that is neither Nomad nor Consul: it shows what reaches a server.
 fn mirror() -> Handler {

@@ -1,21 +1,6 @@
 //! `tlsproxy` through real nodes: a Consul on each of two raft servers, alder
 //! and cedar, which tells who answers, and birch, which is none.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "support/cluster.rs"]
-mod cluster;
-#[path = "support/endpoint.rs"]
-mod endpoint;
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-#[path = "support/plain.rs"]
-mod plain;
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -23,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use cluster::{Cluster, Running};
-use endpoint::{Endpoint, answer, shout};
-use plain::{Reply, Upgraded, ask, connect, free_offset, get};
+use crate::support::cluster::{Cluster, Running};
+use crate::support::endpoint::{Endpoint, answer, shout};
+use crate::support::plain::{Reply, Upgraded, ask, connect, free_offset, get};
+use crate::support::{self, Lab, systemd_programs};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Lab, systemd_programs};
 
 /// The raft servers of the cluster.
 const SERVERS: [&str; 2] = ["alder", "cedar"];

@@ -2,19 +2,13 @@
 //! stands for the real one, shown, agreed to and deployed; and a lock file that
 //! is as it was wherever nothing came of it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-#[path = "support/terminal.rs"]
-mod terminal;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Kept, Lab, NIX_CONFIG, PASSWORD, Ran, Repo, genuine};
-use terminal::converse;
+use crate::support::terminal::converse;
+use crate::support::{self, Kept, Lab, NIX_CONFIG, PASSWORD, Ran, Repo, genuine};
 
 /// What it asks on a terminal.
 const ASKS: &str = "deploy this? [y/N] ";

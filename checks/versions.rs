@@ -1,13 +1,9 @@
 //! The tool works with the oldest and the newest Nix that operators have.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
 use std::path::Path;
 use std::process::Command;
 
-use support::{Lab, Ran, Repo, Tool};
+use crate::support::{self, Lab, Ran, Repo, Tool};
 
 /// Runs the tool with this Nix, in a folder.
 fn run_with(version: &str, tool: Tool, folder: &Path) -> Ran {

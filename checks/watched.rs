@@ -2,29 +2,14 @@
 //! a file that is no secret's own, not on a disk, in a log or in the Nix store. The tool runs
 //! under strace, and every process of this machine is looked at.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "support/cluster.rs"]
-mod cluster;
-#[path = "support/consul.rs"]
-mod consul;
-#[allow(dead_code)]
-#[path = "support/pass.rs"]
-mod pass;
-mod support;
-#[path = "support/watch.rs"]
-mod watch;
-
 use std::path::Path;
 use std::process::Command;
 
-use cluster::Cluster;
-use consul::Consul;
-use pass::PassStore;
-use support::{Lab, NODES, PASSWORD, Ran, Repo, Tool, fed};
-use watch::{Watch, files_with, marks};
+use crate::support::cluster::Cluster;
+use crate::support::consul::Consul;
+use crate::support::pass::{self, PassStore};
+use crate::support::watch::{Watch, files_with, marks};
+use crate::support::{self, Lab, NODES, PASSWORD, Ran, Repo, Tool, fed};
 
 /// What is typed, other than in any file: a flake is copied, and this one has the tests in it.
 struct Typed {

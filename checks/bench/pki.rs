@@ -2,19 +2,15 @@
 //! read as many secrets as two programs' PKI has. Prints milliseconds, the
 //! median of 21 runs. `cargo bench --bench pki`
 
-#![allow(clippy::unwrap_used)] // A benchmark fails by panicking.
+#![allow(clippy::unwrap_used, clippy::panic)] // A benchmark fails by panicking.
 
-#[allow(dead_code)] // A part of it is used.
-#[path = "../support/memory.rs"]
-mod memory;
-#[allow(dead_code)] // A part of it is used.
-#[path = "../support/pass.rs"]
-mod pass;
+#[allow(dead_code, unused_imports)] // A part of it is used.
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use memory::Memory;
 use nixcfg::cluster::Cluster;
 use nixcfg::cluster::Daemon;
 use nixcfg::event::{Event, Renderer, Reporter};
@@ -23,6 +19,7 @@ use nixcfg::pki::generate::generate;
 use nixcfg::store::Store;
 use nixcfg::store::pass::Pass;
 use serde_json::json;
+use support::memory::Memory;
 use time::OffsetDateTime;
 
 const RUNS: usize = 21;
@@ -55,15 +52,15 @@ fn median(mut times: Vec<f64>) -> f64 {
 
 /// Runs the rest of this program with the store's keys: GnuPG finds them by its environment.
 fn with_keys() -> bool {
-    if pass::inside() {
+    if support::pass::inside() {
         return true;
     }
-    let store = pass::PassStore::plain();
+    let store = support::pass::PassStore::plain();
     for entry in 0..ENTRIES {
         store.insert(&format!("{FOLDER}/entry{entry}"), &"x".repeat(1000));
     }
     let mut command = store.rerun("");
-    print!("{}", pass::run(&mut command));
+    print!("{}", support::pass::run(&mut command));
     false
 }
 

@@ -5,18 +5,10 @@
 //! `cargo bench --bench tlsproxy`
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A benchmark fails by panicking.
-#![allow(dead_code)] // Parts of what tests share are used.
 
-#[path = "../support/certificates.rs"]
-mod certificates;
-#[path = "../support/cluster.rs"]
-mod cluster;
-#[path = "../support/endpoint.rs"]
-mod endpoint;
-#[path = "../support/pass.rs"]
-mod pass;
-#[path = "../support/plain.rs"]
-mod plain;
+#[allow(dead_code, unused_imports)] // A part of it is used.
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader};
@@ -29,14 +21,19 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use certificates::Flaw;
-use cluster::{Cluster, Running};
-use endpoint::{Endpoint, Handler, answer};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::{Request, Response};
+use support::certificates::{Flaw, Pair};
+use support::cluster::{Cluster, Running};
+use support::endpoint::{Endpoint, Handler, answer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 const ROUNDS: usize = 5;
 /// Bytes of a transfer.
@@ -156,7 +153,7 @@ fn started(name: &'static str, port: u16, command: &mut Command) -> Peer {
 }
 
 fn tlsproxy(cluster: &Cluster, nomad: u16) -> Peer {
-    let offset = plain::free_offset();
+    let offset = support::plain::free_offset();
     cluster.without("consul");
     let mut command = cluster.nixcfg(&["tlsproxy", "prod"]);
     command
@@ -364,6 +361,31 @@ async fn long(peer: &Peer) {
     );
 }
 
+/// A connection to an endpoint of Nomad's, by TLS.
+async fn connect_by_tls(pair: &Pair, ca: &str, port: u16) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap())
+        .unwrap();
+    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes())
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+        .await
+        .unwrap();
+    stream.set_nodelay(true).unwrap();
+    let name = ServerName::try_from("server.prod.nomad").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(name, stream).await.unwrap()
+}
+
 fn main() {
     let cluster = Cluster::new();
     let nomad = Endpoint::start(&cluster.server("nomad"), &cluster.nomad.pem(), server());
@@ -386,7 +408,7 @@ fn main() {
     runtime.block_on(async {
         throughput("download", &peers, false).await;
         throughput("upload", &peers, true).await;
-        let direct = endpoint::connect(&operator, &cluster.nomad.pem(), nomad.port).await;
+        let direct = connect_by_tls(&operator, &cluster.nomad.pem(), nomad.port).await;
         let direct = latency(direct, nomad.port).await;
         println!("a small request, median of {REQUESTS}: {direct:.3} ms by TLS without a proxy");
         for peer in &peers {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nixcfg::password::hash::{Hash, Password};
 use nixcfg::secret::Secret;
 
-use crate::pass::PassStore;
-use crate::support::{Lab, NODES, Ran, Repo, Tool, fed};
+use super::pass::PassStore;
+use super::{Lab, NODES, Ran, Repo, Tool, fed};
 
 /// Whether the nodes have bare disks, but for accounts and password files.
 static BARE: AtomicBool = AtomicBool::new(false);

@@ -1,5 +1,4 @@
 //! A real Nomad on this machine: the program that the variable `NOMAD` names.
-#![allow(dead_code)]
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -7,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::certificates::{Flaw, Pair};
-use crate::cluster::Cluster;
+use super::certificates::{Flaw, Pair};
+use super::cluster::Cluster;
 
 /// The program to test with; none where `NOMAD` is not set.
 pub fn program() -> Option<PathBuf> {

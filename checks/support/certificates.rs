@@ -1,5 +1,4 @@
 //! Certificates as a cluster's have to be, and wrong ones.
-#![allow(dead_code)]
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,

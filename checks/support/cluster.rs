@@ -1,12 +1,11 @@
 //! A cluster without nodes to log in to: a flake that says what it is, and a
 //! password store with its operator certificates.
-#![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::certificates::{Authority, Flaw, Pair};
-use crate::pass::PassStore;
+use super::certificates::{Authority, Flaw, Pair};
+use super::pass::PassStore;
 
 /// The two services, as they are called in file names.
 pub const SERVICES: [&str; 2] = ["nomad", "consul"];

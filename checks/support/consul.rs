@@ -1,12 +1,11 @@
 //! A real Consul on this machine, one server by itself.
-#![allow(dead_code)]
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::certificates::Pair;
-use crate::cluster::Cluster;
+use super::certificates::Pair;
+use super::cluster::Cluster;
 
 /// Whether the tests run with the program that `CONSUL` names, which knows the settings
 /// that the project makes; without it they run with 1.8.7, to which these are said in its words.
@@ -94,7 +93,7 @@ impl Consul {
     pub fn value(&self, cluster: &Cluster, key: &str) -> Option<String> {
         let operator = cluster
             .consul
-            .operator("cli.prod.consul", crate::certificates::Flaw::None);
+            .operator("cli.prod.consul", super::certificates::Flaw::None);
         let file = |name: &str, text: &str| {
             let path = self.dir.path().join(name);
             std::fs::write(&path, text).unwrap();

@@ -1,5 +1,4 @@
 //! An HTTPS server that asks for client certificates, as Nomad and Consul do.
-#![allow(dead_code)]
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,14 +18,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto::ring};
 
-use crate::certificates::Pair;
+use super::certificates::Pair;
 
 /// What an endpoint answers with.
 pub type Answer = Response<BoxBody<Bytes, Infallible>>;
@@ -182,31 +180,6 @@ fn config(pair: &Pair, ca: &str) -> Arc<ServerConfig> {
         .with_single_cert(chain, key)
         .unwrap();
     Arc::new(config)
-}
-
-/// A connection to an endpoint of Nomad's, by TLS.
-pub async fn connect(pair: &Pair, ca: &str, port: u16) -> TlsStream<TcpStream> {
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap())
-        .unwrap();
-    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes())
-        .collect::<Result<_, _>>()
-        .unwrap();
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .unwrap();
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
-        .await
-        .unwrap();
-    stream.set_nodelay(true).unwrap();
-    let name = ServerName::try_from("server.prod.nomad").unwrap();
-    let connector = TlsConnector::from(Arc::new(config));
-    connector.connect(name, stream).await.unwrap()
 }
 
 /// An answer with this body.

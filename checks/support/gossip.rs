@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 
-use crate::certificates::{Flaw, Pair};
-use crate::cluster::Cluster;
-use crate::pass::PassStore;
+use super::certificates::{Flaw, Pair};
+use super::cluster::Cluster;
+use super::pass::PassStore;
 
 /// The program that `NOMAD` names.
 pub fn nomad() -> Option<PathBuf> {

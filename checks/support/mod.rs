@@ -1,12 +1,25 @@
 //! What the behaviour tests share: the lab's real nodes, scratch copies of
 //! this repository, and runs of the tool against both.
-//!
-//! A test binary uses a part of it only.
-#![allow(dead_code)]
 
+// What only tests on nodes use is seen to be used where they are built, too.
+#![cfg_attr(not(feature = "lab"), allow(dead_code, unused_imports))]
+
+pub mod accounts;
+pub mod agent;
+pub mod certificates;
+pub mod cluster;
+pub mod consul;
+pub mod endpoint;
+pub mod gossip;
 mod kept;
 mod kind;
 mod lab;
+pub mod memory;
+pub mod nomad;
+pub mod pass;
+pub mod plain;
+pub mod terminal;
+pub mod watch;
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +27,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-#[allow(unused_imports)] // By binaries that wait for no such program.
 pub use kept::Kept;
 pub use kind::*;
 pub use lab::*;

@@ -6,7 +6,6 @@
 //! autopilot answers 429 with a body, the parser refuses `file()`, and an election is told in several ways.
 //! What it does not do: run anything; a drain is over after a moment. A job's `Meta.outcome` says what becomes of it:
 //! `healthy` (or none), `failing`, `stuck` until the progress deadline, `unplaced`, `never`.
-#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request};
 use serde_json::{Map, Value, json};
 
-use crate::endpoint::{Answer, Endpoint, Handler, answer};
+use super::endpoint::{Answer, Endpoint, Handler, answer};
 
 /// What the stand-in holds, for a test to look at and to change.
 #[derive(Default)]
@@ -142,7 +141,7 @@ impl Nomad {
 }
 
 /// An endpoint of the cluster's that speaks as Nomad.
-pub fn endpoint(cluster: &crate::cluster::Cluster, nomad: &Nomad) -> Endpoint {
+pub fn endpoint(cluster: &super::cluster::Cluster, nomad: &Nomad) -> Endpoint {
     let ca = cluster.authority("nomad").pem();
     Endpoint::start(&cluster.server("nomad"), &ca, nomad.handler())
 }

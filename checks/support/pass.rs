@@ -4,6 +4,7 @@
 //! library in-process runs in a second process of the same test binary
 //! ([`PassStore::rerun`]).
 
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -263,11 +264,14 @@ impl PassStore {
             .env_remove("PASSWORD_STORE_KEY")
     }
 
-    /// This same test, in a process that uses this store.
+    /// This same test, of the module that calls, in a process that uses this store.
+    #[track_caller]
     pub fn rerun(&self, test: &str) -> Command {
+        let module = Path::new(Location::caller().file()).file_stem().unwrap();
+        let test = format!("{}::{test}", module.display());
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args([test, "--exact", "--nocapture", "--test-threads=1"])
+            .args([&test, "--exact", "--nocapture", "--test-threads=1"])
             .env(INSIDE, "1")
             .stdin(Stdio::null());
         self.in_env(&mut command);
@@ -275,6 +279,7 @@ impl PassStore {
     }
 
     /// Runs this same test in a process that uses this store.
+    #[track_caller]
     pub fn inside(&self, test: &str) {
         let output = self.rerun(test).output().unwrap();
         assert!(output.status.success(), "{}", said(&output));

@@ -1,5 +1,4 @@
 //! Plain HTTP, written and read by hand: what goes over the wire is what the test says.
-#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

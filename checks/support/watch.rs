@@ -1,6 +1,5 @@
 //! Looks for secrets where they must not be: in arguments and environments, in what is written
 //! to files, on disks. What is secret is known afterwards: until then all that is seen is kept.
-#![allow(dead_code)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,0 +1,56 @@
+//! The tests that need programs, or nodes: one module for each stage of `checks/run`, or for a part of one.
+//!
+//! `cargo test --test checks -- store::` runs one module. What drives nodes, as root, has the feature `lab`; what a
+//! module needs on the machine is in `checks/needs`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
+
+mod support;
+
+mod apps; // also pass, GnuPG, Nix, Python, curl and a mirror of Debian
+mod gossip; // what `apps` needs; NOMAD=<binary> for Nomad's half
+mod install; // as root
+mod modes;
+mod passwd;
+mod pki; // installs other verifiers
+mod recipients;
+mod store;
+mod terminal;
+mod tlsproxy;
+
+#[cfg(feature = "lab")]
+mod bad_input;
+#[cfg(feature = "lab")]
+mod deploy;
+#[cfg(feature = "lab")]
+mod faults;
+#[cfg(feature = "lab")]
+mod genuine; // nodes of genuine NixOS: checks/run --nixos
+#[cfg(feature = "lab")]
+mod hostile;
+#[cfg(feature = "lab")]
+mod init;
+#[cfg(feature = "lab")]
+mod logins;
+#[cfg(feature = "lab")]
+mod nomad; // what `apps` needs, and a real Nomad: NOMAD=<binary>
+#[cfg(feature = "lab")]
+mod passwords;
+#[cfg(feature = "lab")]
+mod quorum;
+#[cfg(feature = "lab")]
+mod reboot;
+#[cfg(feature = "lab")]
+mod rollout;
+#[cfg(feature = "lab")]
+mod secrecy;
+#[cfg(feature = "lab")]
+mod secrets;
+#[cfg(feature = "lab")]
+mod tlsproxy_nodes;
+#[cfg(feature = "lab")]
+mod upgrade;
+#[cfg(feature = "lab")]
+mod versions;
+#[cfg(feature = "lab")]
+mod watched; // what `apps` needs, and strace
