@@ -59,7 +59,7 @@ impl Entry {
 mod tests {
     use super::*;
 
-    const HASH: &str = "$2b$12$xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    const HASH: &str = "$2b$12$uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
 
     #[test]
     fn an_entry_reads_as_it_was_written() {

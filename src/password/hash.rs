@@ -12,6 +12,10 @@ use crate::secret::Secret;
 /// second on a 2015 server. crypt(5)'s own default is 5,000.
 pub const ROUNDS: u32 = 656_000;
 
+/// The fewest rounds of sha512crypt that libxcrypt takes. OpenSSL and BusyBox take this number for any
+/// smaller one.
+const LEAST_ROUNDS: u32 = 1000;
+
 /// The most rounds of a hash that is checked here: more would only keep the operator waiting.
 const MOST_ROUNDS: u32 = 20_000_000;
 
@@ -51,6 +55,59 @@ impl Scheme {
             _ => return None,
         })
     }
+
+    /// Whether some password can have a hash with these fields after the prefix. libxcrypt hashes
+    /// with the stored hash as the setting and compares the whole text, so what it refuses or
+    /// writes otherwise (a long salt is cut) locks the account (lib/crypt-*.c of libxcrypt 4.4).
+    fn can_fit(self, fields: &[&str]) -> bool {
+        match (self, fields) {
+            (Self::Sha512crypt, [salt, digest]) => {
+                // The salt may have other characters than the digest.
+                salt.len() <= 16 && of_base64(digest, 86)
+            }
+            (Self::Sha512crypt, [rounds, rest @ ..]) => {
+                let number = rounds.strip_prefix("rounds=");
+                let bearable = number.is_some_and(|number| {
+                    let rounds: Option<u32> = number.parse().ok();
+                    rounds.is_some_and(|n| {
+                        (LEAST_ROUNDS..=MOST_ROUNDS).contains(&n) && n.to_string() == number
+                    })
+                });
+                bearable && rest.len() == 2 && self.can_fit(rest)
+            }
+            (Self::Yescrypt | Self::GostYescrypt, [parameters, salt, digest]) => {
+                // One character alone has no whole byte.
+                of_base64(parameters, parameters.len())
+                    && of_base64(salt, salt.len())
+                    && salt.len() % 4 != 1
+                    && of_base64(digest, 43)
+            }
+            // N, r and p are 11 characters, and the salt follows them.
+            (Self::Scrypt, [setting, digest]) => {
+                setting
+                    .get(..11)
+                    .is_some_and(|parameters| of_base64(parameters, 11))
+                    && of_base64(digest, 43)
+            }
+            (Self::Bcrypt, [cost, both]) => {
+                let bearable = cost.parse().is_ok_and(|n: u8| (4..=31).contains(&n));
+                // 128 bits of salt are 22 characters, of which the last has 2 bits.
+                cost.len() == 2
+                    && of_base64(both, 53)
+                    && b".Oeu".contains(&both.as_bytes()[21])
+                    && bearable
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether a text is so many characters of crypt(5)'s base64.
+fn of_base64(text: &str, characters: usize) -> bool {
+    text.len() == characters
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"./".contains(&b))
 }
 
 impl fmt::Display for Scheme {
@@ -172,23 +229,8 @@ impl FromStr for Hash {
         if rest.len() < 2 || rest.iter().any(|field| field.is_empty()) {
             return refuse("the password hash is cut short".into());
         }
-        if scheme == Scheme::Sha512crypt {
-            let (rounds, rest) = match rest {
-                [rounds, rest @ ..] if rounds.starts_with("rounds=") => {
-                    (rounds.strip_prefix("rounds="), rest)
-                }
-                rest => (None, rest),
-            };
-            let rounds: Option<Option<u32>> = rounds.map(|rounds| rounds.parse().ok());
-            let bearable = rounds.is_none_or(|rounds| rounds.is_some_and(|n| n <= MOST_ROUNDS));
-            // SHA-512's 64 bytes are 86 characters.
-            if !bearable || rest.len() != 2 || rest[1].len() != 86 {
-                return refuse("the password hash is not one of sha512crypt".into());
-            }
-        }
-        // A digest of 32 bytes is 43 characters.
-        if scheme == Scheme::Yescrypt && (rest.len() != 3 || rest[2].len() != 43) {
-            return refuse("the password hash is not one of yescrypt".into());
+        if !scheme.can_fit(rest) {
+            return refuse(format!("the password hash is not one of {scheme}"));
         }
         Ok(Self {
             text: Secret::new(text.to_owned()),
@@ -323,7 +365,48 @@ mod tests {
                 format!("$6$rounds=x$salt${digest}"),
                 "not one of sha512crypt",
             ),
+            (
+                format!("$6$rounds=999$salt${digest}"),
+                "not one of sha512crypt",
+            ),
+            (
+                format!("$6$rounds=05000$salt${digest}"),
+                "not one of sha512crypt",
+            ),
+            (
+                format!("$6$rounds=+5000$salt${digest}"),
+                "not one of sha512crypt",
+            ),
+            (
+                format!("$6$seventeencharacte${digest}"),
+                "not one of sha512crypt",
+            ),
+            (
+                format!("$6$salt${}=", &digest[1..]),
+                "not one of sha512crypt",
+            ),
             ("$y$j9T$salt$short".into(), "not one of yescrypt"),
+            (
+                format!("$y$j9T$sal,${}", &digest[..43]),
+                "not one of yescrypt",
+            ),
+            (
+                format!("$gy$j9T$salts${}", &digest[..43]),
+                "not one of gost-yescrypt",
+            ),
+            (
+                format!("$7$CU..$...salt${}", &digest[..43]),
+                "not one of scrypt",
+            ),
+            (
+                format!("$7$CU..../..${}", &digest[..43]),
+                "not one of scrypt",
+            ),
+            (format!("$2b$3$u{}", &digest[..52]), "not one of bcrypt"),
+            (format!("$2b$5${}", &digest[..53]), "not one of bcrypt"),
+            (format!("$2b$03${}", &digest[..53]), "not one of bcrypt"),
+            (format!("$2b$12${}", &digest[..52]), "not one of bcrypt"),
+            (format!("$2b$12${}", &digest[..53]), "not one of bcrypt"),
             (format!("$6$salt${}", "x".repeat(400)), "form"),
         ] {
             let error = text.parse::<Hash>().unwrap_err();
@@ -343,8 +426,8 @@ mod tests {
             (format!("$y$j9T$salt${}", "x".repeat(43)), "yescrypt"),
             (format!("$gy$j9T$salt${}", "x".repeat(43)), "gost-yescrypt"),
             (format!("$7$CU..../....salt${}", "x".repeat(43)), "scrypt"),
-            (format!("$2b$12${}", "x".repeat(53)), "bcrypt"),
-            (format!("$2y$12${}", "x".repeat(53)), "bcrypt"),
+            (format!("$2b$12${}", "u".repeat(53)), "bcrypt"),
+            (format!("$2y$12${}", "u".repeat(53)), "bcrypt"),
         ] {
             assert_eq!(text.parse::<Hash>().unwrap().scheme().to_string(), scheme);
         }
@@ -352,13 +435,13 @@ mod tests {
 
     #[test]
     fn a_hash_of_another_scheme_can_not_be_checked_here() {
-        let hash: Hash = format!("$2b$12${}", "x".repeat(53)).parse().unwrap();
+        let hash: Hash = format!("$2b$12${}", "u".repeat(53)).parse().unwrap();
         assert_eq!(hash.fits(&password("a")), None);
     }
 
     #[test]
     fn a_hash_is_not_shown_by_debug() {
-        let hash: Hash = format!("$2b$12${}", "x".repeat(53)).parse().unwrap();
+        let hash: Hash = format!("$2b$12${}", "u".repeat(53)).parse().unwrap();
         assert_eq!(format!("{hash:?}"), "Hash(bcrypt, …)");
     }
 

@@ -256,7 +256,7 @@ mod tests {
         Seen::parse(&crate::node::ssh::answer::tests::read(printed)?)
     }
 
-    const HASH: &str = "$2b$12$xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    const HASH: &str = "$2b$12$uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
