@@ -68,8 +68,8 @@ class Refused(unittest.TestCase):
     def test_two_nodes_with_one_ipv6_address(self):
         self.refused(
             self.node("alder", '{ cluster.nodes.alder.address.ipv6 = "2001:db8::1"; }')
-            | self.node("cedar", '{ cluster.nodes.cedar.address.ipv6 = "2001:db8::1"; }'),
-            "the IPv6 address 2001:db8::1 belongs to more than one node: alder, cedar",
+            | self.node("cedar", '{ cluster.nodes.cedar.address.ipv6 = "2001:db8:0::0:1"; }'),
+            "the IPv6 address 2001:0db8:0000:0000:0000:0000:0000:0001 belongs to more than one node: alder, cedar",
         )
 
     def test_two_nodes_with_one_overlay_address(self):
@@ -176,11 +176,19 @@ class Refused(unittest.TestCase):
                 )
 
     def test_ipv6_address_that_is_none(self):
-        for address in ["192.0.2.1", "2001:DB8::1", "fe80::1%eth0", "2001"]:
+        for address in ["192.0.2.1", "2001:DB8::1", "fe80::1%eth0", "2001", "2001:db8:::1", "2001:db8::1::2", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "::1:2:3:4:5:6:7:8", "2001:db8::12345", ":1::2", "1:"]:
             with self.subTest(address=address):
                 self.refused(
                     self.node("alder", f'{{ cluster.nodes.alder.address.ipv6 = "{address}"; }}'),
                     "`cluster.nodes.alder.address.ipv6' is not of type `null or IPv6 address'",
+                )
+
+    def test_endpoint_that_is_none(self):
+        for endpoint in ["192.0.2.1", "192.0.2.1:70000", "192.0.2.1:0", "2001:db8::1:51820", "[2001:db8:::1]:51820"]:
+            with self.subTest(endpoint=endpoint):
+                self.refused(
+                    self.node("alder", f'{{ cluster.nodes.alder.wireguard.endpoint = "{endpoint}"; }}'),
+                    "`cluster.nodes.alder.wireguard.endpoint' is not of type `null or host:port'",
                 )
 
     def test_key_that_is_none(self):

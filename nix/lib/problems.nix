@@ -192,7 +192,7 @@ let
 
   ofModel =
     duplicates "the IPv4 address" (node: present [ node.address.ipv4 ])
-    ++ duplicates "the IPv6 address" (node: present [ node.address.ipv6 ])
+    ++ duplicates "the IPv6 address" (node: map (import ./ipv6.nix { inherit lib; }).expanded (present [ node.address.ipv6 ]))
     ++ duplicates "the overlay's address" (node: present [ node.wireguard.address ])
     ++ duplicates "the WireGuard key" (node: present [ node.wireguard.publicKey ])
     ++ map (

@@ -2,6 +2,7 @@
 { lib }:
 let
   inherit (lib) types;
+  ipv6 = import ./ipv6.nix { inherit lib; };
 
   matching =
     name: description: regex:
@@ -43,8 +44,11 @@ in
     in
     matching "ipv4" "IPv4 address" "${octet}[.]${octet}[.]${octet}[.]${octet}";
 
-  # A coarse sieve: letters, digits and at least two colons; the kernel is the judge of the rest.
-  ipv6 = matching "ipv6" "IPv6 address" "[0-9a-f]*:[0-9a-f:]*:[0-9a-f:.]*";
+  # In lower case (RFC 5952, 4.3). networkd leaves out an address that is none, and the node is not reached on it.
+  ipv6 = types.addCheck types.str (text: ipv6.expanded text != null) // {
+    name = "ipv6";
+    description = "IPv6 address";
+  };
 
   # A line of authorized_keys (sshd(8)): options, if any, the kind, the key. The key itself is looked at, since sshd takes
   # a line that it cannot read for none at all, and an administrator's only one may be it.
@@ -84,7 +88,24 @@ in
     matching "wireguardKey" "WireGuard key: 32 bytes in base64"
       "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=";
 
-  endpoint = matching "endpoint" "host:port" "([A-Za-z0-9.-]+|\\[[0-9a-f:.]+]):[0-9]{1,5}";
+  # wg(8) takes the port 70000 and sends to 4464: glibc’s getaddrinfo keeps 16 bits.
+  endpoint =
+    let
+      fits =
+        text:
+        let
+          found = builtins.match "([A-Za-z0-9.-]+|\\[([0-9a-f:]+)]):([1-9][0-9]{0,4})" text;
+          inBrackets = lib.elemAt found 1;
+        in
+        found != null
+        && lib.toInt (lib.elemAt found 2) < 65536
+        && (inBrackets == null || ipv6.expanded inBrackets != null);
+    in
+    types.addCheck types.str fits
+    // {
+      name = "endpoint";
+      description = "host:port";
+    };
 
   # A string, not a Nix path: a path would be copied to the store, where everyone can read it.
   nodePath =
