@@ -5,6 +5,12 @@ import unittest
 
 from fixture import BASE, GENUINE, HERE, KEY, NIXPKGS, ROOT, Fixture, with_more
 
+# Of 1024 bits, which nobody has the private half of.
+RSA = (
+    "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDQFiGSIFS3XmmLTTIDmVCsphgfkmWiHo9iLP3ZW3IdwTcEPJzI"
+    "3Le+yiVaHXEZRh5Yv/HCefjGtts5RiZtSKpwJHLbExSCRkhcXfC7fMnYZTtze643mBx2EZ/ydp3HVeawiOEF0WDzMiSEsAfRlJtNLLuoQczqtKvaAdNqfQeczQ=="
+)
+
 
 class Refused(unittest.TestCase):
     """Each mistake in the files stops the evaluation with a message that says where to look."""
@@ -193,7 +199,8 @@ class Refused(unittest.TestCase):
 
     def test_key_that_is_none(self):
         cut, other = KEY[:-1], KEY.replace("ssh-ed25519", "ssh-rsa")
-        for key in ["AAAAC3NzaC1lZDI1NTE5", "ssh-dss AAAA", "ssh-rsa AAAA x", cut, other, f"from=x {KEY}", f"{KEY} a\\n{KEY} b"]:
+        rsa_cut = RSA[:-4]
+        for key in ["AAAAC3NzaC1lZDI1NTE5", "ssh-dss AAAA", "ssh-rsa AAAA x", cut, rsa_cut, f"{RSA}AAAA", other, f"from=x {KEY}", f"{KEY} a\\n{KEY} b"]:
             with self.subTest(key=key):
                 self.refused(
                     self.cluster(f'{{ cluster.admins.bob.keys = [ "{key}" ]; }}'),
@@ -418,8 +425,7 @@ class Accepted(unittest.TestCase):
 
     def test_keys_and_names_as_people_have_them(self):
         escaped = 'from=\\"192.0.2.0/24,*.example.org\\",restrict,pty'
-        rsa = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAB" + "g" * 336
-        keys = [f"{escaped} {KEY} j@example.org", f"cert-authority {KEY}", rsa]
+        keys = [f"{escaped} {KEY} j@example.org", f"cert-authority {KEY}", RSA]
         quoted = " ".join(f'"{key}"' for key in keys)
         cluster = self.value({"cluster.nix": with_more("cluster.nix", f'{{ cluster.admins."j.doe".keys = [ {quoted} ]; }}')})
         self.assertEqual(len(cluster["admins"]["j.doe"]["keys"]), 3)

@@ -3,30 +3,11 @@
 let
   inherit (lib) types;
   ipv6 = import ./ipv6.nix { inherit lib; };
+  sshKey = import ./ssh-key.nix { inherit lib; };
 
   matching =
     name: description: regex:
     types.strMatching regex // { inherit name description; };
-
-  # Each kind's key in base64: how it begins (the kind and, where that is fixed, the lengths that follow: RFC 4253, 6.6;
-  # RFC 5656, 3.1; RFC 8709; PROTOCOL.u2f of OpenSSH), and how long it may be. RSA: from 1024 bits, sshd's least.
-  exactly = head: length: {
-    inherit head;
-    least = length;
-    most = length;
-  };
-  between = head: least: most: { inherit head least most; };
-  sshKeys = {
-    ssh-ed25519 = exactly "AAAAC3NzaC1lZDI1NTE5AAAAI" 68;
-    ssh-rsa = between "AAAAB3NzaC1yc2EAAAA" 200 2800;
-    ecdsa-sha2-nistp256 = exactly "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABB" 140;
-    ecdsa-sha2-nistp384 = exactly "AAAAE2VjZHNhLXNoYTItbmlzdHAzODQAAAAIbmlzdHAzODQAAABh" 184;
-    ecdsa-sha2-nistp521 = exactly "AAAAE2VjZHNhLXNoYTItbmlzdHA1MjEAAAAIbmlzdHA1MjEAAACF" 232;
-    "sk-ssh-ed25519@openssh.com" =
-      between "AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAI" 96 400;
-    "sk-ecdsa-sha2-nistp256@openssh.com" =
-      between "AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyNTYAAABB" 168 500;
-  };
 in
 {
   # RFC 1123, lower case, so that a name is also a host name, a file name and a label of a DNS name.
@@ -60,14 +41,8 @@ in
         text:
         let
           found = builtins.match line text;
-          kind = sshKeys.${lib.elemAt found 7} or null;
-          key = lib.elemAt found 8;
         in
-        found != null
-        && kind != null
-        && lib.hasPrefix kind.head key
-        && lib.stringLength key >= kind.least
-        && lib.stringLength key <= kind.most;
+        found != null && sshKey.isWhole (lib.elemAt found 7) (lib.elemAt found 8);
     in
     types.addCheck types.str fits
     // {
