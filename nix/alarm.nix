@@ -1,4 +1,4 @@
-# Not for nodes: a weekly look at certificates from outside, on an operator's own machine that runs NixOS.
+# A weekly check of certificates, for an operator's own NixOS machine, not for nodes.
 { self }:
 {
   config,
@@ -16,19 +16,19 @@ in
       type = types.listOf types.str;
       default = [ ];
       example = [ "prod" ];
-      description = "Clusters whose certificates are looked at. Each has a unit `nixcfg-alarm-<cluster>`, which fails where one is not as wanted.";
+      description = "Clusters whose certificates are checked. Each has a unit `nixcfg-alarm-<cluster>`, which fails where a certificate is not as wanted.";
     };
 
     repository = mkOption {
       type = types.str;
       example = "/home/alice/cluster";
-      description = "Where the repository of the clusters is checked out, as an absolute path.";
+      description = "Absolute path of a checkout of the clusters' repository.";
     };
 
     user = mkOption {
       type = types.str;
       example = "alice";
-      description = "Whose password store and keys are used: GnuPG has to decrypt without asking, and with `live` ssh to log in.";
+      description = "User whose password store and keys are used. GnuPG has to decrypt without asking; with `live`, ssh has to log in without asking.";
     };
 
     days = mkOption {
@@ -40,20 +40,20 @@ in
     live = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether to look at the nodes' disks and ports too. sudo there must not ask for a password then.";
+      description = "Whether to check the nodes' disks and ports too. sudo on the nodes must then not ask for a password.";
     };
 
     startAt = mkOption {
       type = types.str;
       default = "weekly";
-      description = "When, as systemd.time(7) has it.";
+      description = "When to check, in the format of systemd.time(7).";
     };
 
     package = mkOption {
       type = types.either types.package types.str;
       default = self.packages.${pkgs.stdenv.hostPlatform.system}.nixcfg;
       defaultText = lib.literalExpression "nixcfg of the flake";
-      description = "The tool.";
+      description = "Package of the tool.";
     };
   };
 
@@ -61,7 +61,7 @@ in
     map (cluster: {
       name = "nixcfg-alarm-${cluster}";
       value = {
-        description = "Look at the certificates of ${cluster}";
+        description = "Check the certificates of ${cluster}";
         inherit (cfg) startAt;
         wants = [ "network-online.target" ];
         after = [ "network-online.target" ];
@@ -72,7 +72,7 @@ in
           pkgs.pass
           pkgs.gnupg
         ];
-        # HOME is the user's, by systemd.
+        # systemd sets HOME to the user's.
         serviceConfig = {
           Type = "oneshot";
           User = cfg.user;

@@ -1,13 +1,12 @@
-# One app an operation: the same program with its sub-command.
+# One app per operation: the same program with that sub-command.
 {
   lib,
   pkgs,
   nixcfg,
 }:
 let
-  # Behind what the operator has, not before it. Their own nix speaks to their own daemon and store, so its version and
-  # settings are the right ones; their own ssh, gpg and pass know their agents, hardware keys and extensions. These are
-  # for the machine that lacks one.
+  # These come after the operator's own programs on PATH. The operator's nix fits their daemon and store, and their ssh,
+  # gpg and pass know their agents, hardware keys and extensions.
   fallback = lib.makeBinPath [
     pkgs.nix
     pkgs.openssh

@@ -9,7 +9,7 @@
 let
   tested = pkgs.callPackage ./package.nix { withTests = true; };
 
-  # That a node's system can be made of its files; not that it can be built, which would take a machine of its platform.
+  # Evaluates each node's system. Building it would need a machine of its platform.
   evaluation = lib.mapAttrs' (
     name: node:
     lib.nameValuePair "evaluation-${name}" (
@@ -25,7 +25,7 @@ let
       pkgs.writeText "cluster-${name}.json" (builtins.toJSON cluster)
     )
   ) self.clusters;
-  # Tests in virtual machines, which only Linux can start: each file is a function of what is below to a test.
+  # Tests in virtual machines, which only Linux can start. Each file is a function from the arguments below to a test.
   machines = lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux (
     lib.mapAttrs' (
       file: _:
@@ -44,7 +44,7 @@ evaluation
 // metadata
 // machines
 // {
-  # Its build runs the unit tests.
+  # The build runs the unit tests.
   package = tested;
 
   clippy = tested.overrideAttrs (previous: {

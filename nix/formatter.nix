@@ -1,4 +1,4 @@
-# `nix fmt`: every Nix file in RFC 166 style, every Rust file by rustfmt; `nix fmt -- --check` only looks.
+# `nix fmt` formats Nix files in RFC 166 style and Rust files by rustfmt; `nix fmt -- --check` changes nothing.
 { pkgs }:
 pkgs.writeShellScriptBin "nixcfg-fmt" ''
   set -euo pipefail

@@ -1,4 +1,4 @@
-# doc/options.md: every option of the model, as its declaration tells it.
+# doc/options.md: every option of the model, from its declaration.
 { lib }:
 let
   evaluated = lib.evalModules { modules = [ ./model ]; };
@@ -9,7 +9,7 @@ let
 
   code = value: if lib.hasInfix "\n" value then "\n\n```nix\n${value}\n```\n" else " `${value}`";
 
-  # A fenced block ends its own line; a value on the line of its label does not.
+  # A fenced block ends with a line break; a value beside its label does not.
   line = label: value: "- ${label}:${lib.removeSuffix "\n" (code value)}\n";
 
   section = option: ''
@@ -27,7 +27,7 @@ in
 ''
   # Options of a cluster
 
-  Made from nix/model by `nix build .#options-doc`; change it there. How the files of a cluster are laid out is in
-  [cluster-files.md](cluster-files.md).
+  `nix build .#options-doc` makes this page from nix/model; edit that. [cluster-files.md](cluster-files.md) describes the
+  files of a cluster.
 
   ${lib.concatMapStringsSep "\n" section options}''

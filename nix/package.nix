@@ -3,13 +3,13 @@
   rustPlatform,
   stdenv,
   installShellFiles,
-  # Whether the tests are part of it. Who runs the tool does not wait for them.
+  # Whether the build runs the tests. Users of the tool do not wait for them.
   withTests ? false,
 }:
 let
   root = toString ../.;
 
-  # Only what cargo reads: a change of a cluster's files, or of a test, must not build the tool anew.
+  # Only what cargo reads: a changed cluster file or test must not rebuild the tool.
   isSource =
     path: type:
     let
@@ -26,7 +26,7 @@ let
     name: type:
     name == "checks"
     || name == "flake.lock" # a test reads it
-    || name == "README.md" # and another the commands in documents
+    || name == "README.md" # another test reads the commands in documents
     || name == "doc"
     || lib.hasPrefix "doc/" name
     || (
@@ -55,7 +55,7 @@ rustPlatform.buildRustPackage {
   '';
 
   doCheck = withTests;
-  # The integration tests drive real nodes, which a build has not: checks/run starts them.
+  # The integration tests need real nodes, so checks/run runs them.
   cargoTestFlags = [
     "--lib"
     "--bins"

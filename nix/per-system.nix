@@ -1,4 +1,4 @@
-# Every output of the flake that exists once a system.
+# The flake's outputs of one system.
 {
   self,
   nixpkgs,

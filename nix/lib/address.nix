@@ -1,4 +1,4 @@
-# Addresses of a cluster's nodes, as its services use them.
+# Addresses that the cluster's services use to reach its nodes.
 { lib, cluster }:
 let
   inner =
@@ -12,10 +12,10 @@ let
   servers = lib.attrNames (lib.filterAttrs (_: node: node.role == "server") cluster.nodes);
 in
 {
-  # The one address by which the other nodes reach a node's Consul and Nomad: of the overlay where there is one.
+  # The address at which other nodes reach a node's Consul and Nomad: in the overlay where there is one.
   inherit inner;
 
-  # The same where a port may follow: an IPv6 address in brackets.
+  # The same address with brackets around IPv6, so that a port can follow.
   host =
     node:
     let
@@ -26,7 +26,7 @@ in
   # The names of the nodes that vote.
   inherit servers;
 
-  # The servers that a node joins. An agent that finds itself in its list has joined (Consul's and Nomad's `retry_join`):
-  # where no other server answers at its start, it would never ask again.
+  # The servers that a node joins, without itself. An agent that finds itself in `retry_join` (Consul, Nomad) counts as
+  # joined: if no other server answered at its start, it would never ask again.
   otherServers = lib.remove cluster.nodeName servers;
 }

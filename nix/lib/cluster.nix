@@ -10,7 +10,7 @@
 let
   root = dir + "/${name}";
 
-  # How a file is called in messages: as the operator sees it from the root of the repository.
+  # How messages name a file: by its path from the root of the repository.
   label = "${baseNameOf (toString dir)}/${name}";
 
   # Names of the files `<name>.nix` in a folder of the cluster.
@@ -34,8 +34,8 @@ let
   siteFile = site: root + "/site/${site}.nix";
   nodeFile = node: root + "/node/${node}.nix";
 
-  # The model as some of the files say it. They are NixOS modules and may set anything of NixOS as well: whatever is not
-  # below `cluster` is not looked at, and never evaluated.
+  # The model, evaluated from some of the files. They are NixOS modules and may set any option of NixOS; what is not
+  # below `cluster` is never evaluated.
   evaluate =
     files:
     (lib.evalModules {
@@ -58,7 +58,7 @@ let
 
   whole = evaluate [ ];
 
-  # The site a node names decides which file its other settings are read with, so it is read first.
+  # A node's site is read first: it decides which site file belongs to the node.
   siteOf = lib.genAttrs nodeNames (
     node:
     let
@@ -95,7 +95,7 @@ let
       ;
   };
 
-  # Everything wrong at once, before anything is made of it.
+  # Reports all problems at once, before anything uses the value.
   checked =
     value:
     if problems == [ ] then
@@ -132,7 +132,7 @@ in
           cluster = {
             inherit name;
             nodeName = node;
-            # What only all files together say is the same in every node's evaluation.
+            # These need all files, so every node's evaluation gets the same values.
             sites = lib.mkForce (checked sites);
             nodes = lib.mkForce (checked nodes);
           };

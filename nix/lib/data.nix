@@ -1,5 +1,5 @@
-# What the tool reads of a cluster: plain data, schema 1, described in doc/cluster-schema.md. Fields are named here one by
-# one, so that nothing gets out, and nothing changes its shape, by a change of the options alone.
+# What the tool reads of a cluster: plain data, schema 1, described in doc/cluster-schema.md. Each field is named here,
+# so that a change of the options alone neither exposes a value nor changes the shape.
 {
   lib,
   name,
@@ -12,11 +12,11 @@
 let
   select = import ./select.nix { inherit lib nodes; };
 
-  # An administrator of one site alone is one of the cluster's as well; the nodes tell which are whose.
+  # `admins` of the cluster includes those of single sites; each node lists its own.
   admins = lib.foldl' (known: model: model.admins // known) whole.admins (lib.attrValues ofSite);
 
-  # A secret may be declared for the whole cluster, for a site or for a node; a node gets what its own files say and
-  # select it for.
+  # A secret may be declared for the cluster, a site or a node. A node gets it if the node's files declare it and its
+  # selectors match the node.
   getsSecret =
     secret: node:
     ofNode.${node}.secrets ? ${secret}
@@ -84,7 +84,7 @@ in
     nomad = {
       inherit (whole.pki.nomad) directory;
       owner = "root";
-      # A user that is made up has no name by which files could be given to it.
+      # systemd's dynamic user cannot own files before the service runs, so a group reads them.
       group = if whole.nomad.dropPrivileges then "nomad-pki" else "root";
       groupReads = whole.nomad.dropPrivileges;
       unit = "nomad.service";

@@ -1,9 +1,8 @@
 # `lib.mkClusters`: a folder of clusters → what the tool reads (`clusters`) and what the nodes run (`nixosConfigurations`).
 #
-#   dir          folder with one folder a cluster: cluster.nix, site/<site>.nix, node/<node>.nix
-#   modules      NixOS modules for every node of every cluster
-#   specialArgs  further arguments of all modules
-#   nixpkgs      the package set's flake; this flake's own unless given
+#   dir folder with one folder a cluster: cluster.nix, site/<site>.nix, node/<node>.nix modules NixOS modules for every
+#   node of every cluster specialArgs further arguments of all modules nixpkgs flake of the package set; this flake's
+#   own by default
 { nixpkgs }:
 let
   default = nixpkgs;

@@ -1,4 +1,4 @@
-# What a service that uses the overlay's addresses waits for; nothing where there is no overlay.
+# What a service with an address in the overlay waits for; empty without an overlay.
 { lib, cluster }:
 let
   cfg = cluster.wireguard;
@@ -6,6 +6,6 @@ in
 {
   units = lib.optional cfg.enable "wireguard-${cfg.interface}.service";
 
-  # A key that the node makes itself is made before the interface; one that is sent may still be missing.
+  # A key from the password store may still be missing. The node makes its own key before the interface.
   needed = lib.optional (cfg.enable && cfg.keys == "gen-secrets") cfg.privateKeyFile;
 }

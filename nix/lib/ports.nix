@@ -1,4 +1,4 @@
-# Ports that no option sets: those that Consul and Nomad take unless told otherwise, and the range for Nomad's jobs.
+# Ports without an option: defaults of Consul and Nomad, and the range for Nomad's jobs.
 {
   consul = {
     rpc = 8300;
@@ -8,7 +8,7 @@
   nomad = {
     rpc = 4647;
     serf = 4648;
-    # What the ports that jobs ask for are taken from.
+    # Nomad takes the dynamic ports of jobs from this range.
     jobs = {
       from = 20000;
       to = 32000;

@@ -1,4 +1,4 @@
-# What is wrong with a cluster's model, as a list of sentences. Each names the file or the node at which to look.
+# What is wrong with a cluster's model: a list of sentences, each of which names the file or node to look at.
 {
   lib,
   label,
@@ -14,7 +14,7 @@ let
   quote = names: lib.concatStringsSep ", " names;
   nodeAt = node: "node ${node} (${label}/node/${node}.nix)";
 
-  # Files first: nothing else can be evaluated while a node's site is missing or a file is about something else.
+  # Files come first: nothing else can be evaluated while a node's site is missing or a file describes another thing.
   missingSites = lib.concatMap (
     node:
     lib.optional (!lib.elem siteOf.${node} siteNames)
@@ -35,7 +35,7 @@ let
 
   own = import ./types.nix { inherit lib; };
 
-  # A file's name is what it describes, and that a host name.
+  # A file has the name of what it describes, which must be a host name.
   misnamed =
     kind: names:
     map (
@@ -50,7 +50,7 @@ let
     ++ foreign "site" siteNames (site: ofSite.${site}.sites)
     ++ lib.optionals (missingSites == [ ]) (foreign "node" nodeNames (node: ofNode.${node}.nodes));
 
-  # The nodes that have the same value of something: [ { value; holders; } ].
+  # Values that several nodes have: [ { value; holders; } ].
   shared =
     valuesOf:
     let
@@ -83,7 +83,7 @@ let
     lib.mapAttrsToList (secret: settings: { inherit node secret settings; }) ofNode.${node}.secrets
   ) nodeNames;
 
-  # Each once, though every node has them.
+  # Without repetitions: every node has the secrets of the whole cluster.
   unmatchedSelectors = lib.unique (
     lib.concatMap (
       { secret, settings, ... }:
@@ -93,7 +93,7 @@ let
     ) secretsAt
   );
 
-  # One secret has one file and one way to be made. Nodes that say different things about it cannot both be right.
+  # All nodes must declare a secret alike: it has one file and one generator.
   differingSecrets = lib.concatLists (
     lib.mapAttrsToList (
       secret: at:
@@ -116,7 +116,7 @@ let
     ) secretsAt
   );
 
-  # By the file it would be in, what a node gets.
+  # The secrets that a node gets, grouped by file.
   filesOf =
     node:
     let
@@ -135,7 +135,7 @@ let
     ) (lib.filterAttrs (_: secrets: lib.length secrets > 1) (filesOf node))
   ) nodeNames;
 
-  # Of the three kinds a check is one.
+  # A check is of exactly one kind.
   unclearChecks = lib.concatMap (
     node:
     lib.concatLists (
@@ -170,7 +170,7 @@ let
     node: lib.all (admin: admin.keys == [ ]) (lib.attrValues ofNode.${node}.admins)
   ) nodeNames;
 
-  # Users' names, as administrators; each once, though every node has them.
+  # Administrators must have valid user names. Without repetitions, as above.
   misnamedAdmins = lib.unique (
     lib.concatMap (
       node:
@@ -181,7 +181,7 @@ let
     ) nodeNames
   );
 
-  # Without an overlay, nodes reach each other by the one address that `address.nix` takes: IPv4 where a node has it.
+  # Without an overlay, nodes reach each other at the one address that `address.nix` chooses: IPv4 where a node has it.
   byFamily = lib.partition (node: nodes.${node}.address.ipv4 != null) nodeNames;
   divided =
     lib.optional

@@ -1,4 +1,4 @@
-# Which of a cluster's nodes a list of words means: names of nodes, `@tag`, `site:name`, `role:name`; or `all`.
+# Nodes that a list of words selects: names of nodes, `@tag`, `site:name`, `role:name`; or the word `all`.
 { lib, nodes }:
 let
   test =
@@ -18,7 +18,7 @@ in
   selected =
     words: if words == "all" then lib.attrNames nodes else lib.unique (lib.concatMap matches words);
 
-  # Words that mean no node: misspelt, as a rule. A role that no node has at present is none of them.
+  # Words that select no node, usually misspelt. A role is valid even if no node has it.
   unmatched =
     words:
     if words == "all" then

@@ -1,4 +1,4 @@
-# Types of the model. Each one says in its description what is wanted, because that is what a wrong value is answered with.
+# Types of the model. The description of each says what is wanted, as the error about a wrong value shows it.
 { lib }:
 let
   inherit (lib) types;
@@ -31,8 +31,8 @@ in
     description = "IPv6 address";
   };
 
-  # A line of authorized_keys (sshd(8)): options, if any, the kind, the key. The key itself is looked at, since sshd takes
-  # a line that it cannot read for none at all, and an administrator's only one may be it.
+  # A line of authorized_keys (sshd(8)): options, if any, kind, key. The key itself is checked, because sshd silently
+  # ignores a line that it cannot read, which may be an administrator's only one.
   sshPublicKey =
     let
       option = "[A-Za-z0-9@.-]+(=\"([^\"\n\\]|\\\\.)*\")?";
@@ -82,7 +82,7 @@ in
       description = "host:port";
     };
 
-  # A string, not a Nix path: a path would be copied to the store, where everyone can read it.
+  # A string, not a Nix path: Nix would copy a path to the store, where everyone can read it.
   nodePath =
     types.addCheck (types.strMatching "/[^\n]+") (path: !lib.hasPrefix builtins.storeDir path)
     // {

@@ -23,7 +23,7 @@ let
           example = "/persist/passwords/alice";
           description = ''
             File on the node that holds the hash of the administrator's password and nothing else; `deploy-passwords`
-            writes it. It must be on a file system that outlives reboots and is mounted before users are made.
+            writes it. It must be on a persistent file system that is mounted before users are made.
           '';
         };
       };
@@ -38,9 +38,9 @@ in
         default = true;
         example = false;
         description = ''
-          Whether users and passwords made by hand on a node stay. It is also the setting that cannot lock anyone out: with
-          immutable users, an administrator whose password file is missing on a node is locked there at the next
-          activation, which is why `deploy-nixos` refuses to activate such a system.
+          Whether users and passwords made by hand on a node stay. With immutable users, the next activation locks an
+          administrator whose password file is missing on the node; `deploy-nixos` refuses to activate such a system.
+          Mutable users cannot lock anyone out.
         '';
       };
 
@@ -53,8 +53,9 @@ in
           ];
         };
         description = ''
-          Administrators: each has an account in group `wheel`, logs in by SSH key and becomes root by sudo with a password.
-          Said in `cluster.nix` they are on every node, said in a site's file on the nodes of that site alone.
+          Administrators: each has an account in group `wheel`, logs in by SSH key and becomes root by sudo with a
+          password. Declared in `cluster.nix`, they are on every node; declared in a site's file, on the nodes of that
+          site alone.
         '';
       };
     };

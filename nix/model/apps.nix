@@ -20,8 +20,8 @@ in
           "frontend"
         ];
         description = ''
-          Apps (folders of `app/`) that `deploy-apps` starts one after the other, in this order; the others follow in the
-          order of their names. An app that has no folder is passed over.
+          Apps (folders of `app/`) that `deploy-apps` starts first, in this order; the others follow in alphabetical
+          order. A name without a folder is skipped.
         '';
       };
     };

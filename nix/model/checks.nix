@@ -13,28 +13,28 @@ let
           "is-active"
           "nginx.service"
         ];
-        description = "Program and arguments that must end with 0, run on the node as root without a shell.";
+        description = "Program and arguments, run on the node as root without a shell. Its exit code must be 0.";
       };
 
       http = mkOption {
         type = types.nullOr (types.strMatching "https?://[^ \n]+");
         default = null;
         example = "http://127.0.0.1:8080/health";
-        description = "URL that must answer with a status below 400, asked on the node.";
+        description = "URL, requested on the node. It must answer with a status below 400.";
       };
 
       tcp = mkOption {
         type = types.nullOr own.endpoint;
         default = null;
         example = "127.0.0.1:5432";
-        description = "Address that must accept a connection, asked on the node.";
+        description = "Address, tried from the node. It must accept a connection.";
       };
 
       attempts = mkOption {
         type = types.ints.between 1 100;
         default = 5;
         example = 10;
-        description = "How often it is tried before it has failed.";
+        description = "Number of attempts before the check fails.";
       };
 
       interval = mkOption {
@@ -48,7 +48,7 @@ let
         type = types.ints.between 1 600;
         default = 10;
         example = 30;
-        description = "Seconds after which one attempt has failed.";
+        description = "Seconds after which an attempt fails.";
       };
     };
   };
@@ -61,7 +61,8 @@ let
         web.http = "http://127.0.0.1:8080/health";
       };
       description = ''
-        What must be well on the node after a switch, before it is confirmed. Each is one of `command`, `http` and `tcp`.
+        Checks that must pass on the node after a switch, before it is confirmed. Each sets one of `command`, `http` and
+        `tcp`.
       '';
     };
   };

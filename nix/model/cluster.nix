@@ -4,7 +4,7 @@ let
   own = import ../lib/types.nix { inherit lib; };
 in
 {
-  # One option, not a tree of them: names that do not exist below it are then errors even where nothing else is checked.
+  # One option, not a tree of options: unknown names below it are then errors even with `_module.check = false`.
   options.cluster = mkOption {
     description = "The cluster that this node belongs to.";
     default = { };
@@ -13,20 +13,20 @@ in
         name = mkOption {
           type = own.label;
           example = "prod";
-          description = "Name of the cluster: that of its folder, which sets it.";
+          description = "Name of the cluster, set from the name of its folder.";
         };
 
         nodeName = mkOption {
           type = types.nullOr own.label;
           default = null;
           example = "alder";
-          description = "Name of the node that is being evaluated, set for it; null where the cluster as a whole is.";
+          description = "Name of the node that is being evaluated; null while the cluster as a whole is.";
         };
 
         domain = mkOption {
           type = own.domain;
           example = "prod.example.org";
-          description = "DNS domain of the nodes: node `alder` is `alder.prod.example.org`.";
+          description = "DNS domain of the nodes. The name of node `alder` is `alder.prod.example.org`.";
         };
 
         secretsPrefix = mkOption {
@@ -34,8 +34,8 @@ in
           default = "nixcfg";
           example = "example";
           description = ''
-            Where the cluster's secrets are in the operator's password store: entries live under
-            `<prefix>/cluster/<cluster name>/`.
+            Prefix of the cluster's entries in the operator's password store: they are below `<prefix>/cluster/<cluster
+            name>/`.
           '';
         };
       };

@@ -12,17 +12,17 @@ in
             type = types.bool;
             default = true;
             example = false;
-            description = "Whether every node runs a Consul agent, a server where its role is `server`.";
+            description = "Whether every node runs a Consul agent, as a server if its role is `server`.";
           };
           httpsPort = mkOption {
             type = types.port;
             default = 8501;
             example = 8501;
-            description = "Port of Consul's API, by TLS with a client certificate only; there is no plain port.";
+            description = "Port of Consul's API, which requires TLS with a client certificate. There is no plain port.";
           };
         };
 
-        # Consul keeps the key in a keyring of its own from its first start on: rotate-gossip changes it.
+        # From its first start on, Consul keeps the key in a keyring of its own; rotate-gossip changes it there.
         config.secrets = lib.mkIf config.consul.enable {
           consul-gossip = {
             generator = "base64";

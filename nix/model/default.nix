@@ -1,5 +1,5 @@
-# What an operator says about a cluster: `cluster.*`. Data only: nothing here needs a package set, so that the whole model
-# of a cluster can be had without evaluating a system. What is made of it on a node is in ../modules.
+# The options that describe a cluster: `cluster.*`. They are data only and need no package set, so a cluster's whole
+# model evaluates without any system. ../modules turns them into a node's configuration.
 {
   imports = [
     ./cluster.nix

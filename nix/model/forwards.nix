@@ -14,7 +14,7 @@ let
           description = "host name or address";
         };
         example = "bottin.service.prod.consul";
-        description = "Host to reach, as the cluster's nodes call it.";
+        description = "Host to connect to, by a name that the cluster's nodes resolve.";
       };
       port = mkOption {
         type = types.port;

@@ -8,7 +8,7 @@ let
       site = mkOption {
         type = own.label;
         example = "lyon";
-        description = "Site of the node: the name of a file in `site/`, without its suffix.";
+        description = "Site of the node: the name of a file in `site/`, without `.nix`.";
       };
 
       system = mkOption {
@@ -29,8 +29,8 @@ let
         default = "client";
         example = "server";
         description = ''
-          `server`: the node votes in the raft of Consul and of Nomad. A cluster has an odd number of them, three or five
-          as a rule. Every node, of either role, runs jobs.
+          A `server` votes in the raft of Consul and of Nomad. A cluster has an odd number of servers, usually three or
+          five. Nodes of both roles run jobs.
         '';
       };
 
@@ -38,7 +38,7 @@ let
         type = types.listOf own.label;
         default = [ ];
         example = [ "storage" ];
-        description = "Words by which operations select nodes (`@storage`), and jobs too.";
+        description = "Words by which operations (`@storage`) and jobs select nodes.";
       };
 
       address = {
@@ -61,8 +61,8 @@ let
         default = null;
         example = "eno1";
         description = ''
-          Network interface that gets the node's addresses and the site's gateways. null leaves the interfaces to what else
-          configures them (DHCP, by default), and the addresses here only tell how the node is reached.
+          Network interface that gets the node's addresses and the site's gateways. With null, other settings configure
+          the interfaces (DHCP by default), and the addresses here only say how to reach the node.
         '';
       };
 
@@ -72,8 +72,8 @@ let
           default = null;
           example = "deploy";
           description = ''
-            User to log in as, where neither `SSH_USER` (or `--ssh-user`) nor `ssh_config` names one. null is the operator's own
-            name.
+            User to log in as where neither `SSH_USER` (or `--ssh-user`) nor `ssh_config` names one. null means the
+            operator's own name.
           '';
         };
         port = mkOption {
@@ -99,8 +99,8 @@ in
           };
         };
         description = ''
-          The nodes of the cluster. `node/<node>.nix` sets `cluster.nodes.<node>`. In a node's configuration all nodes of
-          the cluster are here, complete.
+          The nodes of the cluster. `node/<node>.nix` sets `cluster.nodes.<node>`. A node's configuration sees all nodes
+          here, complete.
         '';
       };
     };

@@ -27,7 +27,7 @@ let
         example = {
           media.path = "/var/lib/media";
         };
-        description = "Folders of the node that jobs may mount, by the name under which jobs ask for them.";
+        description = "Folders of the node that jobs may mount, under the names that jobs use.";
       };
       meta = mkOption {
         type = types.attrsOf types.str;
@@ -35,7 +35,7 @@ let
         example = {
           disk = "ssd";
         };
-        description = "Metadata of the node for the constraints of jobs, beside `site` and `tags`, which are always there.";
+        description = "Metadata of the node for constraints of jobs, in addition to `site` and `tags`.";
       };
     };
   };
@@ -46,7 +46,7 @@ let
       type = types.bool;
       default = true;
       example = false;
-      description = "Whether a ${kind} job may push out jobs of a lower priority.";
+      description = "Whether a ${kind} job may preempt jobs of a lower priority.";
     };
 in
 {
@@ -62,21 +62,21 @@ in
               type = types.bool;
               default = true;
               example = false;
-              description = "Whether every node runs Nomad: jobs on all of them, the servers where the role is `server`.";
+              description = "Whether every node runs Nomad: as a client, and also as a server if its role is `server`.";
             };
             httpPort = mkOption {
               type = types.port;
               default = 4646;
               example = 4646;
-              description = "Port of Nomad's API, by TLS with a client certificate only.";
+              description = "Port of Nomad's API, which requires TLS with a client certificate.";
             };
             dropPrivileges = mkOption {
               type = types.bool;
               default = false;
               example = true;
               description = ''
-                Whether Nomad runs as a user that systemd makes up for it, instead of as root. It can then start no tasks that
-                need root: volumes and networks of their own, for example. Its certificates are read through the group
+                Whether Nomad runs as a dynamic user of systemd instead of root. It can then start no tasks that need
+                root, for example with volumes or networks of their own. It reads its certificates through the group
                 `nomad-pki`.
               '';
             };
@@ -89,7 +89,7 @@ in
                 ];
                 default = "binpack";
                 example = "spread";
-                description = "Whether jobs are put on as few nodes as possible or spread over all.";
+                description = "Whether Nomad puts jobs on as few nodes as possible (`binpack`) or spreads them over all (`spread`).";
               };
               memoryOversubscription = mkOption {
                 type = types.bool;

@@ -14,8 +14,8 @@ in
             default = false;
             example = true;
             description = ''
-              Whether each node has certificates of its own, so that one stolen node costs one certificate. Otherwise servers
-              share one and the other nodes share another, renewed every year.
+              Whether each node has certificates of its own, so that a stolen node exposes its own certificates alone.
+              Otherwise all servers share one, and all other nodes share another.
             '';
           };
 
@@ -24,8 +24,8 @@ in
             default = 21;
             example = 30;
             description = ''
-              Each node looks at its certificates once a day, and the unit `nixcfg-pki-expiry` fails when one ends in fewer
-              days than this; null turns it off.
+              Each node checks its certificates once a day: the unit `nixcfg-pki-expiry` fails when one ends in fewer
+              days than this. null disables the check.
             '';
           };
 
@@ -38,13 +38,13 @@ in
 
           nomad.directory = mkOption {
             type = own.nodePath;
-            # What is below /var/lib/nomad, systemd keeps for the user that it makes up.
+            # systemd gives everything below /var/lib/nomad to the dynamic user.
             default = if config.nomad.dropPrivileges then "/var/lib/nixcfg/pki/nomad" else "/var/lib/nomad/pki";
             defaultText = lib.literalExpression ''"/var/lib/nomad/pki", or "/var/lib/nixcfg/pki/nomad" with cluster.nomad.dropPrivileges'';
             example = "/persist/nomad/pki";
             description = ''
-              Folder on the nodes with Nomad's certificates: `nomad-ca.crt`, `nomad.crt`, `nomad.key`, and those by which it
-              speaks to Consul: `consul-ca.crt`, `consul-client.crt`, `consul-client.key`.
+              Folder on the nodes with Nomad's certificates: `nomad-ca.crt`, `nomad.crt`, `nomad.key`, and those for its
+              requests to Consul: `consul-ca.crt`, `consul-client.crt`, `consul-client.key`.
             '';
           };
         };

@@ -19,9 +19,9 @@ let
           ];
           example = "random";
           description = ''
-            How `gen-secrets` makes it: `random`, `length` letters and digits; `hex` and `base64`, `length` random bytes so
-            written; `uuid`, a random one; `wireguard`, a private key; `ssh-host`, an Ed25519 host key of OpenSSH;
-            `command`, what `command` prints.
+            How `gen-secrets` makes the value: `random`, `length` letters and digits; `hex` and `base64`, `length`
+            random bytes in that encoding; `uuid`, a random UUID; `wireguard`, a private key; `ssh-host`, an Ed25519
+            host key for OpenSSH; `command`, the output of `command`.
           '';
         };
 
@@ -29,7 +29,7 @@ let
           type = types.ints.between 8 4096;
           default = 32;
           example = 64;
-          description = "How many characters (`random`) or bytes (`hex`, `base64`); of no meaning to the other generators.";
+          description = "Number of characters (`random`) or bytes (`hex`, `base64`). Other generators ignore it.";
         };
 
         command = mkOption {
@@ -41,7 +41,7 @@ let
             "-base64"
             "48"
           ];
-          description = "Program and arguments, run on the operator's machine without a shell, for the generator `command`.";
+          description = "Program and arguments for the generator `command`, run on the operator's machine without a shell.";
         };
 
         path = mkOption {
@@ -49,7 +49,7 @@ let
           default = "/var/lib/nixcfg/secrets/${name}";
           defaultText = lib.literalExpression ''"/var/lib/nixcfg/secrets/<name>"'';
           example = "/var/lib/garage/rpc-secret";
-          description = "File on the nodes that `deploy-secrets` writes it to.";
+          description = "File on the nodes that `deploy-secrets` writes.";
         };
 
         owner = mkOption {
@@ -82,7 +82,7 @@ let
             "@storage"
             "cedar"
           ];
-          description = "The nodes that get it: `all`, or names of nodes, `@tag`, `site:name`, `role:server` in a list.";
+          description = "The nodes that get the secret: `all`, or a list of node names, `@tag`, `site:name` and `role:server`.";
         };
 
         perNode = mkOption {
@@ -125,8 +125,8 @@ in
           };
         };
         description = ''
-          Secrets that are made once, kept in the operator's password store and written to nodes. Here is where they go;
-          their values are never in the Nix store.
+          Secrets that are made once, kept in the operator's password store and written to nodes. Their values are never
+          in the Nix store.
         '';
       };
     };

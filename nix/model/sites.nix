@@ -9,7 +9,7 @@ let
         type = types.str;
         default = "";
         example = "Cellar of the town hall, Lyon";
-        description = "Where it is, for people.";
+        description = "Description for people, for example the place.";
       };
 
       gateway = {
@@ -47,13 +47,13 @@ let
           type = types.nullOr own.ipv4;
           default = null;
           example = "203.0.113.7";
-          description = "IPv4 address by which the rest of the world sees the site, where its nodes are behind a translating router.";
+          description = "Public IPv4 address of the site, where its nodes are behind NAT.";
         };
         ipv6 = mkOption {
           type = types.nullOr own.ipv6;
           default = null;
           example = "2001:db8:7::1";
-          description = "IPv6 address of the site's own, where it has one for services.";
+          description = "IPv6 address of the site as a whole, where it has one for services.";
         };
       };
 

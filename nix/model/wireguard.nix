@@ -9,7 +9,7 @@ let
         type = types.nullOr own.ipv4;
         default = null;
         example = "10.83.1.1";
-        description = "Address of the node in the overlay. Every node needs one where the overlay is enabled.";
+        description = "Address of the node in the overlay. With the overlay enabled, every node needs one.";
       };
       publicKey = mkOption {
         type = types.nullOr own.wireguardKey;
@@ -21,7 +21,7 @@ let
         type = types.nullOr own.endpoint;
         default = null;
         example = "203.0.113.7:51820";
-        description = "Where the other nodes reach this one's WireGuard from outside its site; null if they cannot.";
+        description = "Where nodes of other sites reach this node's WireGuard; null if they cannot.";
       };
     };
   };
@@ -40,7 +40,7 @@ in
               default = false;
               example = true;
               description = ''
-                Whether the nodes talk to each other through a WireGuard overlay. Consul and Nomad then use its addresses
+                Whether the nodes communicate through a WireGuard overlay. Consul and Nomad then use its addresses
                 alone.
               '';
             };
@@ -70,8 +70,8 @@ in
               default = "wgautomesh";
               example = "static";
               description = ''
-                Who tells a node where its peers are. `wgautomesh`: the nodes find each other, also behind translating
-                routers and on their own network. `static`: the `endpoint` of each node, and nothing else.
+                How a node finds its peers. `wgautomesh`: the nodes find each other, even behind NAT and in their own
+                network. `static`: each node uses the others' `endpoint` alone.
               '';
             };
             gossipPort = mkOption {
@@ -88,8 +88,8 @@ in
               default = "gen-secrets";
               example = "node";
               description = ''
-                Where private keys are made. `gen-secrets`: on the operator's machine, kept in the password store, so that a
-                reinstalled node keeps its key. `node`: on the node, which alone has it.
+                Where private keys are made. `gen-secrets`: on the operator's machine; the password store keeps them, so
+                a reinstalled node keeps its key. `node`: on the node, which alone has its key.
               '';
             };
             privateKeyFile = mkOption {

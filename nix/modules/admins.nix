@@ -9,8 +9,9 @@ let
   inherit (config.cluster) admins mutableUsers;
 in
 {
-  # With mutable users a password file is read when the account is made, and deploy-passwords makes later changes
-  # effective; with immutable ones it is read at every activation. Accounts that leave the configuration go in both cases.
+  # With mutable users, NixOS reads a password file when it makes the account, and deploy-passwords makes later changes
+  # effective. With immutable users, NixOS reads it at every activation. In both cases it removes accounts that leave
+  # the configuration.
   users = {
     inherit mutableUsers;
     users = lib.mapAttrs (_: admin: {
@@ -21,7 +22,7 @@ in
     }) admins;
   };
 
-  # chpasswd, with which deploy-passwords makes a hash effective: NixOS leaves it out where users are immutable.
+  # deploy-passwords makes a hash effective by chpasswd, which NixOS leaves out where users are immutable.
   environment.systemPackages = [ pkgs.shadow ];
 
   security.sudo = {

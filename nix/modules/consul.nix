@@ -1,4 +1,4 @@
-# A Consul agent on every node: its datacenter is the cluster.
+# A Consul agent on every node. The cluster is its datacenter.
 { config, lib, ... }:
 let
   inherit (config) cluster;
@@ -17,13 +17,14 @@ let
   ]
   ++ overlay.needed;
 
-  # Consul takes the key from its configuration alone, so a part of that is written when it starts, in memory.
+  # Consul reads the gossip key from its configuration alone. A part of that is therefore written at each start, in
+  # memory.
   gossipConfig = "/run/consul/gossip.json";
 
   isServer = node.role == "server";
 
-  # What a running agent takes over when it is signalled (node_meta, log_level: Consul's "reloadable configuration"), and what
-  # it looks at only while it joins: another server in the cluster is no reason to restart all agents.
+  # These need no restart: a running agent reloads them at a signal (node_meta, log_level: Consul's "reloadable
+  # configuration"), or uses them only while it joins.
   withoutRestart = [
     "bootstrap_expect"
     "log_level"
@@ -56,7 +57,7 @@ in
         ports = {
           http = -1;
           https = cluster.consul.httpsPort;
-          # One datacenter a cluster: there is no other to gossip with.
+          # A cluster is one datacenter, so there is no gossip between datacenters.
           serf_wan = -1;
         };
 
@@ -106,11 +107,12 @@ in
       '';
     };
 
-    # Whichever of its files comes last starts it. While one is missing the condition keeps it from failing.
+    # The last of its files to arrive starts Consul. While one is missing, the condition above keeps the unit from
+    # failing.
     systemd.paths.consul = {
       description = "Start Consul when its certificates and secrets have come";
       wantedBy = [ "multi-user.target" ];
-      # The files and not their folders: what comes while systemd is busy with the one before is then noticed afterwards.
+      # Watches the files, not their folders: systemd then notices a file that arrives while it handles another one.
       pathConfig.PathChanged = needed;
     };
   };

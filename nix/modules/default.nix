@@ -1,4 +1,4 @@
-# What the model of a cluster becomes on a node.
+# Turns the model of a cluster into a node's NixOS configuration.
 {
   imports = [
     ./host.nix

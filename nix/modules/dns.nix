@@ -1,17 +1,17 @@
-# `*.consul` on every node, for its own programs and for containers.
+# Every node resolves `*.consul`, for its own programs and for containers.
 { config, lib, ... }:
 let
   inherit (config) cluster;
   site = cluster.sites.${cluster.nodes.${cluster.nodeName}.site};
 
-  # Docker's own bridge: containers cannot ask the node's loopback.
+  # Address of Docker's bridge: containers cannot reach the node's loopback.
   containers = "172.17.0.1";
 in
 {
   config = lib.mkIf cluster.consul.enable {
     services.unbound = {
       enable = true;
-      # A resolver of the site may know nothing of DNSSEC, and then every answer of it would be refused.
+      # A site's resolver may not support DNSSEC; with the trust anchor, unbound would then refuse all its answers.
       enableRootTrustAnchor = lib.mkDefault (site.nameservers == [ ]);
       settings = {
         server = {
@@ -25,7 +25,7 @@ in
             "::1/128 allow"
           ]
           ++ lib.optional cluster.nomad.enable "172.16.0.0/12 allow";
-          # The bridge comes after the resolver.
+          # The bridge appears after the resolver has started.
           ip-freebind = true;
           do-not-query-localhost = false;
           domain-insecure = [ "consul." ];

@@ -1,10 +1,10 @@
-# From outside, only SSH and the overlay get in. What the nodes say to each other is let in from the overlay, or, where there
-# is none, from the addresses of the other nodes alone.
+# From outside, the firewall admits only SSH and the overlay's own ports. It admits the nodes' own traffic from the
+# overlay or, without one, from the addresses of the other nodes alone.
 { config, lib, ... }:
 let
   inherit (config) cluster;
   ports = import ../lib/ports.nix;
-  # Versions of NixOS before the option was there knew these two.
+  # Versions of NixOS without this option have these two backends.
   backend =
     config.networking.firewall.backend
       or (if config.networking.nftables.enable then "nftables" else "iptables");
@@ -75,7 +75,7 @@ in
 {
   assertions = [
     {
-      # What this file says it with, rules and ports of an interface, NixOS's module for firewalld does not have.
+      # NixOS's module for firewalld supports neither extra rules nor ports per interface.
       assertion =
         !config.networking.firewall.enable
         || backend != "firewalld"

@@ -1,4 +1,4 @@
-# Who the node is.
+# The node's name and clock.
 { config, lib, ... }:
 let
   inherit (config) cluster;

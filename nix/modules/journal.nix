@@ -1,4 +1,4 @@
-# The journal must not fill a node's disk, and one noisy job must not push out what the others said.
+# Limits the journal, so that it cannot fill a node's disk.
 { lib, options, ... }:
 let
   limits = {
@@ -8,7 +8,7 @@ let
   };
 in
 {
-  # The option was free text before it was made of settings; both kinds of nixpkgs are in use.
+  # Older versions of nixpkgs have only `extraConfig`, newer ones `settings`.
   services.journald =
     if options.services.journald ? settings then
       { settings.Journal = lib.mapAttrs (_: lib.mkDefault) limits; }

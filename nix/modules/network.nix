@@ -1,4 +1,4 @@
-# The node's addresses in its site, where the cluster's files say on which interface they are.
+# The node's static addresses, if the cluster's files name their interface.
 { config, lib, ... }:
 let
   inherit (config) cluster;

@@ -3,8 +3,7 @@
 {
   nix = {
     settings = {
-      # Whoever is trusted by the daemon is root in all but name, and would be without a password: deployments copy
-      # through sudo instead.
+      # A user that the daemon trusts could become root without a password. Deployments copy through sudo instead.
       trusted-users = [ "root" ];
       experimental-features = [
         "nix-command"
@@ -12,7 +11,7 @@
       ];
     };
 
-    # Old generations are the way back of a node that has gone wrong; a month is enough to notice.
+    # Old generations are a node's way back after a bad change; a month is enough to notice one.
     gc = {
       automatic = lib.mkDefault true;
       dates = lib.mkDefault "weekly";

@@ -1,4 +1,4 @@
-# The package set of a node. Apart from the other modules, because a test's nodes are given theirs from outside.
+# The package set of a node. It is separate from the other modules, because nodes of tests get theirs from outside.
 { config, lib, ... }:
 let
   inherit (config) cluster;

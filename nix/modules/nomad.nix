@@ -1,4 +1,4 @@
-# Nomad on every node: the cluster is its region, the site its datacenter. All nodes run jobs, servers among them.
+# Nomad on every node. The cluster is its region, the site its datacenter. All nodes, servers included, run jobs.
 { config, lib, ... }:
 let
   inherit (config) cluster;
@@ -30,17 +30,17 @@ let
   ++ lib.optional isServer gossip
   ++ overlay.needed;
 
-  # As for Consul: the key is taken from the configuration alone.
+  # As for Consul: Nomad reads the gossip key from its configuration alone.
   gossipConfig = "/run/nomad/gossip.json";
 
-  # With ports, as Nomad adds none to an IPv6 address in brackets.
+  # With ports: Nomad adds none to an IPv6 address in brackets.
   servers =
     port: map (server: "${address.host cluster.nodes.${server}}:${toString port}") address.otherServers;
 
-  # Jobs' ports are on the overlay; without one, on the interface the node is said to have, or the one Nomad finds.
+  # Ports of jobs are on the overlay; without one, on the node's `interface`, or on the one that Nomad finds.
   interface = if cluster.wireguard.enable then cluster.wireguard.interface else node.interface;
 
-  # As for Consul: what a running agent takes over when it is signalled, or looks at only while it joins.
+  # As for Consul: the settings without those that a running agent reloads, or uses only while it joins.
   restarting =
     let
       inherit (config.services.nomad) settings;
@@ -162,7 +162,7 @@ in
         (lib.mkIf isServer {
           RuntimeDirectory = "nomad";
           RuntimeDirectoryMode = "0700";
-          # Root's file, which whatever user Nomad runs as is given.
+          # systemd reads root's file for Nomad, whatever user that runs as.
           LoadCredential = [ "gossip:${gossip}" ];
         })
         (lib.mkIf cluster.nomad.dropPrivileges { SupplementaryGroups = [ "nomad-pki" ]; })
@@ -181,7 +181,7 @@ in
     systemd.paths.nomad = {
       description = "Start Nomad when its certificates and secrets have come";
       wantedBy = [ "multi-user.target" ];
-      # The files and not their folders: what comes while systemd is busy with the one before is then noticed afterwards.
+      # Watches the files, not their folders: systemd then notices a file that arrives while it handles another one.
       pathConfig.PathChanged = needed;
     };
 

@@ -1,4 +1,4 @@
-# Folders of the certificates, and a unit that fails in time before one of them ends.
+# Folders of the certificates, and a unit that fails some days before a certificate expires.
 {
   config,
   lib,
@@ -42,7 +42,7 @@ in
       startAt = "daily";
       path = [ pkgs.openssl ];
       serviceConfig.Type = "oneshot";
-      # Only what is in use: the links, not the certificates of years past.
+      # Checks the links alone: certificates of past years are not in use.
       script = ''
         ending=0
         for directory in ${lib.escapeShellArgs directories}; do

@@ -1,4 +1,4 @@
-# Passphrases of encrypted disks, given by SSH while the node starts.
+# Lets administrators give the passphrases of encrypted disks by SSH while the node starts.
 { config, lib, ... }:
 let
   inherit (config) cluster;
@@ -44,7 +44,7 @@ in
       };
     };
 
-    # A node with an address of its own has it in the initial RAM disk as well; any other asks DHCP.
+    # A static address applies in the initial RAM disk as well; other nodes use DHCP.
     boot.kernelParams =
       lib.optional (node.interface != null && node.address.ipv4 != null)
         "ip=${node.address.ipv4}::${gateway}:${netmask site.prefixLength.ipv4}:${cluster.nodeName}:${node.interface}:off";

@@ -1,9 +1,9 @@
-# What a node does when it starts with a switch that nobody confirmed: it goes back. The record of the switch, and the
-# program that goes back, are written on the node by whoever switches it.
+# A node that starts with an unconfirmed switch goes back. Whoever switches the node writes the record of the switch and
+# the program that goes back.
 {
   systemd.services.nixcfg-return = {
     description = "Go back to the system before an unconfirmed switch";
-    # Also where the start itself fails.
+    # Even where the start itself fails.
     wantedBy = [
       "multi-user.target"
       "emergency.target"
@@ -19,7 +19,7 @@
       DefaultDependencies = false;
       ConditionPathExists = "/var/lib/nixcfg/rollback/pending";
     };
-    # Only the start of the machine is meant, never a switch.
+    # Runs at the start of the machine only, never at a switch.
     restartIfChanged = false;
     serviceConfig = {
       Type = "oneshot";

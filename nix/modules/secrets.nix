@@ -1,7 +1,7 @@
-# Where deploy-secrets writes. Only the folder is the configuration's: what is in it is nowhere in the store.
+# The folder that deploy-secrets writes to. Its content is never in the Nix store.
 {
   systemd.tmpfiles.settings."10-nixcfg"."/var/lib/nixcfg/secrets".d = {
-    # Others pass through it to files whose owner they are.
+    # Other users must reach their own files in it.
     mode = "0711";
     user = "root";
     group = "root";

@@ -1,4 +1,4 @@
-# Remote access: by key, as an administrator, never as root.
+# Remote access for administrators, by key; never for root.
 { config, lib, ... }:
 let
   node = config.cluster.nodes.${config.cluster.nodeName};

@@ -10,7 +10,7 @@ let
   cfg = cluster.wireguard;
   node = cluster.nodes.${cluster.nodeName};
 
-  # A node is a peer once its public key is known.
+  # Only nodes with a public key are peers.
   peers = lib.filterAttrs (_: peer: peer.wireguard.publicKey != null) (
     removeAttrs cluster.nodes [ cluster.nodeName ]
   );
@@ -19,7 +19,7 @@ let
     lib.filterAttrs (_: peer: peer.wireguard.publicKey == null) cluster.nodes
   );
 
-  # Often enough for the mapping of a translating router to live on, in seconds.
+  # Seconds; keeps the mapping of a NAT router alive.
   keepalive = 25;
 
   byHand = cfg.peers == "static";
@@ -34,8 +34,8 @@ in
       }
     ];
 
-    # The conditions below are on the unit that the scripted interface has; systemd-networkd, which newer versions of NixOS
-    # may use, would make the interface without waiting for the key, and lose the peers that wgautomesh adds.
+    # The conditions below belong to the unit of the scripted interface. systemd-networkd, which newer versions of NixOS
+    # can use, would make the interface without waiting for the key, and would remove the peers that wgautomesh adds.
     networking.wireguard =
       lib.optionalAttrs (options.networking.wireguard ? useNetworkd) { useNetworkd = false; }
       // {
@@ -44,7 +44,7 @@ in
           listenPort = cfg.port;
           inherit (cfg) privateKeyFile;
           generatePrivateKeyFile = cfg.keys == "node";
-          # Of 1500 bytes, WireGuard takes 80 over IPv6; a tunnelled uplink takes 8 or 20 more.
+          # Of 1500 bytes, WireGuard over IPv6 takes 80; a tunnelled uplink takes 8 or 20 more.
           mtu = 1400;
           peers = lib.optionals byHand (
             lib.mapAttrsToList (name: peer: {
