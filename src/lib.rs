@@ -1,9 +1,8 @@
 //! nixcfg runs a NixOS cluster: the library behind the command of that name.
 //!
-//! An operation is a module of [`operations`]. It learns about its cluster in
-//! [`operation`] and is told as a story. Plans are values computed apart from
-//! their execution; what happens is reported as [`event`]s and shown
-//! elsewhere. `doc/architecture.md` shows the floors that the modules stand on.
+//! An operation is a module of [`operations`]. It gets its cluster from [`operation`]. Plans are
+//! values, computed before anything is executed. The work reports [`event`]s, and renderers show
+//! them. `doc/architecture.md` shows the floors that the modules stand on.
 
 pub mod apps;
 pub mod change;

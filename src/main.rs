@@ -9,7 +9,7 @@ use nixcfg::secret::{self, TerminalGuard};
 use nixcfg::signal::Signals;
 use tracing_subscriber::EnvFilter;
 
-/// How long work that was stopped has to let go.
+/// How long stopped work may take to clean up.
 const SHUTDOWN: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
@@ -40,8 +40,8 @@ fn main() -> ExitCode {
                 .help("what was begun on the cluster goes on there; run again to see")),
         }
     });
-    // What still runs lets go of its connections and folders; a prompt for a
-    // password may wait in a thread of its own for ever.
+    // Running work closes its connections and removes its folders. The limit is for a password
+    // prompt, which may wait in its thread for ever.
     runtime.shutdown_timeout(SHUTDOWN);
     reporter.finish();
     drop(terminal);

@@ -34,8 +34,8 @@ in
           default = "nixcfg";
           example = "example";
           description = ''
-            Prefix of the cluster's entries in the operator's password store: they are below `<prefix>/cluster/<cluster
-            name>/`.
+            Prefix of the cluster's entries in the operator's password store: they are below
+            `<prefix>/cluster/<cluster>/`.
           '';
         };
       };

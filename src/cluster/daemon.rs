@@ -1,4 +1,4 @@
-//! Consul and Nomad, which nodes run and operators reach.
+//! Consul and Nomad: the daemons that nodes run and operators reach.
 
 use std::fmt;
 
@@ -11,17 +11,14 @@ use super::{Cluster, Role};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Daemon {
-    /// Consul.
     Consul,
-    /// Nomad.
     Nomad,
 }
 
 impl Daemon {
-    /// Both.
     pub const ALL: [Self; 2] = [Self::Consul, Self::Nomad];
 
-    /// Its name in the names of files, entries of the store and options.
+    /// Its name in file names, entries of the store and options: `consul`, `nomad`.
     pub const fn name(self) -> &'static str {
         match self {
             Daemon::Consul => "consul",
@@ -29,7 +26,7 @@ impl Daemon {
         }
     }
 
-    /// Its name for people.
+    /// Its name for people: `Consul`, `Nomad`.
     pub const fn title(self) -> &'static str {
         match self {
             Daemon::Consul => "Consul",
@@ -45,7 +42,7 @@ impl Daemon {
         }
     }
 
-    /// The port of its API on every node, by TLS.
+    /// The port of its API on every node, with TLS.
     pub fn port(self, cluster: &Cluster) -> u16 {
         match self {
             Daemon::Consul => cluster.consul.https_port,
@@ -61,8 +58,8 @@ impl Daemon {
         }
     }
 
-    /// A name in its certificates: `<prefix>.<datacenter>.<domain>` in Consul,
-    /// `<prefix>.<region>.nomad` in Nomad.
+    /// A name in its certificates: `<prefix>.<datacenter>.<domain>` for Consul,
+    /// `<prefix>.<region>.nomad` for Nomad.
     pub fn dns_name(self, cluster: &Cluster, prefix: &str) -> String {
         match self {
             Daemon::Consul => format!(
@@ -73,7 +70,7 @@ impl Daemon {
         }
     }
 
-    /// The name by which one asks an agent on a node: what its certificate must hold.
+    /// The name that the certificate of an agent on a node must hold.
     pub fn agent_name(self, cluster: &Cluster, role: Role) -> String {
         match role {
             Role::Server => self.dns_name(cluster, "server"),
@@ -82,7 +79,7 @@ impl Daemon {
     }
 }
 
-/// Its name, as [`Daemon::name`].
+/// Prints [`Daemon::name`].
 impl fmt::Display for Daemon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

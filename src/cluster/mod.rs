@@ -1,4 +1,4 @@
-//! A cluster as its Nix files describe it: plain data, read once at the edge.
+//! A cluster as its Nix files describe it: plain data, parsed once.
 
 mod daemon;
 pub mod name;

@@ -7,15 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// A name that is safe as a host name, a file name and an attribute: letters,
-/// digits, `-`, `_`, beginning with a letter or digit, at most 63 characters
-/// (a DNS label, RFC 1035, with the underscore that older clusters use).
+/// A name that is safe as a host name, a file name and an attribute: letters, digits, `-` and `_`,
+/// with a letter or digit first, at most 63 characters (a DNS label of RFC 1035, plus the
+/// underscore that older clusters use).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
 impl Name {
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -57,7 +56,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// What to say when `wrong` is none of `known`: the near misses, or all there are.
+/// Help for a `wrong` name: the near misses among `known`, or all of them.
 pub fn suggestion<S: AsRef<str>>(wrong: &str, known: &[S], kind: &str) -> String {
     let distance =
         |name: &str| strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase());

@@ -1,4 +1,4 @@
-//! Whose a file on a node is, and who may do what with it.
+//! Owner, group and permissions of a file on a node.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,19 +7,16 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 
-/// Whose a file is, and who may do what with it.
+/// Owner, group and permissions of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ownership {
-    /// The owner.
     pub user: Account,
-    /// The group.
     pub group: Account,
-    /// The permissions.
     pub mode: Mode,
 }
 
 impl Ownership {
-    /// Root's, with the permissions given.
+    /// User and group root, with these permissions.
     pub fn root(mode: Mode) -> Self {
         Self {
             user: Account::root(),
@@ -29,18 +26,16 @@ impl Ownership {
     }
 }
 
-/// The name of a user or a group.
+/// The name of a user or group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Account(String);
 
 impl Account {
-    /// Root.
     pub fn root() -> Self {
         Self("root".to_owned())
     }
 
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -49,8 +44,8 @@ impl Account {
 impl FromStr for Account {
     type Err = Error;
 
-    /// Lower-case letters, digits, `-`, `_` and inner dots, beginning with a letter or `_`,
-    /// at most 31 characters: what systemd takes (systemd.io/USER_NAMES).
+    /// Parses lower-case letters, digits, `-`, `_` and inner dots, with a letter or `_` first, at
+    /// most 31 characters: the names that systemd accepts (systemd.io/USER_NAMES).
     fn from_str(text: &str) -> Result<Self> {
         let first = |c: char| c.is_ascii_lowercase() || c == '_';
         let inner = |c: char| first(c) || c.is_ascii_digit() || c == '-' || c == '.';
@@ -99,14 +94,14 @@ impl Mode {
     pub const GROUP_SECRET: Self = Self(0o440);
     /// A folder for the owner, which the group may read: 0750.
     pub const GROUP_FOLDER: Self = Self(0o750);
-    /// A folder that others pass through to files they know of: 0711.
+    /// A folder in which others can open files whose names they know: 0711.
     pub const PASSAGE: Self = Self(0o711);
 }
 
 impl FromStr for Mode {
     type Err = Error;
 
-    /// Four octal digits, the first of which is 0, as in `0440`.
+    /// Parses four octal digits, of which the first is 0: `0440`.
     fn from_str(text: &str) -> Result<Self> {
         match u16::from_str_radix(text, 8) {
             Ok(mode) if text.len() == 4 && text.starts_with('0') => Ok(Self(mode)),
@@ -126,7 +121,7 @@ impl TryFrom<String> for Mode {
 }
 
 impl fmt::Display for Mode {
-    /// As `stat -c %a` shows it.
+    /// Prints the mode as `stat -c %a` does: `440`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:o}", self.0)
     }

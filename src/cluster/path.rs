@@ -7,23 +7,21 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 
-/// What is put before a file's name while it is being made, with room to spare
-/// below the 255 bytes that file systems allow.
+/// Bytes of a file's name. File systems allow 255; unfinished files have a prefix.
 const LONGEST_NAME: usize = 200;
 
-/// The absolute path of a file or folder on a node, with one spelling only: no
-/// `.`, `..`, doubled or last slash, on one line.
+/// An absolute path on a node, in its one spelling: no `.`, `..`, double slash, final slash or line
+/// break.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct NodePath(String);
 
 impl NodePath {
-    /// The path as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The folder it is in; none for what is in the root.
+    /// The folder it is in; none if that is the root.
     pub fn folder(&self) -> Option<Self> {
         match self.0.rsplit_once('/') {
             Some(("", _)) | None => None,

@@ -1,6 +1,5 @@
-//! `clusters.<name>` as the flake prints it: schema 1, documented in
-//! `doc/cluster-schema.md`. Fields that are not known here are left alone, so
-//! that the schema can grow.
+//! `clusters.<name>` as the flake prints it: schema 1, documented in `doc/cluster-schema.md`.
+//! Unknown fields are ignored, so that the schema can grow.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,18 +13,17 @@ use super::services::{Apps, Forwards, Scheduler};
 use super::{Daemon, Name};
 use crate::error::{Error, Result};
 
-/// The schema that this tool reads.
+/// The version of the schema that this tool reads.
 pub const SCHEMA: u64 = 1;
 
-/// A cluster.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cluster {
-    /// Its name: the folder below `cluster/`.
+    /// Its name, which is that of its folder below `cluster/`.
     pub name: Name,
-    /// The folder of the password store under which its secrets lie, before `cluster/<name>`.
+    /// The prefix of its entries in the password store, before `cluster/<name>`.
     pub secrets_prefix: String,
-    /// Its nodes by name.
+    /// Nodes by name.
     pub nodes: BTreeMap<Name, Node>,
     /// Whether users and passwords made by hand on a node stay. If not, every
     /// activation locks an administrator whose password file is missing.
@@ -38,14 +36,11 @@ pub struct Cluster {
     pub secrets: BTreeMap<Name, SecretSpec>,
     /// The certificates of Consul and Nomad.
     pub pki: Pki,
-    /// Consul.
     pub consul: Consul,
-    /// Nomad.
     pub nomad: Nomad,
-    /// The apps that run on Nomad.
     #[serde(default)]
     pub apps: Apps,
-    /// What `tlsproxy` carries besides their APIs.
+    /// Ports that `tlsproxy` forwards beside the two APIs.
     #[serde(default)]
     pub forwards: Forwards,
 }
@@ -54,16 +49,16 @@ pub struct Cluster {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Node {
-    /// The site where it stands.
+    /// The name of its site.
     pub site: Name,
-    /// The kind of system it runs, such as `x86_64-linux`.
+    /// Its platform, such as `x86_64-linux`.
     pub system: String,
-    /// Whether it takes part in the consensus.
+    /// Whether it votes in the raft of Consul and Nomad.
     pub role: Role,
     /// Free labels, for selecting.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// Whether accounts and passwords made by hand stay, where its own files say so.
+    /// As [`Cluster::mutable_users`], for this node; none in data of older flakes.
     #[serde(default)]
     pub mutable_users: Option<bool>,
     /// The administrators of this node.
@@ -74,10 +69,10 @@ pub struct Node {
     /// How other nodes reach it.
     #[serde(default)]
     pub address: Address,
-    /// How it is logged in to, by its own configuration.
+    /// User and port of its SSH server, from its own configuration.
     #[serde(default)]
     pub ssh: Ssh,
-    /// What must be well on it after a switch, by name.
+    /// Checks that must pass on it after a switch, by name.
     #[serde(default)]
     pub checks: BTreeMap<String, Check>,
     /// The overlay, where there is one.
@@ -94,16 +89,13 @@ impl Node {
     }
 }
 
-/// The addresses of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct Address {
-    /// Its IPv4 address.
     pub ipv4: Option<Ipv4Addr>,
-    /// Its IPv6 address.
     pub ipv6: Option<Ipv6Addr>,
 }
 
-/// How a node's configuration says that it is logged in to.
+/// User and port of a node's SSH server, from its configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct Ssh {
     /// The user, where the configuration names one.
@@ -119,19 +111,19 @@ pub struct Ssh {
 pub enum Probe {
     /// A program and its arguments, run as root on the node.
     Command(Vec<String>),
-    /// A URL, asked on the node.
+    /// A URL, requested on the node.
     Http(String),
-    /// `host:port`, asked on the node.
+    /// `host:port`, tried from the node.
     Tcp(String),
 }
 
-/// One thing that must be well.
+/// A check of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "CheckData")]
 pub struct Check {
-    /// What is looked at.
+    /// What it checks.
     pub probe: Probe,
-    /// How often it is tried.
+    /// The number of attempts before it fails.
     pub attempts: u32,
     /// The pause between two attempts, in seconds.
     pub interval: u32,
@@ -139,7 +131,7 @@ pub struct Check {
     pub timeout: u32,
 }
 
-/// A check as the schema has it: one of `command`, `http` and `tcp`.
+/// A check in the schema's form: one of `command`, `http` and `tcp` is set.
 #[derive(Deserialize)]
 struct CheckData {
     command: Option<Vec<String>>,
@@ -153,7 +145,7 @@ struct CheckData {
 impl TryFrom<CheckData> for Check {
     type Error = String;
 
-    /// Refuses a check that looks at nothing known: it would pass without having been made.
+    /// Refuses a check of an unknown kind, which would otherwise pass unchecked.
     fn try_from(data: CheckData) -> Result<Self, String> {
         let probe = match (data.command, data.http, data.tcp) {
             (Some(command), None, None) => Probe::Command(command),
@@ -176,10 +168,9 @@ impl TryFrom<CheckData> for Check {
 /// A node in the overlay.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct Overlay {
-    /// Its address there.
     #[serde(default)]
     pub address: Option<IpAddr>,
-    /// Its public key, once that is known.
+    /// Its public key, if the cluster's files have it.
     #[serde(default, rename = "publicKey")]
     pub public_key: Option<String>,
 }
@@ -190,23 +181,19 @@ pub struct Overlay {
 pub struct Pki {
     /// Whether each node has certificates of its own.
     pub per_node: bool,
-    /// Consul's.
     pub consul: PkiFiles,
-    /// Nomad's.
     pub nomad: PkiFiles,
 }
 
-/// Where a program's certificates are on the nodes.
+/// Where a daemon's certificates are on the nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PkiFiles {
-    /// The folder.
     pub directory: String,
     /// The owner of the files in it.
     pub owner: String,
-    /// Their group.
     pub group: String,
-    /// Whether the program reads them as a member of that group, not as their owner.
+    /// Whether the daemon reads them as a member of that group, not as their owner.
     #[serde(default)]
     pub group_reads: bool,
     /// The systemd unit that uses them.
@@ -219,7 +206,6 @@ pub struct PkiFiles {
 pub struct Consul {
     /// Whether the nodes run it.
     pub enable: bool,
-    /// Its datacenter.
     pub datacenter: String,
     /// The domain of the names in its certificates.
     pub domain: String,
@@ -233,26 +219,25 @@ pub struct Consul {
 pub struct Nomad {
     /// Whether the nodes run it.
     pub enable: bool,
-    /// Its region.
     pub region: String,
     /// The port of its API on every node, by TLS.
     pub http_port: u16,
-    /// How its scheduler is to be set.
+    /// The wanted settings of its scheduler.
     #[serde(default)]
     pub scheduler: Scheduler,
 }
 
-/// What a node is to Consul and Nomad.
+/// A node's role in Consul and Nomad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Takes part in the consensus (Raft).
+    /// Votes in the raft.
     Server,
     /// Runs jobs only.
     Client,
 }
 
-/// A person who administrates nodes.
+/// An administrator of nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Admin {
@@ -267,7 +252,6 @@ pub struct Admin {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretSpec {
-    /// How it is made.
     pub generator: Generator,
     /// How many characters (`random`) or bytes (`hex`, `base64`).
     pub length: usize,
@@ -275,7 +259,7 @@ pub struct SecretSpec {
     pub command: Vec<String>,
     /// The file on the nodes.
     pub path: NodePath,
-    /// Whose the file is.
+    /// The file's owner.
     pub owner: Account,
     /// The file's group.
     pub group: Account,
@@ -283,7 +267,7 @@ pub struct SecretSpec {
     pub mode: Mode,
     /// Whether each node has a value of its own.
     pub per_node: bool,
-    /// Who gets it.
+    /// The nodes that get it.
     pub nodes: Vec<Name>,
     /// Units to reload after a change.
     pub reload_units: Vec<String>,
@@ -307,7 +291,7 @@ pub enum Generator {
     Wireguard,
     /// An Ed25519 private key of OpenSSH.
     SshHost,
-    /// What a command prints.
+    /// The output of a command.
     Command,
 }
 
@@ -318,13 +302,14 @@ impl Cluster {
         daemons.filter(|daemon| daemon.is_enabled(self)).collect()
     }
 
-    /// Whether the activation of a node leaves its accounts' passwords alone.
+    /// Whether activations of a node leave the passwords of its accounts alone.
     pub fn leaves_passwords(&self, node: &Name) -> bool {
         let own = self.nodes.get(node).and_then(|node| node.mutable_users);
         own.unwrap_or(self.mutable_users)
     }
 
-    /// Reads what `nix eval --json` printed.
+    /// Parses the output of `nix eval --json`. Errors name the field, or the schema if that is
+    /// unknown.
     pub fn parse(data: &Value) -> Result<Self> {
         match data.get("schema").and_then(Value::as_u64) {
             Some(SCHEMA) => {}

@@ -1,5 +1,5 @@
-//! Which nodes a command is about: names, globs, `@tag`, `site:NAME`,
-//! `role:server`, `!not`, and `-` for a list on standard input.
+//! Selection of nodes on a command line: names, globs, `@tag`, `site:NAME`, `role:server`, `!not`,
+//! and `-` for a list on standard input.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -78,7 +78,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Replaces each `-` by the words of `input`.
+/// Replaces the word `-` by the words of `input`.
 pub fn expand(
     words: &[String],
     input: impl FnOnce() -> std::io::Result<String>,
@@ -102,9 +102,9 @@ pub fn expand(
     Ok(expanded)
 }
 
-/// The nodes that `words` select: the union of the positive selectors (all
-/// nodes where there is none), less the negated ones. A selector that matches
-/// nothing is an error: it is most likely misspelt.
+/// The nodes that `words` select: the union of the positive selectors (all nodes if there is none),
+/// without the negated ones. A selector that matches nothing is an error, as it is probably
+/// misspelt.
 pub fn select(cluster: &Cluster, words: &[String]) -> Result<BTreeSet<Name>> {
     let selectors: Vec<Selector> = words
         .iter()

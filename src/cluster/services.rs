@@ -1,4 +1,4 @@
-//! What operators reach on the cluster.
+//! Forwards, apps and scheduler settings of a cluster.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use serde::Deserialize;
 
 use super::Name;
 
-/// A TCP port that `tlsproxy` carries to a host of the cluster as it is.
+/// A TCP port that `tlsproxy` forwards unchanged to a host of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Forward {
-    /// The port on the operator's machine.
+    /// The port on the operator's machine, on loopback.
     pub local_port: u16,
-    /// The host, as a node calls it.
+    /// The host, by a name that nodes resolve.
     pub host: String,
     /// The port of that host.
     pub port: u16,
@@ -21,7 +21,7 @@ pub struct Forward {
 /// Forwards by name.
 pub type Forwards = BTreeMap<Name, Forward>;
 
-/// The settings of Nomad's scheduler; the default ones are the original's.
+/// The settings of Nomad's scheduler. Defaults are those of the earlier scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Scheduler {

@@ -1,4 +1,4 @@
-//! Events as JSON, one to a line, on standard output.
+//! Events as JSON on standard output, one per line.
 
 use std::io::{IsTerminal, Write};
 
@@ -10,12 +10,12 @@ impl Renderer for Json {
     fn show(&self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {
             let mut out = std::io::stdout();
-            // JSON itself escapes a part of what a terminal obeys only.
+            // JSON escapes only some of the characters that a terminal obeys.
             let line = match out.is_terminal() {
                 true => printable(&line),
                 false => line.into(),
             };
-            // A reader that went away does not stop a deployment.
+            // A closed output does not stop a deployment.
             let _ = writeln!(out, "{line}");
         }
     }

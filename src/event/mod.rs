@@ -1,4 +1,4 @@
-//! What happens during a run, as values; how it is shown is decided elsewhere.
+//! The events of a run, as values. Renderers show them.
 
 mod json;
 mod plain;
@@ -14,7 +14,6 @@ use crate::cluster::Name;
 use crate::error::Error;
 pub use printable::printable;
 
-/// Something that happened.
 #[derive(Debug, Clone, Serialize)]
 #[serde(
     tag = "event",
@@ -22,53 +21,41 @@ pub use printable::printable;
     rename_all_fields = "camelCase"
 )]
 pub enum Event {
-    /// A part of the run began, for all nodes.
+    /// A phase of the run begins, for all nodes.
     Phase {
         /// What is being done, such as `building 3 systems`.
         doing: String,
     },
     /// A node is at a new step.
     Step {
-        /// The node.
         node: Name,
         /// What is being done, such as `copying`.
         doing: String,
     },
-    /// A node's step moves on.
+    /// A node's step makes progress.
     Progress {
-        /// The node.
         node: Name,
-        /// How much is done, in bytes.
+        /// Bytes done.
         done: u64,
-        /// How much there is to do, in bytes.
+        /// Bytes to do in all.
         total: u64,
     },
     /// A line of output worth reading.
     Log {
-        /// The node it is about, if it is about one.
         #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<Name>,
-        /// The line.
         line: String,
     },
-    /// A line that a command of the operator's own printed.
-    Output {
-        /// The node it was printed on.
-        node: Name,
-        /// The line.
-        line: String,
-    },
-    /// Something the operator should know, that stops nothing.
+    /// A line of output of the operator's own command.
+    Output { node: Name, line: String },
+    /// Something the operator should know; the run goes on.
     Warning {
-        /// The node it is about, if it is about one.
         #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<Name>,
-        /// What it is.
         what: String,
     },
     /// What the run would do to a node.
     Plan {
-        /// The node.
         node: Name,
         /// The plan in words.
         plan: String,
@@ -76,9 +63,8 @@ pub enum Event {
         #[serde(flatten)]
         data: serde_json::Value,
     },
-    /// A node is done with.
+    /// The run is done with a node.
     Done {
-        /// The node.
         node: Name,
         /// Whether it is as wanted.
         ok: bool,
@@ -90,12 +76,10 @@ pub enum Event {
     },
     /// Something failed.
     Failure {
-        /// The node it is about, if it is about one.
         #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<String>,
         /// What kind of failure it is.
         code: &'static str,
-        /// What failed.
         what: String,
         /// The command that failed.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,10 +90,10 @@ pub enum Event {
         /// What to do.
         #[serde(skip_serializing_if = "Option::is_none")]
         help: Option<String>,
-        /// The exit code that it leads to.
+        /// The exit code of the run that it leads to.
         exit: u8,
     },
-    /// The last word of a run.
+    /// The result of a run.
     Summary {
         /// The summary in words, one line or more.
         text: String,
@@ -133,12 +117,9 @@ impl From<&Error> for Event {
     }
 }
 
-/// Shows events.
 pub trait Renderer: Send + Sync {
-    /// Shows one event.
     fn show(&self, event: &Event);
 
-    /// Takes away what is shown live: the run is over.
     fn finish(&self) {}
 
     /// Makes room for a prompt while `during` runs.
@@ -147,7 +128,7 @@ pub trait Renderer: Send + Sync {
     }
 }
 
-/// Where the work reports to. Cheap to clone.
+/// The work reports its events to this. Cheap to clone.
 #[derive(Clone)]
 pub struct Reporter {
     renderer: Arc<dyn Renderer>,
@@ -155,9 +136,9 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// The renderer for this run: JSON lines on standard output, live lines
-    /// on a terminal, plain lines elsewhere. `command_line` describes what the
-    /// process was started with, for the command that goes on.
+    /// Chooses the renderer of this run: JSON lines, live lines on a terminal, or plain lines
+    /// elsewhere. `command_line` describes the options of the process, for the command that resumes
+    /// the run.
     pub fn new(json: bool, command_line: clap::Command) -> Self {
         let renderer: Arc<dyn Renderer> = if json {
             Arc::new(json::Json)
@@ -172,7 +153,7 @@ impl Reporter {
         }
     }
 
-    /// A reporter with a renderer of the caller's, in a program of another name.
+    /// A reporter with the given renderer, for tests and other programs.
     pub fn with(renderer: Arc<dyn Renderer>) -> Self {
         Self {
             renderer,
@@ -180,22 +161,20 @@ impl Reporter {
         }
     }
 
-    /// The options that the process may be started with.
+    /// The command line's description, as given to [`Reporter::new`].
     pub fn command_line(&self) -> &clap::Command {
         &self.command_line
     }
 
-    /// Reports an event.
     pub fn emit(&self, event: Event) {
         self.renderer.show(&event);
     }
 
-    /// Takes away what is shown live: the run is over.
     pub fn finish(&self) {
         self.renderer.finish();
     }
 
-    /// Reports the beginning of a part of the run.
+    /// Reports the beginning of a phase.
     pub fn phase(&self, doing: impl Into<String>) {
         self.emit(Event::Phase {
             doing: doing.into(),
@@ -223,7 +202,7 @@ impl Reporter {
         self.emit(Event::from(error));
     }
 
-    /// Makes room on the terminal for a prompt.
+    /// Clears the live lines while `during` prompts on the terminal; none if it did not run.
     pub fn pause<T>(&self, during: impl FnOnce() -> T) -> Option<T> {
         let mut during = Some(during);
         let mut result = None;
@@ -236,13 +215,13 @@ impl Reporter {
     }
 }
 
-/// A number of things, as people read it.
+/// A number with its noun, as in `1 node` and `2 nodes`.
 pub fn count<N: std::fmt::Display + PartialEq + From<u8>>(n: N, noun: &str) -> String {
     let plural = if n == N::from(1) { "" } else { "s" };
     format!("{n} {noun}{plural}")
 }
 
-/// A number of bytes for people, in binary units.
+/// A number of bytes in binary units, as in `1.5 MiB`.
 pub fn bytes(n: u64) -> String {
     indicatif::BinaryBytes(n).to_string()
 }

@@ -18,7 +18,7 @@ impl Renderer for Plain {
         let Some((stream, text)) = line(event) else {
             return;
         };
-        // A reader that went away does not stop a deployment.
+        // A closed output does not stop a deployment.
         let _ = match stream {
             Stream::Out => writeln!(std::io::stdout().lock(), "{text}"),
             Stream::Err => writeln!(std::io::stderr().lock(), "{text}"),
@@ -32,8 +32,8 @@ pub(super) enum Stream {
     Err,
 }
 
-/// The text of an event, which a terminal may be sent; none for what only a live display shows. What the operator's own
-/// command prints goes to a pipe or a file as it is.
+/// The text of an event, safe for a terminal; none if only a live display shows the event. Output
+/// of the operator's own command goes to pipes and files unchanged.
 pub(super) fn line(event: &Event) -> Option<(Stream, String)> {
     let (stream, text) = words(event)?;
     let as_it_is = matches!(event, Event::Output { .. }) && !std::io::stdout().is_terminal();

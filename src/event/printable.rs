@@ -1,9 +1,9 @@
-//! What a terminal may be sent.
+//! Text that is safe for a terminal.
 
 use std::borrow::Cow;
 
-/// The text without what a terminal obeys: a node, a program or a file that is shown could set titles, write to
-/// the clipboard, clear the screen or reorder what is read. Line ends and tabs stay.
+/// Removes what a terminal obeys. A node, program or file could otherwise set titles, write to the
+/// clipboard, clear the screen or reorder the text. Line ends and tabs stay.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
@@ -13,7 +13,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.replace(is_obeyed, "\u{fffd}"))
 }
 
-/// Control characters (C0, DEL, C1), and those that turn the direction of writing (Unicode, UAX #9).
+/// Control characters (C0, DEL, C1) and those that change the direction of text (Unicode, UAX #9).
 fn is_obeyed(c: char) -> bool {
     let control = c.is_control() && c != '\n' && c != '\t';
     control || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,4 +1,4 @@
-//! Events on a terminal: one live line a node below what has been said.
+//! Events on a terminal: one live line per node, below the messages.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use super::{Event, Renderer, printable};
 use crate::cluster::Name;
 
 const PHASE: &str = "{spinner} {wide_msg}";
-/// What names of nodes take at least, and at most: longer ones are cut.
+/// The width of names of nodes, at least and at most; longer names are cut.
 const SHORT: usize = 6;
 const LONG: usize = 24;
 /// How often spinners turn.
@@ -24,7 +24,7 @@ pub(super) struct Terminal {
 
 #[derive(Default)]
 struct Bars {
-    /// How wide the longest of the names is.
+    /// The width of the longest name.
     names: usize,
     phase: Option<ProgressBar>,
     nodes: BTreeMap<Name, ProgressBar>,
@@ -57,7 +57,7 @@ impl Terminal {
 }
 
 impl Bars {
-    /// How wide names are, with this one among them.
+    /// The width of names, this one included.
     fn widened(&mut self, node: &Name) -> usize {
         let long = node.as_str().len();
         self.names = self.names.max(long.clamp(SHORT, LONG));
@@ -65,14 +65,14 @@ impl Bars {
     }
 }
 
-/// A line that says what is done on a node; what is too long for the terminal is cut.
+/// The template of a line that says what a node does; it is cut to the terminal's width.
 fn spinner(names: usize) -> String {
     format!("{{spinner}} {{prefix:<{names}!}} {{wide_msg}}")
 }
 
-/// A line that counts what has been copied, in no more than `columns`.
+/// The template of a line that counts copied bytes, at most `columns` wide.
 fn copying(names: usize, columns: usize) -> String {
-    // 1000.00 MiB/1000.00 MiB, and the same a second.
+    // Room for `1000.00 MiB/1000.00 MiB` and the rate per second.
     let rate = match columns >= names + 3 + 23 + 15 {
         true => " {binary_bytes_per_sec}",
         false => "",
@@ -80,7 +80,7 @@ fn copying(names: usize, columns: usize) -> String {
     format!("{{spinner}} {{prefix:<{names}!}} {{bytes}}/{{total_bytes}}{rate} {{wide_msg}}")
 }
 
-/// How wide the terminal is now.
+/// The present width of the terminal.
 fn columns() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stderr());
     let columns = size.map(|size| usize::from(size.ws_col));
@@ -112,7 +112,7 @@ impl Renderer for Terminal {
             Event::Progress { node, done, total } => {
                 let names = bars.names;
                 if let Some(bar) = bars.nodes.get(node) {
-                    // What has come is copied no more: the last of it is being registered.
+                    // The copy is complete: Nix registers the last paths, so there is no rate.
                     bar.set_style(style(&match done < total {
                         true => copying(names, columns()),
                         false => spinner(names),

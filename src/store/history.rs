@@ -1,4 +1,4 @@
-//! The Git repository that a password store may be in.
+//! The Git repository of a password store, if it has one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::EntryName;
 use crate::error::{Error, Result};
 use crate::process::Command;
 
-/// What would make Git look elsewhere than at the store.
+/// Variables that would make Git use another repository than the store's.
 const GIT_ENVIRONMENT: [&str; 7] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -25,8 +25,7 @@ pub struct History {
 }
 
 impl History {
-    /// The repository that `folder` is in, looked for as `pass` does: from the
-    /// folder up to the store's root.
+    /// Finds the repository of `folder` as `pass` does: from the folder up to the store's root.
     pub async fn find(root: &Path, folder: &Path) -> Result<Option<Self>> {
         let git = Command::new("git")
             .without_env(&GIT_ENVIRONMENT)
@@ -45,7 +44,7 @@ impl History {
         }
     }
 
-    /// Commits whatever of these entries is not as committed, and nothing else.
+    /// Commits all changes of these entries, and nothing else.
     pub async fn commit(&self, names: &BTreeSet<EntryName>, message: &str) -> Result<()> {
         let entries: Vec<String> = names
             .iter()
@@ -63,7 +62,7 @@ impl History {
             "--",
         ];
         let status = self.run(&status, &entries).await?;
-        // Git takes a path that is neither there nor tracked as an error: name those that changed.
+        // Only changed paths are named: Git fails on a path that neither exists nor is tracked.
         let changed: Vec<String> = paths(&status)
             .iter()
             .map(|path| format!(":(top,literal){path}"))

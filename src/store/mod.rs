@@ -1,8 +1,7 @@
 //! The secrets' store on the operator's side.
 //!
-//! A store is seen here as one folder of entries, those of a cluster. The
-//! operator's own `pass` is the store there is ([`pass::Pass`]); another one
-//! takes these two traits.
+//! A store is one folder of entries, that of a cluster. [`pass::Pass`] is the operator's own
+//! `pass`; another kind of store implements these two traits.
 
 pub(crate) mod history;
 pub mod name;
@@ -21,18 +20,18 @@ use crate::secret::Secret;
 /// Whether an entry that exists may be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// It is kept, and the insertion fails.
+    /// Keeps it: the insertion fails.
     Keep,
-    /// It is replaced.
+    /// Replaces it.
     Replace,
 }
 
-/// A folder of secrets that can be read by anyone who may, at any time.
+/// A folder of secrets. Reading needs no lock.
 pub trait Store: Send + Sync {
-    /// The right to write, held by one process at a time.
+    /// The right to write, which one process at a time has.
     type Writer: Writer;
 
-    /// The names of all entries of the folder; none where there is no folder yet.
+    /// The names of all entries; empty while the folder does not exist.
     fn list(&self) -> impl Future<Output = Result<BTreeSet<EntryName>>> + Send;
 
     /// The values of entries, all of which must exist.
@@ -41,17 +40,17 @@ pub trait Store: Send + Sync {
         names: &BTreeSet<EntryName>,
     ) -> impl Future<Output = Result<BTreeMap<EntryName, Secret>>> + Send;
 
-    /// Takes the right to write; an error at once where another process has it.
+    /// Takes the right to write. Fails at once if another process has it.
     fn writer(&self) -> impl Future<Output = Result<Self::Writer>> + Send;
 
-    /// Where an entry is, as the operator would name it.
+    /// An entry's full name in the store, for messages.
     fn place(&self, name: &EntryName) -> String;
 }
 
-/// The right to write to a store; given back when dropped.
+/// The right to write to a store. Dropping it returns the right.
 pub trait Writer: Send {
-    /// Writes an entry whole, durably, before it returns. An interruption
-    /// leaves what was there before.
+    /// Writes an entry whole and durably before it returns. An interruption leaves the entry as it
+    /// was.
     fn insert(
         &mut self,
         name: &EntryName,
@@ -62,9 +61,8 @@ pub trait Writer: Send {
     /// Removes an entry, if it exists.
     fn remove(&mut self, name: &EntryName) -> impl Future<Output = Result<()>> + Send;
 
-    /// Ends the run. Where the store has a history, everything about `names`
-    /// that is not yet in it becomes one entry of it, what an interrupted run
-    /// left included.
+    /// Ends the run. A store with a history gets one new record with all changes of `names` that it
+    /// lacks, even those of an interrupted run.
     fn finish(
         self,
         names: &BTreeSet<EntryName>,
@@ -72,7 +70,7 @@ pub trait Writer: Send {
     ) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// The store of a cluster's secrets: the one place that says which kind of store it is.
+/// The store of a cluster's secrets. This alone decides which kind of store it is.
 pub fn open(cluster: &Cluster) -> Result<pass::Pass> {
     pass::Pass::open(folder(cluster)?)
 }

@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 pub struct EntryName(String);
 
 impl EntryName {
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,10 +1,9 @@
 //! The operator's own `pass`, the program itself.
 //!
-//! Reading goes through `pass show`. Writing goes through `pass insert` into a
-//! small store of its own beside the entry, from which the file is renamed to
-//! its place: an interruption then never leaves half an entry, an entry never
-//! replaces another unasked (`pass insert` does when it has no terminal), and
-//! `pass` commits nothing, so that a run ends with one commit.
+//! `pass show` reads. `pass insert` writes to a small store of its own, the stage, beside the
+//! entry; from there the file is renamed to its place. So an interruption never leaves half an
+//! entry, and no entry replaces another unasked, as `pass insert` does without a terminal. `pass`
+//! commits nothing, so a run ends with one commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
@@ -23,15 +22,15 @@ use crate::private;
 use crate::process::Command;
 use crate::secret::Secret;
 
-/// How many entries are decrypted at once: GnuPG's agent fails under many more.
+/// How many entries are decrypted at once; GnuPG's agent fails with many more.
 const AT_ONCE: usize = 8;
 /// How often an entry is tried.
 const TRIES: u32 = 4;
 /// How long to wait before the second try; doubled for each further one.
 const PAUSE: Duration = Duration::from_millis(50);
-/// What stages are called, beside the entries they are for.
+/// The prefix of a stage's name, beside its entry.
 const STAGE_PREFIX: &str = ".nixcfg-stage-";
-/// Files that say for whom a folder is encrypted.
+/// Files that name the readers of a folder.
 const RECIPIENTS: [&str; 2] = [".gpg-id", ".gpg-id.sig"];
 /// A folder of the operator's password store.
 #[derive(Debug, Clone)]
@@ -43,7 +42,7 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// The folder `folder` of the store that `pass` itself would use.
+    /// The folder `folder` of the store that `pass` uses.
     pub fn open(folder: EntryName) -> Result<Self> {
         let root = match std::env::var_os("PASSWORD_STORE_DIR") {
             Some(root) if !root.is_empty() => PathBuf::from(root),
@@ -138,7 +137,7 @@ async fn have_key(options: &str, keys: &[&str]) -> bool {
     false
 }
 
-/// Takes over what `pass` printed, without a copy that would stay in memory.
+/// Turns the output of `pass` into a secret, without a copy that stays in memory.
 fn text(bytes: Vec<u8>, place: &str) -> Result<Secret> {
     String::from_utf8(bytes).map(Secret::new).map_err(|e| {
         drop(zeroize::Zeroizing::new(e.into_bytes()));
@@ -158,7 +157,7 @@ impl Store for Pass {
     async fn show(&self, names: &BTreeSet<EntryName>) -> Result<BTreeMap<EntryName, Secret>> {
         let mut values = BTreeMap::new();
         let mut names = names.iter().cloned();
-        // The first one alone: if the key is locked, the operator is asked once.
+        // The first entry alone, so that GnuPG asks once for a locked key.
         if let Some(first) = names.next() {
             let value = self.show_one(&first).await?;
             values.insert(first, value);
@@ -205,8 +204,7 @@ pub struct PassWriter {
 }
 
 impl PassWriter {
-    /// Encrypts a value for those who may read `target`, to a file of its own, and gives the
-    /// folder it is in.
+    /// Encrypts a value for the readers of `target` into a stage, and returns the stage's folder.
     async fn stage(
         &self,
         value: &Secret,
@@ -218,7 +216,7 @@ impl PassWriter {
         self.make_folder(&folder)?;
         let stage = private::folder(STAGE_PREFIX, &folder)
             .context(|| format!("cannot write to {}", folder.display()))?;
-        // `pass` itself reads these, and judges the signature.
+        // `pass` itself reads these files and verifies the signature.
         for name in RECIPIENTS {
             let file = recipients.join(name);
             if file.is_file() {
@@ -250,7 +248,7 @@ impl PassWriter {
         }
     }
 
-    /// Makes a folder of the store, open to whom `pass` would open it.
+    /// Makes a folder of the store, with the permissions that `pass` gives it.
     fn make_folder(&self, folder: &Path) -> Result<()> {
         let umask = std::env::var("PASSWORD_STORE_UMASK")
             .ok()
@@ -318,8 +316,8 @@ impl Writer for PassWriter {
     }
 }
 
-/// Locks the store against other processes of this tool. The kernel lifts the
-/// lock when the process ends, however it ends.
+/// Locks the store against other processes of this tool. The kernel releases the lock when the
+/// process ends, in any way.
 fn lock(root: &Path) -> Result<File> {
     let file = File::open(root).context(|| format!("cannot open {}", root.display()))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -339,8 +337,8 @@ fn lock(root: &Path) -> Result<File> {
     }
 }
 
-/// The folder that says for whom the file of an entry is encrypted: the nearest one above it,
-/// as `pass` looks for it.
+/// The folder whose `.gpg-id` names the readers of an entry's file: the nearest one above it, as
+/// for `pass`.
 fn recipients(root: &Path, file: &Path) -> Result<PathBuf> {
     let nearest = file
         .ancestors()
@@ -357,7 +355,7 @@ fn recipients(root: &Path, file: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Removes what an interrupted run left: encrypted files that no one waits for.
+/// Removes stages that an interrupted run left.
 fn remove_stages(folder: &Path) -> Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -377,7 +375,7 @@ fn remove_stages(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes what happened in a folder durable.
+/// Makes changes in a folder durable.
 fn sync(folder: &Path) -> Result<()> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())

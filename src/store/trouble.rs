@@ -1,17 +1,17 @@
-//! What `pass` and GnuPG say when they cannot, and what it means.
+//! What error messages of `pass` and GnuPG mean.
 
 use std::path::Path;
 
 use crate::error::{Error, Exit};
 
-/// Whether GnuPG's agent was too busy: under load it says so in the words for
-/// a key that is not there, and trying again tells the two apart.
+/// Whether another try may help. A busy GnuPG agent prints the message of a missing key; a second
+/// try distinguishes the two.
 pub fn may_pass(said: &str) -> bool {
     let said = said.to_lowercase();
     said.contains("no secret key") || said.contains("cannot allocate memory")
 }
 
-/// The keys that GnuPG's status lines say an entry is encrypted for.
+/// The keys that an entry is encrypted for, from GnuPG's status lines.
 pub fn recipients(said: &str) -> Vec<&str> {
     said.lines()
         .filter_map(|line| line.strip_prefix("[GNUPG:] ENC_TO "))
@@ -19,8 +19,8 @@ pub fn recipients(said: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The error of an entry that could not be decrypted although the key is there:
-/// GnuPG says no more than it does of a key that is not.
+/// The error of an entry that cannot be decrypted although its key is there. GnuPG prints the
+/// message of a missing key.
 pub fn locked(error: Error, place: &str) -> Error {
     let said = spoken(error.output.as_deref().unwrap_or_default());
     let mut told = Error::new(
@@ -33,7 +33,7 @@ pub fn locked(error: Error, place: &str) -> Error {
     told
 }
 
-/// What was said, without GnuPG's status lines.
+/// The text without GnuPG's status lines.
 fn spoken(said: &str) -> String {
     let lines: Vec<&str> = said
         .lines()
@@ -42,7 +42,7 @@ fn spoken(said: &str) -> String {
     lines.join("\n")
 }
 
-/// The error of a list of recipients whose signature `pass` did not take, if that is it.
+/// The error of a `.gpg-id` whose signature `pass` refused; none if `error` is another one.
 pub fn unsigned(error: &Error, list: &Path) -> Option<Error> {
     let said = spoken(error.output.as_deref().unwrap_or_default());
     // `verify_file` of pass 1.7: "Signature for … does not exist." and "… is invalid."
@@ -55,7 +55,7 @@ pub fn unsigned(error: &Error, list: &Path) -> Option<Error> {
     })
 }
 
-/// The error of a `pass` that failed in the way `error` tells, about `place`.
+/// Explains the `error` of a failed `pass` about `place`.
 pub fn explain(error: Error, place: &str) -> Error {
     let said = spoken(error.output.as_deref().unwrap_or_default());
     let has = |words: &[&str]| {
@@ -94,7 +94,7 @@ pub fn explain(error: Error, place: &str) -> Error {
         "unusable public key",
         "no assurance",
         "no name",
-        // GnuPG 2.4 where its keyserver, or the domain of the address, cannot be had.
+        // GnuPG 2.4, if its keyserver or the domain of the address cannot be reached.
         "skipped: unknown host",
     ]) {
         told(
