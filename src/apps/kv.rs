@@ -1,4 +1,4 @@
-//! Consul's key-value store, as far as secrets are kept in it.
+//! The secrets in Consul's key-value store.
 
 use std::collections::BTreeSet;
 
@@ -9,17 +9,16 @@ use crate::nomad::job::escaped;
 use crate::secret::Secret;
 use crate::uplink::api::{Api, Trouble};
 
-/// Where jobs' templates look for secrets.
+/// The prefix of the keys that jobs' templates read.
 const PREFIX: &str = "secrets/";
 
 /// The keys below `secrets/` of a Consul.
 pub struct Kv<'a>(pub &'a Api);
 
-/// What a key holds, and of which version that is.
+/// A key's value and its version.
 pub struct Entry {
-    /// The value.
     pub value: Secret,
-    /// The version, for a write that replaces it.
+    /// The version (`ModifyIndex`), for a write that replaces it.
     pub index: u64,
 }
 
@@ -40,7 +39,7 @@ impl Kv<'_> {
             .collect())
     }
 
-    /// What a key holds; none if it is not there.
+    /// A key's entry; none if the key does not exist.
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, Trouble> {
         use base64ct::{Base64, Encoding};
         let found: Option<Vec<Answered>> = self.0.find(&path(key)).await?;
@@ -60,15 +59,15 @@ impl Kv<'_> {
         }))
     }
 
-    /// Writes a key if it is still of version `index`, 0 for one that is not
-    /// there; false if it is not and holds another value.
+    /// Writes a key if its version is still `index`; 0 means that it does not exist. False if the
+    /// key has another version and another value.
     pub async fn put(&self, key: &str, value: &Secret, index: u64) -> Result<bool, Trouble> {
         let path = format!("{}?cas={index}", path(key));
         let body = value.expose().as_bytes().to_vec();
         let answer = self.0.send(Method::PUT, &path, body).await?;
         let again = answer.again;
         let written: bool = self.0.read(&path, &self.0.ok(&path, answer)?)?;
-        // The first of two requests may have been carried out.
+        // The request was repeated, so the first one may have succeeded.
         if !written && again {
             let now = self.get(key).await?;
             return Ok(now.is_some_and(|entry| entry.value.expose() == value.expose()));

@@ -42,8 +42,8 @@ pub fn present(cluster: &Name) -> Result<BTreeSet<Name>> {
     Ok(apps)
 }
 
-/// The apps in the order in which they are deployed: those of `first`, then
-/// the others by name. Of these only the `wanted` ones, or all where none is named.
+/// The apps in the order of deployment: those of `first`, then the others by name. Only the
+/// `wanted` ones, or all if none is wanted by name.
 pub fn in_order(present: &BTreeSet<Name>, first: &[Name], wanted: &[Name]) -> Result<Vec<Name>> {
     for app in wanted {
         if !present.contains(app) {
@@ -66,7 +66,7 @@ pub fn in_order(present: &BTreeSet<Name>, first: &[Name], wanted: &[Name]) -> Re
         .collect())
 }
 
-/// The files with the jobs of an app, by name.
+/// The files of an app's jobs, by name.
 pub fn jobs(cluster: &Name, app: &Name) -> Result<Vec<PathBuf>> {
     let folder = folder(cluster).join(app.as_str()).join("deploy");
     let mut files = Vec::new();

@@ -1,22 +1,22 @@
-//! What `app-secrets` is to do about each secret.
+//! The plan of `app-secrets`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::value::{Kind, Pair, Spec, Wanted};
 use crate::error::{Error, Result};
 
-/// What is to be done about a secret.
+/// What to do about a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// It is there.
+    /// It exists.
     Keep,
     /// It is missing.
     Make,
-    /// It is there, and is made anew.
+    /// It exists, and is replaced.
     Rotate,
 }
 
-/// The names that `--rotate` stands for: an empty one for all secrets that rotate by themselves.
+/// The secrets that `--rotate` selects; an empty name selects all that may be replaced at any time.
 pub fn rotated(wanted: &Wanted, given: &[String]) -> Result<Vec<String>> {
     let mut names: Vec<String> = given.iter().filter(|n| !n.is_empty()).cloned().collect();
     if names.len() < given.len() {
@@ -31,8 +31,8 @@ pub fn rotated(wanted: &Wanted, given: &[String]) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// What is to be done about each secret. Nothing that is there is replaced
-/// unless it is in `rotate`; a certificate and its key are one thing in that.
+/// What to do about each secret. An existing one is replaced only if it is in `rotate`; a
+/// certificate and its key are replaced together.
 pub fn plan(
     wanted: &Wanted,
     present: &BTreeSet<String>,
@@ -63,7 +63,7 @@ pub fn plan(
         actions.insert(key.clone(), action);
     }
     for (key, spec) in wanted {
-        // A key cannot be found for a certificate; a certificate can be made for a key.
+        // A lost key cannot be made for its certificate, but a certificate can be made for its key.
         if let Kind::SslKey(pair) = &spec.kind
             && actions[key] == Action::Make
             && let Some(certificate) = certificate_of(wanted, &pair.name)

@@ -1,8 +1,8 @@
-//! `secrets.toml`: which secrets an app reads, and how each is made.
+//! `secrets.toml`: the secrets that an app reads, and how each is made.
 //!
-//! One table a secret, `[secrets."<app>/<name>"]`, with a `type` and what goes
-//! with it. The types are those of the original scripts, and `random`. A table
-//! `[service_users."<name>"]` stands for two secrets, a name and a password.
+//! Each secret is a table `[secrets."<app>/<name>"]` with a `type` and its fields. The types are
+//! those of the earlier scripts, and `random`. A table `[service_users."<name>"]` stands for two
+//! secrets, a name and a password.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,18 +16,18 @@ use crate::error::{Context, Error, Result};
 pub enum Kind {
     /// A person types it.
     User {
-        /// What it is.
+        /// Its description, for the person.
         description: String,
-        /// How one looks.
+        /// An example value.
         example: Option<String>,
         /// Whether it has several lines.
         multiline: bool,
     },
     /// A command of the operator's machine prints it.
     Command(String),
-    /// It is written here, and is no secret.
+    /// It is in the file, and no secret.
     Constant(String),
-    /// So many random letters and digits.
+    /// This many random letters and digits.
     Random(usize),
     /// The key of a self-signed certificate.
     SslKey(Pair),
@@ -48,12 +48,12 @@ pub struct Spec {
     pub rotates: bool,
 }
 
-/// What the key and the certificate of a pair have in common.
+/// What the key and certificate of a pair share.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pair {
-    /// The name by which they belong together.
+    /// The name that joins them.
     pub name: String,
-    /// The names that the certificate is for; empty for a key that leaves these to the certificate.
+    /// The DNS names of the certificate; empty for a key that leaves them to the certificate.
     pub domains: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ struct File {
     service_users: BTreeMap<String, ServiceUser>,
 }
 
-/// A user under whose name an app logs in to another one. Both fields are keys below `secrets/`.
+/// A user as whom an app logs in to another one. Both fields are keys below `secrets/`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ServiceUser {
@@ -95,7 +95,8 @@ struct Entry {
     rotate: bool,
 }
 
-/// Names of a certificate. The original's files hold the list as a string: `"['mail.example.org']"`.
+/// DNS names of a certificate. Files of the earlier scripts hold the list as a string:
+/// `"['mail.example.org']"`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Domains {
@@ -124,7 +125,7 @@ impl Domains {
     }
 }
 
-/// Reads an app's `secrets.toml`; none where the app reads no secrets.
+/// Reads an app's `secrets.toml`; none if there is no such file.
 pub fn read(file: &Path) -> Result<Option<Wanted>> {
     if !file.is_file() {
         return Ok(None);
@@ -215,7 +216,7 @@ impl Entry {
     }
 }
 
-/// A certificate needs its key, and a key its certificate.
+/// Refuses a certificate without its key, and a key without its certificate.
 fn check_pairs(wanted: &Wanted) -> std::result::Result<(), String> {
     let names = |of: fn(&Kind) -> Option<&Pair>| -> Vec<&str> {
         let mut names: Vec<&str> = wanted

@@ -1,4 +1,4 @@
-//! Building systems on the operator's machine, all in one go.
+//! Builds systems on the operator's machine, all in one call.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::message;
 use super::store::StorePath;
 use crate::error::{Error, Exit, Result};
 
-/// Lines of a failed derivation's log that are shown.
+/// How many lines of a failed derivation's log are shown.
 const LOG_LINES: usize = 25;
 
 /// Which of `paths` are not valid in the local store.
@@ -24,12 +24,11 @@ pub async fn missing(settings: &Settings, paths: &[StorePath]) -> Result<Vec<Sto
     lines(&command.output().await?)
 }
 
-/// Builds the systems that are not in the store yet and roots all of them
-/// under `roots` for as long as that folder exists, so that a garbage
-/// collection meanwhile takes none away.
+/// Builds the systems that are not in the store yet. Roots all of them under `roots`, so that no
+/// garbage collection removes one while that folder exists.
 ///
-/// `progress` is given each line that Nix prints. The result holds an error
-/// for every system that could not be built; the others are there.
+/// `progress` gets each line that Nix prints. The result holds an error for every system that
+/// failed; the others are in the store.
 pub async fn realise(
     settings: &Settings,
     systems: &BTreeMap<String, System>,
@@ -40,7 +39,7 @@ pub async fn realise(
         return Ok(BTreeMap::new());
     }
     let outs: Vec<StorePath> = systems.values().map(|system| system.out.clone()).collect();
-    // What is remembered may have lost its derivation; if it was built it is only rooted.
+    // A remembered system may have lost its derivation. If it is built, it only needs a root.
     let remembered = systems.values().filter(|system| !system.has_derivation());
     let remembered: Vec<StorePath> = remembered.map(|system| system.out.clone()).collect();
     let absent = missing(settings, &remembered).await?;
@@ -78,7 +77,7 @@ pub async fn realise(
             );
         }
     }
-    // What could be built is still wanted, and needs its roots.
+    // The systems that were built are still wanted, and need roots.
     let built: Vec<String> = outs
         .iter()
         .filter(|out| !unbuilt.contains(out))
@@ -99,7 +98,7 @@ pub async fn realise(
     Ok(errors)
 }
 
-/// Adds the log of the derivation that failed, of those the system needs.
+/// Adds the log of the derivation that failed, among those that the system needs.
 async fn explain(
     settings: &Settings,
     error: Error,
@@ -144,8 +143,8 @@ async fn explain(
     .help(format!("the whole log: nix-store --read-log {culprit}"))
 }
 
-/// The derivation named by a line that reports its builder's failure. Nix 2.8
-/// and Lix say `builder for '…' failed`, newer ones `Cannot build '…'`.
+/// The derivation that a line reports as failed. Nix 2.8 and Lix print `builder for '…' failed`,
+/// newer versions `Cannot build '…'`.
 pub(crate) fn failed_derivation(line: &str) -> Option<StorePath> {
     let line = line.trim_start().trim_start_matches("error: ");
     let rest = line
@@ -158,7 +157,7 @@ pub(crate) fn failed_derivation(line: &str) -> Option<StorePath> {
     rest.split('\'').next()?.parse().ok()
 }
 
-/// Store paths printed one to a line.
+/// Parses store paths, one per line.
 pub fn lines(output: &[u8]) -> Result<Vec<StorePath>> {
     String::from_utf8_lossy(output)
         .lines()

@@ -1,7 +1,7 @@
-//! What an immutable source evaluated to, remembered between runs.
+//! Remembers between runs what an immutable source evaluated to.
 //!
-//! Evaluation of a flake is pure: the same source and inputs always give the
-//! same derivations. So a run that has nothing to do need not evaluate at all.
+//! Evaluation of a flake is pure: the same source and inputs always give the same derivations. So a
+//! run with nothing to do need not evaluate.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::eval::System;
 use super::source::Source;
 use crate::private;
 
-/// Everything that is known of one source.
+/// The evaluated values of one source.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Remembered {
     /// `clusters.<name>`, as Nix printed it.
@@ -26,19 +26,19 @@ pub struct Remembered {
     pub systems: BTreeMap<String, System>,
 }
 
-/// The memory of one source; reads nothing and keeps nothing where evaluation may not be pure.
+/// The cache of one source. It stays empty and is never written if evaluation may be impure.
 #[derive(Debug)]
 pub struct Cache {
     file: Option<PathBuf>,
-    /// What is known, and what this run adds.
+    /// The values of earlier runs and of this one.
     pub known: Remembered,
 }
 
 impl Cache {
-    /// What earlier runs learnt of `source`.
+    /// Reads the values of earlier runs with `source`.
     pub fn open(source: &Source, settings: &Settings) -> Self {
         let file = file(source, settings);
-        // What somebody else could have written there decides what nodes run.
+        // The cache decides what nodes run, so nobody else may write to it.
         let read = |file: &PathBuf| {
             private::lasting(file.parent()?).ok()?;
             std::fs::read(file).ok()
@@ -51,7 +51,7 @@ impl Cache {
         Self { file, known }
     }
 
-    /// Keeps what is known for later runs. A cache that cannot be written is no error.
+    /// Writes the values for later runs. Failing to write is no error.
     pub fn save(&self) {
         if let Some(file) = &self.file
             && let Err(e) = self.write(file)
@@ -103,8 +103,8 @@ fn cache_folder() -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|home| Path::new(&home).join(".cache")))
 }
 
-/// Which Nix evaluates: its file, size and time stand for its version, which
-/// an expression can ask for (`builtins.nixVersion`).
+/// Identifies the evaluating Nix by its file, size and time: expressions can depend on its version
+/// (`builtins.nixVersion`).
 fn nix_identity() -> String {
     use std::os::unix::fs::MetadataExt;
     std::env::var_os("PATH")

@@ -1,4 +1,4 @@
-//! Closures: which paths a system consists of, and how large they are.
+//! Closures: the paths of a system, and their sizes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::Settings;
 use super::store::StorePath;
 use crate::error::{Context, Error, Result};
 
-/// What the local store knows of a path.
+/// The local store's data about a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathInfo {
     /// Size of its archive (NAR), in bytes.
@@ -17,7 +17,7 @@ pub struct PathInfo {
     pub references: Vec<StorePath>,
 }
 
-/// The union of some closures, with the size of and the references between its paths.
+/// The union of some closures: its paths with their sizes and references.
 #[derive(Debug, Default)]
 pub struct Graph(BTreeMap<StorePath, PathInfo>);
 
@@ -32,8 +32,8 @@ impl Graph {
             let roots = roots.iter().map(ToString::to_string);
             settings.store_command(&words).args(roots)
         };
-        // Nix 2.33 and later want to be told the format, and warn where they are not, which
-        // nobody sees; a later one is to refuse. Nix before that, and Lix, do not know the option.
+        // From 2.33 on, Nix wants `--json-format` and warns without it; a later version will
+        // require it. Earlier versions and Lix do not know the option.
         let mut command_used = command(&[]);
         let mut finished = command_used.run(|_| {}).await?;
         if !finished.success && finished.stderr_tail.contains("--json-format") {
@@ -50,9 +50,9 @@ impl Graph {
         Self::parse(&value)
     }
 
-    /// Reads what `nix path-info --json` prints: a list of objects (until
-    /// Nix 2.18, and Lix), an object by full path (from 2.19), or one by base
-    /// name under `info` (format 2, from 2.32). Sources: doc/versions.md.
+    /// Parses the output of `nix path-info --json`: a list of objects (until Nix 2.18, and Lix), an
+    /// object by full path (from 2.19), or one by base name under `info` (format 2, from 2.32).
+    /// Sources: doc/versions.md.
     pub(crate) fn parse(value: &Value) -> Result<Self> {
         let by_path = value.get("info").unwrap_or(value);
         let mut graph = BTreeMap::new();

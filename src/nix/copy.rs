@@ -1,9 +1,9 @@
 //! Copying closures to a node whose Nix daemon does not trust the operator.
 //!
-//! A daemon takes unsigned paths from root only. `nix copy` is therefore
-//! given a private socket on this machine; each connection to it is relayed
-//! through the node's SSH connection to a `nix-daemon --stdio` that sudo
-//! started. Nothing changes on the node, and no other program learns the password.
+//! A daemon accepts unsigned paths from root only. So `nix copy` gets a private socket on this
+//! machine. Each connection to it is relayed, through the node's SSH connection, to a `nix-daemon
+//! --stdio` that sudo started. Nothing changes on the node, and no other program learns the
+//! password.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,20 +21,22 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::node::ssh::Connection;
 use crate::node::ssh::elevate::Elevation;
 
-/// What the node runs: Nix's protocol on its standard streams.
+/// The node's command, which speaks Nix's protocol on its standard streams.
 const DAEMON: [&str; 2] = ["nix-daemon", "--stdio"];
-/// Of a full disk (strerror(3)).
+/// The message of a full disk (strerror(3)).
 const FULL: &str = "No space left on device";
-/// Of an end whose protocol the other has given up: "The remote Nix daemon version is too old" and "the Nix client version is
-/// too old" (lix/libstore/remote-store.cc and daemon.cc, Lix 2.94).
+/// The message of a version whose protocol the other side no longer speaks: "The remote Nix daemon
+/// version is too old" and "the Nix client version is too old" (lix/libstore/remote-store.cc and
+/// daemon.cc, Lix 2.94).
 const TOO_OLD: &str = "version is too old";
 /// Size of a relayed block, in bytes.
 const BLOCK: usize = 128 * 1024;
 
-/// How long nothing may come or go: a daemon that fetches or waits for a lock says so meanwhile.
+/// How long a copy may stand still. A daemon that downloads or waits for a lock sends messages
+/// meanwhile.
 const STANDSTILL: Duration = Duration::from_secs(900);
 
-/// Waits until a count has not changed for so long.
+/// Waits until a count has not changed for `time`.
 async fn stalled(count: &AtomicU64, time: Duration) {
     let mut last = count.load(Ordering::Relaxed);
     loop {
@@ -47,7 +49,7 @@ async fn stalled(count: &AtomicU64, time: Duration) {
     }
 }
 
-/// Copies the closure of `path` to the node. `sent` is called with the bytes sent so far.
+/// Copies the closure of `path` to the node. Calls `sent` with the number of bytes sent so far.
 pub async fn copy(
     settings: &Settings,
     connection: &Connection,
@@ -59,7 +61,7 @@ pub async fn copy(
 ) -> Result<()> {
     let node = connection.node();
     let socket = folder.join(format!("{node}.nix"));
-    // A socket left by an earlier attempt of this run cannot be bound again.
+    // A socket of an earlier attempt cannot be bound again.
     let _ = std::fs::remove_file(&socket);
     let listener =
         UnixListener::bind(&socket).context(|| format!("cannot listen at {}", socket.display()))?;
@@ -111,7 +113,8 @@ pub async fn copy(
     Err(error.help(help(&said)))
 }
 
-/// What helps, by the words of Nix or of the node's daemon, which its protocol hands on as text alone.
+/// The help for a message of Nix or of the node's daemon. The protocol has no codes, so the text
+/// decides.
 fn help(said: &str) -> &'static str {
     if said.contains(FULL) {
         "free space on the node: sudo nix-collect-garbage --delete-older-than 30d"
@@ -167,7 +170,7 @@ impl Relay {
             drop(to_daemon);
         };
         let down = async {
-            // Either end may go first; `nix copy` reports what that means.
+            // Either end may close first; `nix copy` reports what that means.
             let mut block = vec![0; BLOCK];
             while let Ok(n @ 1..) = from_daemon.read(&mut block).await {
                 self.moved.fetch_add(n as u64, Ordering::Relaxed);

@@ -1,5 +1,4 @@
-//! Evaluation: a cluster's data, and the systems of its nodes, by parallel
-//! workers that share their work among the nodes they are given.
+//! Evaluates a cluster's data, and its nodes' systems by parallel workers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,8 +13,8 @@ use super::store::StorePath;
 use super::{Settings, message};
 use crate::error::{Context, Error, Exit, Result};
 
-/// Memory that a worker is expected to need for its first system, and half of
-/// it for each further one: 0.5 to 0.9 GB were measured on genuine nixpkgs.
+/// The memory that a worker needs for its first system, in bytes; each further one needs half of
+/// it. Measured with genuine nixpkgs: 0.5 to 0.9 GB.
 const WORKER_BYTES: u64 = 1 << 30;
 
 /// A node's evaluated system.
@@ -23,12 +22,12 @@ const WORKER_BYTES: u64 = 1 << 30;
 pub struct System {
     /// The derivation of the toplevel.
     pub drv: StorePath,
-    /// The toplevel itself.
+    /// The toplevel.
     pub out: StorePath,
 }
 
 impl System {
-    /// Whether its derivation is in the store of this machine.
+    /// Whether its derivation is in the local store.
     pub fn has_derivation(&self) -> bool {
         Path::new(&self.drv.to_string()).exists()
     }
@@ -38,13 +37,13 @@ impl System {
         Inhibitors::of(Path::new(&self.out.to_string()))
     }
 
-    /// Where its kernel, initrd, kernel modules and systemd lie, once it is built.
+    /// The paths of its kernel, initrd, kernel modules and systemd, once it is built.
     pub fn parts(&self) -> Vec<String> {
         parts_of(Path::new(&self.out.to_string()))
     }
 }
 
-/// Where a system's parts lie, in a probe's words for those that it has not.
+/// The paths of a system's parts. For a missing part it has the word that a probe prints.
 fn parts_of(toplevel: &Path) -> Vec<String> {
     let parts = PARTS.iter().map(|part| toplevel.join(part).canonicalize());
     parts
@@ -57,7 +56,7 @@ fn parts_of(toplevel: &Path) -> Vec<String> {
         .collect()
 }
 
-/// What `clusters` says of one name.
+/// The result of looking up a name in `clusters`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Named {
@@ -66,9 +65,9 @@ pub enum Named {
         /// The data, as Nix printed it.
         data: Value,
     },
-    /// There is none of that name.
+    /// No cluster has that name.
     Missing {
-        /// The names that there are.
+        /// The names of all clusters.
         names: Vec<String>,
     },
 }
@@ -167,8 +166,8 @@ async fn eval<T: DeserializeOwned>(
 ) -> Result<T> {
     let command = settings
         .flake_command(&["eval", "--json", "--no-write-lock-file"])
-        // Nix's own cache is not made for several evaluators of one flake at
-        // once: now and then 2.8 takes an attribute that is there for missing.
+        // Nix's own cache does not support several evaluators of one flake: with it, 2.8 sometimes
+        // reports an existing attribute as missing.
         .args(["--option", "eval-cache", "false"])
         .arg(format!("{}#{attribute}", source.reference))
         .args(["--apply", apply]);
@@ -199,7 +198,7 @@ fn literal(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-/// Deals `names` out to at most `workers` lists of nearly equal length.
+/// Distributes `names` to at most `workers` lists of nearly equal length.
 fn spread(names: &[String], workers: usize) -> Vec<Vec<String>> {
     let workers = workers.clamp(1, names.len().max(1));
     let mut chunks = vec![Vec::new(); workers];
@@ -210,8 +209,7 @@ fn spread(names: &[String], workers: usize) -> Vec<Vec<String>> {
     chunks
 }
 
-/// How many evaluators may run at once for `systems` systems: no more than
-/// cores, and no more than free memory (bytes) allows.
+/// The number of evaluators for `systems` systems, as cores and free memory (bytes) allow.
 pub fn workers(systems: usize, cores: usize, free_memory: u64) -> usize {
     (1..=cores.min(systems).max(1))
         .rev()
@@ -223,7 +221,7 @@ pub fn workers(systems: usize, cores: usize, free_memory: u64) -> usize {
         .unwrap_or(1)
 }
 
-/// [`workers`] for the machine as it is now.
+/// [`workers`] with this machine's cores and free memory.
 pub fn workers_here(systems: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut machine = sysinfo::System::new();

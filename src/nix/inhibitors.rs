@@ -1,4 +1,4 @@
-//! The switch inhibitors of a NixOS system: what of it NixOS does not change live.
+//! The switch inhibitors of a NixOS system: values that must not change live.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,26 +6,26 @@ use std::path::Path;
 /// The file of a system that holds them, from NixOS 26.05 on.
 pub const FILE: &str = "switch-inhibitors";
 
-/// A system's inhibitors: strings by their names, or none where the system has no such file.
+/// A system's inhibitors: strings by name; none if the system has no such file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inhibitors(Option<BTreeMap<String, String>>);
 
 impl Inhibitors {
-    /// Reads the file's text: a JSON object of strings.
+    /// Parses the file: a JSON object of strings.
     pub fn read(text: &str) -> Self {
         Self(serde_json::from_str(text).ok())
     }
 
-    /// Those of a system in the store of this machine.
+    /// Those of a system in the local store.
     pub fn of(toplevel: &Path) -> Self {
         let text = std::fs::read_to_string(toplevel.join(FILE));
         text.map_or_else(|_| Self::default(), |text| Self::read(&text))
     }
 
-    /// What keeps `new` from being switched to while these run. Of names that both have, NixOS
-    /// compares the strings (nixos/modules/system/activation/switchable-system.nix). Where one
-    /// system alone has the file, they are of two releases, and NixOS says nothing; but between
-    /// them the message bus changed, which must not be replaced live.
+    /// The inhibitors that forbid a live switch from these to `new`. For names that both have,
+    /// NixOS compares the strings (nixos/modules/system/activation/switchable-system.nix). If only
+    /// one system has the file, the two are of different releases. NixOS then allows the switch,
+    /// but the message bus differs between these releases and must not be replaced live.
     pub fn against(&self, new: &Self) -> Vec<String> {
         match (&self.0, &new.0) {
             (Some(old), Some(new)) => {
@@ -41,7 +41,7 @@ impl Inhibitors {
     }
 }
 
-/// What keeps a system from being switched to live, in words.
+/// The inhibitors in words.
 pub fn in_words(inhibited: &[String]) -> String {
     let one = |name: &String| {
         match name.as_str() {

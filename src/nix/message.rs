@@ -1,10 +1,9 @@
-//! Nix's messages as they are shown: errors without the trace around them,
-//! logs without what is meant for programs.
+//! Prepares Nix's messages for people: errors without their trace, logs without JSON.
 
 use serde_json::Value;
 
-/// The message at the end of what Nix printed: from the last `error:` on,
-/// with its position, without the advice to ask for a trace.
+/// The error in Nix's output: from the last `error:` on, with its position, without the advice to
+/// ask for a trace.
 ///
 /// Newer versions of Nix print the whole trace first and the error itself last.
 pub fn essence(stderr: &str) -> String {
@@ -31,8 +30,8 @@ pub fn essence(stderr: &str) -> String {
     kept.join("\n")
 }
 
-/// The lines of a build's log. Builders that are part of Nix, downloads above
-/// all, log Nix's own events as JSON: of those, what is meant to be read.
+/// The lines of a build's log. Builders inside Nix, above all downloads, log events as JSON; of
+/// these it returns the messages.
 pub fn log_lines(log: &str) -> Vec<String> {
     log.lines()
         .filter_map(|line| match line.strip_prefix("@nix ") {

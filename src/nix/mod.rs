@@ -1,5 +1,4 @@
-//! Nix, through its command line: what a flake is, what it evaluates to,
-//! building, closures, copying.
+//! Nix, through its command line: flakes, evaluation, builds, closures, copies.
 
 pub mod build;
 pub mod cache;
@@ -15,7 +14,7 @@ pub mod untracked;
 
 use crate::process::Command;
 
-/// What the operator adds to every call of Nix.
+/// The operator's options for every call of Nix.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `--override-input INPUT FLAKE`, in the order given.
@@ -27,7 +26,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A call of a command that knows flakes, such as `nix eval`.
+    /// A command that takes flakes, such as `nix eval`.
     pub fn flake_command(&self, subcommand: &[&str]) -> Command {
         let mut command = self.options_of(
             Command::new("nix")
@@ -43,7 +42,7 @@ impl Settings {
         command
     }
 
-    /// A call of `nix` that takes store paths only, such as `nix copy`.
+    /// A command of `nix` that takes store paths alone, such as `nix copy`.
     pub fn store_command(&self, subcommand: &[&str]) -> Command {
         self.options_of(
             Command::new("nix")
@@ -52,8 +51,8 @@ impl Settings {
         )
     }
 
-    /// A call of `nix-store`, whose interface has not changed in ten years:
-    /// it means the same from Nix 2.8 to 2.34, unlike `nix build` on a `.drv`.
+    /// A command of `nix-store`. Its interface is the same from Nix 2.8 to 2.34, unlike that of
+    /// `nix build` with a `.drv`.
     pub fn nix_store(&self) -> Command {
         self.options_of(Command::new("nix-store"))
     }

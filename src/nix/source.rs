@@ -1,5 +1,5 @@
-//! The flake as it is now, pinned: everything a run evaluates comes from one
-//! immutable source, also when a file is saved while the run goes on.
+//! Pins the flake: everything that a run evaluates comes from one immutable source, even if a file
+//! changes during the run.
 
 use std::path::{Path, PathBuf};
 
@@ -10,21 +10,21 @@ use super::store::StorePath;
 use super::{Settings, message};
 use crate::error::{Context, Error, Exit, Result};
 
-/// A flake reference as the operator gave it, and the folder it stands in.
+/// A flake reference of the operator, and its folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flake {
-    /// The reference: for a folder of this machine a URL that means the same from everywhere.
+    /// The reference. For a folder of this machine it is an absolute URL.
     pub reference: String,
-    /// The flake's root: the folder with `flake.nix`, or the working
-    /// directory for a flake that is not a folder here.
+    /// The folder with `flake.nix`; the working directory for a flake that is no folder of this
+    /// machine.
     pub root: PathBuf,
-    /// The Git repository that the folder belongs to, where there is one.
+    /// The folder's Git repository, if it is in one.
     repository: Option<PathBuf>,
 }
 
 impl Flake {
-    /// Resolves a reference against the working directory, climbing to the
-    /// folder that holds `flake.nix` as Nix does.
+    /// Resolves a reference against the working directory, and searches upwards for `flake.nix` as
+    /// Nix does.
     pub fn locate(reference: &str, cwd: &Path) -> Result<Self> {
         let Some(local) = Local::of(reference) else {
             return Ok(Self {
@@ -66,12 +66,12 @@ impl Flake {
         Local::of(&self.reference).is_some()
     }
 
-    /// Whether Nix reads it through Git, and so only what Git tracks.
+    /// Whether Nix reads it through Git, and so reads tracked files alone.
     pub fn is_in_git(&self) -> bool {
         self.repository.is_some()
     }
 
-    /// A flake that is this folder, for tests.
+    /// The flake in this folder, for tests.
     #[cfg(any(test, fuzzing))]
     pub fn folder(root: &Path) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl Flake {
         }
     }
 
-    /// Whose the repository is, where Git refuses it for not being the user's own.
+    /// The owner of the repository, if Git refuses it because of the owner.
     fn foreign(&self) -> Option<String> {
         use std::os::unix::fs::MetadataExt;
         let repository = self.repository.as_ref()?;
@@ -100,17 +100,17 @@ impl Flake {
 struct Local<'a> {
     /// The folder, as given.
     folder: PathBuf,
-    /// `path:` or `git+file:`, where the reference says which.
+    /// `path:` or `git+file:`, if the reference has one.
     scheme: Option<&'a str>,
     /// The folder of the flake below that one (`dir=`).
     below: Option<PathBuf>,
-    /// What else the reference asks for, such as `submodules=1`.
+    /// The reference's other parameters, such as `submodules=1`.
     more: Vec<&'a str>,
 }
 
 impl<'a> Local<'a> {
-    /// Nix's own forms: a path that begins with `/` or `.`, and URLs of the schemes `path` and `git+file`, each with parameters
-    /// (Nix manual, `nix flake`).
+    /// Parses Nix's forms: a path that begins with `/` or `.`, and URLs of the schemes `path` and
+    /// `git+file`, each with parameters (Nix manual, `nix flake`).
     fn of(reference: &'a str) -> Option<Self> {
         let (place, parameters) = reference.split_once('?').unwrap_or((reference, ""));
         let scheme = ["path:", "git+file:"]
@@ -142,15 +142,15 @@ impl<'a> Local<'a> {
         })
     }
 
-    /// The URL of the flake in `root`, named from `start`, and its repository: Git's, if it is in one and
-    /// the reference does not say otherwise, as Nix has it for paths. Paths that Nix completes itself
-    /// it does not encode, and with a space in them they are no URL to it (2.8).
+    /// The URL of the flake in `root`, named from `start`, and its repository. As in Nix, a path
+    /// inside a repository means Git unless the reference says otherwise. A plain path will not do:
+    /// Nix 2.8 turns it into a URL without encoding spaces.
     fn url(&self, start: &Path, root: &Path) -> (String, Option<PathBuf>) {
         let repository = root.ancestors().find(|dir| dir.join(".git").exists());
         let mut parameters: Vec<String> = self.more.iter().map(ToString::to_string).collect();
         let (scheme, place, repository) = match (self.scheme, repository) {
             (Some("path:"), _) | (None, None) => {
-                // The whole of what was named is the flake's tree.
+                // The flake's tree is the whole folder that was named.
                 let place = if self.below.is_some() { start } else { root };
                 ("path:", place, None)
             }
@@ -180,10 +180,10 @@ impl<'a> Local<'a> {
     }
 }
 
-/// Whether a clone has a part of its history only, which Nix takes only if it is told so.
+/// Whether a clone is shallow: Nix then needs `shallow=1`.
 fn is_shallow(repository: &Path) -> bool {
     let mut git = repository.join(".git");
-    // Of a worktree or a submodule it is a file, which names the folder (gitrepository-layout(5)).
+    // In a worktree or submodule, `.git` is a file that names the folder (gitrepository-layout(5)).
     if let Ok(text) = std::fs::read_to_string(&git) {
         let named = text.trim().strip_prefix("gitdir: ").unwrap_or_default();
         git = repository.join(named);
@@ -194,7 +194,8 @@ fn is_shallow(repository: &Path) -> bool {
     git.join("shallow").exists()
 }
 
-/// What a path in a URL holds as it is (RFC 3986, `pchar` and `/`): Nix 2.8 decodes nothing in `path:`.
+/// The characters to encode in a URL's path: all but `pchar` and `/` (RFC 3986). Nix 2.8 decodes
+/// nothing in `path:`, so no others are encoded.
 const PATH: AsciiSet = NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
@@ -213,7 +214,7 @@ const PATH: AsciiSet = NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b':')
     .remove(b'@');
-/// The same in a parameter, without what divides parameters.
+/// The characters to encode in a parameter: also those that separate parameters.
 const PARAMETER: AsciiSet = PATH.add(b'&').add(b'=').add(b'+');
 
 fn encoded(path: &Path, kept: &'static AsciiSet) -> String {
@@ -234,22 +235,22 @@ pub fn absolute_reference(reference: &str, cwd: &Path) -> String {
     local.url(&path, &root).0
 }
 
-/// An immutable flake: what to evaluate, and what identifies its content.
+/// An immutable flake to evaluate, and the identity of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// A reference that always means the same content.
     pub reference: String,
-    /// Identifies the content and all locked inputs, overrides included; none
-    /// where Nix does not tell, and then nothing is remembered about it.
+    /// Identifies the content and all locked inputs, overrides included. If Nix does not report it,
+    /// there is none, and nothing is cached.
     pub identity: Option<String>,
-    /// The Git revision, where the tree is clean.
+    /// The Git revision, if the tree is clean.
     pub revision: Option<String>,
-    /// Where its files are in the Nix store, which is where Nix says that faults are.
+    /// The folder of its files in the Nix store. Nix's messages name files there.
     pub files: Option<String>,
 }
 
 impl Source {
-    /// A message of Nix with the repository's files as the operator knows them.
+    /// Replaces paths in the Nix store by those in the repository, in a message of Nix.
     pub fn own_paths(&self, message: &str) -> String {
         match &self.files {
             Some(files) => message.replace(&format!("{files}/"), ""),
@@ -305,7 +306,7 @@ pub(crate) fn parse(metadata: &Value, flake: &Flake) -> Source {
     };
     let dirty_below = revision.is_none() && folder.is_some();
     if dirty_below && metadata["locked"]["__final"].is_null() {
-        // Nix 2.8 takes no `dir` in a `path:`: what is saved meanwhile counts, and nothing is remembered.
+        // Nix 2.8 knows no `dir` in a `path:`. The flake is then not pinned, and nothing is cached.
         return Source {
             reference: flake.reference.clone(),
             identity: None,
@@ -313,8 +314,8 @@ pub(crate) fn parse(metadata: &Value, flake: &Flake) -> Source {
             files: Some(path),
         };
     }
-    // A clean Git tree is named by its revision, so that `self.rev` exists;
-    // anything else by the content-addressed copy that Nix just made.
+    // A clean Git tree is named by its revision, so that `self.rev` exists. Anything else is named
+    // by the content-addressed copy that Nix just made.
     let reference = match (&revision, locked_url) {
         (Some(revision), Some(url)) if url.contains(revision.as_str()) => {
             whole(url, &metadata["locked"])
@@ -338,7 +339,7 @@ pub(crate) fn parse(metadata: &Value, flake: &Flake) -> Source {
     }
 }
 
-/// A locked URL with what Nix 2.8 leaves out of it, though it knows it.
+/// Completes a locked URL by what Nix 2.8 reports elsewhere.
 fn whole(url: String, locked: &Value) -> String {
     ["submodules", "shallow"].iter().fold(url, |url, name| {
         match locked[name] == true && !url.contains(&format!("{name}=")) {

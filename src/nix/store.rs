@@ -7,17 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Where every store of a cluster lies: a system built for another folder would not run on a node.
+/// The folder of the store on every machine: a system built for another folder would not run on a
+/// node.
 pub const STORE_DIR: &str = "/nix/store";
 
-/// The digits of Nix's base 32: e, o, t and u are left out.
+/// The digits of Nix's base 32, without e, o, t and u.
 const DIGITS: &str = "0123456789abcdfghijklmnpqrsvwxyz";
-/// The length of a path's hash: 160 bits, 5 to a digit.
+/// The digits of a path's hash: 160 bits, 5 per digit.
 const HASH: usize = 32;
-/// The most characters that a name has (Nix, src/libstore/path.cc).
+/// The longest name, in characters (Nix, src/libstore/path.cc).
 const LONGEST: usize = 211;
 
-/// A valid path of the Nix store, such as `/nix/store/<hash>-<name>`. What is below it is none.
+/// A path of the Nix store, `/nix/store/<hash>-<name>`. Files below such a path are none.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StorePath(String);
@@ -34,7 +35,7 @@ impl StorePath {
     }
 }
 
-/// Why a base name, `<hash>-<name>`, is none.
+/// Why `base` is not of the form `<hash>-<name>`; none if it is.
 fn fault(base: &str) -> Option<&'static str> {
     let Some((hash, name)) = base.split_at_checked(HASH) else {
         return Some("it is too short");
@@ -43,7 +44,7 @@ fn fault(base: &str) -> Option<&'static str> {
         return Some("no name follows its hash");
     };
     let plain = |c: char| c.is_ascii_alphanumeric() || "+-._?=".contains(c);
-    // A name is one folder's: neither it nor its part before a `-` may be one that is special.
+    // A name is a file name: neither it nor its part before the first `-` may be `.` or `..`.
     let first = name.split('-').next().unwrap_or_default();
     if !hash.chars().all(|c| DIGITS.contains(c)) {
         Some("its hash is no number in base 32")

@@ -1,4 +1,5 @@
-//! Files that Git does not track: Nix reads none of them, and says of most only that something is missing.
+//! Files that Git does not track. Nix ignores them, and usually reports only that something is
+//! missing.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ pub struct Untracked {
 }
 
 impl Untracked {
-    /// Asks Git. Where the flake is in no repository, or Git does not answer, there are none.
+    /// Asks Git. Without a repository or an answer there are none.
     pub async fn of(flake: &Flake, cluster: &str) -> Self {
         if !flake.is_in_git() {
             return Self::default();
@@ -34,7 +35,7 @@ impl Untracked {
         }
     }
 
-    /// Reads names below the flake's root, each of which ends with a zero byte.
+    /// Parses names below the flake's root, each terminated by a zero byte.
     pub(crate) fn read(stdout: &[u8], folder: PathBuf) -> Self {
         let names = String::from_utf8_lossy(stdout);
         let paths = names.split('\0').filter(|name| !name.is_empty());
@@ -48,7 +49,7 @@ impl Untracked {
         }
     }
 
-    /// What to warn of, and what to do about it; nothing if there is none.
+    /// The warning, with the command that adds the files; none if there are no files.
     pub fn warning(&self) -> Option<String> {
         let (first, rest) = self.files.split_first()?;
         let more = match rest.len() {
@@ -67,8 +68,8 @@ impl Untracked {
         ))
     }
 
-    /// Says of an error about something that is not there that its file is not tracked. `word` names it as a command line does:
-    /// a node, `site:NAME`, or the cluster.
+    /// Adds to an error about a missing thing that its file is not tracked. `word` names the thing
+    /// as on a command line: a node, `site:NAME`, or the cluster.
     pub fn explain(&self, error: Error, word: &str) -> Error {
         let name = word.trim_start_matches('!');
         let name = name.strip_prefix("site:").unwrap_or(name);

@@ -1,4 +1,4 @@
-//! What the store holds of a password: a line with the hash, and a line `set:` with the day.
+//! The store's entry of a password: a line with the hash, and a line `set: DAY`.
 
 use time::OffsetDateTime;
 
@@ -6,22 +6,21 @@ use super::hash::Hash;
 use crate::error::Result;
 use crate::secret::Secret;
 
-/// The folder of the cluster's entries in which they are, with its slash.
+/// The folder of these entries among the cluster's, with its slash.
 pub const FOLDER: &str = "passwd/";
 
-/// What the second line begins with.
+/// The beginning of the second line.
 const SET: &str = "set: ";
 
 /// The hash of a user's password, and when it was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The hash.
     pub hash: Hash,
     since: Option<String>,
 }
 
 impl Entry {
-    /// A hash that is set today (UTC).
+    /// An entry of today (UTC).
     pub fn now(hash: Hash) -> Self {
         Self {
             hash,
@@ -29,12 +28,11 @@ impl Entry {
         }
     }
 
-    /// Since when, as `2026-11-22`; none for an entry of the hash alone.
+    /// The day it was set, as in `2026-11-22`; none for an entry of the hash alone.
     pub fn since(&self) -> Option<&str> {
         self.since.as_deref()
     }
 
-    /// Reads an entry.
     pub fn parse(text: &Secret) -> Result<Self> {
         let mut lines = text.expose().lines();
         let hash = lines.next().unwrap_or_default().parse()?;
@@ -45,7 +43,7 @@ impl Entry {
         })
     }
 
-    /// The entry as it is kept.
+    /// The entry in the form that [`Entry::parse`] reads.
     pub fn text(&self) -> Secret {
         let since = self.since.iter().map(|day| format!("{SET}{day}\n"));
         let lines: String = std::iter::once(format!("{}\n", self.hash.expose()))

@@ -1,4 +1,4 @@
-//! Password hashes as crypt(5) writes them: made here, checked everywhere.
+//! Password hashes in the format of crypt(5).
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,18 +16,18 @@ pub const ROUNDS: u32 = 656_000;
 /// smaller one.
 const LEAST_ROUNDS: u32 = 1000;
 
-/// The most rounds of a hash that is checked here: more would only keep the operator waiting.
+/// The most rounds of a hash that the tool computes: more would take too long.
 const MOST_ROUNDS: u32 = 20_000_000;
 
 /// Random bytes in a salt. sha512crypt takes at most 16 characters, which are 12 bytes in base64.
 const SALT: usize = 12;
-/// The same for yescrypt: as many as libxcrypt takes.
+/// The same for yescrypt: the most that libxcrypt accepts.
 const YESCRYPT_SALT: usize = 16;
 
 /// The longest hash that crypt(5) makes (`CRYPT_OUTPUT_SIZE` of libxcrypt), in bytes.
 const LONGEST: usize = 384;
 
-/// A way of hashing that NixOS accepts, by the prefix of its hashes.
+/// A hashing scheme that NixOS accepts, by the prefix of its hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// `$6$`, of SHA-512.
@@ -122,7 +122,7 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// The hash of a password. It is kept like a secret: who has it can try passwords on it.
+/// The hash of a password. It is a secret, as it allows guessing the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hash {
     text: Secret,
@@ -130,7 +130,7 @@ pub struct Hash {
 }
 
 impl Hash {
-    /// Hashes a password with a random salt by `--scheme`'s choice, at its full strength.
+    /// Hashes a password with a random salt by the given scheme, at its full strength.
     pub fn new(password: &Password, scheme: New) -> Result<Self> {
         match scheme {
             New::Sha512crypt => Self::sha512crypt(password, ROUNDS),
@@ -138,7 +138,7 @@ impl Hash {
         }
     }
 
-    /// Hashes by sha512crypt with the rounds given.
+    /// Hashes by sha512crypt with `rounds` rounds. Tests use few.
     pub fn sha512crypt(password: &Password, rounds: u32) -> Result<Self> {
         let params =
             sha_crypt::Params::new(rounds).context(|| format!("{rounds} rounds of sha512crypt"))?;
@@ -161,17 +161,16 @@ impl Hash {
             .parse()
     }
 
-    /// The scheme it was made by.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The hash itself, for the places where it has to be.
+    /// The hash as text.
     pub fn expose(&self) -> &str {
         self.text.expose()
     }
 
-    /// Whether it is the hash of this password; none for schemes that are not computed here.
+    /// Whether it is the hash of this password; none for schemes that the tool does not compute.
     pub fn fits(&self, password: &Password) -> Option<bool> {
         let verdict = match self.scheme {
             Scheme::Sha512crypt => {
@@ -199,8 +198,8 @@ impl fmt::Debug for Hash {
 impl FromStr for Hash {
     type Err = Error;
 
-    /// Reads a hash, and refuses what would not be one in `/etc/shadow`, as well as
-    /// schemes that NixOS refuses. Errors do not repeat the text.
+    /// Parses a hash. Refuses text that is no hash in `/etc/shadow`, and schemes that NixOS
+    /// refuses. Errors do not repeat the text.
     fn from_str(text: &str) -> Result<Self> {
         let refuse = |why: String| Err(Error::usage(why));
         if text.is_empty() {
@@ -225,7 +224,7 @@ impl FromStr for Hash {
                 "the password hash is of the scheme ‘${prefix}$’, which NixOS refuses"
             ));
         };
-        // Salt and digest at least, and bytes of both.
+        // At least a salt and a digest, neither empty.
         if rest.len() < 2 || rest.iter().any(|field| field.is_empty()) {
             return refuse("the password hash is cut short".into());
         }
@@ -248,15 +247,15 @@ pub enum New {
     Yescrypt,
 }
 
-/// A password that can be typed at every prompt: one line of 1 to 255 bytes.
+/// A password that fits every prompt: one line of 1 to 255 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Password(Secret);
 
 impl Password {
-    /// The longest password, in bytes: what every version of sudo reads.
+    /// The longest password, in bytes, that every version of sudo reads.
     pub const LONGEST: usize = 255;
 
-    /// Takes over a text as a password.
+    /// Checks that a text can be a password.
     pub fn new(text: Secret) -> Result<Self> {
         let exposed = text.expose();
         if exposed.is_empty() {
@@ -277,12 +276,11 @@ impl Password {
         Ok(Self(text))
     }
 
-    /// The password as text.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
 
-    /// The password as sudo is to be given it.
+    /// The password for sudo.
     pub fn into_secret(self) -> Secret {
         self.0
     }

@@ -1,5 +1,5 @@
-//! What would lock administrators out: with immutable users, an activation
-//! without a usable password file.
+//! Guards against lockout: with immutable users, an activation locks every account without a usable
+//! password file.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,8 @@ const LOCKOUT: Script = Script {
     seconds: MINUTE,
 };
 
-/// An error, before anything is activated, if the activation of `nodes` would
-/// lock an administrator of one of them. Nodes on which root is not to be had
-/// (in a mere plan) are warned of.
+/// Fails, before anything is activated, if the activation of `nodes` would lock an administrator of
+/// one of them. A plan may lack root on a node; that is a warning.
 pub async fn check<'a>(
     operation: &Operation,
     nodes: impl Iterator<Item = &'a Name>,
@@ -70,7 +69,7 @@ pub async fn check<'a>(
     )))
 }
 
-/// What `lockout.sh` reads: the password files of a node's administrators.
+/// The input of `lockout.sh`: the password files of a node's administrators.
 fn question(cluster: &Cluster, node: &Name) -> String {
     let users = cluster
         .nodes
@@ -86,7 +85,7 @@ fn question(cluster: &Cluster, node: &Name) -> String {
     lines.chain(["end\n".to_owned()]).collect()
 }
 
-/// The error of a node, from what `lockout.sh` printed.
+/// The error of a node, from the output of `lockout.sh`.
 fn verdict(cluster: &Cluster, node: &Name, told: &str) -> Option<Error> {
     let of = |word: &str| -> Vec<&str> {
         let pairs = told.lines().filter_map(|line| line.split_once(' '));

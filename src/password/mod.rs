@@ -1,4 +1,4 @@
-//! Administrators' passwords, of which only hashes are kept.
+//! Administrators' passwords. Only their hashes are kept.
 
 pub mod entry;
 pub mod hash;
@@ -16,7 +16,7 @@ use crate::store::{EntryName, Store};
 use entry::Entry;
 use hash::Password;
 
-/// An error unless the user is an administrator of the cluster.
+/// Fails unless the user is an administrator of the cluster.
 pub fn administrator(cluster: &Cluster, user: &Name) -> Result<()> {
     if cluster.admins.contains_key(user) {
         return Ok(());
@@ -32,12 +32,12 @@ pub fn administrator(cluster: &Cluster, user: &Name) -> Result<()> {
     )))
 }
 
-/// The entry of a user's password.
+/// The name of a user's entry in the store.
 pub fn entry_of(user: &Name) -> Result<EntryName> {
     format!("{}{user}", entry::FOLDER).parse()
 }
 
-/// What the store has of passwords, by user. Entries that are no hashes are errors of their own.
+/// The store's passwords by user. An entry that is no hash is an error of its own.
 pub async fn entries(store: &Pass) -> Result<BTreeMap<Name, Result<Entry>>> {
     let names: BTreeMap<EntryName, Name> = store
         .list()
@@ -61,7 +61,7 @@ pub async fn entries(store: &Pass) -> Result<BTreeMap<Name, Result<Entry>>> {
     Ok(names.into_iter().filter_map(read).collect())
 }
 
-/// Takes what a prompt gave as a password.
+/// Turns the answer to a prompt into a password.
 fn password(text: String) -> Result<Password> {
     Password::new(Secret::new(text))
 }

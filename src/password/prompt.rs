@@ -1,4 +1,4 @@
-//! Where passwords come from: the terminal, without echo, or a pipe.
+//! Reads passwords from the terminal, without echo, or from a pipe.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
@@ -13,7 +13,7 @@ use crate::secret;
 /// Room for the longest password and a line break; more is refused anyway.
 const MOST: usize = 64 * 1024;
 
-/// Reads one line from standard input, which must not be a terminal: that would show it.
+/// Reads one line from standard input, which must not be a terminal: that would show the password.
 pub fn from_standard_input() -> Result<Password> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
@@ -22,7 +22,7 @@ pub fn from_standard_input() -> Result<Password> {
                 .help("leave --stdin out to be asked without echo"),
         );
     }
-    // As large as it may become: a buffer that grows leaves copies behind, which nobody wipes.
+    // Full size from the beginning: a growing buffer leaves copies that nobody wipes.
     let mut text = Zeroizing::new(String::with_capacity(MOST));
     stdin
         .lock()
@@ -35,7 +35,7 @@ pub fn from_standard_input() -> Result<Password> {
     super::password(std::mem::take(&mut *text))
 }
 
-/// Asks twice on the terminal, and gives the password if both times it is the same.
+/// Asks twice on the terminal. Fails if the answers differ.
 pub async fn twice(reporter: &Reporter, what: String) -> Result<Password> {
     let first = once(reporter, format!("{what}: ")).await?;
     let again = once(reporter, format!("{what}, again: ")).await?;

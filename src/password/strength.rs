@@ -1,13 +1,13 @@
-//! How good a password is, by the estimate of zxcvbn.
+//! The strength of a password, as zxcvbn estimates it.
 
 use zxcvbn::Score;
 
 use super::hash::Password;
 use crate::error::{Error, Result};
 
-/// Refuses a password that falls to fewer than about 10^8 guesses: enough for
-/// an attacker with the hash, who makes some thousands of guesses a second.
-/// `about` are words that an attacker tries first: the user's name, the cluster's.
+/// Refuses a password that falls to fewer than about 10^8 guesses: an attacker with the hash makes
+/// some thousands of guesses a second. `about` are words that attackers try first: the names of
+/// user and cluster.
 pub fn check(password: &Password, about: &[&str]) -> Result<()> {
     let estimate = zxcvbn::zxcvbn(password.expose(), about);
     if estimate.score() >= Score::Three {

@@ -1,4 +1,4 @@
-//! What the operator says of a cluster, as the model takes it.
+//! Parses the operator's answers, by the rules of the model.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -33,7 +33,7 @@ impl FromStr for Place {
     }
 }
 
-/// A name that the model takes: it is a host name and a label of a DNS name.
+/// Parses a name that is a host name and a DNS label.
 pub fn label(text: &str) -> Result<Name> {
     let name: Name = text.parse()?;
     let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -46,19 +46,19 @@ pub fn label(text: &str) -> Result<Name> {
     }
 }
 
-/// A user's name that the model takes.
+/// Parses a user's name.
 pub fn user(text: &str) -> Result<Name> {
     text.parse::<Account>()?;
     text.parse()
 }
 
-/// The operator's own public key, where there is one by the usual name.
+/// The operator's own public key, if a file of the usual name exists.
 pub fn own_key() -> Option<String> {
     let file = Path::new(&std::env::var_os("HOME")?).join(".ssh/id_ed25519.pub");
     file.is_file().then(|| file.display().to_string())
 }
 
-/// The public key in a file; anything else there, a private key above all, is refused.
+/// The public key in a file. Refuses anything else, above all a private key.
 pub fn public_key(file: &str) -> Result<String> {
     let text = std::fs::read_to_string(file)
         .map_err(|e| Error::usage(format!("the public key {file} cannot be read: {e}")))?;
@@ -72,8 +72,9 @@ pub fn public_key(file: &str) -> Result<String> {
     }
 }
 
-/// Whether a line is a kind and a key of that kind: fields that begin with their length in four bytes, the kind first, and
-/// nothing is missing or left over (RFC 4253, 6.6). Which lengths a kind has, the model knows.
+/// Whether a line is a kind and a key of that kind. The key consists of fields that begin with
+/// their length in four bytes, the kind first, with nothing missing or left over (RFC 4253, 6.6).
+/// The model checks the lengths of each kind.
 fn is_key(line: &str) -> bool {
     let mut words = line.split_whitespace();
     let (Some(kind), Some(data)) = (words.next(), words.next()) else {

@@ -1,28 +1,29 @@
-//! Questions to the operator, answered in a line of standard input.
+//! Questions to the operator, who answers each with a line of standard input.
 
 use std::io::{BufRead, Write};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::event::{Reporter, printable};
 
-/// What there is no asking again after.
+/// The error after which no question is repeated.
 const END: &str = "standard input ended before the last answer";
 
 fn is_end(error: &Error) -> bool {
     error.what == END || error.kind == Kind::Unexpected
 }
 
-/// Who asks.
+/// Asks the operator.
 #[derive(Clone)]
 pub struct Asker {
-    /// Makes room on the terminal.
+    /// Clears the terminal's live lines for a question.
     pub reporter: Reporter,
-    /// Whether what is proposed is taken without asking.
+    /// Whether to accept proposed answers without asking.
     pub yes: bool,
 }
 
 impl Asker {
-    /// The answer given on the command line, or the one proposed, or the operator's. `option` is what gives it on the command line.
+    /// The answer given on the command line, the proposed one, or the operator's. `option` is its
+    /// option on the command line.
     pub async fn line(
         &self,
         given: Option<&String>,
@@ -52,8 +53,8 @@ impl Asker {
         }
     }
 
-    /// The same, as what `read` makes of it. What is typed at the question may be wrong, and is
-    /// asked for again: the answers before it stay.
+    /// The same, parsed by `read`. A wrong answer typed at the question is asked for again, so
+    /// earlier answers stay.
     pub async fn value<T>(
         &self,
         given: Option<&String>,

@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use super::survey::{Firmware, Survey};
 use crate::cluster::Name;
 
-/// The NixOS release whose defaults a new cluster's state is made by.
+/// `system.stateVersion` of a new cluster.
 const STATE_VERSION: &str = "26.05";
 
-/// What is known of a new node.
+/// A new node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Its name.
     pub name: Name,
     /// Its address in its site.
     pub address: IpAddr,
@@ -67,7 +66,7 @@ pub fn node(node: &Node, site: &Name, survey: Option<&Survey>) -> String {
     )
 }
 
-/// How the node starts: what its hardware configuration leaves open.
+/// The boot loader, which a hardware configuration leaves open.
 fn boot(survey: Option<&Survey>) -> String {
     match survey.map(|survey| &survey.firmware) {
         Some(Firmware::Bios(Some(disk))) => {
@@ -82,7 +81,7 @@ fn boot(survey: Option<&Survey>) -> String {
     }
 }
 
-/// `hardware/<node>.nix`: what the machine found itself, or partitions by label to begin with.
+/// `hardware/<node>.nix`: the machine's own result, or a guess with partitions by label.
 pub fn hardware(survey: Option<&Survey>) -> String {
     match survey.and_then(|survey| survey.hardware.as_ref()) {
         Some(found) => found.clone(),
@@ -106,7 +105,7 @@ pub fn host(node: &Node) -> String {
     text
 }
 
-/// A string of Nix.
+/// A string literal of Nix.
 fn string(text: &str) -> String {
     let escaped = text
         .replace('\\', "\\\\")
@@ -115,7 +114,7 @@ fn string(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-/// A name as an attribute: only one that begins with a letter goes without quotes.
+/// A name as an attribute of Nix, in quotes unless it begins with a letter.
 fn attribute(name: &Name) -> String {
     match name.as_str().starts_with(|c: char| c.is_ascii_alphabetic()) {
         true => name.to_string(),

@@ -7,18 +7,18 @@ use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::process::Command;
 
-/// A machine's host key as it showed it, not yet believed.
+/// A host key that a machine presented and nobody has confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKey {
     /// Its line for `known_hosts`.
     pub line: String,
-    /// What to compare with the machine's own console.
+    /// The fingerprint to compare on the machine's own console.
     pub fingerprint: String,
 }
 
-/// What a machine may show, in bytes.
+/// The longest answer, in bytes.
 const MOST: usize = 64 << 10;
-/// How long ssh-keyscan may take, whatever it has been told.
+/// How long ssh-keyscan may take, whatever its own limit is.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Asks a machine for its Ed25519 host key (`ssh-keyscan`).
@@ -64,7 +64,7 @@ pub async fn scan(node: &Name, address: IpAddr, port: u16) -> Result<HostKey> {
     }
 }
 
-/// The key among what `ssh-keyscan` printed; lines beginning with `#` are remarks.
+/// The key in the output of `ssh-keyscan`, whose lines with `#` are comments.
 fn key_line(text: &str) -> Option<&str> {
     text.lines().map(str::trim).find(|line| {
         !line.starts_with('#') && line.split_whitespace().nth(1) == Some("ssh-ed25519")

@@ -19,7 +19,7 @@ use files::Node;
 use host_key::HostKey;
 use survey::Survey;
 
-/// What `init` and `add-node` have in common.
+/// Options of `init` and `add-node`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
     /// The cluster: a folder below cluster/
@@ -42,7 +42,7 @@ pub struct Common {
     pub yes: bool,
 }
 
-/// A node that is to be, with what its machine told.
+/// A future node, with its machine's answers.
 pub struct Machine {
     pub node: Node,
     pub key: Option<HostKey>,
@@ -50,7 +50,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// One that nobody has looked at.
+    /// A machine that was not asked.
     pub fn unmet(node: Node) -> Self {
         Self {
             node,
@@ -59,7 +59,7 @@ impl Machine {
         }
     }
 
-    /// Asks the machine for its host key, has it confirmed, and looks at it.
+    /// Asks the machine for its host key, lets the operator confirm it, and surveys the machine.
     pub async fn meet(
         node: Node,
         common: &Common,
@@ -132,7 +132,7 @@ pub fn root(flake: &str) -> Result<PathBuf> {
     }
 }
 
-/// Nix sees only what Git knows of; the contents are left for the operator to add.
+/// Makes the files known to Git, as Nix ignores others. The operator adds their content.
 pub async fn tell_git(root: &Path, cluster: &Name, reporter: &Reporter) {
     let git = |args: &[&str]| Command::new("git").arg("-C").arg(root).args(args);
     let inside = git(&["rev-parse", "--is-inside-work-tree"])

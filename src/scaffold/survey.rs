@@ -1,4 +1,4 @@
-//! What a machine tells of itself, before it is a node.
+//! The survey of a machine that is no node yet.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -9,31 +9,30 @@ use crate::cluster::Name;
 use crate::error::{Context, Error, Exit, Result};
 use crate::process::Command;
 
-/// Run on the machine by `sh`, as whoever logs in; it changes nothing.
+/// `sh` runs it on the machine, as the user who logs in. It changes nothing.
 const SCRIPT: &str = include_str!("survey.sh");
 
-/// How a machine starts.
+/// How a machine boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Firmware {
     /// By UEFI.
     Efi,
-    /// By a BIOS, from the disk that is named, where it could be found.
+    /// By a BIOS, from this disk, if it could be found.
     Bios(Option<String>),
 }
 
-/// What a machine is.
+/// The result of a survey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
     /// Nix's name of its platform, such as `x86_64-linux`.
     pub system: String,
-    /// How it starts.
     pub firmware: Firmware,
-    /// Its hardware configuration, where it runs a NixOS with `nixos-generate-config`.
+    /// Its hardware configuration, if it has `nixos-generate-config`.
     pub hardware: Option<String>,
 }
 
 impl Survey {
-    /// Reads what the script printed.
+    /// Parses the script's output.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut parts = text.splitn(4, '\n');
         let mut line = || parts.next().unwrap_or_default().trim();
@@ -68,12 +67,12 @@ impl Survey {
     }
 }
 
-/// What a machine may answer, in bytes.
+/// The longest answer, in bytes.
 const MOST: usize = 1 << 20;
-/// How long it may take; somebody may have to unlock a key for it.
+/// How long the survey may take; the operator may have to unlock a key.
 const LONGEST: Duration = Duration::from_secs(180);
 
-/// Logs in to a machine whose host key is known, and asks.
+/// Logs in to a machine with a known host key, and surveys it.
 pub async fn survey(
     node: &Name,
     address: IpAddr,

@@ -1,4 +1,4 @@
-//! How secrets are made.
+//! Generators of secrets.
 
 use base64ct::{Base64, Encoding};
 use ssh_key::LineEnding;
@@ -10,10 +10,10 @@ use crate::error::{Context, Error, Result};
 use crate::process::Command;
 use crate::secret::Secret;
 
-/// What `random` picks from: all of it survives shells, URLs and configuration files.
+/// The alphabet of `random`, which needs no quoting in shells, URLs and configuration files.
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Makes a new value. `comment` is put into SSH keys, to tell them apart.
+/// Makes a new value. `comment` is the comment of SSH keys.
 pub async fn generate(spec: &SecretSpec, comment: &str) -> Result<Secret> {
     Ok(match spec.generator {
         Generator::Random => letters(spec.length)?,
@@ -26,7 +26,7 @@ pub async fn generate(spec: &SecretSpec, comment: &str) -> Result<Secret> {
     })
 }
 
-/// The public half of a secret, where it has one, as others are to be given it.
+/// The public half of a secret, in the form that others need; none for secrets without one.
 pub fn public(generator: Generator, value: &Secret) -> Result<Option<String>> {
     match generator {
         Generator::Wireguard => {
@@ -59,7 +59,7 @@ fn random(n: usize) -> Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Bytes of 248 and more are left out: below, each letter is as likely as any other.
+/// Random letters. Bytes of 248 and more are skipped, so that all letters are equally likely.
 fn letters(length: usize) -> Result<Secret> {
     let mut text = String::with_capacity(length);
     while text.len() < length {
@@ -113,7 +113,7 @@ fn ssh_host(seed: &[u8], comment: &str) -> Result<Secret> {
     Ok(Secret::new(text.to_string()))
 }
 
-/// What a program of the operator's prints, less the last line break.
+/// The output of the operator's own program, without the final line break.
 async fn command(argv: &[String]) -> Result<Secret> {
     let Some((program, args)) = argv.split_first() else {
         return Err(Error::usage(

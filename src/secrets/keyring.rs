@@ -1,7 +1,7 @@
-//! The keys of gossip that the agents of Consul or Nomad hold, each in a keyring of its own.
+//! The gossip keys of Consul's or Nomad's agents, each with a keyring of its own.
 //!
-//! A request goes to one agent, which asks all that it knows to be alive (Serf's key manager).
-//! It fails unless each of them did what was asked.
+//! A request goes to one agent, which passes it to all agents that it knows to be alive (Serf's key
+//! manager). It fails unless all of them succeed.
 
 use std::collections::BTreeMap;
 
@@ -14,19 +14,19 @@ use crate::error::{Error, Exit};
 use crate::secret::Secret;
 use crate::uplink::api::{Api, Trouble};
 
-/// What is done to a key, in the order of a rotation. Each may be done again.
+/// Steps of a key's rotation, in order. Each can be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// Every agent can read what is encrypted with it.
+    /// Every agent can decrypt with it.
     Install,
     /// Every agent encrypts with it. It must be installed.
     Use,
-    /// No agent can read it any more. It must not be the one in use.
+    /// No agent can decrypt with it any more. It must not be in use.
     Remove,
 }
 
 impl Act {
-    /// How it is asked for: Consul by the method, Nomad by the path.
+    /// The request: Consul's differ in the method, Nomad's in the path.
     fn request(self, daemon: Daemon) -> (Method, &'static str) {
         match (daemon, self) {
             (Daemon::Consul, Act::Install) => (Method::POST, "/v1/operator/keyring"),
@@ -46,19 +46,19 @@ struct Pool {
     #[serde(default, rename = "WAN")]
     wan: bool,
     num_nodes: usize,
-    /// How many agents hold a key.
+    /// The number of agents that hold each key.
     #[serde(default)]
     keys: BTreeMap<String, usize>,
-    /// How many agents encrypt with it: not told by Nomad, nor by Consul before 1.10.
+    /// The number of agents that encrypt with it; neither Nomad nor Consul before 1.10 reports it.
     #[serde(default)]
     primary_keys: Option<BTreeMap<String, usize>>,
 }
 
-/// What all agents hold.
+/// The keys that all agents hold.
 pub struct Held(Vec<Pool>);
 
 impl Held {
-    /// The answer of a daemon to the question for its keys.
+    /// Parses a daemon's answer.
     pub fn read(daemon: Daemon, body: &[u8]) -> Result<Self, serde_json::Error> {
         Ok(Self(match daemon {
             Daemon::Consul => serde_json::from_slice(body)?,
@@ -66,7 +66,7 @@ impl Held {
         }))
     }
 
-    /// How many agents there are.
+    /// The number of agents.
     pub fn agents(&self) -> usize {
         let own = self.0.iter().filter(|pool| !pool.wan);
         own.map(|pool| pool.num_nodes).sum()
@@ -78,7 +78,7 @@ impl Held {
         self.0.iter().all(holds)
     }
 
-    /// Whether every agent encrypts with a key, as far as they tell.
+    /// Whether every agent encrypts with a key, as far as they report it.
     pub fn in_use(&self, key: &Secret) -> bool {
         let uses = |pool: &Pool| match &pool.primary_keys {
             Some(primary) => primary.get(key.expose()) == Some(&pool.num_nodes),
@@ -99,7 +99,7 @@ impl Held {
 pub struct Keyring<'a>(pub &'a Api);
 
 impl Keyring<'_> {
-    /// What all agents hold.
+    /// Asks for the keys that all agents hold.
     pub async fn held(&self) -> Result<Held, Error> {
         let daemon = self.0.daemon();
         let path = match daemon {
@@ -108,7 +108,7 @@ impl Keyring<'_> {
         };
         let body = self.ask(Method::GET, path, Vec::new(), &[]).await?;
         Held::read(daemon, &body).map_err(|_| {
-            // What it says has the keys in it.
+            // The error's text would contain the keys.
             Error::unexpected(format!(
                 "{} answers {path} with what is not understood",
                 daemon.title()
@@ -116,7 +116,7 @@ impl Keyring<'_> {
         })
     }
 
-    /// Does something to a key at every agent.
+    /// Carries out one step for a key at every agent.
     pub async fn act(&self, act: Act, key: &Secret) -> Result<(), Error> {
         let (method, path) = act.request(self.0.daemon());
         let body = json!({"Key": key.expose()}).to_string().into_bytes();

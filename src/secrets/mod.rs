@@ -1,4 +1,4 @@
-//! The cluster's other secrets: which there are, and how each is made.
+//! The secrets that a cluster declares: their values, and how each is made.
 
 pub mod generate;
 pub mod keyring;
@@ -10,15 +10,14 @@ use crate::cluster::{Cluster, Name};
 use crate::error::Result;
 use crate::store::EntryName;
 
-/// The folder of the cluster's entries in which secrets are.
+/// The folder of secrets among the cluster's entries.
 const FOLDER: &str = "secrets";
 
-/// A value that is kept: a secret's, or that of one node.
+/// A value in the store: that of a secret, or of a secret for one node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Value {
-    /// The secret.
     pub secret: Name,
-    /// The node, where each has a value of its own.
+    /// The node, if each has a value of its own.
     pub node: Option<Name>,
 }
 
@@ -39,13 +38,13 @@ impl Value {
         }
     }
 
-    /// Where it is kept, below the cluster's folder.
+    /// Its entry in the cluster's folder.
     pub fn entry(&self) -> Result<EntryName> {
         format!("{FOLDER}/{}", self.label()).parse()
     }
 }
 
-/// All values that a cluster has. A secret that goes to no node has none.
+/// All values of a cluster. A secret for no node has none.
 pub fn values(cluster: &Cluster) -> BTreeMap<Value, &SecretSpec> {
     let of = |(name, spec): (&Name, _)| -> Vec<_> {
         let spec: &SecretSpec = spec;
