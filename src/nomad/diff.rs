@@ -1,8 +1,8 @@
-//! What a plan would change of a job, as lines.
+//! The changes that a plan would make to a job, as lines.
 
 use serde_json::Value;
 
-/// The lines of the `Diff` of Nomad's answer to a plan; empty where nothing changes.
+/// The lines of the `Diff` in Nomad's answer to a plan; empty if nothing changes.
 pub fn lines(diff: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     part(diff, "Job", "ID", 0, &mut lines);
@@ -27,7 +27,8 @@ const fn sign(kind: &str) -> &'static str {
     }
 }
 
-/// What is shown of a job, group or task that is new. The rest is mostly defaults, some fifty lines.
+/// The fields that are shown of a new job, group or task. The rest is mostly defaults, about fifty
+/// lines.
 const SHOWN_OF_NEW: [&str; 7] = [
     "Config",
     "Count",
@@ -38,12 +39,12 @@ const SHOWN_OF_NEW: [&str; 7] = [
     "Type",
 ];
 
-/// Whether a part of something is left out, because all of that is new.
+/// Whether to omit a part of something new.
 fn is_default(of: &str, kind: &str, name: &str) -> bool {
     !of.is_empty() && kind == "Added" && !SHOWN_OF_NEW.contains(&name)
 }
 
-/// A job, a group, a task or a block, with what is in it.
+/// Adds the lines of a job, group, task or block and its parts.
 fn part(diff: &Value, what: &str, name: &str, depth: usize, lines: &mut Vec<String>) {
     if is_empty(diff) {
         return;
@@ -79,7 +80,7 @@ fn list<'a>(diff: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     diff[name].as_array().into_iter().flatten()
 }
 
-/// What the scheduler would do, such as ` (1 create, 2 in-place update)`.
+/// The scheduler's actions, as in ` (1 create, 2 in-place update)`.
 fn updates(diff: &Value) -> String {
     let updates: Vec<String> = diff["Updates"]
         .as_object()

@@ -1,7 +1,7 @@
-//! Draining a node: its jobs move to other nodes, orderly, before it restarts.
+//! Drains a node: its jobs move to other nodes before it restarts.
 //!
-//! By Nomad's HTTP API, section "Nodes": `/v1/nodes`, `/v1/node/<id>`, its
-//! `/drain` and `/eligibility`.
+//! Uses Nomad's HTTP API, section "Nodes": `/v1/nodes`, `/v1/node/<id>`, its `/drain` and
+//! `/eligibility`.
 
 use std::time::Duration;
 
@@ -14,27 +14,27 @@ use crate::error::{Error, Exit, Result};
 use crate::uplink::Failure;
 use crate::uplink::api::{Api, Trouble};
 
-/// How often Nomad is asked again.
+/// The pause between two requests.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long Nomad may take beyond the deadline, at which it stops what still runs.
+/// How long Nomad may take after the deadline to stop what still runs.
 const SLACK: Duration = Duration::from_secs(60);
-/// How long Nomad on a node may take to be there again after a restart.
+/// How long a node's Nomad may take to come up after a restart.
 const RETURNING: Duration = Duration::from_secs(120);
 
-/// A node, as Nomad sees it.
+/// A node in Nomad's data.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Client {
-    /// Nomad's name for it, which it keeps over restarts.
+    /// Nomad's ID of it, which survives restarts.
     #[serde(rename = "ID")]
     pub id: String,
-    /// The cluster's name for it.
+    /// Its name in the cluster.
     pub name: String,
     /// `ready`, `down`, `initializing` or `disconnected`.
     pub status: String,
     /// `eligible` or `ineligible`: whether jobs may be placed on it.
     pub scheduling_eligibility: String,
-    /// The drain that goes on.
+    /// The drain under way.
     #[serde(default)]
     drain_strategy: Option<Value>,
 }
@@ -46,8 +46,7 @@ impl Client {
     }
 }
 
-/// The node of that name; of several, which only leftovers of earlier
-/// installations can be, the one that is up.
+/// The node of that name. Of several, which earlier installations can leave, the one that is up.
 fn of_name(clients: Vec<Client>, node: &Name) -> Option<Client> {
     let mut named: Vec<Client> = clients
         .into_iter()
@@ -57,12 +56,12 @@ fn of_name(clients: Vec<Client>, node: &Name) -> Option<Client> {
     named.into_iter().next()
 }
 
-/// Looks a node up; none where Nomad has no such client.
+/// Looks a node up; none if Nomad has no such client.
 pub async fn find(api: &Api, node: &Name) -> Result<Option<Client>> {
     Ok(of_name(api.get("/v1/nodes").await?, node))
 }
 
-/// What runs on a client, or did (`/v1/node/<id>/allocations`).
+/// An allocation on a client, running or not (`/v1/node/<id>/allocations`).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Allocation {
@@ -72,7 +71,7 @@ struct Allocation {
     client_status: String,
 }
 
-/// The names of those that have not ended.
+/// The names of allocations that have not ended.
 fn running(allocations: &[Allocation]) -> Vec<&str> {
     let ended =
         |one: &&Allocation| matches!(one.client_status.as_str(), "complete" | "failed" | "lost");
@@ -80,12 +79,12 @@ fn running(allocations: &[Allocation]) -> Vec<&str> {
     running.map(|one| one.name.as_str()).collect()
 }
 
-/// Drains a client and waits until nothing runs there any more. What has not
-/// moved by the `deadline` is stopped by Nomad. Jobs are not placed on it
-/// until it is made eligible again. A drain that somebody else began is left as it is.
+/// Drains a client and waits until nothing runs there. Nomad stops at the `deadline` what has not
+/// moved. It places no jobs on the client until [`make_eligible`]. A drain that somebody else began
+/// stays as it is.
 ///
-/// Nomad ends a drain once it has marked the last allocation: tasks run on for their
-/// `kill_timeout`, so the allocations are waited for as well. `tell` hears of them.
+/// Nomad ends a drain when it has marked the last allocation, while tasks run on for their
+/// `kill_timeout`. So this waits for the allocations as well, and reports them to `tell`.
 pub async fn drain(
     api: &Api,
     client: &Client,
@@ -129,7 +128,7 @@ pub async fn drain(
     }
 }
 
-/// A connection that is gone for a moment: there is nothing new to tell.
+/// A connection that is gone for a moment is nothing to report.
 fn passing(failure: &Failure) -> Option<String> {
     tracing::debug!("asked for a drain: {failure}");
     None
@@ -148,7 +147,7 @@ async fn begin(api: &Api, client: &Client, deadline: Duration, why: &str) -> Res
     Ok(())
 }
 
-/// Lets jobs be placed on a client again, once it is up; ends a drain that goes on.
+/// Waits until a client is up, ends its drain and lets Nomad place jobs on it again.
 pub async fn make_eligible(api: &Api, id: &str) -> Result<()> {
     let until = Instant::now() + RETURNING;
     let path = format!("/v1/node/{id}");

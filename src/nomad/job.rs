@@ -1,4 +1,4 @@
-//! A job: read from its HCL by the operator's own `nomad`, planned, registered.
+//! A job: the operator's own `nomad` reads it from HCL; the API plans and registers it.
 
 use std::path::{Path, PathBuf};
 
@@ -11,22 +11,20 @@ use crate::error::{Error, Exit, Kind, Result};
 use crate::process::Command;
 use crate::uplink::api::{Api, Trouble};
 
-/// A job as Nomad's API takes it.
+/// A job in the form of Nomad's API.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// The file it is from.
+    /// Its file.
     pub file: PathBuf,
-    /// Its ID.
     pub id: String,
     /// `service`, `batch`, `system` or `sysbatch`.
     pub kind: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Everything that the file says of it.
+    /// The whole job.
     pub data: Map<String, Value>,
 }
 
-/// What Nomad would do with a job.
+/// Nomad's plan for a job.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Plan {
@@ -39,26 +37,26 @@ pub struct Plan {
     /// Groups that no node has room for, by name.
     #[serde(default, rename = "FailedTGAllocs")]
     pub unplaced: Option<Map<String, Value>>,
-    /// What Nomad finds questionable.
+    /// Nomad's warnings.
     #[serde(default)]
     pub warnings: Option<String>,
 }
 
-/// What came of a registration.
+/// The result of a registration.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Registered {
-    /// The evaluation that places the job; empty for a job that waits for its time or for a call.
+    /// The evaluation that places the job; empty for a periodic or parameterized job.
     #[serde(default, rename = "EvalID")]
     pub evaluation: String,
-    /// What Nomad finds questionable.
+    /// Nomad's warnings.
     #[serde(default)]
     pub warnings: Option<String>,
 }
 
 impl Job {
-    /// Reads a job from its HCL. Nomad's own parser does it: its HTTP API
-    /// refuses the functions, such as `file()`, that jobs use.
+    /// Reads a job from its HCL by `nomad job run -output`: the HTTP API's parser refuses functions
+    /// that jobs use, such as `file()`.
     pub async fn read(file: &Path) -> Result<Self> {
         let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
             return Err(Error::usage(format!("{} is not a file", file.display())));
@@ -104,18 +102,18 @@ impl Job {
         })
     }
 
-    /// Whether it runs only at its times or when it is called.
+    /// Whether it is periodic or parameterized.
     pub fn is_only_called(&self) -> bool {
         let has = |name: &str| self.data.get(name).is_some_and(|value| !value.is_null());
         has("Periodic") || has("ParameterizedJob")
     }
 
-    /// The part of a query that says which namespace is meant.
+    /// The query parameter of its namespace.
     pub fn query(&self) -> String {
         format!("namespace={}", escaped(&self.namespace))
     }
 
-    /// Asks what registering the job would do. Nomad checks the job by that; what it refuses is a
+    /// Asks what registering the job would do. Nomad checks the job with that; a refusal means a
     /// mistake in the file.
     pub async fn plan(&self, api: &Api) -> Result<Plan, Trouble> {
         let path = format!("/v1/job/{}/plan?{}", escaped(&self.id), self.query());
@@ -131,8 +129,8 @@ impl Job {
         api.read(&path, &api.ok(&path, answer)?)
     }
 
-    /// Registers the job, unless it is no more what it was when it was planned. None where the
-    /// answer was lost, and the job is registered.
+    /// Registers the job unless it has changed since the plan. None if the answer was lost but the
+    /// job is registered.
     pub async fn register(&self, api: &Api, plan: &Plan) -> Result<Option<Registered>, Trouble> {
         let index = plan.job_modify_index;
         let body = json!({ "Job": self.data, "EnforceIndex": true, "JobModifyIndex": index });
@@ -144,7 +142,7 @@ impl Job {
         if answer.status.is_success() || !other {
             return api.read(&path, &api.ok(&path, answer)?).map(Some);
         }
-        // The first of two requests may have been carried out: then nothing is left to change.
+        // The request was repeated. If the first one succeeded, nothing is left to change.
         if answer.again && diff::is_empty(&self.plan(api).await?.diff) {
             return Ok(None);
         }
@@ -158,7 +156,7 @@ impl Job {
     }
 }
 
-/// A text as a part of a URL's path or query (RFC 3986, section 2).
+/// Encodes a text for a URL's path or query (RFC 3986, section 2).
 pub fn escaped(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {

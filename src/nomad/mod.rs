@@ -1,4 +1,4 @@
-//! Nomad's own settings and its jobs, by its HTTP API.
+//! Nomad's jobs and drains, by its HTTP API.
 
 pub mod diff;
 pub mod drain;

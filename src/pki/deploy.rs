@@ -1,5 +1,4 @@
-//! Brings the year's certificates to the nodes, and the programs
-//! there to use them.
+//! Brings the year's certificates to the nodes and makes the daemons use them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +21,7 @@ use crate::operation::Operation;
 use crate::rollout;
 use crate::store;
 
-/// Reads the PKI of a year, which must be whole and fit for use: before any node is touched.
+/// Reads the PKI of a year before any node is touched. Fails unless it is complete and valid.
 pub async fn load(
     operation: &Operation,
     daemons: &[Daemon],
@@ -36,7 +35,7 @@ pub async fn load(
         .iter()
         .flat_map(|daemon| PairId::wanted(&cluster, *daemon, year))
         .collect();
-    // Nomad's files are not whole without Consul's.
+    // Nomad's files include some of Consul's.
     let others = daemons
         .iter()
         .flat_map(|daemon| files::authorities(&cluster, *daemon));
@@ -67,7 +66,7 @@ pub async fn load(
     })
 }
 
-/// All that keeps a year's PKI from being brought to nodes.
+/// Everything that forbids bringing a year's PKI to nodes.
 pub fn faults(
     cluster: &Cluster,
     daemons: &[Daemon],
@@ -89,7 +88,7 @@ pub fn faults(
         .collect()
 }
 
-/// Logs in to nodes, all of which must be usable.
+/// Logs in to nodes. Fails unless all of them can be used.
 pub async fn members(operation: &mut Operation, nodes: &BTreeSet<Name>) -> Result<Vec<Member>> {
     operation
         .reporter
@@ -101,7 +100,7 @@ pub async fn members(operation: &mut Operation, nodes: &BTreeSet<Name>) -> Resul
         .collect()
 }
 
-/// What is on the nodes' disks; the nodes that do not tell are failed ones.
+/// Reads the state of the nodes' disks. Nodes that do not answer have failed.
 async fn look(
     work: &Work,
     members: &[Member],
@@ -126,8 +125,8 @@ async fn look(
     states
 }
 
-/// Brings the files of `daemons` to nodes and makes their programs use them. Where the nodes
-/// trust another authority than the store's, nothing is changed, unless `replace` says so.
+/// Brings the files of `daemons` to nodes and makes the daemons use them. If a node trusts another
+/// authority than the store's, nothing is changed unless `replace` is set.
 pub async fn bring(
     work: &Work,
     members: &[Member],
@@ -218,7 +217,7 @@ pub async fn bring(
     Ok(results)
 }
 
-/// Reports what each node came to, and how the run ends.
+/// Reports the result of each node and of the run.
 pub fn finish(reporter: &Reporter, nodes: &BTreeSet<Name>, results: &Results) -> Result<()> {
     for node in nodes {
         let done = results.done.get(node).map(|words| words.join(", "));

@@ -1,5 +1,5 @@
-//! Which files of the PKI a node has: the original's names, with links of the
-//! same name every year, which the configuration of the programs names.
+//! The files of the PKI on a node. Their names are those of the earlier scripts. The daemons'
+//! configuration names links, which are the same every year.
 
 use sha2::{Digest, Sha256};
 
@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, Name, NodePath};
 use crate::error::{Error, Result};
 use crate::node::install::{Content, Manifest};
 
-/// A pair as a node's programs know it.
+/// A pair on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployed {
     /// The pair in the store.
@@ -24,8 +24,8 @@ pub struct Deployed {
     file: String,
 }
 
-/// The pairs in the folder of a daemon on a node, the agent's own first. Nomad has
-/// the pair besides by which it asks Consul.
+/// The pairs in the folder of a daemon on a node, the agent's own first. Nomad also has the pair
+/// for its requests to Consul.
 pub fn pairs(cluster: &Cluster, daemon: Daemon, year: Year, node: &Name) -> Vec<Deployed> {
     let mut pairs = vec![Deployed {
         pair: PairId::of_node(cluster, daemon, year, node),
@@ -43,7 +43,7 @@ pub fn pairs(cluster: &Cluster, daemon: Daemon, year: Year, node: &Name) -> Vec<
     pairs
 }
 
-/// The daemons whose authority is in the folder of a daemon.
+/// The daemons whose authorities are in the folder of a daemon.
 pub fn authorities(cluster: &Cluster, daemon: Daemon) -> Vec<Daemon> {
     match daemon {
         Daemon::Nomad if cluster.consul.enable => vec![Daemon::Nomad, Daemon::Consul],
@@ -51,7 +51,7 @@ pub fn authorities(cluster: &Cluster, daemon: Daemon) -> Vec<Daemon> {
     }
 }
 
-/// The certificates that all programs of `daemon` are to trust, as a file.
+/// The certificates that all agents of `daemon` should trust, as a file.
 pub fn bundle(stored: &Stored, daemon: Daemon) -> String {
     stored
         .trusted(daemon)
@@ -60,7 +60,7 @@ pub fn bundle(stored: &Stored, daemon: Daemon) -> String {
         .collect()
 }
 
-/// The file in the folder of a daemon that says whom its programs trust of `authority`'s.
+/// The file in the folder of a daemon with the certificates that it trusts of `authority`'s.
 pub fn trusted(cluster: &Cluster, daemon: Daemon, authority: Daemon) -> Result<NodePath> {
     let folder: NodePath = daemon.place(cluster).directory.parse()?;
     folder.join(&format!("{authority}-ca.crt"))
@@ -69,15 +69,15 @@ pub fn trusted(cluster: &Cluster, daemon: Daemon, authority: Daemon) -> Result<N
 /// A file that is wanted on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// Where it is.
     pub path: NodePath,
-    /// What `state.sh` tells of it if it is as wanted: the text of a certificate, the digest of a key.
+    /// What `state.sh` reports of it if it is as wanted: the text of a certificate, the digest of a
+    /// key.
     pub content: String,
-    /// Whether Nomad reads it only when it starts.
+    /// Whether Nomad reads it at its start only.
     pub at_start: bool,
 }
 
-/// The files in the folder of a daemon on a node, by the names that the programs use.
+/// The files in the folder of a daemon on a node, under the names of the links.
 pub fn wanted(
     cluster: &Cluster,
     daemon: Daemon,
@@ -112,7 +112,7 @@ pub fn wanted(
     Ok(files)
 }
 
-/// All that `install` is to bring to a node for a daemon.
+/// Everything that `install` has to bring to a node for a daemon.
 pub fn manifest(
     cluster: &Cluster,
     daemon: Daemon,

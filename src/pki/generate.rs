@@ -1,4 +1,4 @@
-//! Makes the pairs that are missing, and touches nothing that is there.
+//! Makes missing pairs, and touches no existing one.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::event::{Event, Reporter, count};
 use crate::secret::Secret;
 use crate::store::{EntryName, Existing, Store, Writer};
 
-/// The daemons that a run is about: the one asked for, or all that the cluster has.
+/// The daemons of a run: the one asked for, or all that the cluster runs.
 pub fn chosen(cluster: &Cluster, asked: Option<Daemon>) -> Result<Vec<Daemon>> {
     match asked {
         None => Ok(cluster.daemons()),
@@ -30,7 +30,7 @@ pub fn chosen(cluster: &Cluster, asked: Option<Daemon>) -> Result<Vec<Daemon>> {
     }
 }
 
-/// Makes what is missing in `store`, under its lock from first to last.
+/// Makes what is missing in `store`, under its lock all the time.
 pub async fn generate<S: Store>(
     cluster: &Cluster,
     daemons: &[Daemon],
@@ -97,8 +97,8 @@ pub async fn generate<S: Store>(
     Ok(())
 }
 
-/// Makes one pair. The key is safe in the store before there is a certificate
-/// of it, so that no interruption leaves a certificate whose key is lost.
+/// Makes one pair. The key is stored before its certificate is made, so no interruption leaves a
+/// certificate without its key.
 async fn create(
     cluster: &Cluster,
     make: &Make,
@@ -146,7 +146,7 @@ async fn create(
     Ok(until)
 }
 
-/// Tells of all errors, and ends the run.
+/// Reports all errors, and returns the one that ends the run.
 pub fn all(reporter: &Reporter, errors: Vec<Error>) -> Error {
     let exit = errors.iter().map(|error| error.exit).max();
     let mut errors = errors.into_iter();

@@ -1,6 +1,6 @@
-//! What the entries of the PKI are called in the store: the original's names,
-//! and for what it did not have `consul<year>-agent` (nodes that are not
-//! servers) and `consul<year>-node-<node>` (`cluster.pki.perNode`).
+//! The names of the PKI's entries in the store: those of the earlier scripts, and besides
+//! `consul<year>-agent` (nodes that are not servers) and `consul<year>-node-<node>`
+//! (`cluster.pki.perNode`).
 
 use std::fmt;
 
@@ -12,21 +12,21 @@ use super::Year;
 
 use crate::cluster::Daemon;
 
-/// A certificate and its key, as the PKI names them.
+/// The identity of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PairId {
-    /// Whose authority signs it.
+    /// The daemon whose authority signs it.
     pub daemon: Daemon,
-    /// What it is for.
+    /// Its holder.
     pub holder: Holder,
 }
 
-/// What a certificate is for.
+/// The holder of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Holder {
     /// The authority itself.
     Authority,
-    /// The authority that it took the place of, until every node refuses that one.
+    /// The authority that it replaced, until every node refuses that one.
     Retired,
     /// All servers.
     Servers(Year),
@@ -34,19 +34,19 @@ pub enum Holder {
     Agents(Year),
     /// One node.
     Node(Year, Name),
-    /// Operators, and programs that only ask.
+    /// Operators, and programs that only connect.
     Operator(Year),
 }
 
 impl Holder {
-    /// Whether it is one that signs, or did.
+    /// Whether it signs or has signed.
     pub fn authority(&self) -> bool {
         matches!(self, Holder::Authority | Holder::Retired)
     }
 }
 
 impl PairId {
-    /// The pair that an authority of `daemon` signed and that has this name, if it is one.
+    /// Parses the name of a pair that an authority of `daemon` signed.
     pub fn parse(daemon: Daemon, stem: &str) -> Option<Self> {
         let rest = stem.strip_prefix(daemon.name())?;
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -114,7 +114,7 @@ impl PairId {
         Self { daemon, holder }
     }
 
-    /// All that a cluster needs of one daemon in a year, the authority first.
+    /// All pairs that a cluster needs of one daemon in a year, the authority first.
     pub fn wanted(cluster: &Cluster, daemon: Daemon, year: Year) -> Vec<Self> {
         let mut wanted = vec![Self::authority(daemon)];
         for node in cluster.nodes.keys() {

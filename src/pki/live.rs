@@ -1,6 +1,6 @@
-//! What Consul and Nomad really serve: looked at through a node's ssh, by TLS
-//! with the operator's certificate. Chain and name are always verified; what a
-//! port shows is known even where that fails.
+//! What Consul and Nomad really serve: connects through a node's ssh, by TLS with the operator's
+//! certificate. Chain and name are always verified. A port's certificate is known even if that
+//! fails.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,9 +34,9 @@ use crate::cluster::{Cluster, Name, Node, Role};
 use crate::error::{Error, Result};
 use crate::node::ssh::Connection;
 
-/// How long a port may take for a connection, a handshake and an answer.
+/// How long a port may take for connection, handshake and answer.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// The most that an answer may hold, in bytes.
+/// The longest answer, in bytes.
 const MOST: usize = 1024 * 1024;
 /// Numbers the sockets of a run.
 static SOCKETS: AtomicUsize = AtomicUsize::new(0);
@@ -44,17 +44,15 @@ static SOCKETS: AtomicUsize = AtomicUsize::new(0);
 /// A port of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Port {
-    /// Whose.
     #[serde(rename = "app")]
     pub daemon: Daemon,
-    /// What for: `https` or `rpc`.
+    /// Its protocol: `https` or `rpc`.
     pub kind: &'static str,
     /// The host, as seen from the node.
     #[serde(skip)]
     host: String,
-    /// Its number.
     pub number: u16,
-    /// The byte by which a client asks for TLS on a port that has more than that.
+    /// The byte by which a client asks for TLS on a port with several protocols.
     #[serde(skip)]
     opening: Option<u8>,
 }
@@ -83,8 +81,8 @@ impl Port {
         }
     }
 
-    /// All ports of a node's agent that serve its certificate. Servers have one for
-    /// RPC besides, where the first byte says that TLS follows (Consul's and Nomad's `RPCTLS`).
+    /// All ports of a node's agent that serve its certificate. Servers also have one for RPC, where
+    /// a first byte announces TLS (`RPCTLS` of Consul and Nomad).
     pub fn of(cluster: &Cluster, daemon: Daemon, node: &Node) -> Vec<Self> {
         let mut ports = vec![Self::api(cluster, daemon)];
         if node.role == Role::Server
@@ -106,7 +104,7 @@ impl Port {
     }
 }
 
-/// The way to the ports of one node, on the login that a run has there anyway.
+/// The way to the ports of one node, over the run's login there.
 #[derive(Clone)]
 pub struct Tunnels {
     connection: Connection,
@@ -115,7 +113,7 @@ pub struct Tunnels {
 }
 
 impl Tunnels {
-    /// Through `connection`, with sockets in the run's private folder.
+    /// Goes through `connection`, with sockets in the run's private folder.
     pub fn new(connection: Connection, folder: PathBuf) -> Self {
         Self {
             connection,
@@ -147,22 +145,21 @@ impl Tunnels {
     }
 }
 
-/// Whom one connects as, and whom one trusts.
+/// The caller's identity, and the authorities that it trusts.
 pub struct Caller<'a> {
-    /// The authorities that are trusted.
+    /// The trusted authorities.
     pub trusted: &'a [Certificate],
-    /// The certificate that is shown.
+    /// The certificate to present.
     pub certificate: &'a Certificate,
-    /// Its key.
     pub key: &'a Key,
 }
 
-/// What a port showed.
+/// The result of looking at a port.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Look {
-    /// The certificate, if it came to that.
+    /// The port's certificate, if the handshake got that far.
     pub served: Option<Certificate>,
-    /// What is wrong with the port, if anything is.
+    /// What is wrong with the port; none if nothing is.
     pub trouble: Option<Trouble>,
 }
 
@@ -171,9 +168,9 @@ pub struct Look {
 pub enum Trouble {
     /// Nothing answers, or not in time.
     Silent(String),
-    /// What answers does not prove to be the agent.
+    /// The other end does not prove that it is the agent.
     Untrusted(String),
-    /// It does not take the certificate that it was shown.
+    /// It refuses the caller's certificate.
     Refuses(String),
 }
 
@@ -187,28 +184,23 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// What an API is asked.
+/// A request to an API.
 #[derive(Debug, Clone)]
 pub struct Call<'a> {
-    /// How.
     pub method: Method,
-    /// What for.
     pub path: &'a str,
-    /// What is sent with it.
     pub body: Bytes,
 }
 
 /// An answer of an API.
 #[derive(Debug)]
 pub struct Answer {
-    /// Its status.
     pub status: u16,
-    /// What it holds.
     pub body: Bytes,
 }
 
 impl Tunnels {
-    /// Looks at a port, as which the agent of `node` is to prove itself.
+    /// Looks at a port, where the agent of `node` has to prove itself.
     pub async fn look(
         &self,
         cluster: &Cluster,
@@ -218,7 +210,8 @@ impl Tunnels {
     ) -> Result<Look> {
         let seen = Seen::default();
         let trouble = match port.opening {
-            // The handshake alone does not tell whether the certificate was taken (TLS 1.3): an answer does.
+            // In TLS 1.3 only an answer shows that the server accepted the certificate, not the
+            // handshake.
             None => {
                 let call = Call {
                     method: Method::GET,
@@ -318,7 +311,7 @@ impl Tunnels {
             .nodes
             .get(node)
             .map_or(Role::Client, |node| node.role);
-        // Certificates of the original's scripts hold no `localhost`.
+        // Certificates of the earlier scripts lack `localhost`.
         let names = [port.daemon.agent_name(cluster, role), "localhost".into()];
         let (config, first) = config(caller, &names, seen)?;
         let connecting = async {
@@ -352,7 +345,7 @@ impl Tunnels {
     }
 }
 
-/// The error of an exchange after the handshake: mostly the alert by which the agent refuses.
+/// The error of an exchange after the handshake, usually the alert of an agent that refuses.
 fn refused(error: &hyper::Error) -> Trouble {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(e) = cause {
@@ -412,13 +405,12 @@ fn config(
         .with_custom_certificate_verifier(Arc::new(recorder))
         .with_client_auth_cert(vec![caller.certificate.der.clone().into()], key.into())
         .map_err(|e| unusable(&e))?;
-    // Each look is to be a whole handshake.
+    // Each look must be a full handshake.
     config.resumption = rustls::client::Resumption::disabled();
     Ok((config, first))
 }
 
-/// Remembers what a server shows, and leaves the judgement to rustls: the chain
-/// and one of the names must be right.
+/// Records a server's certificate. rustls verifies the chain and one of the names.
 #[derive(Debug)]
 struct Recorder {
     inner: Arc<WebPkiServerVerifier>,

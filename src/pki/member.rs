@@ -21,21 +21,19 @@ use crate::node::ssh::elevate::Elevation;
 use crate::operation::Operation;
 use crate::rollout::quorum::{self, Health};
 
-/// What an operation is about.
+/// The object of an operation.
 pub struct Work {
-    /// The cluster.
     pub cluster: Cluster,
-    /// What the store holds.
+    /// The content of the store.
     pub stored: Stored,
-    /// The year whose certificates are wanted.
+    /// The year of the wanted certificates.
     pub year: Year,
 }
 
-/// A node that can be used.
+/// A usable node.
 pub struct Member {
-    /// Its name.
     pub name: Name,
-    /// What the cluster says of it.
+    /// Its data in the cluster.
     pub node: Node,
     probed: Probed,
     how: Elevation,
@@ -43,7 +41,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// The node of a probe.
+    /// Makes a member of a probed node.
     pub fn new(operation: &Operation, name: &Name, probed: Probed) -> Result<Self> {
         let node = operation.cluster.nodes.get(name).cloned();
         let node =
@@ -67,7 +65,7 @@ impl Member {
         self.node.role == Role::Server
     }
 
-    /// Brings it the files of `daemons`, and gives the paths that changed.
+    /// Installs the files of `daemons`, and returns the paths that changed.
     pub async fn install(&self, work: &Work, daemons: &[Daemon]) -> Result<BTreeSet<String>> {
         let mut manifest = Manifest::new();
         for daemon in daemons {
@@ -84,7 +82,7 @@ impl Member {
         Ok(report.touched().map(str::to_owned).collect())
     }
 
-    /// What is on its disk of `daemons`.
+    /// Reads its files and units of `daemons`.
     pub async fn state(&self, work: &Work, daemons: &[Daemon]) -> Result<State> {
         let mut wanted: Vec<Wanted> = Vec::new();
         for daemon in daemons {
@@ -103,18 +101,18 @@ impl Member {
         .await
     }
 
-    /// The files that a daemon is to have there.
+    /// The files that a daemon should have there.
     pub fn wanted(&self, work: &Work, daemon: Daemon) -> Result<Vec<Wanted>> {
         files::wanted(&work.cluster, daemon, work.year, &self.name, &work.stored)
     }
 
-    /// The certificate that a daemon's agent is to serve there.
+    /// The certificate that a daemon's agent should serve there.
     pub fn certificate<'a>(&self, work: &'a Work, daemon: Daemon) -> Option<&'a Certificate> {
         let pair = PairId::of_node(&work.cluster, daemon, work.year, &self.name);
         work.stored.held(&pair).certificates.first()
     }
 
-    /// Makes a daemon's program take its files.
+    /// Makes a daemon use its files.
     pub async fn act(&self, work: &Work, daemon: Daemon, action: Action) -> Result<()> {
         node::act(
             &self.probed.connection,
@@ -125,7 +123,7 @@ impl Member {
         .await
     }
 
-    /// The end of the log of a daemon's program.
+    /// The end of a daemon's log.
     pub async fn log(&self, work: &Work, daemon: Daemon) -> Result<String> {
         let unit = &daemon.place(&work.cluster).unit;
         node::log(&self.probed.connection, &self.how, unit).await
@@ -143,8 +141,8 @@ impl Member {
             .await
     }
 
-    /// The first of a daemon's ports that does not serve what it should, or trusts
-    /// not just those authorities that it should; none if all is as wanted.
+    /// What is wrong with the first of a daemon's ports that serves the wrong certificate or trusts
+    /// the wrong authorities; none if all is as wanted.
     pub async fn lacking(&self, work: &Work, daemon: Daemon) -> Result<Option<String>> {
         let wanted = self.certificate(work, daemon);
         for port in Port::of(&work.cluster, daemon, &self.node) {
@@ -156,11 +154,11 @@ impl Member {
                 return Ok(Some(format!("{port} serves another certificate")));
             }
         }
-        // While an authority is being replaced there are two, and both must be trusted.
+        // During a replacement there are two authorities, and both must be trusted.
         if work.stored.trusted(daemon).len() > 1 {
             let now = time::OffsetDateTime::now_utc();
             let both = work.stored.authorities(daemon).into_iter();
-            // Nothing that one signs which has ended is taken by anybody.
+            // Nobody accepts what an expired authority signed.
             for authority in both.filter(|one| one.certificate.not_after > now) {
                 if let Some(trouble) = self.takes(work, daemon, &authority).await? {
                     return Ok(Some(format!(
@@ -171,7 +169,7 @@ impl Member {
                 }
             }
         }
-        // One that is retired must be forgotten.
+        // A retired authority must not be trusted any more.
         if let Some(retired) = work.stored.retired(daemon)
             && self.takes(work, daemon, &retired).await?.is_none()
         {
@@ -184,8 +182,8 @@ impl Member {
         Ok(None)
     }
 
-    /// Why a node is not where the store is: in what it has on its disk of
-    /// `daemons`, or in what `daemon` serves and trusts. Nothing if it is.
+    /// How a node differs from the store: in its files of `daemons`, or in what `daemon` serves and
+    /// trusts. None if it does not.
     pub async fn behind(
         &self,
         work: &Work,
@@ -213,7 +211,7 @@ impl Member {
         self.lacking(work, daemon).await
     }
 
-    /// Why a daemon's agent does not take a certificate by `authority`; nothing if it does.
+    /// Why a daemon's agent refuses a certificate by `authority`; none if it accepts it.
     pub async fn takes(
         &self,
         work: &Work,
@@ -236,7 +234,7 @@ impl Member {
             .trouble)
     }
 
-    /// What a daemon's servers say of themselves, asked here.
+    /// The health of a daemon's servers, asked on this node.
     pub async fn health(&self, work: &Work, daemon: Daemon) -> Result<Health> {
         let call = Call {
             method: Method::GET,
@@ -258,7 +256,7 @@ impl Member {
         Ok(!quorum::never_formed(answer.status, &answer.body))
     }
 
-    /// Sends something to a daemon's API there.
+    /// Sends a PUT request to a daemon's API there.
     pub async fn put(&self, work: &Work, daemon: Daemon, path: &str, body: Vec<u8>) -> Result<()> {
         let answer = self
             .call(
@@ -299,7 +297,7 @@ impl Member {
     }
 }
 
-/// The year's operator, as whom ports are looked at.
+/// The identity of the year's operator, for looking at ports.
 fn operator(work: &Work, daemon: Daemon) -> Result<Caller<'_>> {
     let pair = PairId::operator(daemon, work.year);
     let (certificate, key) = work.stored.held(&pair).pair().ok_or_else(|| {

@@ -1,8 +1,7 @@
-//! The cluster's certificates: two authorities, Consul's and Nomad's, and what
-//! they sign each year.
+//! The cluster's certificates: the authorities of Consul and Nomad, and what they sign each year.
 //!
-//! [`spec`] says what each certificate holds, [`layout`] what it is called in
-//! the store, [`plan`] what is missing; [`x509`] makes and reads them.
+//! [`spec`] defines the content of each certificate, [`layout`] its name in the store, [`plan`]
+//! what is missing; [`x509`] makes and parses them.
 
 pub mod deploy;
 pub mod files;
@@ -26,14 +25,14 @@ use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
 
-/// How long an authority is valid, in days (as the original's).
+/// How long an authority is valid, in days, as in the earlier scripts.
 pub const CA_DAYS: i64 = 3650;
-/// How long all other certificates are valid, in days (as the original's).
+/// How long all other certificates are valid, in days, as in the earlier scripts.
 pub const LEAF_DAYS: i64 = 700;
-/// How long before its end a certificate is warned of, in days.
+/// How long before a certificate's end to warn, in days.
 pub const WARNING_DAYS: i64 = 60;
 
-/// A year, by which certificates are named.
+/// The year in the names of certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Year(i32);
 
@@ -43,8 +42,8 @@ impl Year {
         Self(now.year())
     }
 
-    /// The year that the operator asked for, or that of the clock. Only years
-    /// about now make sense: a certificate is valid from now on, whatever it is called.
+    /// The year that the operator asked for, or that of the clock. Refuses years far from now: a
+    /// certificate is valid from now on, whatever its name.
     pub fn choose(asked: Option<i32>, now: OffsetDateTime) -> Result<Self> {
         let current = now.year();
         match asked {

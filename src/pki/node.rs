@@ -1,4 +1,4 @@
-//! What a node's disk holds of the PKI, and whether its programs run.
+//! The PKI's files on a node, and the state of its daemons.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const STATE: Script = Script {
 const SIGNAL: Script = Script {
     name: "nixcfg-pki-signal",
     text: include_str!("signal.sh"),
-    // A restart waits for the program to end and to start.
+    // A restart waits for the daemon to end and to start.
     seconds: 300,
 };
 
@@ -29,24 +29,23 @@ const TRIES: u32 = 3;
 /// A unit of systemd.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unit {
-    /// Whether systemd knows it.
+    /// Whether systemd has it.
     pub loaded: bool,
-    /// Whether it runs.
     pub active: bool,
-    /// When its program was started, in seconds since 1970.
+    /// The start of its process, in seconds since 1970.
     pub started: f64,
 }
 
-/// A file that there is.
+/// An existing file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct File {
-    /// When it, or the link to it, was put there, in seconds since 1970.
+    /// The latest change of the file or of its link, in seconds since 1970.
     pub changed: f64,
     /// A certificate's text, or a key's digest.
     pub content: String,
 }
 
-/// What there is on a node.
+/// Files and units on a node.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
     units: BTreeMap<String, Unit>,
@@ -64,7 +63,7 @@ impl State {
         let units = units.iter().flat_map(|unit| ["unit", *unit]);
         let files = files.iter().flat_map(|file| ["file", file.path.as_str()]);
         let args: Vec<&str> = units.chain(files).collect();
-        // A login that is lost can leave an answer that is cut short.
+        // A lost login can leave a truncated answer.
         let mut tries = 0;
         loop {
             tries += 1;
@@ -105,7 +104,8 @@ impl State {
                         return Err(strange());
                     };
                     let content = match kind {
-                        // One that is not text is damaged: it differs from every other, and is replaced.
+                        // A file that is not text is damaged: it differs from every wanted one, so
+                        // it is replaced.
                         "crt" => {
                             let bytes = Base64::decode_vec(data).map_err(|_| strange())?;
                             String::from_utf8_lossy(&bytes).into_owned()
@@ -124,7 +124,7 @@ impl State {
         Ok(state)
     }
 
-    /// A unit; one that is not known does not run.
+    /// A unit; an unknown one does not run.
     pub fn unit(&self, name: &str) -> Unit {
         let unknown = Unit {
             loaded: false,
@@ -134,12 +134,12 @@ impl State {
         self.units.get(name).cloned().unwrap_or(unknown)
     }
 
-    /// A file, if it is there.
+    /// A file, if it exists.
     pub fn file(&self, path: &str) -> Option<&File> {
         self.files.get(path)
     }
 
-    /// Whether a file came after a program was started that reads it at its start only.
+    /// Whether a file that is read at the start only is younger than the unit's process.
     pub fn newer(&self, wanted: &[Wanted], unit: &Unit) -> bool {
         wanted
             .iter()
@@ -149,21 +149,21 @@ impl State {
     }
 }
 
-/// What makes a program take its files.
+/// What makes a daemon use its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// It runs with them.
+    /// It uses them already.
     Nothing,
-    /// A signal makes it read them again.
+    /// A signal: it reads them again.
     Reload,
-    /// It reads some of them only when it starts.
+    /// A restart: it reads some of them at its start only.
     Restart,
-    /// It does not run.
+    /// A start: it does not run.
     Start,
 }
 
 impl Action {
-    /// What is being done, for people.
+    /// The action in words.
     pub const fn doing(self) -> &'static str {
         match self {
             Action::Nothing => "nothing",

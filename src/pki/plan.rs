@@ -1,4 +1,4 @@
-//! What `gen-pki` would make: a value, computed from what there is.
+//! The plan of `gen-pki`: a value, computed from the store's content.
 
 use time::OffsetDateTime;
 
@@ -12,27 +12,27 @@ use crate::cluster::Daemon;
 use crate::error::Error;
 use crate::event::count;
 
-/// Something to make.
+/// A pair to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Make {
-    /// What.
     pub pair: PairId,
-    /// Whether its key is there, from a run that was interrupted.
+    /// Whether its key exists, from an interrupted run.
     pub key_exists: bool,
 }
 
-/// What a run would make, in order, and what the operator should know.
+/// What a run would make, in order, and its warnings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What is missing; an authority comes before what it signs.
+    /// Missing pairs; an authority comes before what it signs.
     pub make: Vec<Make>,
-    /// What is complete already.
+    /// Complete pairs.
     pub complete: Vec<PairId>,
-    /// What will need attention.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
 }
 
-/// Compares what a cluster needs with what there is.
+/// Compares what a cluster needs with what the store holds. Errors are those that `gen-pki`
+/// refuses.
 pub fn plan(
     cluster: &Cluster,
     daemons: &[Daemon],
@@ -88,7 +88,7 @@ fn orphans(daemon: Daemon, missing: &[Make], stored: &Stored) -> Option<Error> {
     )
 }
 
-/// How a certificate that is there differs from what would be made today.
+/// How a stored certificate differs from one that would be made today.
 fn deviation(cluster: &Cluster, pair: &PairId, certificate: &Certificate) -> Option<String> {
     if pair.holder == Holder::Authority {
         return None;
@@ -120,7 +120,7 @@ fn deviation(cluster: &Cluster, pair: &PairId, certificate: &Certificate) -> Opt
     }
 }
 
-/// What ends soon.
+/// Warnings of certificates that end soon.
 pub fn ending(stored: &Stored, now: OffsetDateTime) -> Vec<String> {
     let held = stored
         .iter()

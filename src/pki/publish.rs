@@ -1,5 +1,5 @@
-//! Authorities and operators' pairs in Consul's KV, where the original's jobs
-//! look for them.
+//! Publishes authorities and operators' pairs in Consul's KV, under the keys that jobs of the
+//! earlier scripts read.
 
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::cluster::Daemon;
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
 
-/// Puts them there in one transaction, through the first node that takes it.
+/// Writes them in one transaction, through the first node that accepts it.
 pub async fn publish(
     work: &Work,
     daemons: &[Daemon],

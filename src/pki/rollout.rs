@@ -1,5 +1,5 @@
-//! Makes the programs on the nodes take their files: one server at a time and
-//! the leader last, each only while the others could do without it.
+//! Makes the daemons on the nodes use their files: one server at a time, the leader last, each only
+//! while the others can do without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -17,23 +17,23 @@ use crate::rollout::plan::{Part, Plan};
 use crate::rollout::quorum::{self, Health};
 use crate::rollout::{OnFailure, Outcome, Rollout};
 
-/// How long a program may take before it is looked at whether it runs at all.
+/// How long a daemon may take before the tool checks whether it runs at all.
 const SOON: Duration = Duration::from_secs(1);
-/// How long to wait before looking again.
+/// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// What a node's programs came to.
+/// The results of a rollout.
 #[derive(Debug, Default)]
 pub struct Results {
     /// What was done, by node.
     pub done: BTreeMap<Name, Vec<String>>,
     /// What failed, by node.
     pub failed: BTreeMap<Name, Error>,
-    /// Why nothing more is to be touched, once a server did not come back.
+    /// Why the rollout stopped, after a server did not come back.
     pub stopped: Option<String>,
 }
 
-/// How careful one is with servers.
+/// How careful to be with servers.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Care {
     /// Go through servers even if they are not healthy or have no failure to spare
@@ -51,11 +51,10 @@ impl Care {
     }
 }
 
-/// What has to be done to a program for it to run with its files.
+/// What makes a daemon use its files.
 ///
-/// `touched` says whether this run changed a file of its, `newer` whether one
-/// that is read at the start only is younger than the program, `lacking`
-/// whether its ports are not as they should be.
+/// `touched`: this run changed one of its files. `newer`: a file that it reads at its start only is
+/// younger than its process. `lacking`: its ports are not as they should be.
 pub fn decide(unit: &Unit, touched: bool, newer: bool, lacking: bool) -> Action {
     match (unit.loaded, unit.active) {
         (false, _) => Action::Nothing,
@@ -66,7 +65,8 @@ pub fn decide(unit: &Unit, touched: bool, newer: bool, lacking: bool) -> Action 
     }
 }
 
-/// In what state a daemon's servers are: `looked` says of each why it does not run with its files, if it does not.
+/// The state of a daemon's servers, in words. `looked` has for each server why it does not use its
+/// files; none if it does.
 fn standing(daemon: Daemon, looked: &[(&Name, Option<String>)], health: Option<&str>) -> String {
     let good = looked.iter().filter(|(_, why)| why.is_none());
     let good: Vec<&str> = good.map(|(name, _)| name.as_str()).collect();
@@ -92,19 +92,15 @@ fn standing(daemon: Daemon, looked: &[(&Name, Option<String>)], health: Option<&
 
 /// One daemon's rollout over the nodes of a run.
 pub struct AppRollout<'a> {
-    /// What it is about.
     pub work: &'a Work,
-    /// The daemon.
     pub daemon: Daemon,
-    /// Where it reports to.
     pub reporter: &'a Reporter,
-    /// How it goes through servers.
     pub care: Care,
 }
 
 impl AppRollout<'_> {
-    /// Does what is to be done on `members`. `touched` are the paths that changed on each.
-    /// Once a server does not come back, everything else is left as it is.
+    /// Carries out the rollout on `members`. `touched` are the paths that changed on each. After a
+    /// server that does not come back, everything else stays as it is.
     pub async fn run(
         &self,
         members: &[&Member],
@@ -162,7 +158,7 @@ impl AppRollout<'_> {
         let wanted = member.wanted(self.work, self.daemon)?;
         let folder = self.daemon.place(&self.work.cluster);
         let unit = state.unit(&folder.unit);
-        // What is not the program's own, it reads at its start only: `newer` is about that.
+        // The daemon reads files of other daemons at its start only; `newer` covers those.
         let own = format!("{}/{}", folder.directory, self.daemon);
         let touched = touched.get(&member.name);
         let touched = touched.is_some_and(|paths| paths.iter().any(|path| path.starts_with(&own)));
@@ -173,7 +169,8 @@ impl AppRollout<'_> {
         Ok(decide(&unit, touched, state.newer(&wanted, &unit), lacking))
     }
 
-    /// Servers, one after the other. The first that fails ends it: the others go on as they are.
+    /// Rolls out to servers, one after the other. After the first failure the others stay as they
+    /// are.
     async fn servers(
         &self,
         servers: &[(&Member, Action)],
@@ -188,7 +185,7 @@ impl AppRollout<'_> {
             .values()
             .filter(|node| node.role == crate::cluster::Role::Server)
             .count();
-        // None can be healthy before the others run, so they do not wait for each other.
+        // None can become healthy before the others run, so none waits for another.
         if !self.formed(members, states).await {
             let done = join_all(servers.iter().map(|(member, action)| async move {
                 (*member, *action, self.one(member, *action).await)
@@ -235,7 +232,7 @@ impl AppRollout<'_> {
             on_failure: OnFailure::Stop,
             tell: &|_, _| {},
         };
-        // Files that were brought stay: nothing is taken back.
+        // Installed files stay: nothing goes back.
         let back = async |name: &Name| Outcome::failed(Error::unexpected("stays").on(name));
         let mut left = Vec::new();
         for (name, outcome) in turns.run(&guard, apply, back).await {
@@ -262,8 +259,8 @@ impl AppRollout<'_> {
         }
     }
 
-    /// Whether there is a quorum that could be lost: one of the servers runs that was ever part of one. A server that runs and
-    /// does not tell counts as one.
+    /// Whether there is a quorum to lose: a running server was once part of one. A running server
+    /// that does not answer counts.
     async fn formed(&self, members: &[&Member], states: &BTreeMap<Name, State>) -> bool {
         let unit = &self.daemon.place(&self.work.cluster).unit;
         let running = members.iter().filter(|member| {
@@ -275,7 +272,7 @@ impl AppRollout<'_> {
         told.into_iter().any(|formed| formed.unwrap_or(true))
     }
 
-    /// Notes that a program was not touched.
+    /// Notes that a daemon was not touched.
     fn leave(&self, member: &Member, why: &str, results: &mut Results) {
         let what = format!("{} was left as it was: {why}", self.daemon.title());
         self.fail(
@@ -285,7 +282,7 @@ impl AppRollout<'_> {
         );
     }
 
-    /// Says in what state the servers are after a stop.
+    /// Reports the state of the servers after a stop.
     async fn tell(&self, members: &[&Member]) {
         let servers = members.iter().filter(|member| member.serves());
         let looked = join_all(servers.map(|member| async move {
@@ -299,7 +296,7 @@ impl AppRollout<'_> {
         self.reporter.warning(None, text);
     }
 
-    /// One program: done once all of its ports serve what they should.
+    /// Acts on one daemon, and waits until all of its ports serve what they should.
     async fn one(&self, member: &Member, action: Action) -> Result<()> {
         self.reporter.step(
             &member.name,
@@ -315,7 +312,7 @@ impl AppRollout<'_> {
                 return Ok(());
             };
             let unit = &self.daemon.place(&self.work.cluster).unit;
-            // To ask for it takes sudo, and mostly a moment is enough.
+            // Asking takes sudo, and usually a moment is enough.
             let gone = began.elapsed() > SOON
                 && !member
                     .state(self.work, &[self.daemon])
@@ -345,7 +342,7 @@ impl AppRollout<'_> {
         }
     }
 
-    /// What the servers say of themselves: the first that answers.
+    /// The servers' health, from the first one that answers.
     async fn health(&self, members: &[&Member]) -> Option<Health> {
         for member in members.iter().filter(|member| member.serves()) {
             if let Ok(health) = member.health(self.work, self.daemon).await {
@@ -385,7 +382,7 @@ impl AppRollout<'_> {
     }
 }
 
-/// Keeps a daemon's servers healthy while they are gone through.
+/// Keeps a daemon's servers healthy during the rollout.
 struct Guarded<'a> {
     rollout: &'a AppRollout<'a>,
     members: &'a BTreeMap<&'a Name, (&'a Member, Action)>,
@@ -406,7 +403,7 @@ impl Guard for Guarded<'_> {
         if *action == Action::Start || self.rollout.care.unhealthy {
             return Ok(Ready::Go);
         }
-        // A program that reads its files again goes on meanwhile.
+        // A daemon keeps running while it rereads its files.
         let alone = self.alone && *action == Action::Reload;
         let patience = self.rollout.care.patience();
         quorum::until(quorum::SETTLING.min(patience), async || {

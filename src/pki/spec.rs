@@ -1,5 +1,4 @@
-//! What each certificate holds. What Consul and Nomad look for in them is in
-//! `doc/pki.md`.
+//! The content of each certificate. `doc/pki.md` says what Consul and Nomad look for.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,27 +9,27 @@ use super::layout::{Holder, PairId};
 use super::{CA_DAYS, LEAF_DAYS};
 use crate::cluster::Daemon;
 
-/// What a certificate that is to be made holds.
+/// The content of a certificate to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
-    /// Its common name, at most 64 characters (RFC 5280, ub-common-name). Nothing compares it.
+    /// Its common name, at most 64 characters (RFC 5280, ub-common-name). Nothing checks it.
     pub common_name: String,
     /// The organization: the cluster.
     pub organization: String,
-    /// What it may be used for.
+    /// Its permitted use.
     pub usage: Usage,
-    /// Names in DNS form.
+    /// Its DNS names.
     pub dns: BTreeSet<String>,
-    /// Addresses.
+    /// Its IP addresses.
     pub addresses: BTreeSet<IpAddr>,
     /// How long it is valid, in days.
     pub days: i64,
 }
 
-/// What a certificate may be used for.
+/// The permitted use of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
-    /// To sign others.
+    /// To sign other certificates.
     Authority,
     /// To serve and to connect.
     Agent,
@@ -88,7 +87,8 @@ impl Spec {
     }
 }
 
-/// Only raft servers hold a `server.…` name: it is what `verify_server_hostname` looks for.
+/// The names of servers. Only raft servers have a `server.…` name, which `verify_server_hostname`
+/// requires.
 fn server_names<'a>(
     cluster: &Cluster,
     daemon: Daemon,

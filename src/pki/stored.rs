@@ -1,8 +1,7 @@
-//! What the store holds of the PKI, read and checked.
+//! The store's content of the PKI, parsed and checked.
 //!
-//! An authority's entries may hold more than one certificate and key, while it
-//! is being replaced: the first certificate is the one that signs, all of them
-//! are trusted, and a key belongs to the certificate that it fits.
+//! During a replacement, an authority's entries hold several certificates and keys. The first
+//! certificate signs, all are trusted, and a key belongs to the certificate that it fits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,20 +14,20 @@ use crate::cluster::Daemon;
 use crate::error::{Error, Result};
 use crate::store::{EntryName, Store};
 
-/// How far in the future a certificate may begin before the clock is doubted.
+/// How far in the future a certificate may begin before the clock counts as wrong.
 const CLOCK_DOUBT: Duration = Duration::days(1);
 
-/// What the store holds of one pair: neither part need be there.
+/// The store's content of one pair; either part may be missing.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// The certificates; none where there is no entry.
+    /// The certificates; empty without an entry.
     pub certificates: Vec<Certificate>,
-    /// The keys; none where there is no entry.
+    /// The keys; empty without an entry.
     pub keys: Vec<Key>,
 }
 
 impl Held {
-    /// The certificate that counts, and the key that fits it.
+    /// The first certificate and the key that fits it; none unless both exist.
     pub fn pair(&self) -> Option<(&Certificate, &Key)> {
         let certificate = self.certificates.first()?;
         Some((
@@ -38,14 +37,14 @@ impl Held {
     }
 }
 
-/// What the store holds of a cluster's PKI.
+/// The store's content of a cluster's PKI.
 #[derive(Debug, Default)]
 pub struct Stored {
     pairs: BTreeMap<PairId, Held>,
 }
 
 impl Stored {
-    /// Reads those of `pairs` that there are. All that cannot be read is told of.
+    /// Reads the existing ones of `pairs`. Errors name everything that cannot be read.
     pub async fn read(store: &impl Store, pairs: &[PairId]) -> Result<Self, Vec<Error>> {
         let fail = |error| vec![error];
         let there = store.list().await.map_err(fail)?;
@@ -86,7 +85,7 @@ impl Stored {
         }
     }
 
-    /// What there is of a pair.
+    /// The content of a pair.
     pub fn held(&self, pair: &PairId) -> &Held {
         static NOTHING: Held = Held {
             certificates: Vec::new(),
@@ -95,17 +94,17 @@ impl Stored {
         self.pairs.get(pair).unwrap_or(&NOTHING)
     }
 
-    /// Puts in what was just made, and gives what was there.
+    /// Adds what was just made, and returns what was there.
     pub fn put(&mut self, pair: PairId, held: Held) -> Option<Held> {
         self.pairs.insert(pair, held)
     }
 
-    /// All pairs that were read, with what there is of them.
+    /// All pairs that were read.
     pub fn iter(&self) -> impl Iterator<Item = (&PairId, &Held)> {
         self.pairs.iter()
     }
 
-    /// The certificates that all programs of a daemon are to trust.
+    /// The certificates that all agents of a daemon should trust.
     pub fn trusted(&self, daemon: Daemon) -> &[Certificate] {
         &self.held(&PairId::authority(daemon)).certificates
     }
@@ -116,8 +115,7 @@ impl Stored {
         Some(Authority { certificate, key })
     }
 
-    /// All authorities of a daemon that are trusted and whose keys there are: two
-    /// while one takes the place of the other.
+    /// All trusted authorities of a daemon whose keys the store has: two during a replacement.
     pub fn authorities(&self, daemon: Daemon) -> Vec<Authority<'_>> {
         let held = self.held(&PairId::authority(daemon));
         let certificates = held.certificates.iter();
@@ -129,8 +127,8 @@ impl Stored {
             .collect()
     }
 
-    /// The authority that is no longer trusted, while its key is still there to prove that; none where a step that was cut short
-    /// has noted it and left it trusted.
+    /// The authority that is no longer trusted, while the store still has its key to prove that.
+    /// None if an interrupted step has stored it but left it trusted.
     pub fn retired(&self, daemon: Daemon) -> Option<Authority<'_>> {
         let certificate = self
             .held(&PairId {
@@ -147,7 +145,7 @@ impl Stored {
         Some(Authority { certificate, key })
     }
 
-    /// What is wrong with a pair that is there, if anything is.
+    /// What is wrong with a stored pair; none if nothing is.
     pub fn fault(&self, pair: &PairId, now: OffsetDateTime) -> Option<Error> {
         let held = self.held(pair);
         let certificate = held.certificates.first()?;

@@ -1,7 +1,7 @@
-//! Whether a store’s authority may take the place of the one that a node trusts.
+//! Whether a store's authority may replace the one that a node trusts.
 //!
-//! The store may be another cluster's, or one that was not pulled. Whatever it signed is refused
-//! by the nodes that trust the other authority, so that is found out before a file is written.
+//! The store may be another cluster's, or not pulled. Nodes that trust another authority refuse
+//! whatever it signed, so this is checked before any file is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,13 +20,13 @@ use crate::event::Reporter;
 enum Foreign {
     /// The node trusts none of them.
     Other(Certificate),
-    /// The node trusts one besides that is younger than all of them.
+    /// The node also trusts one that is younger than all of them.
     Younger(Certificate),
 }
 
-/// Compares what a node trusts with what the store would have it trust. A node that trusts
-/// nobody yet takes any. While an authority is being replaced, node and store have one in
-/// common, and what the store no longer has is the older one.
+/// Compares the authorities that a node trusts with the store's. A node that trusts none yet
+/// accepts any. During a replacement node and store share one, and the one that the store has
+/// dropped is older.
 fn compare(trusted: &[Certificate], stored: &[Certificate]) -> Option<Foreign> {
     let newest = |all: &[Certificate]| all.iter().max_by_key(|ca| ca.not_before).cloned();
     let left: Vec<Certificate> = trusted
@@ -42,8 +42,8 @@ fn compare(trusted: &[Certificate], stored: &[Certificate]) -> Option<Foreign> {
     (lost.not_before > own.not_before).then_some(Foreign::Younger(lost))
 }
 
-/// Refuses a store whose authority is not the one that nodes trust: `states` is what is on each
-/// node before anything is written.
+/// Refuses a store with another authority than nodes trust. `states` are the nodes before anything
+/// is written.
 pub fn check(
     work: &Work,
     daemons: &[Daemon],
@@ -58,7 +58,7 @@ pub fn check(
                 let Some(file) = state.file(path.as_str()) else {
                     continue;
                 };
-                // A file without a certificate in it trusts nobody.
+                // A file without a certificate trusts nobody.
                 let trusted = Certificate::read_all(&file.content, path.as_str());
                 let trusted = trusted.unwrap_or_default();
                 let Some(foreign) = compare(&trusted, work.stored.trusted(authority)) else {

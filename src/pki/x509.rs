@@ -1,4 +1,4 @@
-//! Makes and reads certificates (RFC 5280) and their keys.
+//! Makes and parses certificates (RFC 5280) and their keys.
 //!
 //! New keys are ECDSA on P-256. Authorities made elsewhere may have RSA keys,
 //! as PKCS #1 or PKCS #8.
@@ -21,29 +21,27 @@ use super::spec::{Spec, Usage};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
-/// How far before now a certificate begins, for nodes whose clocks are behind.
+/// How long before now a certificate begins, for nodes whose clocks are slow.
 const BACK_DATED: Duration = Duration::hours(1);
 /// The length of serial numbers, in bytes: random, so that they are unique (RFC 5280 §4.1.2.2).
 const SERIAL_BYTES: usize = 16;
 
-/// A certificate that was read.
+/// A parsed certificate.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Its binary form.
+    /// Its DER form.
     pub der: Vec<u8>,
-    /// Who holds it.
+    /// The name of its holder.
     pub subject: String,
-    /// Who signed it.
+    /// The name of its signer.
     pub issuer: String,
-    /// The names it holds in DNS form.
+    /// Its DNS names.
     pub dns: BTreeSet<String>,
-    /// The addresses it holds.
+    /// Its IP addresses.
     pub addresses: BTreeSet<IpAddr>,
-    /// Whether it may sign others.
+    /// Whether it may sign other certificates.
     pub authority: bool,
-    /// Its beginning.
     pub not_before: OffsetDateTime,
-    /// Its end.
     pub not_after: OffsetDateTime,
     /// The bits of its public key.
     public_key: Vec<u8>,
@@ -56,13 +54,13 @@ impl fmt::Debug for Certificate {
 }
 
 impl Certificate {
-    /// Reads one certificate or more in text form; `what` names them in errors.
+    /// Parses one or more certificates in PEM; errors call them `what`.
     pub fn read_all(text: &str, what: &str) -> Result<Vec<Self>> {
         let parts = pem::parse_many(text).map_err(|e| damaged(what, &e))?;
         if parts.is_empty() {
             return Err(damaged(what, &"it holds no certificate"));
         }
-        // A text that ends within a certificate has a first line too many.
+        // A truncated text has more first lines than certificates.
         if text.matches("-----BEGIN ").count() != parts.len() {
             return Err(damaged(what, &"it is cut short"));
         }
@@ -75,7 +73,7 @@ impl Certificate {
             .collect()
     }
 
-    /// Reads a certificate in binary form; `what` names it in errors.
+    /// Parses a certificate in DER; errors call it `what`.
     pub fn read(der: &[u8], what: &str) -> Result<Self> {
         let (rest, x509) = X509Certificate::from_der(der).map_err(|e| damaged(what, &e))?;
         if !rest.is_empty() {
@@ -111,13 +109,13 @@ impl Certificate {
         })
     }
 
-    /// Its text form.
+    /// Its PEM form.
     pub fn pem(&self) -> String {
         let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
         pem::encode_config(&pem::Pem::new("CERTIFICATE", self.der.clone()), config)
     }
 
-    /// SHA-256 of its binary form, in hexadecimal, as `openssl x509 -fingerprint` has it.
+    /// SHA-256 of its DER form in hexadecimal, as `openssl x509 -fingerprint` prints it.
     pub fn fingerprint(&self) -> String {
         hex(&Sha256::digest(&self.der))
     }
@@ -134,12 +132,12 @@ impl Certificate {
             && own.verify_signature(Some(issuer.public_key())).is_ok()
     }
 
-    /// Whether it may be used at a moment.
+    /// Whether it is valid at a moment.
     pub fn valid_at(&self, now: OffsetDateTime) -> bool {
         self.not_before <= now && now <= self.not_after
     }
 
-    /// Whole days until its end; negative once it has ended.
+    /// Whole days until its end; negative after that.
     pub fn days_left(&self, now: OffsetDateTime) -> i64 {
         (self.not_after - now).whole_days()
     }
@@ -158,7 +156,7 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// A new key.
+    /// Makes a new key.
     pub fn generate() -> Result<Self> {
         let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
             .map_err(|e| Error::unexpected(format!("a key cannot be made: {e}")))?;
@@ -169,9 +167,9 @@ impl Key {
         })
     }
 
-    /// Reads one key or more in text form; `what` names them in errors.
+    /// Parses one or more keys in PEM; errors call them `what`.
     pub fn read_all(text: &Secret, what: &str) -> Result<Vec<Self>> {
-        // The parser's errors quote nothing of what it read.
+        // The parser's errors do not quote the key.
         let parts = pem::parse_many(text.expose()).map_err(|e| damaged(what, &e))?;
         if parts.is_empty() || text.expose().matches("-----BEGIN ").count() != parts.len() {
             return Err(damaged(what, &"it holds no whole key"));
@@ -187,7 +185,7 @@ impl Key {
             let der = match tag.as_str() {
                 "PRIVATE KEY" => der,
                 "RSA PRIVATE KEY" => Zeroizing::new(wrap_rsa(&der).map_err(|e| damaged(what, &e))?),
-                // What `openssl ecparam -genkey` writes before the key: it says nothing of its own.
+                // `openssl ecparam -genkey` writes this before the key; it adds nothing.
                 "EC PARAMETERS" => continue,
                 "ENCRYPTED PRIVATE KEY" => {
                     return Err(damaged(what, &"it is encrypted with a passphrase of its own")
@@ -207,12 +205,12 @@ impl Key {
         Ok(keys)
     }
 
-    /// Its text form, as it was read or PKCS #8.
+    /// Its PEM form, as it was read, or PKCS #8.
     pub fn pem(&self) -> &Secret {
         &self.text
     }
 
-    /// Its binary form, PKCS #8.
+    /// Its DER form, PKCS #8.
     pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(self.pair.serialized_der().to_vec())
     }
@@ -222,8 +220,8 @@ impl Key {
         self.pair.public_key_raw() == certificate.public_key
     }
 
-    /// A certificate signed with the key that it is about: an authority's. It
-    /// begins after `former` does, whose place it is to take.
+    /// Makes the self-signed certificate of an authority. It begins after `former`, the one that it
+    /// replaces.
     pub fn self_signed(
         &self,
         spec: &Spec,
@@ -231,7 +229,7 @@ impl Key {
         now: OffsetDateTime,
     ) -> Result<Certificate> {
         let mut spec = spec.clone();
-        // Two authorities of one cluster, during a rotation, should not be mistaken for each other.
+        // Distinguishes the two authorities of a cluster during a rotation.
         let mark = hex(&Sha256::digest(self.pair.public_key_raw()));
         spec.common_name = format!(
             "{} {}",
@@ -247,17 +245,15 @@ impl Key {
     }
 }
 
-/// An authority that can sign: its certificate and the key of it.
+/// An authority that can sign: its certificate and key.
 #[derive(Debug)]
 pub struct Authority<'a> {
-    /// Its certificate.
     pub certificate: &'a Certificate,
-    /// Its key.
     pub key: &'a Key,
 }
 
 impl Authority<'_> {
-    /// Signs a certificate for `holder`. It ends with the authority's own at the latest.
+    /// Signs a certificate for `holder`, which ends no later than the authority's own.
     pub fn sign(&self, spec: &Spec, holder: &Key, now: OffsetDateTime) -> Result<Certificate> {
         let issuer =
             Issuer::from_ca_cert_der(&self.certificate.der.as_slice().into(), &*self.key.pair)
@@ -314,7 +310,7 @@ fn params(
     use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
     match spec.usage {
         Usage::Authority => {
-            // It signs no further authorities.
+            // It may sign no other authorities.
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         }
@@ -342,7 +338,7 @@ fn serial() -> Result<SerialNumber> {
     let mut bytes = [0; SERIAL_BYTES];
     getrandom::fill(&mut bytes)
         .map_err(|e| Error::unexpected(format!("there is no randomness: {e}")))?;
-    // Neither zero nor shorter than it should be; a byte of sign is added where it is needed.
+    // Never zero or too short; the encoder adds a sign byte if needed.
     bytes[0] |= 1;
     Ok(SerialNumber::from_slice(&bytes))
 }

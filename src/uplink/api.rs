@@ -1,4 +1,4 @@
-//! The HTTP APIs of Nomad and Consul, as far as they are alike.
+//! What the HTTP APIs of Nomad and Consul have in common.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,14 +17,14 @@ use super::client::Client;
 use crate::cluster::Daemon;
 use crate::error::{Error, Exit};
 
-/// The most that an answer may hold, in bytes: a large job's is some hundred KiB.
+/// The longest answer, in bytes; that of a large job has some hundred KiB.
 const MOST: usize = 64 * 1024 * 1024;
-/// How long a change of leader is waited out.
+/// How long to repeat a request during a change of leader.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long to wait before asking again.
+/// The pause between two requests.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Why a call did not come about.
+/// Why a call failed.
 #[derive(Debug, Clone)]
 pub enum Trouble {
     /// There is no connection.
@@ -42,21 +42,21 @@ impl From<Trouble> for Error {
     }
 }
 
-/// What a daemon answered, whatever its status.
+/// A daemon's answer, whatever its status.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status.
     pub status: StatusCode,
     /// The index of the answer, for blocking queries (`X-Nomad-Index`, `X-Consul-Index`).
     pub index: Option<u64>,
-    /// What it holds.
+    /// The body.
     pub body: Bytes,
-    /// Whether the request was sent more than once: an earlier one may have been carried out.
+    /// Whether the request was sent more than once: an earlier one may have succeeded.
     pub again: bool,
 }
 
 impl Answer {
-    /// Whether the servers change their leader, as for some seconds after one went down.
+    /// Whether it is the answer of servers without a leader, as for some seconds after one went
+    /// down.
     pub fn is_passing(&self) -> bool {
         self.status.is_server_error() && between_leaders(&String::from_utf8_lossy(&self.body))
     }
@@ -67,7 +67,7 @@ impl Answer {
 pub struct Api {
     client: Client,
     token: Option<HeaderValue>,
-    /// Whether there was an answer yet: who does not answer afterwards may be gone for a moment only.
+    /// Whether the daemon has ever answered. Silence after that may last a moment only.
     answered: Arc<AtomicBool>,
 }
 
@@ -96,24 +96,23 @@ impl Api {
         }
     }
 
-    /// The daemon.
     pub fn daemon(&self) -> Daemon {
         self.client.daemon()
     }
 
-    /// The address of the leader of the raft; none if there is none.
+    /// The address of the raft's leader; none without a leader.
     pub async fn leader(&self) -> Result<Option<String>, Trouble> {
         let leader: String = self.get("/v1/status/leader").await?;
         Ok(Some(leader).filter(|leader| !leader.is_empty()))
     }
 
-    /// Reads what `path` holds.
+    /// Reads `path`.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
         let answer = self.send(Method::GET, path, Vec::new()).await?;
         self.read(path, &self.ok(path, answer)?)
     }
 
-    /// Reads what `path` holds; none where there is nothing (404).
+    /// Reads `path`; none if it does not exist (404).
     pub async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Trouble> {
         let answer = self.send(Method::GET, path, Vec::new()).await?;
         match answer.status {
@@ -122,8 +121,8 @@ impl Api {
         }
     }
 
-    /// Sends a value and reads the answer. The value has to be one that may be sent twice: one that is
-    /// checked against what is there (check-and-set), or that leaves what is there as it is.
+    /// Sends a value and reads the answer. It may be sent twice, so it must be idempotent or carry
+    /// a check-and-set index.
     pub async fn put<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -135,8 +134,8 @@ impl Api {
         self.read(path, &self.ok(path, answer)?)
     }
 
-    /// Makes a call, and makes it again for a minute while the servers change their leader or the
-    /// one that was asked is gone.
+    /// Makes a call. Repeats it for a minute while the servers have no leader or the asked one is
+    /// gone.
     pub async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, Trouble> {
         let began = Instant::now();
         let mut again = false;
@@ -157,7 +156,7 @@ impl Api {
         }
     }
 
-    /// Makes a call once, whatever comes of it.
+    /// Makes a call once.
     pub async fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, Trouble> {
         let daemon = self.daemon();
         let mut request = Request::new(Either::Left(Full::new(Bytes::from(body))));
@@ -189,7 +188,7 @@ impl Api {
         })
     }
 
-    /// The body of an answer that is no error.
+    /// The body of an answer, or the error that its status means.
     pub fn ok(&self, path: &str, answer: Answer) -> Result<Bytes, Trouble> {
         if answer.status.is_success() {
             return Ok(answer.body);
@@ -204,7 +203,7 @@ impl Api {
         )))
     }
 
-    /// The value that a body holds.
+    /// Parses a body as JSON.
     pub fn read<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T, Trouble> {
         serde_json::from_slice(body).map_err(|e| {
             Trouble::Said(Error::unexpected(format!(
@@ -215,7 +214,7 @@ impl Api {
     }
 }
 
-/// The variable in which an operator gives a token.
+/// The environment variable of the operator's token.
 pub const fn token_variable(daemon: Daemon) -> &'static str {
     match daemon {
         Daemon::Nomad => "NOMAD_TOKEN",
@@ -237,8 +236,8 @@ const fn index_header(daemon: Daemon) -> HeaderName {
     }
 }
 
-/// What servers answer while they have no leader, or the connection to one has just ended. Nomad
-/// 1.0 and 1.6 and Consul 1.8 and 1.16 were seen to; most come at once, "No cluster leader" after
+/// Texts in answers of servers without a leader, or with a connection that has just ended. Seen
+/// from Nomad 1.0 and 1.6 and Consul 1.8 and 1.16. Most come at once, "No cluster leader" after
 /// five seconds.
 const BETWEEN_LEADERS: [&str; 8] = [
     "No cluster leader",
@@ -256,7 +255,7 @@ fn between_leaders(said: &str) -> bool {
         || said.starts_with("rpc error") && said.trim_end().ends_with("EOF")
 }
 
-/// What a daemon's refusal means.
+/// The error of a daemon's refusal.
 fn refusal(daemon: Daemon, with_token: bool, path: &str, status: StatusCode, said: &str) -> Error {
     let path = path.split('?').next().unwrap_or(path);
     let title = daemon.title();

@@ -1,4 +1,4 @@
-//! HTTP over the way to an API.
+//! HTTP over an [`Uplink`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,15 +21,15 @@ use crate::cluster::Daemon;
 
 /// How long an unused connection is kept for the next request.
 const IDLE: Duration = Duration::from_secs(15);
-/// How long a query that waits for news is asked again while no server can be reached.
+/// How long to repeat a blocking query while no server can be reached.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long to wait before asking again.
+/// The pause between two requests.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a request carries: bytes that can be sent twice, or a stream.
+/// The body of a request: bytes, which can be sent twice, or a stream.
 pub type Body = Either<Full<Bytes>, Patient>;
 
-/// Sends requests to a daemon. Connections are kept and used again.
+/// Sends requests to a daemon, and reuses connections.
 #[derive(Clone)]
 pub struct Client {
     inner: legacy::Client<Connector, Body>,
@@ -38,7 +38,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of `daemon`.
     pub fn new(uplink: Arc<Uplink>, daemon: Daemon) -> Self {
         let connector = Connector {
             uplink: uplink.clone(),
@@ -55,15 +54,13 @@ impl Client {
         }
     }
 
-    /// The daemon.
     pub fn daemon(&self) -> Daemon {
         self.daemon
     }
 
-    /// Sends a request and waits for the head of the answer. One that changes
-    /// nothing and can be sent twice is, where the connection broke: it may
-    /// have been one to a node that has gone. One that waits for news anyway
-    /// is sent until a server can be reached again, for some time.
+    /// Sends a request and waits for the head of the answer. If the connection breaks, a request
+    /// that changes nothing and has a repeatable body is sent once more, as the node may be gone. A
+    /// blocking query is repeated until a server can be reached, for a minute.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Failure> {
         let (mut parts, body) = request.into_parts();
         parts.uri = self.uri(&parts.uri)?;
@@ -88,7 +85,7 @@ impl Client {
             let retry = match &failure {
                 Failure::Broken(_) => tries == 0 || waits,
                 Failure::Unreachable(_) => waits,
-                // The operator's certificate may have been renewed, or the CA replaced.
+                // The store may have a renewed certificate or another CA by now.
                 Failure::Refused(_) if tries == 0 => {
                     let renewed = self.uplink.identities().renewed(self.daemon, &used).await;
                     matches!(renewed, Ok(Some(_)))
@@ -115,7 +112,7 @@ impl Client {
             .map_err(|e| Failure::of_request(self.daemon, &e))
     }
 
-    /// The request's target with the daemon in the place of a host: connections are kept by it.
+    /// The request's target with the daemon as host, by which the pool distinguishes connections.
     fn uri(&self, target: &Uri) -> Result<Uri, Failure> {
         let path = target.path_and_query().map_or("/", |p| p.as_str());
         Uri::builder()
@@ -136,8 +133,8 @@ fn is_safe(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
 }
 
-/// Whether a request names the index after which it wants to be answered: a
-/// blocking query of Nomad's or Consul's, of which a second one tells the same.
+/// Whether a request is a blocking query of Nomad or Consul, with an `index`. A repetition gets the
+/// same answer.
 fn waits_for_news(uri: &Uri) -> bool {
     let query = uri.query().unwrap_or_default();
     query.split('&').any(|pair| {

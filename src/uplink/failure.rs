@@ -1,4 +1,4 @@
-//! Why there is no connection to an API, told apart by what can be done about it.
+//! Why there is no connection to an API, by what can be done about it.
 
 use std::fmt;
 use std::io;
@@ -16,9 +16,9 @@ use crate::error::{Error, Exit};
 pub enum Failure {
     /// No server answers.
     Unreachable(Error),
-    /// What answers does not prove that it is the cluster's server.
+    /// The other end does not prove that it is the cluster's server.
     Untrusted(Error),
-    /// The server does not take the operator's certificate.
+    /// The server refuses the operator's certificate.
     Refused(Error),
     /// The connection broke off, or did not speak HTTP.
     Broken(Error),
@@ -27,7 +27,6 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The error to show.
     pub fn error(&self) -> &Error {
         match self {
             Failure::Unreachable(e)
@@ -38,7 +37,7 @@ impl Failure {
         }
     }
 
-    /// A request that is not sent twice, as it may change something.
+    /// Adds the help for a request that is not sent twice, as it may change something.
     pub(super) fn of_one_chance(self) -> Self {
         match self {
             Failure::Broken(e) => Failure::Broken(
@@ -48,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// None of the ways there are leads to the daemon.
+    /// No way leads to the daemon.
     pub(super) fn unreachable(daemon: Daemon, failures: &[Error]) -> Self {
         let title = daemon.title();
         let each: Vec<String> = failures
@@ -62,7 +61,7 @@ impl Failure {
             .collect();
         let mut error =
             Error::new(Exit::Probe, format!("{title} cannot be reached")).saying(each.join("\n"));
-        // One reason for all is worth its own advice.
+        // If all failed for one reason, its own help applies.
         error.help = match failures {
             [only] => only.help.clone(),
             _ => failures.iter().find_map(|e| e.help.clone()),
@@ -70,7 +69,7 @@ impl Failure {
         Failure::Unreachable(error)
     }
 
-    /// A server that says nothing.
+    /// A server that does not answer.
     pub(super) fn silent(daemon: Daemon, way: &Way, after: Duration) -> Self {
         let title = daemon.title();
         Failure::Unreachable(Error::new(
@@ -111,7 +110,7 @@ impl Failure {
         }
     }
 
-    /// A request that failed once the connection stood.
+    /// A request that failed on an open connection.
     pub(super) fn of_request(daemon: Daemon, error: &(dyn std::error::Error + 'static)) -> Self {
         if let Some(failure) = causes(error).find_map(|e| e.downcast_ref::<Failure>()) {
             return failure.clone();
@@ -144,8 +143,8 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// An error and what caused it, outermost first. An I/O error that wraps
-/// another error hands out only that one's causes, so it is looked into.
+/// An error and its causes, outermost first. `source` of an I/O error skips the error that it
+/// wraps, so this adds it.
 fn causes<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
@@ -168,7 +167,7 @@ fn plain(error: &io::Error) -> String {
     }
 }
 
-/// What is wrong with a server's certificate, and what to do.
+/// What is wrong with a server's certificate, and the help for it.
 fn untrusted(reason: &CertificateError, server: &str) -> (String, String) {
     use CertificateError as E;
     let deploy = "put a certificate of this year on the server: deploy-pki".to_owned();

@@ -1,5 +1,5 @@
-//! The operator's side of mutual TLS: the year's certificates of the password
-//! store, held in memory only, and what a server is measured by.
+//! The operator's side of mutual TLS: the year's certificates from the password store, in memory
+//! only, and what a server has to prove.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -24,28 +24,26 @@ use crate::secret::Secret;
 use crate::store::pass::Pass;
 use crate::store::{EntryName, Store};
 
-/// How soon after a reading the store is not read again for the sake of a
-/// server that is not trusted: each reading may ask for a passphrase.
+/// How long after a reading an untrusted server causes no new one: each may ask for a passphrase.
 const REST: Duration = Duration::from_secs(10);
 
-/// What the store holds for one daemon, as PEM.
+/// The store's entries for one daemon, as PEM.
 #[derive(Debug)]
 pub struct Material {
     /// The certificates of the CA; two while it is being replaced.
     pub ca: Secret,
     /// The operator's certificate.
     pub certificate: Secret,
-    /// Its key.
     pub key: Secret,
 }
 
-/// Where the operator's certificates come from.
+/// A source of the operator's certificates.
 pub trait Source: Send + Sync {
     /// Reads those for one daemon.
     fn read(&self, daemon: Daemon) -> Reading<'_>;
 }
 
-/// What a [`Source`] reads.
+/// The future of [`Source::read`].
 pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Material>> + Send + 'a>>;
 
 /// The year's certificates in the operator's `pass`.
@@ -54,7 +52,7 @@ pub struct OfYear {
 }
 
 impl OfYear {
-    /// Those of a cluster's folder.
+    /// The certificates in a cluster's folder.
     pub fn of(store: Pass) -> Self {
         Self { store }
     }
@@ -85,7 +83,7 @@ impl Source for OfYear {
     }
 }
 
-/// The names of a daemon's entries in a year.
+/// The names of a daemon's entries of a year.
 struct Entries {
     daemon: Daemon,
     year: i64,
@@ -106,7 +104,7 @@ impl Entries {
         })
     }
 
-    /// Says what is missing, and which years there are instead.
+    /// Fails if an entry is missing, and names the years that exist.
     fn check(
         &self,
         present: &BTreeSet<EntryName>,
@@ -152,9 +150,9 @@ fn year_of(moment: SystemTime) -> i64 {
     i64::from(time::OffsetDateTime::from(moment).year())
 }
 
-/// What a connection to a daemon is made with.
+/// The TLS configuration of connections to a daemon.
 pub struct Identity {
-    /// The operator's certificate and the CA that servers are measured by.
+    /// The operator's certificate, and the CA of servers.
     pub config: Arc<ClientConfig>,
     /// The name that a server has to prove.
     pub server: ServerName<'static>,
@@ -162,7 +160,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Takes the PEM texts apart, for servers that prove `name`, and checks that they fit each other and are valid now.
+    /// Parses the PEM texts, for servers that prove `name`. Fails unless they fit each other and
+    /// are valid now.
     pub fn new(daemon: Daemon, name: &str, material: &Material) -> Result<Self> {
         let title = daemon.title();
         let provider = Arc::new(ring::default_provider());
@@ -194,7 +193,7 @@ impl Identity {
             .with_webpki_verifier(verifier)
             .with_client_auth_cert(chain, key)
             .map_err(|e| unreadable("operator's key", &e))?;
-        // A ticket would let a connection be taken up again that a renewed configuration would refuse.
+        // A session ticket would resume a connection that a renewed configuration would refuse.
         config.resumption = rustls::client::Resumption::disabled();
         let server = ServerName::try_from(name.to_owned())
             .map_err(|e| Error::usage(format!("‘{name}’ is no name for a server: {e}")))?;
@@ -216,7 +215,7 @@ fn certificates(pem: &Secret) -> std::result::Result<Vec<CertificateDer<'static>
     }
 }
 
-/// Checks the operator's certificate as a server will.
+/// Verifies the operator's certificate as a server will.
 fn check_own(
     daemon: Daemon,
     chain: &[CertificateDer<'static>],
@@ -261,7 +260,7 @@ fn digest(material: &Material) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The identities of a run, by daemon, read when they are needed.
+/// The identities of a run by daemon, read when needed.
 pub struct Identities {
     names: BTreeMap<Daemon, String>,
     source: Arc<dyn Source>,
@@ -301,8 +300,8 @@ impl Identities {
         Ok(identity)
     }
 
-    /// The identity that has taken the place of `used` meanwhile, here or in
-    /// the store: the CA may have been replaced while this runs.
+    /// The identity that has replaced `used` meanwhile, here or in the store: the CA may be
+    /// replaced during a run.
     pub async fn renewed(
         &self,
         daemon: Daemon,

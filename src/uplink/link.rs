@@ -1,4 +1,4 @@
-//! Logins on nodes that carry TCP connections, and what is carried.
+//! Logins on nodes that carry TCP connections, and these connections.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,26 +18,26 @@ use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::node::ssh::{Access, Child, Connection, MINUTE, Script};
 
-/// Runs for as long as the login does: by it the login is kept, and its end is noticed.
+/// Runs as long as the login: it keeps the login open, and its end shows the login's end.
 const HOLD: Script = Script {
     name: "nixcfg-hold",
     text: "exec cat",
     seconds: MINUTE,
 };
 
-/// Says that the node is there.
+/// Shows that the node answers.
 const PRESENT: Script = Script {
     name: "nixcfg-present",
     text: "exit 0",
     seconds: MINUTE,
 };
 
-/// How long a doubted node may take to say that it is there.
+/// How long a doubtful node may take to answer.
 const PRESENCE: Duration = Duration::from_secs(3);
 
-/// How long a node whose login failed is tried after all others.
+/// How long a node comes after all others once its login has failed.
 const REST: Duration = Duration::from_secs(30);
-/// Numbers the sockets: several sets of logins of one run share a folder.
+/// Numbers the sockets, as all logins of a run share a folder.
 static SOCKETS: AtomicUsize = AtomicUsize::new(0);
 
 /// A host and a TCP port, as seen from a node.
@@ -45,11 +45,10 @@ static SOCKETS: AtomicUsize = AtomicUsize::new(0);
 pub struct Remote {
     /// A name or an address.
     pub host: String,
-    /// The port.
     pub port: u16,
 }
 
-/// The logins of a run, one a node, made when they are needed.
+/// The logins of a run, one per node, made when needed.
 pub struct Links {
     access: Access,
     slots: BTreeMap<Name, Mutex<Slot>>,
@@ -62,7 +61,7 @@ struct Slot {
 }
 
 impl Links {
-    /// Logins on `nodes`, of which none is made yet.
+    /// Logins on `nodes`. None is made yet.
     pub fn new(access: Access, nodes: &[Name]) -> Self {
         let slot = |node: &Name| (node.clone(), Mutex::default());
         Self {
@@ -71,9 +70,9 @@ impl Links {
         }
     }
 
-    /// Connects to `remote` from `node`. Where the login failed after `began`,
-    /// that failure is the answer: of many that wait, one tries. A login that
-    /// was there before `began` may have ended unnoticed, and is made anew then.
+    /// Connects to `remote` from `node`. If the login has failed since `began`, that failure is the
+    /// result: of several waiting callers, one tries. A login from before `began` may have ended
+    /// unnoticed, and is then made anew.
     pub async fn open(&self, node: &Name, remote: &Remote, began: Instant) -> Result<Channel> {
         loop {
             let link = self.link(node, began).await?;
@@ -89,8 +88,7 @@ impl Links {
         }
     }
 
-    /// Whether the login on `node` has ended, or failed a moment ago. One that
-    /// is just being made is taken for a good one.
+    /// Whether the login on `node` has ended, or failed a moment ago. One under way counts as good.
     pub fn has_ended(&self, node: &Name) -> bool {
         let slot = self.slots.get(node).and_then(|slot| slot.try_lock().ok());
         slot.is_some_and(|slot| match (&slot.link, &slot.failure) {
@@ -139,7 +137,7 @@ pub struct Link {
     forwards: Mutex<BTreeMap<Remote, PathBuf>>,
     made: Instant,
     dead: Arc<AtomicBool>,
-    /// When the node last answered a doubt.
+    /// When the node last answered [`Link::doubt`].
     present: Mutex<Option<Instant>>,
     watch: JoinHandle<()>,
     _hold: (Child, openssh::ChildStdin),
@@ -197,9 +195,8 @@ impl Link {
         }
     }
 
-    /// Asks the node whether it is there, and gives the login up if it does not
-    /// say so; tells whether it is given up. An answer that came after `began`
-    /// is good enough: of many that doubt, one asks.
+    /// Asks the node for an answer, and gives the login up without one; returns whether it is given
+    /// up. An answer since `began` is enough: of several callers, one asks.
     pub async fn doubt(&self, began: Instant) -> bool {
         let mut present = self.present.lock().await;
         if !self.dead.load(Ordering::Relaxed) && *present < Some(began) {
@@ -209,19 +206,19 @@ impl Link {
             } else {
                 tracing::info!(node = %self.connection.node(), "login given up");
                 self.dead.store(true, Ordering::Relaxed);
-                // Nothing that it carries waits any longer for a node that is not there.
+                // Ends all connections through it: the node is gone.
                 self.connection.end();
             }
         }
         self.dead.load(Ordering::Relaxed)
     }
 
-    /// Whether it is known to have ended. A master that ends removes its socket first.
+    /// Whether it is known to have ended. A master removes its socket when it ends.
     fn has_ended(&self) -> bool {
         self.dead.load(Ordering::Relaxed) || !self.connection.control_socket().exists()
     }
 
-    /// Whether the login was there before `moment`.
+    /// Whether the login is from before `moment`.
     pub fn is_older_than(&self, moment: Instant) -> bool {
         self.made < moment
     }
@@ -237,7 +234,7 @@ impl Drop for Link {
 /// A connection to a service, not yet secured.
 pub struct Channel {
     stream: Stream,
-    /// Keeps the login while the connection lives.
+    /// Keeps the login for the connection's life.
     link: Option<Arc<Link>>,
 }
 
@@ -249,7 +246,7 @@ enum Stream {
 impl Channel {
     /// A connection over TCP.
     pub fn tcp(stream: TcpStream) -> Self {
-        // Small messages both ways: nothing is gained by holding them back.
+        // Both sides send small messages, which must not be delayed.
         let _ = stream.set_nodelay(true);
         Self {
             stream: Stream::Tcp(stream),

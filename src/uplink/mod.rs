@@ -1,6 +1,5 @@
-//! The way to the APIs of Consul and Nomad: through a node's ssh to the port
-//! of a raft server, and from there by mutual TLS, in which the server has to
-//! prove that it is one.
+//! The way to the APIs of Consul and Nomad: by ssh through a node to the port of a raft server,
+//! then by mutual TLS. The server has to prove that it is one.
 
 pub mod api;
 pub mod client;
@@ -27,22 +26,23 @@ use route::{Route, Way};
 
 /// How long a server may take to finish a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long it may be silent before the node is asked whether it is there: a dead login is noticed by this.
+/// How long a server may be silent before the node is asked for an answer, which reveals a dead
+/// login.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// A verified connection to an API.
 pub type Secured = TlsStream<Channel>;
 
-/// Makes verified connections for as long as one node can be reached.
+/// Makes verified connections as long as one node can be reached.
 pub struct Uplink {
     route: Route,
     identities: Identities,
-    /// The way that was good last, by its number.
+    /// The number of the last good way.
     good: Mutex<BTreeMap<Daemon, usize>>,
 }
 
 impl Uplink {
-    /// Goes by `route`, as the operator of `identities`.
+    /// Connects by `route`, with `identities`.
     pub fn new(route: Route, identities: Identities) -> Arc<Self> {
         Arc::new(Self {
             route,
@@ -51,7 +51,7 @@ impl Uplink {
         })
     }
 
-    /// The way itself, for what needs no TLS.
+    /// The route, for connections without TLS.
     pub fn route(&self) -> &Route {
         &self.route
     }
@@ -61,9 +61,8 @@ impl Uplink {
         &self.identities
     }
 
-    /// Connects to a daemon, by the way that was good last or the next one
-    /// that is. A server that cannot prove itself ends the attempt: another
-    /// way is not taken then.
+    /// Connects to a daemon, by the last good way or the next one. A server that cannot prove
+    /// itself ends the attempt: no other way is tried.
     pub async fn connect(&self, daemon: Daemon) -> Result<Secured, Failure> {
         let began = Instant::now();
         let ways = self.route.ways(daemon);
@@ -77,7 +76,7 @@ impl Uplink {
                     return Ok(secured);
                 }
                 Err(Failure::Unreachable(e)) => {
-                    // A node that cannot be reached has several ways, and one error.
+                    // An unreachable node has several ways but one error.
                     if !failures.iter().any(|f| f.to_string() == e.to_string()) {
                         failures.push(e);
                     }
@@ -88,8 +87,8 @@ impl Uplink {
         Err(Failure::unreachable(daemon, &failures))
     }
 
-    /// Connects by one way. Where its login turns out to have ended before,
-    /// as after a laptop's sleep, it is taken again with a new one.
+    /// Connects by one way. If its login has ended before, as after a laptop's sleep, this tries
+    /// again with a new login.
     async fn by(&self, daemon: Daemon, way: &Way, began: Instant) -> Result<Secured, Failure> {
         loop {
             let raw = self.route.open(way, began).await;
@@ -104,7 +103,7 @@ impl Uplink {
         }
     }
 
-    /// The handshake, again with what is in the store by now if the server is not trusted.
+    /// Makes the handshake. If the server is not trusted, rereads the store and tries again.
     async fn secure(
         &self,
         daemon: Daemon,
@@ -144,9 +143,8 @@ impl Uplink {
     }
 }
 
-/// The numbers of the ways in the order in which they are tried: the one that
-/// was good last, the others, and then those whose login has `ended`, which
-/// may take long to be made again.
+/// The numbers of the ways in the order of attempts: the last good one, the others, then those
+/// whose login has `ended`, as a new login may take long.
 fn order(good: Option<usize>, ended: &[bool]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..ended.len()).collect();
     order.sort_by_key(|number| (ended[*number], Some(*number) != good));
@@ -163,7 +161,7 @@ async fn handshake(
     let link = raw.link();
     let connector = TlsConnector::from(identity.config.clone());
     let handshake = connector.connect(identity.server.clone(), raw);
-    // Is it the server that is silent, or the node?
+    // Finds out whether the server is silent or the node is gone.
     let gone = async {
         tokio::time::sleep(SILENCE).await;
         match link {

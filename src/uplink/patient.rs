@@ -1,4 +1,4 @@
-//! Bodies whose parts must not take too long.
+//! Bodies with a time limit for each part.
 
 use std::error::Error;
 use std::io;
@@ -14,12 +14,12 @@ use tokio::time::{Sleep, sleep};
 pub struct Patient<B = Incoming> {
     inner: B,
     limit: Duration,
-    /// When the part that is waited for is late; none while nobody waits.
+    /// When the awaited part is late; none while nobody waits.
     late: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> Patient<B> {
-    /// The body `inner`, each part of which may take as long as `limit`.
+    /// Wraps `inner`, whose parts may each take `limit`.
     pub fn new(inner: B, limit: Duration) -> Self {
         Self {
             inner,

@@ -1,4 +1,4 @@
-//! The options by which an operator says how the cluster's APIs are reached.
+//! The options for reaching the cluster's APIs.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::operation::Operation;
 use crate::store;
 
-/// How the cluster's APIs are reached.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Reach {
     /// Go through this node only [default: raft servers first, then the others]
@@ -60,7 +59,7 @@ impl Reach {
         self.no_ssh.is_none()
     }
 
-    /// The way to the operation's cluster; no connection is made yet.
+    /// The uplink of the operation's cluster. Makes no connection yet.
     pub fn uplink(&self, operation: &Operation) -> Result<Arc<Uplink>> {
         let cluster = &operation.cluster;
         let route = match self.no_ssh {
@@ -82,7 +81,7 @@ impl Reach {
     }
 }
 
-/// The daemons that the cluster runs; one at least.
+/// The daemons that the cluster runs. Fails if there is none.
 pub fn daemons(operation: &Operation) -> Result<Vec<Daemon>> {
     let daemons = operation.cluster.daemons();
     if daemons.is_empty() {

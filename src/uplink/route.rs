@@ -1,4 +1,4 @@
-//! The ways there are to a daemon: through which node, to which server.
+//! The ways to a daemon: through which node, to which server.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::cluster::{Cluster, Name, Role};
 use crate::error::{Error, Exit, Result};
 use crate::node::ssh::Access;
 
-/// Where a node reaches its own daemons.
+/// The address of a node's own daemons, on the node.
 const LOOPBACK: &str = "127.0.0.1";
 
 /// A way to a daemon.
@@ -22,12 +22,12 @@ const LOOPBACK: &str = "127.0.0.1";
 pub enum Way {
     /// Through a node's ssh.
     Node {
-        /// The node that is logged in to.
+        /// The node to log in to.
         node: Name,
-        /// What is asked of it.
+        /// The address to connect to from there.
         remote: Remote,
     },
-    /// By a port of this machine, which something else carries to a server.
+    /// By a port of this machine, which something else forwards to a server.
     Port(u16),
 }
 
@@ -45,15 +45,14 @@ impl fmt::Display for Way {
     }
 }
 
-/// How the cluster is reached.
+/// The ways to a cluster.
 pub enum Route {
     /// By ssh.
     Ssh {
         /// The ways to each daemon, best first.
         ways: BTreeMap<Daemon, Vec<Way>>,
-        /// The nodes that anything else goes through, best first.
+        /// The nodes for all other connections, best first.
         nodes: Vec<Name>,
-        /// The logins.
         links: Links,
     },
     /// By ports of this machine.
@@ -83,7 +82,7 @@ impl Route {
         ways.get(&daemon).map_or(&[], Vec::as_slice)
     }
 
-    /// Opens a connection by a way. A login that failed after `began` is not tried again.
+    /// Opens a connection by a way. Does not repeat a login that failed after `began`.
     pub async fn open(&self, way: &Way, began: Instant) -> Result<Channel> {
         match (self, way) {
             (Route::Ssh { links, .. }, Way::Node { node, remote }) => {
@@ -107,7 +106,7 @@ impl Route {
         }
     }
 
-    /// Opens a connection to anything that a node reaches, through the first node that is up.
+    /// Opens a connection to any address that nodes reach, through the first node that is up.
     pub async fn open_remote(&self, remote: &Remote) -> Result<Channel> {
         let Route::Ssh { nodes, links, .. } = self else {
             return Err(Error::unexpected("no ssh is used"));
@@ -136,10 +135,9 @@ pub fn order(cluster: &Cluster) -> Vec<Name> {
         .collect()
 }
 
-/// The ways to a daemon through `nodes`. Only a raft server can prove that it
-/// is one, so other nodes are passed through, never taken at their word. What a
-/// server says on its own loopback comes first; another one by the nodes' own
-/// network is the last resort.
+/// The ways to a daemon through `nodes`, best first. Only a raft server can prove that it is one,
+/// so other nodes only pass connections on. A server's own loopback comes first; another server,
+/// over the nodes' own network, is the last resort.
 fn ways(cluster: &Cluster, nodes: &[Name], daemon: Daemon) -> Vec<Way> {
     let port = daemon.port(cluster);
     let way = |node: &Name, host: &str| Way::Node {

@@ -1,4 +1,5 @@
-//! Health of a job without a deployment: system and batch jobs, and services that ask for none.
+//! Health of jobs without a deployment: system and batch jobs, and services without an update
+//! block.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,16 +12,16 @@ use super::{Follower, WAIT, Waiting};
 use crate::error::Result;
 use crate::nomad::job::escaped;
 
-/// How long at least between two looks at allocations that run, in seconds.
+/// The shortest pause between two looks at running allocations, in seconds.
 const LOOK: u64 = 1;
 
-/// What has become of each place of a job: the newest allocation there.
+/// The newest allocation of each place of a job.
 struct Places<'a> {
     newest: Vec<&'a Allocation>,
 }
 
 impl<'a> Places<'a> {
-    /// Of a system job each node is a place, of others each name.
+    /// For a system job each node is a place, for others each name.
     fn new(all: &'a [Allocation], by_node: bool) -> Self {
         let mut places: BTreeMap<(&str, &str), &Allocation> = BTreeMap::new();
         for allocation in all {
@@ -37,13 +38,13 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Since when allocations were seen to run without a restart, by their IDs.
+/// When each allocation was first seen running with its number of restarts, by ID.
 #[derive(Default)]
 struct Seen(BTreeMap<String, (u64, Instant)>);
 
 impl Seen {
-    /// How long an allocation has run, as its node says or as was seen here; none where it
-    /// was started again since the last look.
+    /// How long an allocation has run, by its node's clock or as seen here, and whether it
+    /// restarted since the last look.
     fn for_how_long(&mut self, allocation: &Allocation) -> (Duration, bool) {
         let restarts = allocation.restarts();
         let (before, since) = *self
@@ -58,7 +59,7 @@ impl Seen {
     }
 }
 
-/// How long ago that was, by this machine's clock.
+/// The time since `started`, by this machine's clock.
 fn age(started: &str) -> Option<Duration> {
     let started = OffsetDateTime::parse(started, &Rfc3339).ok()?;
     Duration::try_from(OffsetDateTime::now_utc() - started).ok()
@@ -66,7 +67,7 @@ fn age(started: &str) -> Option<Duration> {
 
 impl Follower<'_> {
     /// Follows the allocations of the job's version `version`, or of any, until each has ended
-    /// well or has run for the job's `min_healthy_time`.
+    /// successfully or has run for the job's `min_healthy_time`.
     pub(super) async fn allocations(&self, job: &Registered, version: Option<u64>) -> Result<()> {
         let path = format!("/v1/job/{}/allocations", escaped(&self.job.id));
         let by_node = matches!(self.job.kind.as_str(), "system" | "sysbatch");
@@ -83,7 +84,7 @@ impl Follower<'_> {
                     .with_last_words(error, &path, |a| bad(a) && a.failed())
                     .await);
             }
-            // How long until the youngest has run for long enough.
+            // The time until the youngest has run long enough.
             let mut left = Duration::ZERO;
             for allocation in places.iter().filter(|a| a.runs()) {
                 let (age, restarted) = seen.for_how_long(allocation);
@@ -115,7 +116,7 @@ impl Follower<'_> {
                     None => self.with_last_words(error, &path, bad).await,
                 });
             }
-            // Nothing need change for time to pass.
+            // If only time is missing, wait no longer than that: no change will come.
             let seconds = match all_there && unplaced.is_none() {
                 true => left.as_secs() + LOOK,
                 false => waiting.left().as_secs() + LOOK,

@@ -1,4 +1,4 @@
-//! What Nomad tells of a job's evaluations, deployments and allocations.
+//! Nomad's data on a job's evaluations, deployments and allocations.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,11 +13,11 @@ const MIN_HEALTHY: Duration = Duration::from_secs(10);
 /// `progress_deadline` of a job that sets none: Nomad's own default.
 const PROGRESS: Duration = Duration::from_secs(600);
 
-/// A job as Nomad holds it, with its own defaults filled in.
+/// A job in Nomad, with Nomad's defaults filled in.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Registered {
-    /// Counts the job's specifications.
+    /// The number of its specification.
     pub version: u64,
     task_groups: Option<Vec<TaskGroup>>,
 }
@@ -29,7 +29,7 @@ struct TaskGroup {
     update: Option<Update>,
 }
 
-/// Both in nanoseconds.
+/// Times in nanoseconds.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Update {
@@ -48,8 +48,8 @@ impl Registered {
             .map_or(MIN_HEALTHY, |u| Duration::from_nanos(u.min_healthy_time))
     }
 
-    /// How long the job may wait for a node with room: its longest progress deadline, which
-    /// Nomad itself counts from the first placement on.
+    /// How long the job may wait for a node with room: its longest progress deadline. Nomad itself
+    /// counts that from the first placement.
     pub fn patience(&self) -> Duration {
         self.task_groups
             .iter()
@@ -66,60 +66,58 @@ impl Registered {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Evaluation {
-    /// Its ID.
     #[serde(rename = "ID")]
     pub id: String,
     /// `pending`, `complete`, `failed`, `canceled` or `blocked`.
     pub status: String,
     /// Why it failed.
     pub status_description: String,
-    /// The deployment that it belongs to; empty if there is none.
+    /// Its deployment; empty if there is none.
     #[serde(rename = "DeploymentID")]
     pub deployment: String,
     /// Groups that no node has room for, by name.
     #[serde(rename = "FailedTGAllocs")]
     pub unplaced: Option<Map<String, Value>>,
-    /// Counts changes.
+    /// Grows with each change.
     pub modify_index: u64,
 }
 
-/// A service's change from one version to the next.
+/// The rollout of a job's version.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Deployment {
-    /// Its ID.
     #[serde(rename = "ID")]
     pub id: String,
-    /// The version of the job that it brings.
+    /// The version of the job that it rolls out.
     pub job_version: u64,
     /// `running`, `paused`, `successful`, `failed`, `cancelled` and others.
     pub status: String,
-    /// Why it is so.
+    /// The reason of the status.
     pub status_description: String,
-    /// How far each group has come.
+    /// The progress of each group.
     pub task_groups: Option<BTreeMap<String, Group>>,
 }
 
-/// How far a group has come.
+/// The progress of a group.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Group {
-    /// How many allocations there should be.
+    /// Wanted allocations.
     pub desired_total: u32,
-    /// How many have a node.
+    /// Allocations that have a node.
     pub placed_allocs: u32,
-    /// How many are healthy.
+    /// Healthy allocations.
     pub healthy_allocs: u32,
-    /// How many are not, and will not be.
+    /// Allocations that have failed.
     pub unhealthy_allocs: u32,
-    /// How many come first, to be looked at.
+    /// Wanted canaries.
     pub desired_canaries: u32,
-    /// Whether the others follow these.
+    /// Whether the canaries were promoted.
     pub promoted: bool,
 }
 
 impl Deployment {
-    /// How far it has come, as a line.
+    /// The progress as a line.
     pub fn progress(&self) -> String {
         let groups: Vec<String> = self
             .task_groups
@@ -153,18 +151,16 @@ impl Deployment {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Allocation {
-    /// Its ID.
     #[serde(rename = "ID")]
     pub id: String,
-    /// The node it is on.
+    /// The name of its node.
     pub node_name: String,
     /// Its name, with the group and a number.
     pub name: String,
-    /// The group.
     pub task_group: String,
     /// The version of the job that it runs.
     pub job_version: u64,
-    /// Counts allocations.
+    /// Grows with each new allocation.
     pub create_index: u64,
     /// `run`, `stop` or `evict`.
     pub desired_status: String,
@@ -182,12 +178,11 @@ struct Health {
 }
 
 impl Allocation {
-    /// Whether it ended well.
+    /// Whether it ended successfully.
     pub fn is_complete(&self) -> bool {
         self.client_status == "complete"
     }
 
-    /// Whether it runs.
     pub fn runs(&self) -> bool {
         self.client_status == "running"
     }
@@ -197,18 +192,18 @@ impl Allocation {
         matches!(self.client_status.as_str(), "failed" | "lost")
     }
 
-    /// What its deployment makes of it; none as long as that is open.
+    /// Its health in its deployment; none while that is undecided.
     pub fn health(&self) -> Option<bool> {
         self.deployment_status.as_ref()?.healthy
     }
 
-    /// How often its tasks were started again.
+    /// The number of restarts of its tasks.
     pub fn restarts(&self) -> u64 {
         let tasks = self.task_states.iter().flatten();
         tasks.map(|(_, task)| task.restarts).sum()
     }
 
-    /// When the task that started last did so, as Nomad writes it (RFC 3339).
+    /// The start of its task that started last (RFC 3339).
     pub fn started(&self) -> Option<&str> {
         let tasks = self.task_states.iter().flatten();
         tasks
@@ -217,28 +212,28 @@ impl Allocation {
     }
 }
 
-/// What became of a task.
+/// The state of a task.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Task {
     /// `pending`, `running` or `dead`.
     pub state: String,
-    /// Whether it ended badly.
+    /// Whether it failed.
     pub failed: bool,
-    /// How often it was started again.
+    /// The number of its restarts.
     pub restarts: u64,
     started_at: Option<String>,
-    /// What happened to it, the oldest first.
+    /// Its events, the oldest first.
     pub events: Option<Vec<TaskEvent>>,
 }
 
 impl Task {
-    /// Whether there is something to tell of it.
+    /// Whether it failed or was restarted.
     pub fn is_bad(&self) -> bool {
         self.failed || self.restarts > 0 || self.state != "running"
     }
 
-    /// Why it was started again the last time.
+    /// The reason of its last restart.
     pub fn why_restarted(&self) -> Option<&str> {
         let events = self.events.iter().flatten().rev();
         let mut ends = events.filter(|e| {
@@ -251,13 +246,13 @@ impl Task {
     }
 }
 
-/// An event of a task's life.
+/// An event of a task.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct TaskEvent {
-    /// Such as `Terminated`.
+    /// Its kind, such as `Terminated`.
     pub r#type: String,
-    /// What it says.
+    /// Its text.
     pub display_message: String,
 }
 

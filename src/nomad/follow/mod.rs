@@ -1,4 +1,4 @@
-//! Following a registered job until it runs, or until it is clear that it will not.
+//! Follows a registered job until it is healthy or has failed.
 
 mod allocations;
 pub(crate) mod answer;
@@ -17,22 +17,22 @@ use answer::{Allocation, Deployment, Evaluation, Registered};
 
 pub use answer::reasons;
 
-/// How long Nomad may hold back an answer that has nothing new, in seconds.
+/// How long a blocking query waits for news, in seconds.
 const WAIT: u32 = 30;
 
-/// How long Nomad's own deadline may be exceeded, before it counts as lost.
+/// How far Nomad may exceed its own deadline.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// How a job that was followed stands.
+/// The result of following a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// All of it runs, or has ended well.
+    /// All of it is healthy, or has ended successfully.
     Healthy,
-    /// Somebody has to say how its deployment goes on.
+    /// Its deployment waits for somebody to promote it.
     Waits,
 }
 
-/// A wait for a node with room. It begins anew with each allocation that finds one.
+/// A wait for a node with room. It begins anew when an allocation finds one.
 struct Waiting {
     patience: Duration,
     since: Instant,
@@ -65,8 +65,8 @@ impl Waiting {
     }
 }
 
-/// Follows a job from its registration's evaluation on. An error has the failing task's
-/// events and last words with it.
+/// Follows a job from the evaluation of its registration. An error includes the failing task's
+/// events and last lines.
 pub async fn follow(
     api: &Api,
     job: &Job,
@@ -86,8 +86,9 @@ pub async fn follow(
     }
 }
 
-/// Looks at a job that is registered as wanted: its latest deployment may have failed or go on,
-/// its allocations may be broken. Follows what goes on. None where nothing did, and all is well.
+/// Checks a job that is registered as wanted: its latest deployment may have failed or be under
+/// way, and its allocations may have failed. Follows what is under way. None if nothing was, and
+/// everything is well.
 pub async fn look(api: &Api, job: &Job, reporter: &Reporter) -> Result<Option<Standing>> {
     let follower = Follower { api, job, reporter };
     if job.is_only_called() {
@@ -123,7 +124,7 @@ impl Follower<'_> {
         self.reporter.emit(Event::Log { node: None, line });
     }
 
-    /// Reads `path` of the job's namespace.
+    /// Reads `path` in the job's namespace.
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         Ok(self.watch(path, 0, WAIT).await?.0)
     }
@@ -137,13 +138,13 @@ impl Follower<'_> {
     ) -> Result<(T, u64)> {
         let query = format!("{path}?{}&index={index}&wait={wait}s", self.job.query());
         let answer = self.api.send(Method::GET, &query, Vec::new()).await?;
-        // An index that goes back, or is 0, would be waited for in vain.
+        // An index that went back starts again. With 0 a query would not block.
         let next = answer.index.filter(|new| *new >= index).unwrap_or(0).max(1);
         let body = self.api.ok(path, answer)?;
         Ok((self.api.read(path, &body)?, next))
     }
 
-    /// The job as Nomad holds it.
+    /// The job in Nomad.
     async fn registered(&self) -> Result<Registered> {
         self.get(&format!("/v1/job/{}", escaped(&self.job.id)))
             .await
@@ -174,7 +175,7 @@ impl Follower<'_> {
         }
     }
 
-    /// Groups that wait for a node with room; none where all have one.
+    /// Groups that wait for a node with room; none if all have one.
     async fn unplaced(&self) -> Result<Option<Map<String, Value>>> {
         let path = format!("/v1/job/{}/evaluations", escaped(&self.job.id));
         let mut all: Vec<Evaluation> = self.get(&path).await?;
@@ -182,7 +183,7 @@ impl Follower<'_> {
         let of = |groups: &Option<Map<String, Value>>| groups.clone().filter(|g| !g.is_empty());
         let newest = all.iter().find(|e| e.status == "complete");
         let blocked = all.iter().find(|e| e.status == "blocked");
-        // System jobs leave no blocked evaluation for nodes that are full.
+        // System jobs have no blocked evaluation for full nodes.
         let told = newest.and_then(|e| of(&e.unplaced));
         Ok(match blocked {
             Some(blocked) => of(&blocked.unplaced)
@@ -192,7 +193,7 @@ impl Follower<'_> {
         })
     }
 
-    /// Says why the job waits for a node, once each reason.
+    /// Reports why the job waits for a node, each reason once.
     fn tell_unplaced(&self, waiting: &mut Waiting, unplaced: Option<&Map<String, Value>>) {
         let lines = reasons(unplaced);
         if lines == waiting.said {
@@ -242,7 +243,8 @@ impl Follower<'_> {
                 }
                 _ => {}
             }
-            // Nomad's own deadline begins with the first placement, and so never for a job that no node has room for.
+            // Nomad's own deadline begins with the first placement, so it never begins for a job
+            // that no node has room for.
             let unplaced = self.unplaced().await?;
             self.tell_unplaced(&mut waiting, unplaced.as_ref());
             if let Some(groups) = &unplaced
@@ -307,7 +309,7 @@ impl Follower<'_> {
     async fn last_words(&self, allocation: &Allocation) -> Vec<String> {
         let mut said = vec![format!("{} on {}", allocation.name, allocation.node_name)];
         let tasks = || allocation.task_states.iter().flatten();
-        // Where all run, one of them does not become healthy.
+        // If all tasks run, one of them does not become healthy.
         let all_run = !tasks().any(|(_, task)| task.is_bad());
         for (name, task) in tasks().filter(|(_, task)| all_run || task.is_bad()) {
             let events = task.events.iter().flatten().collect::<Vec<_>>();
@@ -325,7 +327,7 @@ impl Follower<'_> {
         said
     }
 
-    /// The last lines that a task wrote; none where its node does not tell.
+    /// The last lines of a task's output; none if its node does not answer.
     async fn log(&self, allocation: &str, task: &str, stream: &str) -> Vec<String> {
         let path = format!(
             "/v1/client/fs/logs/{}?task={}&type={stream}&plain=true&origin=end&offset=4000&{}",
