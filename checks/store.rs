@@ -396,6 +396,20 @@ async fn a_recipient_without_a_known_key_is_named_as_such() {
 }
 
 #[tokio::test]
+async fn a_recipient_that_pass_would_leave_out_is_named() {
+    let this = "a_recipient_that_pass_would_leave_out_is_named";
+    if inside() {
+        return goes_wrong().await;
+    }
+    let store = PassStore::plain();
+    let list = store.root().join(".gpg-id");
+    let mut keys = std::fs::read_to_string(&list).unwrap();
+    keys.push_str("nobody@example.org");
+    std::fs::write(&list, keys).unwrap();
+    trouble(&store, this, "would not encrypt for ‘nobody@example.org’");
+}
+
+#[tokio::test]
 async fn an_entry_that_is_missing_is_named() {
     let this = "an_entry_that_is_missing_is_named";
     match inside() {

@@ -212,6 +212,10 @@ impl PassWriter {
         place: &str,
     ) -> Result<(tempfile::TempDir, PathBuf)> {
         let recipients = recipients(&self.pass.root, target)?;
+        // Where it is set, `pass` reads no list.
+        if std::env::var_os("PASSWORD_STORE_KEY").is_none_or(|keys| keys.is_empty()) {
+            ends_its_lines(&recipients.join(RECIPIENTS[0]))?;
+        }
         let folder = self.pass.path();
         self.make_folder(&folder)?;
         let stage = private::folder(STAGE_PREFIX, &folder)
@@ -355,6 +359,24 @@ fn recipients(root: &Path, file: &Path) -> Result<PathBuf> {
     }
 }
 
+/// Refuses a list of recipients whose last line has no newline: `pass` 1.7.4 reads it with the
+/// shell's `read`, and does not encrypt for the key in such a line, without a word.
+fn ends_its_lines(list: &Path) -> Result<()> {
+    let text = fs::read_to_string(list).context(|| format!("cannot read {}", list.display()))?;
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    let key = last.split('#').next().unwrap_or_default().trim();
+    if key.is_empty() {
+        return Ok(());
+    }
+    let what = format!(
+        "pass would not encrypt for ‘{key}’: the last line of {} has no newline",
+        list.display()
+    );
+    Err(Error::usage(what).help(
+        "end the line, then encrypt the entries anew: ‘pass init’ with all keys, ‘-p FOLDER’ for a folder’s own list",
+    ))
+}
+
 /// Removes stages that an interrupted run left.
 fn remove_stages(folder: &Path) -> Result<()> {
     let entries = match fs::read_dir(folder) {
@@ -437,6 +459,27 @@ mod tests {
             ("a/bb/x.gpg", ""),
         ] {
             assert_eq!(of(file).unwrap(), root.join(folder), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_pass_would_not_read_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join(".gpg-id");
+        for (text, unread) in [
+            ("alice\n", None),
+            ("alice\nbob # of the night shift\n\n", None),
+            ("alice\n# nobody else", None),
+            ("alice\nbob # of the night shift", Some("‘bob’")),
+            ("alice", Some("‘alice’")),
+        ] {
+            fs::write(&list, text).unwrap();
+            let told = ends_its_lines(&list).err().map(|error| error.what);
+            assert_eq!(told.is_some(), unread.is_some(), "{text:?}: {told:?}");
+            assert!(
+                told.unwrap_or_default()
+                    .contains(unread.unwrap_or_default())
+            );
         }
     }
 
