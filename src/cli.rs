@@ -1,4 +1,4 @@
-//! The command line: one sub-command an operation, named as the flake's apps.
+//! The command line: one sub-command per operation, with the names of the flake's apps.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -58,7 +58,7 @@ Exit codes:
   5    some nodes are not as wanted
   130  stopped by ^C";
 
-/// Each with what it does, in one line: the apps of the flake say the same.
+/// One line about each operation. The flake's apps have the same texts.
 const DESCRIPTIONS: &str = include_str!("operations/descriptions.json");
 
 #[derive(Debug, Subcommand)]
@@ -91,8 +91,8 @@ enum Operation {
 }
 
 impl Cli {
-    /// What the command line is, for all that reads or describes it. Errors show the usage of
-    /// `--help`: clap's own lists what the environment gives as if it had to be given.
+    /// Describes the command line. Errors show the usage of `--help`: clap's own usage lists
+    /// options as required that the environment sets.
     pub fn described() -> Command {
         let descriptions: BTreeMap<String, String> =
             serde_json::from_str(DESCRIPTIONS).unwrap_or_default();
@@ -110,7 +110,7 @@ impl Cli {
         })
     }
 
-    /// Reads a command line.
+    /// Parses a command line.
     pub fn read<I: Into<OsString> + Clone>(
         line: impl IntoIterator<Item = I>,
     ) -> Result<Self, clap::Error> {
@@ -118,18 +118,18 @@ impl Cli {
         Self::from_arg_matches(&matches)
     }
 
-    /// Where the operation reports to.
+    /// The reporter for the operation.
     pub fn reporter(&self) -> Reporter {
         Reporter::new(self.global.json, Self::command())
     }
 
-    /// Whether the operation itself does what ^C asks for.
+    /// Whether the operation handles ^C itself.
     pub fn minds_interrupts(&self) -> bool {
         matches!(&self.operation, Operation::Tlsproxy(_))
     }
 
-    /// Carries out the operation. Each is boxed: one future that holds all of them is deeper
-    /// than the compiler lays out.
+    /// Runs the operation. Each is boxed, as the compiler cannot lay out one future with all of
+    /// them.
     pub async fn run(self, reporter: Reporter, passwords: Passwords) -> Result<()> {
         let invocation = Invocation {
             reporter,
@@ -264,8 +264,8 @@ mod tests {
         assert!(Cli::read(line).unwrap().global.json);
     }
 
-    /// The words of a command in a document, as a shell reads them: quotes and remarks are all
-    /// that there is.
+    /// The words of a command in a document, as a shell reads them. Documents use quotes and
+    /// comments only.
     fn in_document(line: &str) -> Option<Vec<String>> {
         let line = line.trim().strip_prefix("nix run .#")?;
         let open = line.contains(['…', '<', '[', '|', '`', ';']);

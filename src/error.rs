@@ -1,10 +1,10 @@
-//! The one error type that operators see: what failed, on which node, the
-//! command, its last output, and what to do about it.
+//! The one error type that operators see: what failed, the node, the command, its last output, and
+//! what to do.
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// Why a run ended, as the process's exit code. Documented in the README.
+/// How a run ended, as the process's exit code. The README lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// Something the tool did not foresee (1).
@@ -19,7 +19,7 @@ pub enum Exit {
     Partial,
     /// Stopped by the operator (130, as a shell reports SIGINT).
     Interrupted,
-    /// A command that the operator had run inside ended so.
+    /// The operator's own command, run inside the operation, ended with this code.
     Command(u8),
 }
 
@@ -44,8 +44,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What kind of failure it is: decisions depend on it, never on words or exit
-/// codes. `--json` tells it as `code`; `doc/json.md` lists them.
+/// The kind of a failure. Decisions depend on it, never on words or exit codes. `--json` prints it
+/// as `code`; `doc/json.md` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The tool did not foresee it.
@@ -54,13 +54,13 @@ pub enum Kind {
     Usage,
     /// A program that the tool calls is not on this machine.
     NotOnPath,
-    /// A node cannot be used, for a reason that has no kind of its own.
+    /// A node cannot be used, for a reason without a kind of its own.
     Unusable,
-    /// A node's address refuses the connection, or nothing is known of it.
+    /// Nothing listens at a node's address, or no route leads there.
     Unreachable,
     /// A node does not answer within its time.
     NoAnswer,
-    /// A node answers, but not as its script does.
+    /// A node's answer is not one that its script gives.
     BadAnswer,
     /// A node refuses the login.
     LoginRefused,
@@ -68,9 +68,9 @@ pub enum Kind {
     HostKeyUnknown,
     /// A node presents another host key than before.
     HostKeyChanged,
-    /// A connection broke while it was used.
+    /// A connection broke during use.
     Lost,
-    /// sudo makes nobody root.
+    /// sudo does not make the user root.
     SudoRefused,
     /// Another operator holds the node or the cluster.
     Held,
@@ -78,16 +78,16 @@ pub enum Kind {
     NodeFull,
     /// A system does not evaluate or build.
     Build,
-    /// A node is not as wanted, for a reason that has no kind of its own.
+    /// A node is not as wanted, for a reason without a kind of its own.
     NotAsWanted,
     /// The operator stopped the run.
     Interrupted,
-    /// A command that the operator had run inside ended with this code.
+    /// The operator's own command, run inside the operation, ended with this code.
     Command(u8),
 }
 
 impl Kind {
-    /// How a run ends by it, unless its stage says otherwise.
+    /// How a run ends by it, unless its stage decides otherwise.
     pub const fn exit(self) -> Exit {
         match self {
             Kind::Unexpected | Kind::Lost => Exit::Unexpected,
@@ -107,7 +107,7 @@ impl Kind {
         }
     }
 
-    /// The word for programs.
+    /// The `code` in `--json`.
     pub const fn code(self) -> &'static str {
         match self {
             Kind::Unexpected => "unexpected",
@@ -133,7 +133,7 @@ impl Kind {
 }
 
 impl From<Exit> for Kind {
-    /// The kind that says no more than the exit code.
+    /// The general kind of an exit code.
     fn from(exit: Exit) -> Self {
         match exit {
             Exit::Unexpected => Kind::Unexpected,
@@ -150,7 +150,6 @@ impl From<Exit> for Kind {
 /// What went wrong, in the operator's terms.
 #[derive(Debug, Clone)]
 pub struct Error {
-    /// What kind of failure it is.
     pub kind: Kind,
     /// How the run ends.
     pub exit: Exit,
@@ -158,7 +157,7 @@ pub struct Error {
     pub what: String,
     /// The node it failed on.
     pub node: Option<String>,
-    /// The command that failed, as one would type it. Never holds a secret.
+    /// The command that failed, as one would type it, without secrets.
     pub command: Option<String>,
     /// The last lines that the command printed.
     pub output: Option<String>,
@@ -166,11 +165,11 @@ pub struct Error {
     pub help: Option<String>,
 }
 
-/// The result of everything that can fail before an operator's eyes.
+/// A result whose error an operator can read.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of a kind, which says how the run ends.
+    /// An error of a kind, which decides how the run ends.
     pub fn new(kind: impl Into<Kind>, what: impl Into<String>) -> Self {
         let kind = kind.into();
         Self {
@@ -200,7 +199,7 @@ impl Error {
         self
     }
 
-    /// Names the nodes that it holds for: one as ever, several in its words.
+    /// Names the nodes of a fault: one as [`Error::on`] does, several in the text.
     pub fn of_all<N: fmt::Display>(self, nodes: &[N]) -> Self {
         match nodes {
             [] => self,
@@ -219,7 +218,7 @@ impl Error {
         self
     }
 
-    /// Adds the command's last output; blank output is left out.
+    /// Adds the command's last output, unless that is blank.
     pub fn saying(mut self, output: impl AsRef<str>) -> Self {
         let output = output.as_ref().trim_end();
         if !output.trim().is_empty() {
@@ -228,13 +227,13 @@ impl Error {
         self
     }
 
-    /// Says what to do.
+    /// Adds what to do.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// The same error, ending the run with another exit code.
+    /// The same error with another exit code of the run.
     pub fn exit(mut self, exit: Exit) -> Self {
         self.exit = exit;
         self
@@ -264,9 +263,9 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Adds what was being done to an error of the operating system.
+/// Adds to an error of the operating system what the tool was doing.
 pub trait Context<T> {
-    /// Turns the error into an unexpected one that says what was being done.
+    /// Turns the error into an unexpected one that says what the tool was `doing`.
     fn context(self, doing: impl FnOnce() -> String) -> Result<T>;
 }
 

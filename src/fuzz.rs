@@ -1,8 +1,8 @@
-//! Every parser that reads what a node, Nix, pass, Consul or Nomad says, by name, each to be
-//! given anything: it may refuse, and must neither panic nor go on without end.
+//! Every parser of output of nodes, Nix, pass, Consul and Nomad, by name. With any input it may
+//! fail, but it must neither panic nor run for ever.
 //!
-//! `checks/fuzz` has libFuzzer look for such inputs. The test below gives each parser its seeds,
-//! `checks/fuzz/corpus/<name>/`, and thousands of variations of them, the same ones every time.
+//! In `checks/fuzz`, libFuzzer searches for bad inputs. The test below gives each parser its seeds
+//! (`checks/fuzz/corpus/<name>/`) and thousands of variations, the same ones every time.
 
 use std::path::Path;
 
@@ -35,10 +35,10 @@ use crate::secret::Secret;
 use crate::secrets::keyring::Held;
 use crate::store::{history, trouble};
 
-/// A parser: its name, and what gives it some bytes.
+/// A parser: its name, and a function that gives it bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All parsers.
 pub const TARGETS: &[Target] = &[
     ("answer", |bytes| {
         if let Ok(node) = "alder".parse() {
@@ -218,12 +218,12 @@ pub const TARGETS: &[Target] = &[
 
 const ROOT: &str = "/nix/store/0cq1bq31hix6xjnvpn8kfablndjcqb0n-a";
 
-/// What is no text is read as the tool reads it: with marks in the place of what is damaged.
+/// Turns bytes into text as the tool does: replacement characters stand for invalid bytes.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A whole answer of these lines.
+/// A complete answer of these lines.
 fn lines(bytes: &[u8]) -> Answer {
     let lines: Vec<String> = text(bytes).lines().map(str::to_owned).collect();
     Answer::of(&lines)
@@ -239,9 +239,9 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::PathBuf;
 
-    /// How many variations of each parser's seeds are tried.
+    /// The number of variations of each parser's seeds.
     const VARIATIONS: usize = 2000;
-    /// What parsers stumble over.
+    /// Pieces that often break parsers.
     const WORDS: [&[u8]; 16] = [
         b" ",
         b"\n",
@@ -278,7 +278,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("checks/fuzz/corpus")
     }
 
-    /// Numbers that look random and are the same each time (xorshift, Marsaglia 2003).
+    /// Pseudo-random numbers, the same each time (xorshift, Marsaglia 2003).
     struct Numbers(u64);
 
     impl Numbers {

@@ -1,5 +1,5 @@
-//! What every operation on a cluster begins with: the flake, the cluster's
-//! data, the nodes that are meant, and a first look at each.
+//! How every operation on a cluster begins: the flake, the cluster's data, the selected nodes, and
+//! a first look at each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,17 +22,16 @@ use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Patience};
 use crate::secret::{self, Passwords, Secret};
 
-/// How the tool was called, which is the same for every operation.
+/// How the tool was called: what is the same for every operation.
 pub struct Invocation {
-    /// Where events are reported.
     pub reporter: Reporter,
     /// `--flake`.
     pub flake: String,
-    /// `SUDO_PASS` and those of single nodes, where they were given.
+    /// `SUDO_PASS` and the passwords of single nodes, if given.
     pub passwords: Passwords,
 }
 
-/// A cluster, as a flake describes it.
+/// The argument that names a cluster.
 #[derive(Debug, Clone, clap::Args)]
 pub struct FlakeArgs {
     /// The cluster: a folder below cluster/
@@ -42,7 +41,7 @@ pub struct FlakeArgs {
     pub nix: NixArgs,
 }
 
-/// A cluster whose nodes are logged in to.
+/// The arguments of operations that log in to nodes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ClusterArgs {
     #[command(flatten)]
@@ -52,14 +51,15 @@ pub struct ClusterArgs {
     pub login: LoginArgs,
 }
 
-/// How nodes are logged in to.
+/// Options of logins.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct LoginArgs {
     /// How to reach the nodes [default: cluster/<CLUSTER>/ssh_config]
     #[arg(help_heading = "Login", long, value_name = "FILE")]
     pub ssh_config: Option<PathBuf>,
 
-    /// Log in as this user [default: as ssh_config says, else as the node's files say, else your own name]
+    /// Log in as this user [default: that of ssh_config, else that of the node's files, else your
+    /// own name]
     #[arg(help_heading = "Login", long, value_name = "USER", env = "SSH_USER")]
     pub ssh_user: Option<String>,
 
@@ -68,7 +68,7 @@ pub struct LoginArgs {
     pub login_timeout: Option<u16>,
 }
 
-/// What is added to every call of Nix.
+/// Options for every call of Nix.
 #[derive(Debug, Clone, clap::Args)]
 pub struct NixArgs {
     /// Use another flake for one of its inputs
@@ -85,8 +85,8 @@ pub struct NixArgs {
 }
 
 impl NixArgs {
-    /// What is added to every call of Nix. Local references are made
-    /// independent of the working directory, which will be the repository's root.
+    /// Options for every call of Nix. Local references become absolute, as the working directory
+    /// will be the repository's root.
     pub fn settings(&self, cwd: &Path) -> Settings {
         let pairs = |flat: &[String]| -> Vec<(String, String)> {
             flat.chunks_exact(2)
@@ -104,41 +104,39 @@ impl NixArgs {
     }
 }
 
-/// An operation on a cluster, once its cluster is known.
+/// An operation whose cluster has been read.
 pub struct Operation {
-    /// Where it reports to.
     pub reporter: Reporter,
-    /// What is added to calls of Nix.
+    /// Options for calls of Nix.
     pub settings: Settings,
     /// The repository's root, which is the working directory.
     pub root: PathBuf,
     /// The flake, pinned.
     pub source: Source,
-    /// What is remembered of the flake's evaluation.
+    /// The cache of the flake's evaluation.
     pub cache: Cache,
-    /// The cluster.
     pub cluster: Cluster,
-    /// Which of its files Nix does not see.
+    /// Its files that Git does not track.
     pub untracked: Untracked,
-    /// How its nodes are reached.
+    /// How to reach its nodes.
     pub access: Access,
     /// The sudo passwords that were given or asked for.
     pub passwords: Passwords,
-    /// Another one, for nodes that refuse the first: where the operator's own
-    /// password is being changed, some nodes may have it already.
+    /// Another password, for nodes that refuse the first one: while the operator's own password
+    /// changes, some nodes may have the new one.
     pub other_password: Option<Arc<Secret>>,
 }
 
 impl Operation {
-    /// Finds the flake, makes its folder the working directory (`ssh_config`
-    /// files name files relative to it), and reads the cluster.
+    /// Finds the flake, makes its folder the working directory, and reads the cluster. `ssh_config`
+    /// names files relative to that folder.
     pub async fn start(args: &ClusterArgs, invocation: Invocation) -> Result<Self> {
         let mut this = Self::begin(&args.described, &args.login, invocation).await?;
         this.access = this.access.to(&this.cluster.nodes).await?;
         Ok(this)
     }
 
-    /// The same for an operation that logs in to no node.
+    /// The same, for an operation that logs in to no node.
     pub async fn start_without_nodes(args: &FlakeArgs, invocation: Invocation) -> Result<Self> {
         Self::begin(args, &LoginArgs::default(), invocation).await
     }
@@ -205,9 +203,8 @@ impl Operation {
         })
     }
 
-    /// Looks at all `nodes` at once and stops the run unless every one can be
-    /// used: nothing has been changed then. `need_root` has the password asked
-    /// for, once, if a node wants one.
+    /// Probes all `nodes` at once. Fails unless every one can be used. With `need_root`, asks for
+    /// the sudo password, once, if a node needs it.
     pub async fn probe(
         &mut self,
         nodes: &BTreeSet<Name>,
@@ -244,7 +241,8 @@ impl Operation {
         Err(error.help(format!("to go on without: {}", names.join(" "))))
     }
 
-    /// Looks at all `nodes` at once; gives those that can be used, and why the others cannot. For what changes nothing.
+    /// Probes all `nodes` at once, and returns those that can be used and the errors of the others.
+    /// For operations that change nothing.
     pub async fn probe_some(
         &mut self,
         nodes: &BTreeSet<Name>,
@@ -262,8 +260,8 @@ impl Operation {
         Ok((probed, bad))
     }
 
-    /// Asks for the password, once, if a node wants one, and tries it there; then, once each, for
-    /// that of nodes where it is wrong though it is right on others.
+    /// Asks for the password, once, if a node needs one, and tries it there. Then asks once for the
+    /// password of each node that refuses it while others accept it.
     async fn try_where_wanted(
         &mut self,
         probed: &mut BTreeMap<Name, Probed>,
@@ -303,7 +301,7 @@ impl Operation {
         Ok(())
     }
 
-    /// Adds what makes probed nodes unusable, and puts all of it in the nodes' order.
+    /// Adds the errors of probed nodes that cannot be used, and sorts all errors by node.
     fn judge(&self, probed: &BTreeMap<Name, Probed>, bad: &mut Vec<Error>) {
         for (name, p) in probed {
             if let Some(node) = self.cluster.nodes.get(name) {
@@ -362,7 +360,7 @@ impl Operation {
         }
     }
 
-    /// How root is had on a probed node.
+    /// How to become root on a probed node.
     pub fn elevation(&self, probed: &Probed) -> Result<Elevation> {
         probed
             .facts
@@ -400,7 +398,7 @@ async fn try_everywhere(
     }
 }
 
-/// Reads the cluster `name` of `source`, from what is remembered of it or by evaluation.
+/// Reads the cluster `name` of `source`, from the cache or by evaluation.
 async fn load(
     source: &Source,
     settings: &Settings,

@@ -1,4 +1,5 @@
-//! Folders for what nobody else may see: sockets to root's daemons, what is being encrypted.
+//! Folders that no other user can enter: for sockets to root's daemons, and for files before
+//! encryption.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -7,8 +8,8 @@ use std::path::Path;
 
 use tempfile::{Builder, TempDir};
 
-/// Makes a folder below `base` that only this user enters, whatever the umask is. It is
-/// removed when dropped.
+/// Makes a folder below `base` that only this user can enter, under every umask. Dropping it
+/// removes it.
 pub fn folder(prefix: &str, base: &Path) -> io::Result<TempDir> {
     Builder::new()
         .prefix(prefix)
@@ -16,8 +17,8 @@ pub fn folder(prefix: &str, base: &Path) -> io::Result<TempDir> {
         .tempdir_in(base)
 }
 
-/// Makes a folder, and what is missing of the way to it, that stays and that only this user enters, whatever
-/// the umask is. One that is there already must be this user's; others lose their access to it.
+/// Makes a lasting folder, and its missing parents, that only this user can enter, under every
+/// umask. An existing folder must belong to this user; others lose their access.
 pub fn lasting(folder: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)

@@ -1,4 +1,4 @@
-//! Children of the tool on the operator's machine: argv and stdin as values.
+//! Child processes on the operator's machine, with arguments and standard input as values.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
 
-/// How much of a child's last output is kept for its error, in lines.
+/// How many last lines of a child's output an error has.
 const TAIL_LINES: usize = 40;
-/// A line of a child's standard error, in bytes: a longer one comes in parts.
+/// The longest line of a child's standard error, in bytes; a longer one comes in parts.
 const LINE: u64 = 256 << 10;
-/// What a child may print, in bytes, unless it is told less: more than Nix says of the largest system.
+/// The longest output of a child, in bytes: more than Nix prints of the largest system.
 const MOST: usize = 512 << 20;
 
-/// A command to run: program, arguments, what to write to its standard input.
+/// A command to run: program, arguments, standard input.
 ///
-/// None of it may hold a secret but `stdin`.
+/// Only `stdin` may hold a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     program: OsString,
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Command {
     }
 }
 
-/// What a child left behind.
+/// The result of a child.
 #[derive(Debug)]
 pub struct Finished {
     /// Whether it exited with 0.
@@ -86,26 +86,26 @@ impl Command {
         self
     }
 
-    /// Keeps variables of the tool's own environment from the child.
+    /// Removes variables from the child's environment.
     pub fn without_env(mut self, names: &[&str]) -> Self {
         self.not_env.extend(names.iter().map(OsString::from));
         self
     }
 
-    /// The folder that the child runs in.
+    /// Sets the child's working directory.
     pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.dir = Some(dir.as_ref().to_owned());
         self
     }
 
-    /// What the child reads on its standard input: wiped afterwards, never shown.
+    /// Sets the child's standard input, which is wiped afterwards and never shown.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Zeroizing::new(bytes.into());
         self
     }
 
-    /// Bounds what the child may print, in bytes, and how long it may take. For one that hands on
-    /// what another machine says, and one that has nothing to wait for.
+    /// Limits the child's output, in bytes, and its time: for a child that passes on another
+    /// machine's output, and for one that needs not wait.
     pub fn bounded(mut self, most: usize, time: Duration) -> Self {
         (self.most, self.time) = (most, Some(time));
         self
@@ -120,8 +120,8 @@ impl Command {
             .join(" ")
     }
 
-    /// Runs the command to its end; each line of its standard error is given
-    /// to `line` as it comes. The child is killed when the future is dropped.
+    /// Runs the command to its end. Calls `line` with each line of its standard error. Dropping the
+    /// future kills the child.
     pub async fn run(&self, line: impl FnMut(&str)) -> Result<Finished> {
         let Some(time) = self.time else {
             return self.to_its_end(line).await;
@@ -160,7 +160,7 @@ impl Command {
         };
         let feed = async {
             if let Some(mut stdin) = stdin {
-                // A child that ends without reading its input says why itself.
+                // A child that ends without reading its input reports the reason itself.
                 let _ = stdin.write_all(&self.stdin).await;
             }
             Ok(())
@@ -206,7 +206,7 @@ impl Command {
         })
     }
 
-    /// Runs the command and gives its standard output; an error if it fails.
+    /// Runs the command and returns its standard output. Fails if the command does.
     pub async fn output(&self) -> Result<Vec<u8>> {
         let finished = self.run(|_| {}).await?;
         if finished.success {
@@ -216,7 +216,7 @@ impl Command {
         }
     }
 
-    /// The error of this command having failed in the way given.
+    /// The error of this command, which failed in the way `how`.
     pub fn failed(&self, how: &str) -> Error {
         Error::unexpected(format!("{} failed ({how})", self.program.to_string_lossy()))
             .running(self.display())
@@ -242,7 +242,7 @@ fn ended(status: std::process::ExitStatus) -> String {
     }
 }
 
-/// Quotes a word as a POSIX shell would read it, for display only.
+/// Quotes a word for a POSIX shell, for display only.
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+#".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,8 +1,8 @@
-//! Secrets in memory, and how the operator's sudo password gets there.
+//! Secrets in memory, and the operator's sudo password.
 //!
-//! `SUDO_PASS` and `SUDO_PASS_<node>` are part of the process's environment, which children
-//! inherit and `/proc` shows. [`shed_environment`] therefore hands them through a pipe to
-//! a fresh image of the program, started without the variables.
+//! Children inherit `SUDO_PASS` and `SUDO_PASS_<node>`, and `/proc` shows them. So
+//! [`shed_environment`] executes the program again without these variables, and passes their values
+//! through a pipe.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,24 +20,25 @@ use zeroize::Zeroizing;
 use crate::error::{Context, Error, Exit, Result};
 use crate::event::printable;
 
-/// The variables in which an operator may give the sudo password, first one first.
+/// The variables with the operator's sudo password, the preferred one first.
 pub const PASSWORD_VARIABLES: [&str; 2] = ["SUDO_PASS", "ROOT_PASS"];
 
-/// What begins the names of variables that hold the password of one node.
+/// The prefix of variables with the password of one node.
 const OF_NODE: &str = "SUDO_PASS_";
 
-/// Says which descriptor holds the password after [`shed_environment`], and for which process.
+/// The variable that names the pipe's descriptor after [`shed_environment`], and the process that
+/// it is for.
 const DESCRIPTOR_VARIABLE: &str = "NIXCFG_SUDO_PASS_FD";
 
-/// What a pipe takes without a reader, in bytes (Linux, pipe(7)).
+/// The capacity of a pipe, in bytes (Linux, pipe(7)).
 const PIPE: usize = 64 * 1024;
 
-/// Keeps this process's memory, which holds secrets, out of core dumps and from other
-/// processes of the user. Children are not concerned: a new image is dumpable again.
+/// Keeps this process's memory, with its secrets, out of core dumps and away from other processes
+/// of the user. Children are dumpable again.
 ///
-/// Swap is not kept out: see `doc/security.md`.
+/// Memory may still be swapped: see `doc/security.md`.
 pub fn forbid_dumps() {
-    // Only a system that knows no such thing refuses.
+    // This fails only on systems without this feature.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
@@ -47,12 +48,11 @@ pub fn forbid_dumps() {
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes over a text as a secret.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The secret itself, for the one place that has to write it.
+    /// The secret itself, for the place that has to write it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -64,7 +64,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The sudo passwords that the operator gives: one for all nodes, and others for some.
+/// The operator's sudo passwords: one for all nodes, and those of single nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Passwords {
     all: Option<Arc<Secret>>,
@@ -72,7 +72,7 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// The password for a node: its own, else that for all.
+    /// The password for a node: its own one, or else the one for all.
     pub fn of(&self, node: &str) -> Option<Arc<Secret>> {
         self.nodes
             .get(&variable(node))
@@ -80,7 +80,7 @@ impl Passwords {
             .cloned()
     }
 
-    /// Whether a node has one of its own.
+    /// Whether a node has a password of its own.
     pub fn has_own(&self, node: &str) -> bool {
         self.nodes.contains_key(&variable(node))
     }
@@ -90,17 +90,17 @@ impl Passwords {
         self.all.is_some()
     }
 
-    /// Takes the one for all nodes.
+    /// Sets the one for all nodes.
     pub fn set_all(&mut self, password: Arc<Secret>) {
         self.all = Some(password);
     }
 
-    /// Takes one for a node alone.
+    /// Sets the one of a single node.
     pub fn set_own(&mut self, node: &str, password: Arc<Secret>) {
         self.nodes.insert(variable(node), password);
     }
 
-    /// The variables that are no node's.
+    /// The variables that belong to none of `nodes`.
     pub fn strangers<'a>(&self, nodes: impl Iterator<Item = &'a str>) -> Vec<String> {
         let known: Vec<String> = nodes.map(variable).collect();
         let given = self.nodes.keys();
@@ -110,7 +110,7 @@ impl Passwords {
             .collect()
     }
 
-    /// From lines of a variable's name, `=` and its value.
+    /// Parses lines of the form `NAME=VALUE`.
     fn read(text: &str) -> Result<Self> {
         let mut passwords = Self::default();
         let lines = || text.lines().filter_map(|line| line.split_once('='));
@@ -131,16 +131,15 @@ impl Passwords {
     }
 }
 
-/// The variable that holds the password of a node. A shell's variables have no `-`.
+/// The variable with the password of a node. Variables of a shell have no `-`.
 pub fn variable(node: &str) -> String {
     format!("{OF_NODE}{}", node.replace('-', "_"))
 }
 
-/// Moves the passwords out of the environment, so that neither this process
-/// nor a child of it shows them in `/proc/<pid>/environ`.
+/// Moves the passwords out of the environment, so that `/proc/<pid>/environ` shows them neither for
+/// this process nor for a child.
 ///
-/// Returns what the environment held. Must be called first
-/// of all, while the process has one thread.
+/// Returns the passwords. Must be called first, while the process has one thread.
 pub fn shed_environment() -> Result<Passwords> {
     if let Some(number) = std::env::var(DESCRIPTOR_VARIABLE)
         .ok()
@@ -193,8 +192,8 @@ pub fn shed_environment() -> Result<Passwords> {
     )))
 }
 
-/// The descriptor, where this process was told of it. Children inherit the variable, and
-/// the descriptor with nothing left in it: a nixcfg among them has another number.
+/// The descriptor, if the variable is meant for this process. A child that is a nixcfg inherits the
+/// variable and an empty pipe; it has another process number.
 fn own_descriptor(value: &str) -> Option<u32> {
     let (descriptor, process) = value.split_once(' ')?;
     (process.parse() == Ok(std::process::id()))
@@ -210,7 +209,7 @@ fn read_descriptor(number: u32) -> Result<Passwords> {
     Passwords::read(&text)
 }
 
-/// A password is one line; sudo reads no further, and what follows would go to the program it starts.
+/// Refuses a password of several lines: sudo would pass the rest to the program that it starts.
 fn check(variable: &str, password: &Secret) -> Result<()> {
     if password.expose().is_empty() {
         return Err(Error::usage("the sudo password is empty").help(format!(
@@ -223,15 +222,15 @@ fn check(variable: &str, password: &Secret) -> Result<()> {
     Ok(())
 }
 
-/// Whether somebody can be asked: this runs in the foreground of a terminal.
+/// Whether the operator can be asked: the process is in the foreground of a terminal.
 pub fn can_ask() -> bool {
     std::io::stdin().is_terminal() && File::open("/dev/tty").is_ok_and(|tty| is_foreground(&tty))
 }
 
 /// Asks for the sudo password on the terminal, without echo.
 ///
-/// Blocks; the terminal's modes are put back even if the caller is interrupted meanwhile
-/// (see [`TerminalGuard`]).
+/// Blocks. The terminal's modes are restored even if the caller is interrupted (see
+/// [`TerminalGuard`]).
 pub fn ask(prompt: &str) -> Result<Secret> {
     if !std::io::stdin().is_terminal() && File::open("/dev/tty").is_err() {
         return Err(Error::usage(
@@ -244,10 +243,10 @@ pub fn ask(prompt: &str) -> Result<Secret> {
     Ok(password)
 }
 
-/// Reads a line from the terminal that is not shown. Blocks.
+/// Reads a line from the terminal without echo. Blocks.
 ///
-/// The echo is off before the prompt appears: whoever types at once would
-/// otherwise see the first letters.
+/// The echo is off before the prompt appears; otherwise the first letters of a fast typist would be
+/// shown.
 pub fn read_unechoed(prompt: &str) -> Result<String> {
     if File::open("/dev/tty").is_ok_and(|tty| !is_foreground(&tty)) {
         return Err(Error::usage(
@@ -265,15 +264,14 @@ pub fn read_unechoed(prompt: &str) -> Result<String> {
     })
 }
 
-/// Whether this process is in the terminal's foreground. One in the background that changes
-/// the modes is stopped by SIGTTOU (POSIX, 11.1.4).
+/// Whether this process is in the terminal's foreground. In the background, changing the modes
+/// would stop it by SIGTTOU (POSIX, 11.1.4).
 fn is_foreground(tty: &File) -> bool {
     rustix::termios::tcgetpgrp(tty).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
-/// Keeps the echo off while something secret is typed. A program that is stopped in the midst
-/// of that gives the terminal to the shell, which sets its own modes and leaves them there when
-/// the program goes on.
+/// Keeps the echo off while a secret is typed. When the program is stopped, the shell sets its own
+/// modes, and leaves them so when the program continues.
 struct Quiet(Option<tokio::task::JoinHandle<()>>);
 
 impl Quiet {
@@ -281,13 +279,13 @@ impl Quiet {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Self(None);
         };
-        // Listens before the prompt is shown: whoever stops it at once brings it back at once.
+        // Listens before the prompt appears, so that no early stop is missed.
         let _entered = runtime.enter();
         let kind = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
         Self(signal(kind).ok().map(|mut continued| {
             runtime.spawn(async move {
                 while continued.recv().await.is_some() {
-                    // Some shells hand the terminal over after they have sent the signal.
+                    // Some shells return the terminal only after they have sent the signal.
                     for _ in 0..20 {
                         if hide() {
                             break;
@@ -308,8 +306,8 @@ impl Drop for Quiet {
     }
 }
 
-/// Sets the modes in which [`rpassword`] reads: each key at once, and nothing is shown.
-/// False where the terminal is another's for now.
+/// Sets the modes in which [`rpassword`] reads: each key at once, without echo. False while another
+/// process has the terminal.
 fn hide() -> bool {
     use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex};
     let Ok(tty) = File::open("/dev/tty") else {
@@ -325,18 +323,17 @@ fn hide() -> bool {
             .remove(shown | LocalModes::ICANON | LocalModes::ISIG);
         modes.special_codes[SpecialCodeIndex::VMIN] = 1;
         modes.special_codes[SpecialCodeIndex::VTIME] = 0;
-        // A terminal that went away shows nothing either.
         let _ = rustix::termios::tcsetattr(&tty, OptionalActions::Now, &modes);
     }
     true
 }
 
-/// Puts the terminal's modes back when dropped: a prompt without echo that is
-/// interrupted would otherwise leave the shell without echo.
+/// Restores the terminal's modes when dropped: an interrupted prompt would otherwise leave the
+/// shell without echo.
 pub struct TerminalGuard(Option<(File, rustix::termios::Termios)>);
 
 impl TerminalGuard {
-    /// Remembers the modes of the controlling terminal, if there is one.
+    /// Saves the modes of the controlling terminal, if there is one.
     pub fn new() -> Self {
         Self(File::open("/dev/tty").ok().and_then(|tty| {
             let modes = rustix::termios::tcgetattr(&tty).ok()?;
@@ -344,7 +341,7 @@ impl TerminalGuard {
         }))
     }
 
-    /// The same, with the echo off until it is dropped.
+    /// The same, and turns the echo off until it is dropped.
     fn unechoed() -> Self {
         let guard = Self::new();
         if let Some((tty, modes)) = &guard.0
@@ -352,7 +349,6 @@ impl TerminalGuard {
         {
             let mut quiet = modes.clone();
             quiet.local_modes.remove(rustix::termios::LocalModes::ECHO);
-            // A terminal that went away shows nothing either.
             let _ = rustix::termios::tcsetattr(tty, rustix::termios::OptionalActions::Now, &quiet);
         }
         guard
@@ -370,7 +366,7 @@ impl Drop for TerminalGuard {
         if let Some((tty, modes)) = &self.0
             && is_foreground(tty)
         {
-            // Nothing can be done about a terminal that went away.
+            // A failure means that the terminal is gone.
             let _ = rustix::termios::tcsetattr(tty, rustix::termios::OptionalActions::Now, modes);
         }
     }

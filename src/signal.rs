@@ -1,19 +1,19 @@
-//! The operator's wish to end a run.
+//! Signals that end a run.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::{Context, Result};
 
-/// What a run was told.
+/// A signal to the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
-    /// ^C, which a terminal tells every program in it.
+    /// ^C, which the terminal sends to all its programs.
     Interrupt,
     /// A request to end, or the end of the terminal.
     Terminate,
 }
 
-/// Signals from now on; they no longer end the process by themselves.
+/// Receives signals, which then no longer end the process by themselves.
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -21,7 +21,6 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen.
     pub fn listen() -> Result<Self> {
         let listen = |kind| signal(kind).context(|| "signals cannot be listened to".into());
         Ok(Self {
@@ -31,7 +30,7 @@ impl Signals {
         })
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> Told {
         tokio::select! {
             _ = self.interrupt.recv() => Told::Interrupt,

@@ -1,4 +1,4 @@
-//! `add-node`: one more node of a cluster.
+//! `add-node`: writes the files of another node.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -29,11 +29,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     site: String,
 
-    /// Make the site: the cluster has none of that name yet
+    /// Create the site, which the cluster does not have yet
     #[arg(long)]
     new_site: bool,
 
-    /// Let it vote in Consul and Nomad; the number of those that do must stay odd
+    /// Let it vote in Consul and Nomad; the number of servers must stay odd
     #[arg(long)]
     server: bool,
 
@@ -42,7 +42,8 @@ pub struct Args {
     port: u16,
 }
 
-/// Runs `add-node`. The node's own file comes last, so that a run that was cut short is completed by another.
+/// Runs `add-node`. It writes the node's own file last, so another run can complete an interrupted
+/// one.
 pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let reporter = invocation.reporter.clone();
     let common = &args.common;
@@ -125,7 +126,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     Ok(())
 }
 
-/// The sites that the cluster has files of.
+/// The sites with a file in the cluster.
 fn sites(folder: &Path) -> Result<Vec<String>> {
     let folder = folder.join("site");
     let entries = match std::fs::read_dir(&folder) {
@@ -148,7 +149,7 @@ fn sites(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Writes a file anew as `change` makes it of what it was, which is given back.
+/// Rewrites a file by `change`, and returns its former text.
 fn rewrite(file: &Path, change: impl Fn(&str) -> String) -> Result<String> {
     let before = match std::fs::read_to_string(file) {
         Ok(before) => before,
@@ -162,7 +163,8 @@ fn rewrite(file: &Path, change: impl Fn(&str) -> String) -> Result<String> {
     Ok(before)
 }
 
-/// `known_hosts` with a key that was just confirmed, and no other of its kind for that address.
+/// Adds a confirmed key to the text of `known_hosts`, and removes others of its kind for that
+/// address.
 fn known(text: &str, line: &str) -> String {
     let whose = |line: &str| {
         let mut words = line.split_whitespace();
@@ -179,8 +181,8 @@ fn known(text: &str, line: &str) -> String {
     format!("{kept}{line}\n")
 }
 
-/// `ssh_config` with a part that leads to the node. Where it has one, only where that leads is
-/// changed in it.
+/// Adds a node's section to the text of `ssh_config`. In an existing section it changes address and
+/// port only.
 fn reached(text: &str, node: &Node) -> String {
     let host = format!("Host {}", node.name);
     let Some(at) = text.lines().position(|line| line.trim() == host) else {
@@ -246,7 +248,7 @@ mod tests {
             "Host alder\n  HostName 192.0.2.11\n\nHost birch\n  HostName 192.0.2.12\n"
         );
         assert_eq!(reached(&once, &birch("192.0.2.12", 22)), once);
-        // What else was said of it, and of others, stays.
+        // Everything else stays.
         let old = "Host birch\n  hostname=192.0.2.9\n  Port 2222\n  User deploy\n\nHost cedar\n  Port 23\n";
         assert_eq!(
             reached(old, &birch("192.0.2.12", 22)),

@@ -1,4 +1,4 @@
-//! `app-secrets`: the secrets that an app's jobs read from Consul, made where they are missing.
+//! `app-secrets`: makes missing secrets that an app's jobs read from Consul.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal};
@@ -22,11 +22,11 @@ use crate::uplink::api::Api;
 use crate::uplink::client::Client;
 use crate::uplink::reach::{self, Reach};
 
-/// What random secrets are made of.
+/// The alphabet of random secrets.
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-/// How long the password of a daemon user is, in characters.
+/// The length of a service user's password, in characters.
 const PASSWORD_LENGTH: usize = 32;
-/// How long self-signed certificates are valid: the daemons behind them check no date of their peers.
+/// How long self-signed certificates are valid. Their daemons check no dates of their peers.
 const CERTIFICATE_YEARS: i32 = 10;
 
 /// The arguments of `app-secrets`.
@@ -42,11 +42,11 @@ pub struct Args {
     #[arg(value_name = "APP")]
     app: Name,
 
-    /// Say what is missing and change nothing; exit with 5 if something is
+    /// List what is missing and change nothing; exit with 5 if anything is
     #[arg(long)]
     check: bool,
 
-    /// Make this secret anew though it is there; may be repeated. Without a NAME: all with `rotate = true`
+    /// Replace this secret; may be repeated. Without a NAME: all with `rotate = true`
     #[arg(
         long,
         value_name = "NAME",
@@ -126,7 +126,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     Ok(())
 }
 
-/// Says which users the operator has to create, or whose password has to be set.
+/// Reports which users the operator has to create, and whose password has to be set.
 fn tell_users(wanted: &Wanted, actions: &BTreeMap<String, Action>, reporter: &Reporter) {
     for (key, spec) in wanted {
         if let Kind::UserPassword(name) = &spec.kind
@@ -142,8 +142,8 @@ fn tell_users(wanted: &Wanted, actions: &BTreeMap<String, Action>, reporter: &Re
     }
 }
 
-/// Which of the secrets are in Consul. Its list leaves out, without a word,
-/// what a token may not read; asked for one of these, it refuses.
+/// The secrets that are in Consul. Its list silently omits keys that a token may not read, but it
+/// refuses to read such a key.
 async fn there(wanted: &Wanted, kv: &Kv<'_>) -> Result<BTreeSet<String>> {
     let mut there = kv.keys().await?;
     for key in wanted.keys() {
@@ -154,8 +154,8 @@ async fn there(wanted: &Wanted, kv: &Kv<'_>) -> Result<BTreeSet<String>> {
     Ok(there)
 }
 
-/// The new values, all of them before the first one is written: what a person
-/// types comes first, so that a mistake costs nothing.
+/// Makes all new values before the first one is written. Typed ones come first, so that a mistake
+/// costs nothing.
 async fn make(
     wanted: &Wanted,
     actions: &BTreeMap<String, Action>,
@@ -209,8 +209,7 @@ async fn make(
     Ok(values)
 }
 
-/// Writes the values, keys before their certificates: an interrupted run is
-/// taken up by the next one.
+/// Writes the values, keys before their certificates. The next run continues an interrupted one.
 async fn write(
     wanted: &Wanted,
     actions: &BTreeMap<String, Action>,
@@ -257,7 +256,7 @@ async fn write(
     Ok(())
 }
 
-/// Asks a person, on the terminal without echo, or reads standard input where that is no terminal.
+/// Asks the operator on the terminal without echo, or reads standard input if that is no terminal.
 async fn ask(
     key: &str,
     description: &str,
@@ -314,9 +313,9 @@ fn read_answer(key: &str, prompt: &str, multiline: bool) -> Result<Secret> {
     Ok(Secret::new(text.to_string()))
 }
 
-/// What a command of the operator's machine prints, without the last line break.
+/// The output of a command on the operator's machine, without the final line break.
 async fn printed(key: &str, command: &str) -> Result<Secret> {
-    // Files of the original hold words of bash, such as `<<<`.
+    // Files of the earlier scripts use bash, for example `<<<`.
     let told = Command::new("bash").args(["-c", command]).output().await;
     let bytes = Zeroizing::new(told.map_err(|e| e.help(format!("the command is that of {key}")))?);
     let text = std::str::from_utf8(&bytes)
@@ -347,7 +346,7 @@ fn new_key() -> Result<Secret> {
     Ok(Secret::new(key.serialize_pem()))
 }
 
-/// A self-signed certificate for a key.
+/// Makes a self-signed certificate for a key.
 fn certificate(key: &Secret, pair: &Pair) -> Result<Secret> {
     let of = || format!("cannot make a certificate for ‘{}’", pair.name);
     let key = KeyPair::from_pem(key.expose()).context(of)?;

@@ -1,4 +1,4 @@
-//! `deploy-apps`: each app's jobs planned, registered and followed, in order.
+//! `deploy-apps`: plans, registers and follows each app's jobs, in order.
 
 use serde_json::json;
 
@@ -36,7 +36,7 @@ pub struct Args {
     detach: bool,
 }
 
-/// What became of a job.
+/// The result of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Unchanged,
@@ -80,7 +80,8 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             folder.display()
         )));
     }
-    // All jobs are read before the first one is registered: a mistake in the last one changes nothing.
+    // All jobs are read before the first one is registered, so a mistake in any of them changes
+    // nothing.
     reporter.phase("reading the jobs");
     let mut read = Vec::new();
     for app in &apps {
@@ -96,7 +97,8 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
                 .help("are enough of its servers up? look at their logs: journalctl -u nomad"),
         );
     }
-    // All jobs are planned before the first one is registered: Nomad finds mistakes that its parser does not.
+    // All jobs are planned before the first one is registered, as Nomad finds mistakes that its
+    // parser does not.
     reporter.phase("planning the jobs");
     let mut planned = Vec::new();
     for (app, job) in &read {
@@ -122,8 +124,8 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     Ok(())
 }
 
-/// Registers a job as it was planned, and follows it. One that is registered so already is looked at:
-/// an earlier run may have failed or been stopped.
+/// Registers a job as planned, and follows it. An unchanged job is checked, as an earlier run may
+/// have failed or been stopped.
 async fn one(
     args: &Args,
     api: &Api,
@@ -148,7 +150,7 @@ async fn one(
         let standing = look(api, job, reporter).await?;
         return Ok(standing.map_or(Outcome::Healthy, Outcome::from));
     };
-    // Those of the plan come again.
+    // Warnings of the plan come again here.
     let known = plan.warnings.as_deref().unwrap_or_default();
     let new: Vec<&str> = registered
         .warnings
@@ -182,7 +184,7 @@ fn warn(reporter: &Reporter, job: &Job, warnings: &str) {
     }
 }
 
-/// Two files for one job would undo each other at every run.
+/// Refuses two files for one job: each would undo the other at every run.
 fn distinct(read: &[(&Name, Job)]) -> Result<()> {
     for (number, (_, job)) in read.iter().enumerate() {
         let same = |other: &Job| other.id == job.id && other.namespace == job.namespace;

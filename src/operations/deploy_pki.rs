@@ -1,5 +1,4 @@
-//! `deploy-pki`: brings the year's certificates to the nodes, and the programs
-//! there to use them.
+//! `deploy-pki`: brings the year's certificates to the nodes and makes the daemons use them.
 
 use time::OffsetDateTime;
 
@@ -20,14 +19,15 @@ pub struct Args {
     #[arg(value_name = "NODE")]
     nodes: Vec<String>,
 
-    /// The year whose certificates are wanted [default: this one]
+    /// The year of the certificates [default: this one]
     #[arg(long, value_name = "YEAR")]
     year: Option<i32>,
 
     #[command(flatten)]
     care: Care,
 
-    /// Put the store's authorities in the place of others that the nodes trust; they are then cut off from nodes that are left out
+    /// Replace the authorities that the nodes trust by the store's; nodes that are left out are cut
+    /// off then
     #[arg(long)]
     replace_authority: bool,
 

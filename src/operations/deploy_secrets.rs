@@ -1,4 +1,5 @@
-//! `deploy-secrets`: what changed goes to the nodes, and the units that use it are told.
+//! `deploy-secrets`: writes changed secrets to the nodes, and restarts or reloads the units that
+//! use them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,20 +24,20 @@ use crate::secrets::Value;
 use crate::store::pass::Pass;
 use crate::store::{self, EntryName, Store};
 
-/// The whole of `install.sh` comes first: secrets are written as all other files.
+/// Begins with `install.sh`, which writes secrets like all other files.
 pub const DEPLOY: Script = Script {
     name: "nixcfg-secrets",
     text: concat!(
         include_str!("../node/install/install.sh"),
         include_str!("deploy_secrets.sh")
     ),
-    // Units that use the secrets are restarted one after the other.
+    // Units restart one after the other.
     seconds: 900,
 };
 
-/// How many nodes are written to at once.
+/// How many nodes are changed at once.
 const AT_ONCE: usize = 10;
-/// Where secrets are by default. Others pass through it to files whose owner they are.
+/// The default folder of secrets. Other users must reach their own files in it.
 const FOLDER: &str = "/var/lib/nixcfg/secrets";
 
 /// The arguments of `deploy-secrets`.
@@ -65,7 +66,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     rollout::conclude(&reporter, &nodes, as_wanted, None)
 }
 
-/// The values that nodes are to have; an error, before any node is spoken to, if one is missing.
+/// Reads the values for nodes. Fails, before any node is contacted, if one is missing.
 async fn read(
     cluster: &Cluster,
     store: &Pass,
@@ -95,8 +96,7 @@ async fn read(
     store.show(&wanted).await
 }
 
-/// What a node is to have, and what `deploy_secrets.sh` reads for it; nothing where no
-/// secret goes to it.
+/// The input of `deploy_secrets.sh` for a node; none if the node gets no secret.
 fn input(
     cluster: &Cluster,
     node: &Name,
@@ -146,21 +146,21 @@ fn input(
     Ok(Some((manifest, input)))
 }
 
-/// A value as a text file: with one line break at its end.
+/// A value as a text file, with one line break at its end.
 fn content(value: &Secret) -> Content {
     let mut bytes = value.expose().trim_end_matches('\n').as_bytes().to_vec();
     bytes.push(b'\n');
     Content::new(bytes)
 }
 
-/// What became of a node.
+/// The result of a node.
 pub struct Outcome {
-    /// Whether it has all that it is to have.
+    /// Whether it has all that it should have.
     pub ok: bool,
     words: String,
 }
 
-/// Writes those of the cluster's secrets that are among `values` to nodes, and tells of each.
+/// Writes `values` to nodes, and reports each node.
 pub async fn write(
     operation: &Operation,
     values: &BTreeMap<EntryName, Secret>,
@@ -218,7 +218,7 @@ async fn write_one(
     let connection = &probed.connection;
     let node = connection.node();
     let (report, output) = install::write(connection, how, DEPLOY, manifest, input).await?;
-    // Where the script ran again, its last word on a unit counts.
+    // If the script ran twice, its last report on a unit counts.
     let mut last: BTreeMap<&str, &str> = BTreeMap::new();
     for (word, unit) in output
         .stdout

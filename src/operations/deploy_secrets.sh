@@ -1,9 +1,7 @@
-# Writes files and then reloads or restarts the units that use those that
-# changed. Runs as root, after install.sh's functions. Input: the manifest;
-# `reload UNIT FILE` and `restart UNIT FILE` for each use of a file; `end`.
-# What is due is noted before the files are in their place and crossed out once done, so that a run that ends in between, or a unit
-# that fails, leaves it to the next run; a start of the node does it all.
-# shellcheck disable=SC2154 # variables of install.sh
+# Writes files, then reloads or restarts the units that use changed ones. Runs as root, after install.sh's functions.
+# Input: the manifest; `reload UNIT FILE` and `restart UNIT FILE` for each use of a file; `end`. Due units are noted
+# before the files are in place, and removed from the note once done. So the next run finishes what an interrupted run
+# or a failed unit left. A restart of the node does all of it. shellcheck disable=SC2154 # variables of install.sh
 uses='' note=/run/nixcfg-secrets.due
 
 uses() {
@@ -22,8 +20,8 @@ changed() {
   return 1
 }
 
-# The units that are to be reloaded or restarted ($1): those with a changed
-# file, those that an earlier run owes, and those to restart that failed.
+# The units to reload or restart ($1): those with a changed file, those due from an earlier run, and those to restart
+# that failed.
 due() {
   left=$uses
   while [ -n "$left" ]; do

@@ -1,4 +1,4 @@
-//! `exec`: a command on many nodes at once, each line with its node's name.
+//! `exec`: runs a command on many nodes at once, and prints each line with its node's name.
 
 use serde_json::json;
 use tokio::io::{AsyncBufRead, BufReader};
@@ -94,7 +94,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     }
 }
 
-/// Runs the command on one node; its exit code, where it has one.
+/// Runs the command on one node. Returns its exit code, if it has one.
 async fn one(
     reporter: &Reporter,
     probed: &Probed,
@@ -126,7 +126,7 @@ async fn one(
     Ok(status.code())
 }
 
-/// Tells each line. One that is longer than a line may be comes in parts.
+/// Reports each line. A very long one comes in parts.
 async fn relay(reporter: &Reporter, node: &Name, mut from: impl AsyncBufRead + Unpin, error: bool) {
     let mut bytes = Vec::new();
     while let Ok(n) = until_newline(&mut from, &mut bytes, MOST_LINE).await

@@ -1,4 +1,4 @@
-//! `gen-pki`: makes what is missing, and touches nothing that is there.
+//! `gen-pki`: makes missing certificates, and touches no existing one.
 
 use time::OffsetDateTime;
 
@@ -15,11 +15,11 @@ pub struct Args {
     #[command(flatten)]
     cluster: FlakeArgs,
 
-    /// The year that certificates are named after [default: this one]
+    /// The year in the names of the certificates [default: this one]
     #[arg(long, value_name = "YEAR")]
     year: Option<i32>,
 
-    /// Make the certificates of this program only
+    /// Make the certificates of this daemon only
     #[arg(long, value_enum)]
     app: Option<Daemon>,
 }

@@ -1,4 +1,4 @@
-//! `gen-secrets`: makes the secrets that the store does not have.
+//! `gen-secrets`: makes the secrets that the store lacks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub struct Args {
     #[command(flatten)]
     cluster: FlakeArgs,
 
-    /// Make a new value of this secret (NAME, or NAME/NODE where each node has its own) in place of the one there is
+    /// Replace the value of this secret (NAME, or NAME/NODE if each node has its own)
     #[arg(long, value_name = "NAME")]
     rotate: Vec<String>,
 }
@@ -81,7 +81,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     Ok(())
 }
 
-/// Makes what is missing or to be rotated; what it made.
+/// Makes missing and rotated values, and returns those it made.
 async fn make(cluster: &Cluster, store: &Pass, rotated: &BTreeSet<Value>) -> Result<Vec<String>> {
     let there = store.list().await?;
     let mut todo = Vec::new();
@@ -107,7 +107,7 @@ async fn make(cluster: &Cluster, store: &Pass, rotated: &BTreeSet<Value>) -> Res
                 what: format!("{label}: {}", e.what),
                 ..e
             })?;
-        // A value that someone made meanwhile stays: nothing is replaced unasked.
+        // A value that someone else made meanwhile stays.
         let existing = if rotate {
             Existing::Replace
         } else {
@@ -126,8 +126,7 @@ async fn make(cluster: &Cluster, store: &Pass, rotated: &BTreeSet<Value>) -> Res
     Ok(made)
 }
 
-/// The public halves of the keys among the secrets, and warnings where the
-/// cluster's files tell others.
+/// The public halves of keys among the secrets. Warns where the cluster's files have others.
 async fn public_halves(
     reporter: &Reporter,
     cluster: &Cluster,

@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long)]
     domain: Option<String>,
 
-    /// Where the cluster's secrets are in the password store
+    /// Prefix of the cluster's entries in the password store
     #[arg(long, value_name = "FOLDER")]
     prefix: Option<String>,
 
@@ -86,7 +86,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let site = asker.value(args.site.as_ref(), question, label).await?;
     let places = places(args, &asker).await?;
 
-    // Three servers outlive the loss of one; two would outlive none, like one.
+    // Three servers survive the loss of one. Two survive none, like one.
     let servers = if places.len() >= 3 { 3 } else { 1 };
     let login = common.ssh_user.clone().unwrap_or_else(|| admin.to_string());
     let mut machines = Vec::new();
@@ -134,7 +134,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     Ok(())
 }
 
-/// The nodes given, or asked for until an empty answer.
+/// The nodes given; else asks for nodes until an empty answer.
 async fn places(args: &Args, asker: &Asker) -> Result<Vec<Place>> {
     let mut places = args.nodes.clone();
     while args.nodes.is_empty() && !asker.yes {
@@ -163,7 +163,7 @@ async fn places(args: &Args, asker: &Asker) -> Result<Vec<Place>> {
     }
 }
 
-/// Whether a node is another than those before it.
+/// Fails if a node has the name or address of an earlier one.
 fn another(earlier: &[Place], place: &Place) -> Result<()> {
     let Place { name, address } = place;
     if earlier.iter().any(|other| other.name == *name) {
@@ -177,7 +177,7 @@ fn another(earlier: &[Place], place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Meets a machine; at a dialogue, until that works or the operator goes on without.
+/// Meets a machine. In a dialogue, repeats that until it works or the operator continues without.
 async fn meet(node: Node, common: &Common, login: &str, asker: &Asker) -> Result<Machine> {
     loop {
         let error = match Machine::meet(node.clone(), common, Some(login), asker).await {
@@ -225,7 +225,7 @@ fn texts(
     texts
 }
 
-/// Writes a folder that is there as a whole or not at all.
+/// Writes a folder whole or not at all.
 fn write_new(folder: &Path, texts: &[(String, String)]) -> Result<()> {
     let doing = || format!("cannot write {}", folder.display());
     let parent = folder.parent().unwrap_or(folder);
@@ -243,12 +243,12 @@ fn write_new(folder: &Path, texts: &[(String, String)]) -> Result<()> {
     }
     readable(new.path()).context(doing)?;
     std::fs::rename(new.path(), folder).context(doing)?;
-    // What was temporary is the cluster now.
+    // The temporary folder is the cluster now.
     let _ = new.keep();
     Ok(())
 }
 
-/// The folder was private while it was temporary.
+/// Gives the folder, private while temporary, its usual mode.
 fn readable(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))

@@ -1,4 +1,4 @@
-//! `manual`, which packages run as they are built: writes the manual pages and what shells complete.
+//! `manual`: writes manual pages and shell completions. The package's build runs it.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use crate::error::{Context, Result};
 /// The arguments of `manual`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The folder that they are written to; it is made
+    /// The folder to create and write to
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
 }
@@ -23,14 +23,15 @@ pub fn run(args: &Args, command: &Command) -> Result<()> {
         .context(|| format!("the manual cannot be written to {}", args.folder.display()))
 }
 
-/// Writes `nixcfg.1`, `nixcfg-<operation>.1` and a file of each shell, by its usual name.
+/// Writes `nixcfg.1`, `nixcfg-<operation>.1` and a completion file for each shell, under their
+/// usual names.
 fn write(folder: &Path, command: &Command) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
         clap_complete::generate_to(shell, &mut command.clone(), "nixcfg", folder)?;
     }
     page(folder, command, "nixcfg")?;
-    // What is hidden is nobody's to call.
+    // Operators do not call hidden operations.
     let shown = |one: &&Command| !one.is_hide_set() && one.get_name() != "help";
     for operation in command.get_subcommands().filter(shown) {
         page(

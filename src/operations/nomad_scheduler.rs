@@ -1,4 +1,4 @@
-//! `nomad-scheduler`: the settings of Nomad's scheduler as cluster.nix wants them.
+//! `nomad-scheduler`: sets Nomad's scheduler as cluster.nix says.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -10,9 +10,9 @@ use crate::nomad::api;
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::uplink::reach::Reach;
 
-/// Where Nomad keeps them.
+/// The API's path of the settings.
 const PATH: &str = "/v1/operator/scheduler/configuration";
-/// How often settings that someone else changes meanwhile are read anew.
+/// How often to retry when someone else changes the settings meanwhile.
 const TRIES: usize = 3;
 
 /// The arguments of `nomad-scheduler`.
@@ -29,18 +29,18 @@ pub struct Args {
     check: bool,
 }
 
-/// One setting that is not as wanted.
+/// A setting that is not as wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// Its place, such as `PreemptionConfig.BatchSchedulerEnabled`.
+    /// Its name, such as `PreemptionConfig.BatchSchedulerEnabled`.
     pub setting: String,
-    /// What Nomad has; none where it names no such setting.
+    /// Nomad's value; none if Nomad does not have the setting.
     pub from: Option<Value>,
-    /// What is wanted.
+    /// The wanted value.
     pub to: Value,
 }
 
-/// The wanted values, by their places in Nomad's settings.
+/// The wanted values, by their paths in Nomad's settings.
 fn wanted(scheduler: &Scheduler) -> [(&'static [&'static str], Value); 6] {
     let preemption = &scheduler.preemption;
     [
@@ -68,7 +68,7 @@ fn wanted(scheduler: &Scheduler) -> [(&'static [&'static str], Value); 6] {
     ]
 }
 
-/// The settings as wanted, with everything else in them as it is, and what that changes.
+/// The settings with the wanted values, everything else unchanged, and the list of changes.
 pub fn plan(
     current: &Map<String, Value>,
     scheduler: &Scheduler,
@@ -94,7 +94,7 @@ pub fn plan(
     (settings, changes)
 }
 
-/// The block at `place`, made where there is none.
+/// The block at `place`, created if missing.
 fn block<'a>(
     settings: &'a mut Map<String, Value>,
     place: &[&str],
@@ -172,7 +172,8 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     .help("nothing was changed here; run again"))
 }
 
-/// Nomad says that it has updated its settings also where it knows none of them.
+/// The error of settings that Nomad dropped. Nomad reports success even for settings that it does
+/// not know.
 fn not_taken(left: &[Change]) -> Error {
     let names: Vec<&str> = left.iter().map(|change| change.setting.as_str()).collect();
     Error::new(

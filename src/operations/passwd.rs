@@ -28,11 +28,11 @@ pub struct Args {
     #[arg(long)]
     stdin: bool,
 
-    /// Take a weak password
+    /// Accept a weak password
     #[arg(long)]
     force: bool,
 
-    /// How the password is hashed
+    /// The hashing scheme
     #[arg(long, value_enum, default_value = "sha512crypt")]
     scheme: New,
 
@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["user", "remove", "stdin", "force", "scheme"])]
     list: bool,
 
-    /// Forget the user's password; deploy-passwords --lock-removed locks the account
+    /// Remove the user's password from the store; deploy-passwords --lock-removed locks the account
     #[arg(long, conflicts_with_all = ["stdin", "force", "scheme"])]
     remove: bool,
 }

@@ -1,5 +1,5 @@
-//! `pki-status`: what there is in the store and, with `--live`, on the nodes'
-//! disks and ports.
+//! `pki-status`: lists the certificates in the store and, with `--live`, on the nodes' disks and
+//! ports.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(value_name = "NODE", requires = "live")]
     nodes: Vec<String>,
 
-    /// The year whose certificates are wanted [default: this one]
+    /// The year of the certificates [default: this one]
     #[arg(long, value_name = "YEAR")]
     year: Option<i32>,
 
@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long)]
     live: bool,
 
-    /// Take what ends within this many days as not as wanted
+    /// Report certificates that end within this many days as not as wanted
     #[arg(long, value_name = "N", default_value_t = 30)]
     days: u16,
 }
@@ -124,7 +124,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     }
 }
 
-/// What there is to say of one pair in the store.
+/// The problems and data of a pair in the store.
 fn entry(stored: &Stored, pair: &PairId, now: OffsetDateTime, days: u16) -> (Vec<String>, Value) {
     let held = stored.held(pair);
     let Some(first) = held.certificates.first() else {
@@ -215,7 +215,7 @@ async fn live(
             .filter(|node| !probed.contains_key(*node))
             .cloned(),
     );
-    // One that cannot be looked at keeps no other from being told of.
+    // A node that cannot be checked must not hide the others.
     let mut members = Vec::new();
     for (name, probed) in probed {
         match Member::new(operation, &name, probed) {
@@ -255,7 +255,7 @@ async fn live(
     Ok(())
 }
 
-/// What is wrong with a node, and what there is on it.
+/// The problems and data of a node.
 async fn look(
     work: &Work,
     member: &Member,
@@ -274,7 +274,7 @@ async fn look(
             ));
         }
     };
-    // What should be there can only be said where the store is whole.
+    // Only a complete store shows what a node should have.
     let whole: Vec<Daemon> = daemons
         .iter()
         .copied()
@@ -312,7 +312,7 @@ async fn look(
         for port in Port::of(&work.cluster, *daemon, &member.node) {
             let look = match member.look(work, &port).await {
                 Ok(look) => look,
-                // The other ports, and the disk, are told all the same.
+                // Other ports and the disk are still reported.
                 Err(error) => {
                     problems.push(format!("{port}: {}", error.what));
                     continue;

@@ -1,4 +1,4 @@
-//! `rollback`: nodes go to a generation that they have already, watched like any other change.
+//! `rollback`: takes nodes to a generation that they have already, watched like any other change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -132,7 +132,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     rollout::conclude(&reporter, &nodes, as_wanted, None)
 }
 
-/// Tells where nodes are to go. What keeps some from going there as they are asked to.
+/// Shows the plan. Returns the inhibitors of nodes that cannot go there live.
 async fn tell(
     args: &Args,
     reporter: &Reporter,

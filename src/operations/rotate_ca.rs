@@ -1,5 +1,4 @@
-//! `rotate-ca`: one authority takes the place of another while the cluster
-//! runs. Where that stands is in the store itself:
+//! `rotate-ca`: replaces an authority while the cluster runs. The store itself shows the stage:
 //!
 //! | `<daemon>-ca.crt` | `<daemon>-ca.key` | stage |
 //! |---|---|---|
@@ -40,11 +39,11 @@ pub struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,
 
-    /// Whose authority
+    /// The daemon whose authority to replace
     #[arg(long, value_enum)]
     app: Daemon,
 
-    /// The step to take [default: none; tell which one is next]
+    /// The step to take [default: none; print the next one]
     #[arg(long, value_enum)]
     step: Option<Step>,
 
@@ -52,7 +51,8 @@ pub struct Args {
     #[arg(long, value_name = "YEAR")]
     year: Option<i32>,
 
-    /// Leave a node out: it does not take part in the cluster until deploy-pki reaches it
+    /// Leave out this node: it cannot take part in the cluster until deploy-pki updates it; may be
+    /// repeated
     #[arg(long, value_name = "NODE")]
     without: Vec<Name>,
 
@@ -81,16 +81,16 @@ impl Step {
     }
 }
 
-/// Where a rotation stands.
+/// The stage of a rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// There is one authority.
     Settled,
-    /// Both are to be trusted; the old one signs.
+    /// Nodes learn to trust both; the old one signs.
     Trusting,
     /// Both are trusted; the new one signs.
     Signing,
-    /// The old one is to be trusted no more.
+    /// Nodes forget the old one.
     Dropping,
 }
 
@@ -106,7 +106,7 @@ impl Stage {
         }
     }
 
-    /// The step that this stage is the middle of: it may be taken again.
+    /// The step that is under way in this stage, and may be repeated.
     const fn current(self) -> Option<Step> {
         match self {
             Stage::Settled => None,
@@ -116,7 +116,7 @@ impl Stage {
         }
     }
 
-    /// The step that leads on.
+    /// The next step.
     const fn next(self) -> Step {
         match self {
             Stage::Settled => Step::Trust,
@@ -163,7 +163,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         verify(&work, &members, daemon, &daemons, &reporter).await?;
         change_store(&operation, daemon, step, &reporter).await?;
     } else if step == Step::Leaves {
-        // Where it was interrupted, some may still be the old authority's.
+        // After an interruption, some certificates may still be the old authority's.
         change_store(&operation, daemon, step, &reporter).await?;
     }
     let work = load(&operation, &daemons, year, now).await?;
@@ -196,7 +196,7 @@ fn tell(reporter: &Reporter, daemon: Daemon, stage: Stage) {
     });
 }
 
-/// The daemons whose files an authority is in.
+/// The daemons whose files include an authority.
 fn concerned(cluster: &Cluster, daemon: Daemon) -> Vec<Daemon> {
     let all = Daemon::ALL.into_iter();
     all.filter(|of| {
@@ -227,7 +227,7 @@ fn taking_part(cluster: &Cluster, without: &[Name]) -> Result<BTreeSet<Name>> {
     }
 }
 
-/// Whether every node has, serves and trusts what the store says.
+/// Fails unless every node has, serves and trusts what the store says.
 async fn verify(
     work: &Work,
     members: &[Member],
@@ -264,7 +264,7 @@ fn all_entries(names: &[PairId]) -> Result<BTreeSet<EntryName>> {
         .collect()
 }
 
-/// The authority of a daemon, and the one whose place it took.
+/// The authority of a daemon, and the one that it replaced.
 fn authorities(daemon: Daemon) -> [PairId; 2] {
     let retired = PairId {
         daemon,
@@ -273,7 +273,7 @@ fn authorities(daemon: Daemon) -> [PairId; 2] {
     [PairId::authority(daemon), retired]
 }
 
-/// The authority of a daemon, and all that it signed.
+/// Reads the authority of a daemon, and everything that it signed.
 async fn read(store: &impl Store, daemon: Daemon) -> Result<Stored, Vec<Error>> {
     let names = store.list().await.map_err(|error| vec![error])?;
     let mut pairs = authorities(daemon).to_vec();
@@ -314,7 +314,7 @@ async fn change_store(
     writer.finish(&all_entries(&names)?, &message).await
 }
 
-/// Brings the store to a step. Cut off anywhere, it can be done again.
+/// Changes the store for a step. After any interruption it can be repeated.
 pub async fn change(
     cluster: &Cluster,
     daemon: Daemon,
@@ -329,7 +329,7 @@ pub async fn change(
     let (current, current_key) = held.pair().ok_or_else(missing)?;
     match step {
         Step::Trust => {
-            // A key that has no certificate yet is an interrupted run's.
+            // A key without a certificate is from an interrupted run.
             let unused = |key: &&Key| !held.certificates.iter().any(|c| key.fits(c));
             let fresh;
             let made = match held.keys.iter().find(unused) {

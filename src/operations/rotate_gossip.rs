@@ -1,9 +1,9 @@
-//! `rotate-gossip`: another key for the gossip of Consul or Nomad, while the cluster runs.
+//! `rotate-gossip`: replaces the gossip key of Consul or Nomad while the cluster runs.
 //!
-//! Agents keep their keys in keyrings of their own. Every one of them has to hold the new key
-//! before one encrypts with it, and to encrypt with it before one forgets the old key. Where a
-//! rotation stands is in the store: while one is under way, an entry has the new key and the old
-//! one, a line each. The whole of it can be done again from its beginning.
+//! Each agent keeps its keys in a keyring of its own. All agents must hold the new key before one
+//! encrypts with it, and all must encrypt with it before one forgets the old key. During a
+//! rotation, an entry of the store holds the new key and the old one, one per line. The whole
+//! rotation can be repeated from its beginning.
 
 use std::collections::BTreeSet;
 
@@ -33,12 +33,12 @@ pub struct Args {
     #[command(flatten)]
     reach: Reach,
 
-    /// Whose gossip
+    /// The daemon whose key to replace
     #[arg(long, value_enum)]
     app: Daemon,
 }
 
-/// The secret that a daemon's agents first start with.
+/// The secret with which a daemon's agents start for the first time.
 pub fn secret(daemon: Daemon) -> Result<Name> {
     format!("{daemon}-gossip").parse()
 }
@@ -47,7 +47,7 @@ pub fn secret(daemon: Daemon) -> Result<Name> {
 struct Entries {
     /// The key that nodes get.
     key: EntryName,
-    /// The new key and the old one, while a rotation is under way.
+    /// The new key and the old one, during a rotation.
     both: EntryName,
 }
 
@@ -71,7 +71,7 @@ impl Entries {
 struct Keys {
     new: Secret,
     old: Secret,
-    /// Whether a run before this one has begun it.
+    /// Whether an earlier run began it.
     begun: bool,
 }
 
@@ -159,7 +159,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     Ok(())
 }
 
-/// How many agents gossip: Consul's on all nodes, Nomad's servers.
+/// The number of agents that gossip: Consul's on all nodes, Nomad's servers.
 fn agents(cluster: &Cluster, daemon: Daemon) -> usize {
     let nodes = cluster.nodes.values();
     nodes
@@ -167,8 +167,8 @@ fn agents(cluster: &Cluster, daemon: Daemon) -> usize {
         .count()
 }
 
-/// What the agents hold, all of which must take part: one that is away would keep the old key
-/// alone, and never come back.
+/// Reads the agents' keys. All agents must take part: an absent one would keep the old key alone,
+/// and never come back.
 async fn all(ring: &Keyring<'_>, wanted: usize) -> Result<Held> {
     let held = ring.held().await?;
     match held.agents() {
@@ -181,7 +181,7 @@ async fn all(ring: &Keyring<'_>, wanted: usize) -> Result<Held> {
     }
 }
 
-/// Whether the keyrings have one of the store's keys, and none that it does not know.
+/// Fails unless the keyrings have one of the store's keys, and no key that the store lacks.
 fn fit(held: &Held, known: &[&Secret], place: &str) -> Result<()> {
     if !known.iter().any(|key| held.everywhere(key)) {
         return Err(
@@ -198,7 +198,7 @@ fn fit(held: &Held, known: &[&Secret], place: &str) -> Result<()> {
     Ok(())
 }
 
-/// Does one thing at every agent, and sees that it is so.
+/// Carries out one step at every agent, and verifies it.
 async fn turn(
     ring: &Keyring<'_>,
     agents: usize,
@@ -229,7 +229,7 @@ async fn turn(
     }
 }
 
-/// What the store says.
+/// The state in the store.
 enum Known {
     /// The key that is in use.
     Settled(Secret),
@@ -274,7 +274,7 @@ async fn stored(store: &Pass, entries: &Entries) -> Result<Known> {
     }
 }
 
-/// Notes the new key beside the old one, before any agent has it.
+/// Stores the new key beside the old one, before any agent has it.
 async fn begin(cluster: &Cluster, store: &Pass, entries: &Entries, keys: &Keys) -> Result<()> {
     let mut text = String::with_capacity(256);
     for key in [&keys.new, &keys.old] {
@@ -298,7 +298,7 @@ async fn settle(cluster: &Cluster, store: &Pass, entries: &Entries, keys: &Keys)
     writer.finish(&entries.all(), &message).await
 }
 
-/// Forgets the old key.
+/// Removes the old key from the store.
 async fn end(cluster: &Cluster, store: &Pass, entries: &Entries) -> Result<()> {
     let mut writer = store.writer().await?;
     writer.remove(&entries.both).await?;

@@ -1,4 +1,4 @@
-//! `ssh`: a login on one node, as every operation logs in.
+//! `ssh`: logs in to one node, as every operation does.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -23,7 +23,7 @@ pub struct Args {
     command: Vec<String>,
 }
 
-/// Becomes `ssh`; comes back only where that cannot be started.
+/// Executes `ssh` in place of this process; returns only if that fails.
 pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let reporter = invocation.reporter.clone();
     let operation = Operation::start(&args.cluster, invocation).await?;
@@ -32,7 +32,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     if let Some(seconds) = args.cluster.login.login_timeout {
         options.extend(Patience::seconds(seconds).options());
     }
-    // Its private folder goes before this process becomes another.
+    // Removes the private folder before this process is replaced.
     drop(operation);
     reporter.finish();
     let mut ssh = std::process::Command::new("ssh");
@@ -42,8 +42,8 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     Err(Error::usage(format!("ssh cannot be started: {error}")).help("install OpenSSH's client"))
 }
 
-/// What ssh is called with before the command. `--` ends its options: it reads them after
-/// the host as well, and the command may begin with one.
+/// The arguments of ssh before the command. `--` ends its options: ssh reads options after the host
+/// as well, and the command may begin with one.
 fn arguments(mut options: Vec<OsString>, host: &str) -> Vec<OsString> {
     options.extend(["--", host].map(OsString::from));
     options
@@ -60,7 +60,7 @@ mod tests {
             .arg("-V")
             .output()
             .unwrap();
-        // `ssh -V` would tell its version; `ssh -G` prints what holds for the host.
+        // `ssh -V` would print its version; `ssh -G` prints the host's configuration.
         let told = String::from_utf8(output.stdout).unwrap();
         assert!(told.contains("hostname alder"), "{told}");
     }

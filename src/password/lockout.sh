@@ -1,5 +1,5 @@
-# Names the users whose password file would lock them out. Runs as root; the
-# files stay here. Input: `USER FILE` on each line, then `end`.
+# Prints the users whose password file would lock them out. Runs as root. The files stay on the node. Input: lines `USER
+# FILE`, then `end`.
 while read -r user path; do
   if [ "$user" = end ]; then
     echo end
@@ -9,7 +9,7 @@ while read -r user path; do
     echo "missing $user"
     continue
   fi
-  # The prefixes that NixOS takes; one line, which is the hash alone.
+  # The prefixes that NixOS accepts. The file is one line with the hash.
   case $(cat "$path") in
   *'
 '*) echo "unusable $user" ;;

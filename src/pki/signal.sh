@@ -1,9 +1,9 @@
-# Makes a unit's program take its files. As root. Arguments: ACTION UNIT, where ACTION is reload, restart or start;
-# or log, which prints the last lines of the unit's log.
+# Makes a unit use its files. Runs as root. Arguments: ACTION UNIT. ACTION is reload, restart, start, or log, which
+# prints the last lines of the unit's log.
 set -eu
 case $1 in
 reload)
-    # Not `systemctl reload`, which runs a client of the program's plain port: there is none.
+    # Not `systemctl reload`: it runs a client of the daemon's plain port, which is closed.
     pid=$(systemctl show -p MainPID --value -- "$2")
     [ "${pid:-0}" -gt 0 ] || { echo "$2 does not run" >&2; exit 1; }
     kill -HUP "$pid"

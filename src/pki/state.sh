@@ -1,9 +1,7 @@
-# Tells of systemd units, and of files with certificates and keys. As root. Arguments: unit NAME or file PATH, repeated.
-#   unit NAME LOADED ACTIVE PID STARTED      STARTED in seconds since 1970, 0 where it does not run
-#   crt CHANGED BASE64 PATH                  a certificate, all of it; CHANGED as STARTED, of the link or what it points at
-#   key CHANGED SHA256 PATH                  a key's digest
-#   none PATH                                nothing there
-#   end                                      that was all
+# Prints the state of units, and of files with certificates and keys. Runs as root. Arguments: unit NAME or file PATH,
+# repeated. unit NAME LOADED ACTIVE PID STARTED STARTED in seconds since 1970, 0 where it does not run crt CHANGED
+# BASE64 PATH a certificate, all of it; CHANGED as STARTED, of the link or what it points at key CHANGED SHA256 PATH a
+# key's digest none PATH nothing there end that was all
 set -u
 export LC_ALL=C
 while [ $# -ge 2 ]; do

@@ -1,4 +1,4 @@
-# What a machine is, for its files in a cluster: its platform, how it starts, whether it is NixOS, and then what NixOS finds of hardware.
+# Prints a machine's platform, how it boots, whether it runs NixOS, and the hardware configuration that NixOS finds.
 set -eu
 uname -m
 if [ -d /sys/firmware/efi ]; then

@@ -1,9 +1,8 @@
-//! A change of passwords that takes itself back.
+//! A change of passwords that undoes itself unless confirmed.
 //!
-//! One process on the node, root's since before the change, makes it and then
-//! waits: unless it is told to keep it, by a tool that has proved meanwhile over
-//! a new connection that sudo still works, it puts everything back. It does so
-//! too when the connection ends or time is over.
+//! A process on the node, root since before the change, makes the change and waits. The tool proves
+//! over a new connection that sudo still works, and then tells the process to keep the change.
+//! Without that, or when the connection ends or time is over, the process restores everything.
 
 use std::time::Duration;
 
@@ -15,34 +14,33 @@ use crate::node::ssh::bounded::Lines;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Connection, Script, within};
 
-/// The whole of `install.sh` comes first: the files of passwords are written as all others.
+/// Begins with `install.sh`, which writes password files like all others.
 pub const GUARD: Script = Script {
     name: "nixcfg-passwords",
     text: concat!(
         include_str!("../../node/install/install.sh"),
         include_str!("guard.sh")
     ),
-    // Another run may hold the lock for 150 of them.
+    // Another run may hold the lock for 150 seconds.
     seconds: 300,
 };
 
-/// How long a node waits to be told to keep a change, in seconds.
+/// How long a node waits for the word to keep a change, in seconds.
 const PATIENCE: &str = "120";
-/// How long the proof may take; less, so that the node's answer is still to be had.
+/// How long the proof may take: less, so that the node can still answer.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How it is proved that the operator is not locked out.
+/// How to prove that the operator is not locked out.
 #[derive(Debug, Clone)]
 pub enum Proof {
     /// By becoming root in this way.
     Root(Elevation),
-    /// By a login alone: the operator's password changed and is not known here.
+    /// By a login alone: the operator's new password is not known here.
     Login,
 }
 
-/// Makes the change that `input` describes (see `guard.sh`), proves that the
-/// operator is not locked out, and keeps it. On any error it has been taken back,
-/// as far as the node could still be heard.
+/// Makes the change that `input` describes (see `guard.sh`), proves that the operator is not locked
+/// out, and keeps it. On any error the node undoes it.
 pub async fn change(
     access: &Access,
     connection: &Connection,
@@ -54,7 +52,7 @@ pub async fn change(
     let mut child = connection
         .spawn_root_script(how, GUARD, &[PATIENCE])
         .await?;
-    // A script that refuses says why itself.
+    // If the script refuses, its message is the reason.
     within(node, GUARD.name, GUARD.within(), async {
         let _ = child.stdin.write_all(input).await;
         let _ = child.stdin.flush().await;

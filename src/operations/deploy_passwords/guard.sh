@@ -1,9 +1,7 @@
-# Changes passwords and password files together, and takes all of it back
-# unless it is told to keep it. Runs as root, after install.sh's functions.
-# Argument: how long to wait for that, in seconds. Input: the manifest of the
-# files; `set USER HASH` and `lock USER` for accounts; `end`; and then, once
-# "applied" was said and it was proved that the operator is not locked out, `keep`.
-# shellcheck disable=SC2154 # variables of install.sh
+# Changes passwords and password files together, and undoes all of it unless it is told to keep it. Runs as root, after
+# install.sh's functions. Argument: how long to wait for that, in seconds. Input: the manifest of the files; `set USER
+# HASH` and `lock USER` for accounts; `end`. It prints "applied"; `keep` follows once the operator is proved not to be
+# locked out. shellcheck disable=SC2154 # variables of install.sh
 former='' wanted='' touched='' kept=''
 
 # The hash of a user in /etc/shadow.
@@ -13,7 +11,7 @@ field() {
   field=${field%%:*}
 }
 
-# Reads which accounts are to change, and what they have now.
+# Reads which accounts to change, and their present hashes.
 accounts() {
   while IFS= read -r line; do
     rest=${line#* }
@@ -40,7 +38,7 @@ effective() {
   done
 }
 
-# Makes hashes effective: the list $1. chpasswd changes all or none of them.
+# Makes the hashes of the list $1 effective. chpasswd changes all or none of them.
 change() {
   left=$1 plain=''
   while [ -n "$left" ]; do
@@ -68,7 +66,7 @@ each_touched() {
   done
 }
 
-# The old file stays on the disk under another name: that needs no room.
+# The old file stays under another name, which takes no room.
 remember() {
   [ "$state" = created ] || ln -P "./$base" "./.nixcfg-old.$base" || refuse "cannot keep the old $path"
 }
@@ -85,7 +83,7 @@ forget() {
   rm -f "./.nixcfg-old.$base" && sync .
 }
 
-# However this ends: what was not kept is taken back, accounts first.
+# Undoes an unconfirmed change at any end, accounts first.
 finish() {
   trap '' HUP INT TERM PIPE
   trap - EXIT

@@ -1,12 +1,11 @@
-# Compares the administrators' passwords with what is wanted. Runs as root;
-# the hashes come on standard input and stay here.
-# Input: `admin USER` for each administrator, `hash USER HASH FILE` for each
-# hash, `folder PATH` for each folder of password files, `end`.
+# Compares the administrators' passwords with the wanted ones. Runs as root. The hashes come on standard input and stay
+# on the node. Input: `admin USER` for each administrator, `hash USER HASH FILE` for each hash, `folder PATH` for each
+# folder of password files, `end`.
 newline='
 '
 admins=$newline
 
-# The hash of a user in /etc/shadow; fails where there is no such user.
+# Prints the hash of a user in /etc/shadow; fails if there is no such user.
 field() {
   field=$(getent shadow "$1") || return 1
   field=${field#*:}
@@ -26,7 +25,7 @@ state() {
   fi
 }
 
-# Somebody who could become root and is no administrator.
+# Reports a user who could become root and is no administrator.
 left_over() {
   case $admins in
   *"$newline$1$newline"*) return ;;
@@ -34,8 +33,8 @@ left_over() {
   [ "$1" = root ] || echo "removed $1 $(state "$1" '')"
 }
 
-# Whether the file $1 may be the password of a former administrator: other files are not this tool's to remove, nor are those of root
-# and of accounts that cannot become root.
+# Whether the file $1 may be a former administrator's password. Other files are not this tool's to remove, nor are those
+# of root and of accounts that cannot become root.
 former() {
   case $(cat "$1") in
   \$?*\$?*) ;;

@@ -1,4 +1,4 @@
-//! `deploy-passwords`: the store's hashes to the nodes, in files and at once.
+//! `deploy-passwords`: writes the store's hashes to the nodes' files and makes them effective.
 
 mod guard;
 pub mod plan;
@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long)]
     stdin: bool,
 
-    /// Where your own password changes, prove no more than that you can log in
+    /// If your own password changes, prove only that you can log in
     #[arg(long, conflicts_with = "stdin")]
     assume_changed: bool,
 }
@@ -89,8 +89,8 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
 
 type Hashes = BTreeMap<Name, BTreeMap<Name, Wanted>>;
 
-/// The passwords of each node. A hash that could not be one is an error, before
-/// any node is spoken to; an administrator without a password is a warning.
+/// The wanted passwords of each node. Fails, before any node is contacted, if an entry is no hash.
+/// Warns of administrators without a password.
 async fn wanted(args: &Args, operation: &Operation, nodes: &BTreeSet<Name>) -> Result<Hashes> {
     let cluster = &operation.cluster;
     let store = store::open(cluster)?;
@@ -143,7 +143,7 @@ async fn wanted(args: &Args, operation: &Operation, nodes: &BTreeSet<Name>) -> R
         .collect())
 }
 
-/// An error if `--user` names nobody that this run could be about.
+/// Fails if `--user` is no administrator of these nodes.
 fn known(
     cluster: &Cluster,
     users: &BTreeSet<&Name>,
@@ -177,8 +177,8 @@ struct Work {
     _probed: Probed,
 }
 
-/// Compares every node with what is wanted. A node that cannot be compared has
-/// failed; the others go on.
+/// Compares every node with the wanted state. A node that cannot be compared has failed; the others
+/// go on.
 async fn plan_nodes(
     args: &Args,
     operation: &Operation,
@@ -233,7 +233,7 @@ async fn plan_nodes(
     Ok(works)
 }
 
-/// What `inspect.sh` reads.
+/// The input of `inspect.sh`.
 fn question<'a>(
     admins: impl Iterator<Item = &'a Name>,
     hashes: &BTreeMap<Name, Wanted>,
@@ -257,8 +257,8 @@ fn question<'a>(
     text
 }
 
-/// The folders of the cluster's password files: those in which a file without an
-/// administrator is a former one's.
+/// The folders of the cluster's password files. A file there that is no administrator's is a former
+/// one's.
 fn folders(cluster: &Cluster) -> BTreeSet<NodePath> {
     cluster
         .admins
@@ -268,7 +268,7 @@ fn folders(cluster: &Cluster) -> BTreeSet<NodePath> {
         .collect()
 }
 
-/// How each operator's own change is proved.
+/// How to prove each operator's own change.
 #[derive(Default)]
 struct Proofs {
     /// By login, for those whose own password changes.
@@ -276,8 +276,8 @@ struct Proofs {
 }
 
 impl Proofs {
-    /// Finds out, before anything is changed, what the operator's new password
-    /// is wherever their own changes, and that it is the one in the store.
+    /// Before any change, gets the operator's new password where their own changes, and checks it
+    /// against the store's hash.
     async fn prepare(
         args: &Args,
         operation: &Operation,
@@ -318,8 +318,8 @@ impl Proofs {
     }
 }
 
-/// The password that fits the operator's own new hash: the current one, one from
-/// standard input, or one that is asked for.
+/// The password that fits the operator's own new hash: the current one, one from standard input, or
+/// a typed one.
 async fn new_password(
     args: &Args,
     operation: &Operation,
@@ -434,7 +434,7 @@ impl Work {
     }
 }
 
-/// What became of the nodes.
+/// The results of the nodes.
 #[derive(Default)]
 struct Outcomes {
     nodes: BTreeMap<Name, bool>,

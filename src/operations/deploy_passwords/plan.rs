@@ -1,4 +1,4 @@
-//! What is to be done about a node's passwords: a comparison, and a plan.
+//! Compares a node's passwords with the wanted ones, and plans the changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,16 +10,16 @@ use crate::node::install::{Content, Manifest};
 use crate::node::ssh::answer::Answer;
 use crate::password::hash::Hash;
 
-/// A user's line in `/etc/shadow`, against what is wanted.
+/// A user's line in `/etc/shadow`, compared with the wanted hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Account {
     /// There is no such user.
     Absent,
-    /// It has the hash that is wanted.
+    /// It has the wanted hash.
     Same,
     /// It has another hash.
     Different,
-    /// It has no password to log in with.
+    /// No password fits it.
     Locked,
 }
 
@@ -35,7 +35,7 @@ impl Account {
     }
 }
 
-/// What `inspect.sh` tells of a node.
+/// The state of a node, from `inspect.sh`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// By user: the account, and whether the password file is as wanted.
@@ -49,7 +49,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Reads what `inspect.sh` printed.
+    /// Parses the output of `inspect.sh`.
     pub fn parse(answer: &Answer) -> Result<Self> {
         let mut seen = Self::default();
         for line in answer.text().lines() {
@@ -59,7 +59,7 @@ impl Seen {
                     let account = Account::read(account).ok_or_else(|| strange(line))?;
                     seen.users.insert(user.parse()?, (account, *file == "same"));
                 }
-                // A name that this tool would not take is nobody it could have made.
+                // This tool cannot have made an account whose name it refuses.
                 ["removed", user, account] => {
                     if let (Ok(user), Some(account)) = (user.parse(), Account::read(account)) {
                         seen.removed.insert(user, account);
@@ -87,16 +87,16 @@ pub struct Wanted {
     pub file: NodePath,
 }
 
-/// What is to be done on a node.
+/// The changes on a node.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Users whose file is to be written.
+    /// Users whose file to write.
     pub write: BTreeSet<Name>,
-    /// Users whose hash is to be made effective.
+    /// Users whose hash to make effective.
     pub set: BTreeSet<Name>,
     /// Users to lock.
     pub lock: BTreeSet<Name>,
-    /// Users whose password file is to be removed.
+    /// Users whose password file to remove.
     pub remove: BTreeSet<Name>,
     /// Former administrators that keep what they have.
     pub left: BTreeSet<Name>,
@@ -157,7 +157,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Whether nothing is to be done.
+    /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.write.is_empty()
             && self.set.is_empty()
@@ -165,8 +165,7 @@ impl Plan {
             && self.remove.is_empty()
     }
 
-    /// The files as they are to be. `removable` are the folders in which files of
-    /// former administrators are.
+    /// The wanted files. `removable` are the folders that may hold files of former administrators.
     pub fn manifest(
         &self,
         wanted: &BTreeMap<Name, Wanted>,
@@ -193,7 +192,7 @@ impl Plan {
         Ok(manifest)
     }
 
-    /// The accounts as `guard.sh` reads them.
+    /// The accounts, in the format of `guard.sh`.
     pub fn accounts(&self, wanted: &BTreeMap<Name, Wanted>) -> zeroize::Zeroizing<String> {
         let mut text = zeroize::Zeroizing::new(String::new());
         for user in &self.set {
@@ -214,7 +213,7 @@ impl Plan {
         text
     }
 
-    /// What was done, as data: users by what became of them.
+    /// What was done, as data: lists of users by action.
     pub fn data(&self) -> serde_json::Value {
         serde_json::json!({
             "set": self.set, "written": self.write, "locked": self.lock,
@@ -245,7 +244,7 @@ impl Plan {
     }
 }
 
-/// Where password files are by default; others than root have no business in it.
+/// The default folder of password files, for root alone.
 const FOLDER: &str = "/var/lib/nixcfg/passwords";
 
 #[cfg(test)]

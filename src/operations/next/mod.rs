@@ -65,7 +65,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     Ok(())
 }
 
-/// What nodes tell.
+/// The facts from the nodes' states.
 fn on_nodes(cluster: &Cluster, states: &BTreeMap<Name, State>) -> Facts {
     let nodes: Vec<Name> = cluster.nodes.keys().cloned().collect();
     let those = |which: &dyn Fn(&State) -> bool| -> Vec<Name> {
@@ -98,7 +98,7 @@ fn on_nodes(cluster: &Cluster, states: &BTreeMap<Name, State>) -> Facts {
     }
 }
 
-/// What the store lacks, by the names of its entries.
+/// Adds what the store lacks, by names of entries.
 fn in_store(facts: &mut Facts, cluster: &Cluster, has: &dyn Fn(&str) -> bool) -> Result<()> {
     for value in values(cluster).keys() {
         if !has(value.entry()?.as_str()) {
@@ -119,7 +119,7 @@ fn in_store(facts: &mut Facts, cluster: &Cluster, has: &dyn Fn(&str) -> bool) ->
     Ok(())
 }
 
-/// The nodes that do not run, or would not start, what is wanted.
+/// The nodes that do not run, or would not start, the wanted system.
 fn behind<'a>(
     states: &BTreeMap<Name, State>,
     wanted: impl Fn(&Name) -> Option<&'a StorePath>,

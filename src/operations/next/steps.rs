@@ -1,4 +1,4 @@
-//! What comes next is a function of what is known of the cluster.
+//! Computes the next commands from what is known of the cluster.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ pub struct Facts {
     pub cluster: Name,
     /// Its nodes.
     pub nodes: Vec<Name>,
-    /// Whom to log in as, where that has to be said.
+    /// The user to log in as, if the commands must name one.
     pub login: Option<String>,
     /// Whether Git does not track some of its files.
     pub untracked: bool,
@@ -35,7 +35,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// A cluster of which only the files are there.
+    /// A cluster that has only its files.
     pub fn new(cluster: Name, nodes: Vec<Name>, admins: Vec<Name>) -> Self {
         Self {
             cluster,
@@ -54,23 +54,22 @@ impl Facts {
     }
 }
 
-/// A command, and why it is to be given.
+/// A command, and its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// The command, as one types it.
+    /// The command, as typed.
     pub command: String,
-    /// Why.
     pub why: String,
 }
 
-/// The commands that are to be given, in this order.
+/// The commands to run, in order.
 pub fn steps(facts: &Facts) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |command: String, why: String| steps.push(Step { command, why });
     let cluster = &facts.cluster;
     let login = facts.login.as_ref();
     let login = login.map_or(String::new(), |user| format!(" --ssh-user {user}"));
-    // All nodes are meant where none is named.
+    // No name means all nodes.
     let on = |operation: &str, nodes: &[Name]| {
         let all = nodes.len() == facts.nodes.len();
         let names = nodes.iter().filter(|_| !all);
@@ -122,7 +121,7 @@ pub fn steps(facts: &Facts) -> Vec<Step> {
     steps
 }
 
-/// Steps as people read them: the command alone on its line, for copying.
+/// Steps for people: each command is alone on its line, for copying.
 pub fn words(steps: &[Step]) -> String {
     let words = steps
         .iter()
@@ -135,7 +134,7 @@ fn list(nodes: &[Name]) -> String {
     few(&names)
 }
 
-/// The first few of names, and how many more there are.
+/// The first few names, and the number of others.
 fn few(names: &[String]) -> String {
     const FEW: usize = 4;
     match names.len().saturating_sub(FEW) {

@@ -1,4 +1,4 @@
-//! Consul and Nomad as a node has them.
+//! The state of Consul and Nomad on a node.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::node::ssh::elevate::Elevation;
 use crate::rollout::daemons;
 use crate::rollout::quorum::Health;
 
-/// How a daemon is on a node.
+/// The state of a daemon on a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Agent {
@@ -20,16 +20,16 @@ pub struct Agent {
     pub unit: String,
     /// Whether it runs.
     pub running: bool,
-    /// The server that leads, as this node sees it.
+    /// The leader, as this node sees it.
     pub leader: Option<String>,
-    /// How many servers are well, and how many there are.
+    /// The numbers of healthy servers and of all servers.
     pub servers: Option<(usize, usize)>,
     /// What is wrong with its servers, as this node sees them.
     pub trouble: Option<String>,
 }
 
 impl Agent {
-    /// One that does not run.
+    /// A daemon that does not run.
     pub fn stopped(unit: &str) -> Self {
         Self {
             unit: unit.to_owned(),
@@ -55,7 +55,7 @@ impl Agent {
         this
     }
 
-    /// What is not well, in words.
+    /// What is wrong, in words.
     pub fn trouble(&self, of: Daemon) -> Option<String> {
         if !self.running {
             return Some(format!("{} does not run", of.title()));
@@ -67,7 +67,7 @@ impl Agent {
         })
     }
 
-    /// A few words on it.
+    /// Its state in a few words.
     pub fn words(&self, of: Daemon) -> String {
         let title = of.title();
         match (self.running, &self.leader, self.servers) {
@@ -81,7 +81,7 @@ impl Agent {
     }
 }
 
-/// What systemd says of them, which everybody may ask.
+/// The daemons' states from systemd, which every user may ask.
 pub fn units(cluster: &Cluster, told: &Answer) -> BTreeMap<Daemon, Agent> {
     let active: Vec<&str> = told.all("active").collect();
     let daemons = cluster.daemons().into_iter();
@@ -95,7 +95,7 @@ pub fn units(cluster: &Cluster, told: &Answer) -> BTreeMap<Daemon, Agent> {
         .collect()
 }
 
-/// What they say themselves, asked by root.
+/// Asks the daemons themselves, as root.
 pub async fn look(
     cluster: &Cluster,
     node: &Name,

@@ -1,4 +1,4 @@
-//! `status`: how the nodes are, over one connection each.
+//! `status`: shows the state of nodes, over one connection each.
 
 mod daemons;
 mod table;
@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(value_name = "NODE")]
     nodes: Vec<String>,
 
-    /// Do not evaluate the flake: do not compare with what nodes should run
+    /// Do not evaluate the flake or compare with what nodes should run
     #[arg(long)]
     no_drift: bool,
 
@@ -60,7 +60,7 @@ pub struct Args {
     free: u8,
 }
 
-/// How a node is.
+/// The state of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
@@ -68,27 +68,27 @@ pub struct State {
     pub running: Option<StorePath>,
     /// The system it was started with.
     pub booted: Option<StorePath>,
-    /// The system that its next start takes.
+    /// The system that it will boot next.
     pub profile: Option<StorePath>,
     /// The link of the profile's generation.
     pub generation: String,
-    /// The system that the flake says, where that was evaluated.
+    /// The system of the flake, if that was evaluated.
     pub wanted: Option<StorePath>,
-    /// What of the running system only a restart brings: kernel, initrd, …
+    /// Parts of the running system that only a restart brings: kernel, initrd, …
     pub restart_for: Vec<String>,
     /// Units that have failed.
     pub failed_units: Vec<String>,
     /// Since when, by whom and for what it is drained in Nomad.
     pub drained: Option<String>,
-    /// Who holds its lease.
+    /// The holder of its lease.
     pub lease: Option<Holder>,
-    /// The run that it waits to be confirmed of.
+    /// The run whose change waits to be confirmed.
     pub unconfirmed: Option<String>,
     /// Days left, by certificate.
     pub certificates: BTreeMap<String, i64>,
-    /// Why nothing is known of certificates and daemons' servers.
+    /// Why the tool is not root there, and so knows nothing of certificates and servers.
     pub not_root: Option<String>,
-    /// Consul and Nomad, where the node is to run them.
+    /// Consul and Nomad, if the node should run them.
     pub daemons: BTreeMap<Daemon, Agent>,
     /// The files that units wait for, by unit.
     pub waiting: BTreeMap<String, Vec<String>>,
@@ -101,12 +101,12 @@ pub struct State {
 pub struct Limits {
     /// Days that a certificate must have left.
     pub certificate_days: i64,
-    /// Free space that there must be, in per cent.
+    /// Free space that a disk must have, in per cent.
     pub free: u8,
 }
 
 impl State {
-    /// What is not well, in words; nothing where all is.
+    /// What is wrong, in words; empty if the node is well.
     pub fn trouble(&self, limits: Limits) -> Vec<String> {
         let mut trouble = Vec::new();
         if let Some(wanted) = &self.wanted {
@@ -207,7 +207,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     }
 }
 
-/// Says, once for all nodes that it holds for, why they are looked at without root.
+/// Reports why nodes are checked without root, once for all nodes with the same reason.
 fn blind(reporter: &Reporter, states: &BTreeMap<Name, State>) {
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (node, state) in states {
@@ -255,7 +255,7 @@ pub(super) async fn look(
     (states, errors)
 }
 
-/// Looks at a node that can be reached; as root, where that can be had.
+/// Looks at a reachable node, as root if possible.
 async fn one(cluster: &Cluster, node: &Name, probed: Probed) -> Result<State> {
     let told = probed.connection.ask(STATUS, &[]).await?;
     let mut state = read(&probed, &told, &managed(cluster));
@@ -282,7 +282,7 @@ async fn one(cluster: &Cluster, node: &Name, probed: Probed) -> Result<State> {
     Ok(state)
 }
 
-/// Where the files lie that the tool brings to nodes: what units wait for there, an operation brings.
+/// The folders and files that operations bring to nodes.
 fn managed(cluster: &Cluster) -> Vec<String> {
     let secrets = cluster.secrets.values();
     let secrets = secrets.map(|secret| secret.path.to_string());
@@ -318,7 +318,7 @@ fn read(probed: &Probed, told: &Answer, managed: &[String]) -> State {
     }
 }
 
-/// The units that were not started as files of the tool's were missing, with these.
+/// The units that did not start because such files are missing, with these files.
 fn waiting(told: &Answer, managed: &[String]) -> BTreeMap<String, Vec<String>> {
     let mut waiting: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in told.all("unmet") {
@@ -333,15 +333,15 @@ fn waiting(told: &Answer, managed: &[String]) -> BTreeMap<String, Vec<String>> {
     waiting
 }
 
-/// How much of a disk is free, in percent, of its size and what is used of it.
+/// The free part of a disk, in per cent, from a line with its size and use.
 pub(crate) fn free(line: &str) -> Option<u8> {
     let (size, used) = line.split_once(' ')?;
     let (size, used): (u64, u64) = (size.parse().ok()?, used.parse().ok()?);
     u8::try_from(u128::from(size.saturating_sub(used)) * 100 / u128::from(size.max(1))).ok()
 }
 
-/// A certificate's file and the days it has left: of a file with several, the
-/// fewest. A node has nothing by itself that reads certificates.
+/// A certificate's file and the days that it has left; the fewest in a file with several.
+/// Certificates are parsed here, as a node has no program for that.
 pub(crate) fn certificate(line: &str, now: OffsetDateTime) -> Option<(String, i64)> {
     let (content, file) = line.split_once(' ')?;
     let pem = String::from_utf8(Base64::decode_vec(content).ok()?).ok()?;
@@ -456,7 +456,7 @@ pub(crate) mod tests {
             ),
             (
                 |s, _| {
-                    // One cause is told once: a daemon that waits does not run.
+                    // One cause is reported once: a waiting daemon does not run.
                     let (unit, files) = ("consul.service", vec!["/a".into(), "/b".into()]);
                     s.waiting.insert(unit.into(), files);
                     s.daemons.insert(Daemon::Consul, Agent::stopped(unit));

@@ -1,12 +1,12 @@
-# Tells what the probe does not: whether a restart is pending, what watches over
-# the node, how full its disk is, what runs, and what waits for files.
+# Adds to the probe: parts that wait for a restart, the generation, disk space, active services, and units that wait for
+# files.
 same() { [ "$(readlink -e "/run/booted-system/$1")" = "$(readlink -e "/run/current-system/$1")" ]; }
 for part in kernel initrd kernel-modules systemd; do
   same "$part" || echo "restart $part"
 done
 echo "generation $(readlink /nix/var/nix/profiles/system)"
 df -Pk /nix/store | tail -n 1 | while read -r _ size used _; do echo "disk $size $used"; done
-# What did not start as files were missing: of each unit whose conditions were looked at and not met, those paths.
+# Prints each unit that did not start, as its conditions were not met, with the missing paths.
 systemctl list-units --type=service --state=active --plain --no-legend --full --no-pager 2>/dev/null |
   while read -r unit _; do echo "active $unit"; done
 {

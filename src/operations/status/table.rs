@@ -5,7 +5,7 @@ use crate::cluster::Name;
 use crate::event::count;
 use crate::nix::store::StorePath;
 
-/// One line a node, in columns as wide as they have to be.
+/// One line per node, in columns as wide as their content.
 pub fn lines<T>(rows: &[(Name, State, Vec<String>, T)]) -> Vec<String> {
     let cells: Vec<Vec<String>> = rows.iter().map(|(_, state, _, _)| cells(state)).collect();
     let width = |column: usize| {

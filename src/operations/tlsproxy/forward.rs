@@ -1,4 +1,4 @@
-//! Further TCP ports: `NAME=LOCAL:HOST:PORT`, or as `cluster.forwards` has them.
+//! Further TCP ports: `NAME=LOCAL:HOST:PORT`, and those of `cluster.forwards`.
 
 use std::str::FromStr;
 
@@ -9,9 +9,7 @@ use crate::error::{Error, Result};
 /// A forward of the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// What it is called.
     pub name: Name,
-    /// What is carried where.
     pub forward: Forward,
 }
 
@@ -52,8 +50,8 @@ impl FromStr for Named {
     }
 }
 
-/// The forwards of the cluster and of the command line, which wins where both
-/// have one of the same name, with `offset` added to the local ports.
+/// The forwards of the cluster and of the command line, with `offset` added to the local ports. Of
+/// two with one name, that of the command line counts.
 pub fn all(of_cluster: &Forwards, given: &[Named], offset: u16) -> Result<Forwards> {
     let mut all = of_cluster.clone();
     all.extend(given.iter().map(|n| (n.name.clone(), n.forward.clone())));

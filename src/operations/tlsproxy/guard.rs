@@ -1,18 +1,17 @@
-//! Which requests are let through: those that were meant for this proxy.
+//! Admits only requests that were meant for this proxy.
 //!
-//! Any web page may have a browser send requests to a port on loopback, and a
-//! page whose name is made to point at 127.0.0.1 may even read the answers
-//! (DNS rebinding). A browser tells the page's name in `Host`, where a request
-//! came from in `Origin` and, for what carries no `Origin`, in `Sec-Fetch-Site`
-//! (W3C Fetch Metadata).
+//! Any web page can make a browser send requests to a port on loopback. A page whose name resolves
+//! to 127.0.0.1 can even read the answers (DNS rebinding). The browser sends the page's name in
+//! `Host`, and the origin of a request in `Origin` or, for requests without that, in
+//! `Sec-Fetch-Site` (W3C Fetch Metadata).
 
 use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Method, Uri};
 
-/// Names of the loopback addresses, as they are written in URLs.
+/// The hosts of loopback in URLs.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// Why a request is refused, in a sentence for its sender.
+/// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// It asks for a tunnel.
@@ -26,7 +25,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The sentence.
+    /// The reason as a sentence for the sender.
     pub const fn reason(self) -> &'static str {
         match self {
             Refusal::Tunnel => "this proxy opens no tunnels",
@@ -39,7 +38,7 @@ impl Refusal {
     }
 }
 
-/// Lets a request through that came to a listener on `port`, or says why not.
+/// Admits or refuses a request to the listener on `port`.
 pub fn admit(method: &Method, uri: &Uri, headers: &HeaderMap, port: u16) -> Result<(), Refusal> {
     if method == Method::CONNECT {
         return Err(Refusal::Tunnel);
@@ -52,7 +51,7 @@ pub fn admit(method: &Method, uri: &Uri, headers: &HeaderMap, port: u16) -> Resu
     if !host.to_str().is_ok_and(|host| is_own(host, port)) {
         return Err(Refusal::OtherHost);
     }
-    // A request in absolute form names a host of its own.
+    // A request in absolute form has a host in its target.
     if let Some(authority) = uri.authority()
         && !is_own(authority.as_str(), port)
     {
@@ -76,7 +75,7 @@ pub fn admit(method: &Method, uri: &Uri, headers: &HeaderMap, port: u16) -> Resu
     Ok(())
 }
 
-/// Whether an authority is loopback at `port`.
+/// Whether an authority means loopback and `port`.
 fn is_own(authority: &str, port: u16) -> bool {
     let (name, given) = match authority.rsplit_once(':') {
         Some((name, given)) if !authority.ends_with(']') => (name, Some(given)),
@@ -94,8 +93,8 @@ fn is_own_origin(origin: &HeaderValue, port: u16) -> bool {
         .is_some_and(|authority| is_own(authority, port))
 }
 
-/// A link of another page that the operator opened in a tab: changes nothing,
-/// and the other page cannot read the answer.
+/// Whether the operator followed a link on another page: that changes nothing, and the other page
+/// cannot read the answer.
 fn is_followed_link(method: &Method, headers: &HeaderMap) -> bool {
     let one = |name: &str| {
         let mut values = headers.get_all(name).iter();

@@ -1,7 +1,7 @@
-//! Who holds a port.
+//! The program that holds a port.
 
-/// The program that listens on a TCP port of this machine, such as `nomad
-/// (process 4711)`; none where this cannot be seen, as with other users' programs.
+/// The program that listens on a TCP port of this machine, such as `nomad (process 4711)`; none if
+/// that is hidden, as for other users' programs.
 #[cfg(target_os = "linux")]
 pub fn of_port(port: u16) -> Option<String> {
     use procfs::process::{FDTarget, all_processes};
@@ -29,7 +29,7 @@ pub fn of_port(port: u16) -> Option<String> {
     None
 }
 
-/// The program that listens on a TCP port: cannot be seen on this system.
+/// Always none: this system does not show it.
 #[cfg(not(target_os = "linux"))]
 pub fn of_port(_port: u16) -> Option<String> {
     None

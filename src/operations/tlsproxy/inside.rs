@@ -1,4 +1,4 @@
-//! A command that runs while the proxy does.
+//! Runs a command inside the proxy.
 
 use std::io::IsTerminal;
 use std::process::ExitStatus;
@@ -8,7 +8,7 @@ use tokio::process::{Child, Command};
 use crate::error::{Context, Error, Exit, Result};
 use crate::signal::{Signals, Told};
 
-/// Variables that would send the command's requests elsewhere, or by TLS.
+/// Variables that would send the command's requests elsewhere, or over TLS.
 const ELSEWHERE: [&str; 9] = [
     "CONSUL_HTTP_SSL",
     "CONSUL_HTTP_SSL_VERIFY",
@@ -59,7 +59,7 @@ pub async fn run(
     }
 }
 
-/// Tells the command what the proxy was told. A terminal has told it ^C itself.
+/// Passes a signal on to the command. ^C reaches it from the terminal.
 fn pass_on(child: &Child, told: Told) {
     use rustix::process::{Pid, Signal, kill_process};
     let signal = match told {
@@ -74,7 +74,7 @@ fn pass_on(child: &Child, told: Told) {
     }
 }
 
-/// The exit code as a shell tells it.
+/// The exit code, as in a shell.
 fn code(status: ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt;
     let code = status

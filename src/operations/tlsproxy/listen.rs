@@ -11,16 +11,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::holder;
 use crate::error::{Error, Result};
 
-/// How long accepting rests after a failure, such as too many open files.
+/// The pause after a failure to accept, such as too many open files.
 const REST: Duration = Duration::from_millis(200);
 
-/// How many connections a port has at once. Further ones wait until one ends.
+/// The most connections of a port. Further ones wait until one ends.
 const AT_ONCE: usize = 1024;
 
-/// The right to be one of a port's connections; given back when dropped.
+/// The right to be one of a port's connections. Dropping it returns the right.
 pub struct Place(#[allow(dead_code)] OwnedSemaphorePermit);
 
-/// A port of loopback, by IPv4 and, where the machine has it, IPv6.
+/// A port of loopback, on IPv4 and, if the machine has it, IPv6.
 pub struct Loopback {
     port: u16,
     v4: TcpListener,
@@ -65,7 +65,7 @@ impl Loopback {
         self.port
     }
 
-    /// The next connection, once there is a place for it. Passing troubles are waited out.
+    /// Waits for a place and the next connection. Temporary failures only delay it.
     pub async fn accept(&self) -> (TcpStream, Place) {
         loop {
             let Ok(place) = self.places.clone().acquire_owned().await else {
@@ -81,7 +81,7 @@ impl Loopback {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    // Small messages both ways: nothing is gained by holding them back.
+                    // Both sides send small messages, which must not be delayed.
                     let _ = stream.set_nodelay(true);
                     return (stream, Place(place));
                 }
@@ -148,7 +148,7 @@ mod tests {
         }
         let first = loopback.accept().await;
         let _second = loopback.accept().await;
-        // All three are at the door: the third is not let in.
+        // All three have connected; the third is not accepted.
         assert!(loopback.accept().now_or_never().is_none());
         drop(first);
         loopback.accept().await;

@@ -1,4 +1,4 @@
-//! `tlsproxy`: Nomad and Consul of a cluster as plain HTTP on this machine.
+//! `tlsproxy`: serves a cluster's Nomad and Consul as plain HTTP on this machine.
 
 pub mod forward;
 pub mod guard;
@@ -28,9 +28,9 @@ use crate::uplink::{Failure, Uplink};
 use forward::{Named, moved};
 use listen::Loopback;
 
-/// Open files that 500 connections and their other ends need.
+/// How many open files 500 connections and their other ends need.
 const OPEN_FILES: u64 = 4096;
-/// How much of a forwarded connection is taken at once, in bytes.
+/// The size of a forwarded block, in bytes.
 const CHUNK: usize = 64 * 1024;
 
 /// The arguments of `tlsproxy`.
@@ -42,7 +42,7 @@ pub struct Args {
     #[command(flatten)]
     reach: Reach,
 
-    /// Carry another TCP port as well, beside those of cluster.nix
+    /// Forward another TCP port, beside those of cluster.nix
     #[arg(long = "forward", value_name = "NAME=LOCAL:HOST:PORT")]
     forwards: Vec<Named>,
 
@@ -50,12 +50,12 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     port_offset: u16,
 
-    /// A command to run inside, which the proxy ends with
+    /// A command to run inside; the proxy ends with it
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
-/// The port that programs expect an API on.
+/// The usual port of an API.
 const fn usual_port(daemon: Daemon) -> u16 {
     match daemon {
         Daemon::Nomad => 4646,
@@ -63,7 +63,7 @@ const fn usual_port(daemon: Daemon) -> u16 {
     }
 }
 
-/// The variable that tells programs where an API is.
+/// The environment variable with an API's address.
 const fn variable(daemon: Daemon) -> &'static str {
     match daemon {
         Daemon::Nomad => "NOMAD_ADDR",
@@ -71,7 +71,7 @@ const fn variable(daemon: Daemon) -> &'static str {
     }
 }
 
-/// Runs `tlsproxy` until it is told to end, or its command has ended.
+/// Runs `tlsproxy` until a signal or the end of its command.
 pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let _reporter = invocation.reporter.clone();
     let mut signals = Signals::listen()?;
@@ -82,7 +82,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     prepared.serve(args, &mut signals).await
 }
 
-/// All that is needed to serve, checked.
+/// Everything needed to serve, checked.
 struct Prepared {
     operation: Operation,
     uplink: Arc<Uplink>,
@@ -106,7 +106,7 @@ async fn prepare(args: &Args, invocation: Invocation) -> Result<Prepared> {
         let port = moved(usual_port(daemon), args.port_offset)?;
         apis.insert(daemon, Loopback::bind(port, daemon.title()).await?);
     }
-    // With --no-ssh whatever carries the ports of the APIs carries these too.
+    // With --no-ssh, the same program that forwards the APIs' ports forwards these.
     let of_cluster = match args.reach.by_ssh() {
         true => operation.cluster.forwards.clone(),
         false => Forwards::new(),
@@ -127,8 +127,8 @@ async fn prepare(args: &Args, invocation: Invocation) -> Result<Prepared> {
     })
 }
 
-/// Makes a first connection to each daemon. One that does not answer is only
-/// warned about while another does: it may be what the operator is here to mend.
+/// Makes a first connection to each daemon. If one does not answer but the other does, that is a
+/// warning: the operator may want to repair it.
 async fn check(
     uplink: &Arc<Uplink>,
     daemons: impl Iterator<Item = Daemon>,
@@ -194,7 +194,7 @@ impl Prepared {
         if args.command.is_empty() {
             announce(reporter, &addresses, &forwards);
         }
-        // Everything in here ends with it: connections, then the logins under them.
+        // Dropping this ends all connections, then the logins under them.
         let mut serving = JoinSet::new();
         for (daemon, listener) in apis {
             let client = Client::new(uplink.clone(), daemon);
@@ -249,7 +249,7 @@ fn announce(
     });
 }
 
-/// Carries the connections of a forward, until dropped.
+/// Serves a forward until dropped.
 async fn carry(
     name: Name,
     forward: Forward,
@@ -286,7 +286,7 @@ async fn carry(
     }
 }
 
-/// Lets this process, and the ssh that it starts, open enough files.
+/// Raises the limit of open files for this process and its ssh.
 fn raise_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

@@ -1,5 +1,5 @@
-//! The proxy of one API: plain HTTP from loopback, checked request by request,
-//! and answered by the cluster.
+//! The proxy of one API: takes plain HTTP from loopback, checks each request, and passes it to the
+//! cluster.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,16 +23,16 @@ use crate::uplink::Failure;
 use crate::uplink::client::{Body, Client};
 use crate::uplink::patient::Patient;
 
-/// How much is taken at once from either side of an upgraded connection, in bytes.
+/// The size of a block of an upgraded connection, in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// How long a request's head may take, and how long a connection may be without a request. Go's
-/// HTTP client, which `nomad` and `consul` are, closes unused connections itself after 90 seconds.
+/// How long a request's head may take, and how long a connection may have no request. Go's HTTP
+/// client, which `nomad` and `consul` use, closes unused connections itself after 90 seconds.
 const HEAD: Duration = Duration::from_secs(120);
 /// How long the next part of a request's body may take.
 const PART: Duration = Duration::from_secs(60);
 
-/// Headers that are about one connection and end with it (RFC 9110, section 7.6.1).
+/// Headers that belong to one connection (RFC 9110, section 7.6.1).
 const OF_CONNECTION: [HeaderName; 5] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -45,7 +45,7 @@ const OF_CONNECTION: [HeaderName; 5] = [
 pub struct Proxy {
     client: Client,
     reporter: Reporter,
-    /// What was said last about trouble, so that it is said once.
+    /// The last reported trouble, which is not repeated.
     trouble: Mutex<Option<String>>,
     /// Upgraded connections, which end with the proxy.
     upgraded: Arc<Mutex<JoinSet<()>>>,
@@ -146,7 +146,7 @@ impl Proxy {
         Ok(Response::from_parts(parts, Either::Left(body)))
     }
 
-    /// Carries bytes between both sides once they have agreed on another protocol.
+    /// Carries bytes between both sides after an upgrade to another protocol.
     fn join(
         &self,
         ours: hyper::upgrade::OnUpgrade,
@@ -154,7 +154,7 @@ impl Proxy {
         place: Arc<Place>,
     ) {
         let carry = async move {
-            // It goes on after its request, and counts until it ends.
+            // An upgraded connection outlives its request, and counts until it ends.
             let _place = place;
             let (ours, theirs) = match tokio::try_join!(ours, theirs) {
                 Ok(both) => both,
@@ -192,14 +192,14 @@ impl Proxy {
     }
 }
 
-/// How connections are served: a head that does not come, after a request or in its midst, ends them.
+/// The HTTP server. It closes a connection whose next request head takes too long.
 fn http(head: Duration) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(head);
     builder
 }
 
-/// The headers without those about the connection they came by; an upgrade is passed on.
+/// The headers without those of the connection. An upgrade is passed on.
 fn passed_on(mut headers: HeaderMap) -> HeaderMap {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(names, ["host", "x-nomad-token"]);
     }
 
-    /// What comes back for `sent`, until the connection is closed. Each request is answered.
+    /// The answer to `sent`, until the connection closes.
     async fn heard(sent: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let (mut ours, theirs) = tokio::io::duplex(1024);

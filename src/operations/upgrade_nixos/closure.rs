@@ -1,4 +1,4 @@
-//! A closure that is on a node only, as the node tells it.
+//! Asks a node about a closure that only the node has.
 
 use super::diff::Closure;
 use crate::error::{Error, Result};
@@ -14,8 +14,8 @@ const CLOSURE: Script = Script {
     seconds: 300,
 };
 
-/// Asks a node for a closure, over the connection that there is; as root, if it can be had, where
-/// the node's Nix does not answer the user (`nix.settings.allowed-users`).
+/// Asks a node for a closure, over the present connection. If the node's Nix refuses the user
+/// (`nix.settings.allowed-users`), asks as root if possible.
 pub async fn ask(
     connection: &Connection,
     how: Option<&Elevation>,
@@ -30,7 +30,7 @@ pub async fn ask(
     read(&told).map_err(|e| e.on(connection.node()))
 }
 
-/// Reads as many sizes as there are paths.
+/// Parses paths, then as many sizes.
 pub(crate) fn read(answer: &Answer) -> Result<Closure> {
     let lines: Vec<&str> = answer.text().lines().collect();
     let (paths, sizes) = lines.split_at(lines.len() / 2);

@@ -1,4 +1,4 @@
-//! What two closures differ in: by names, versions and sizes.
+//! The difference of two closures: names, versions, sizes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,25 +10,25 @@ use crate::nix::store::StorePath;
 /// The paths of a closure, with the sizes of their archives in bytes.
 pub type Closure = BTreeMap<StorePath, u64>;
 
-/// Lines that are shown of a node's changes.
+/// The most lines shown of a node's changes.
 const MOST_LINES: usize = 40;
-/// A change of size that is worth a line where no version changes, in bytes.
+/// The least change of size that is shown without a change of version, in bytes.
 const WORTH: u64 = 64 << 10;
 
-/// What changes of one package.
+/// The change of one package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// The package.
     pub name: String,
     /// Its versions before; none if it is new.
     pub before: Vec<String>,
-    /// Its versions after; none if it goes.
+    /// Its versions after; none if it is removed.
     pub after: Vec<String>,
-    /// How much larger it gets, in bytes.
+    /// The growth, in bytes.
     pub growth: i64,
 }
 
-/// What changes from a closure to another.
+/// The changes from one closure to another.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Diff {
     /// Packages whose versions change, and those that grow or shrink much.
@@ -39,8 +39,8 @@ pub struct Diff {
     pub after: u64,
 }
 
-/// A path's name in two: what it is, and of which version. The version begins
-/// at the first dash that no letter follows (Nix manual, `builtins.parseDrvName`).
+/// Splits a path's name into package and version. The version begins at the first dash that no
+/// letter follows (Nix manual, `builtins.parseDrvName`).
 fn package(name: &str) -> (&str, &str) {
     let dash = name.match_indices('-').find(|(at, _)| {
         name[at + 1..]
@@ -101,7 +101,7 @@ impl Diff {
         }
     }
 
-    /// The changes, a line each, and what they come to.
+    /// The changes, one line each, and their sum.
     pub fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.changes.iter().take(MOST_LINES).map(line).collect();
         if self.changes.len() > MOST_LINES {

@@ -1,5 +1,4 @@
-//! The lock file with another revision of nixpkgs, as a value: nothing is
-//! written here.
+//! Computes the lock file with another revision of nixpkgs. Writes nothing.
 
 use std::path::PathBuf;
 
@@ -13,7 +12,7 @@ use crate::nix::{Settings, message};
 /// The input that is updated.
 const INPUT: &str = "nixpkgs";
 
-/// Which revision is wanted.
+/// The wanted revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// The newest of the branch that flake.nix names.
@@ -22,21 +21,20 @@ pub enum Target {
     Revision(String),
 }
 
-/// A lock file, and what it is to be.
+/// A lock file's present and wanted text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
-    /// Where it is.
     pub file: PathBuf,
-    /// What it holds.
+    /// The present text.
     pub before: String,
-    /// What it is to hold.
+    /// The wanted text.
     pub after: String,
     from: String,
     to: String,
 }
 
 impl Update {
-    /// Asks for the wanted revision.
+    /// Asks Nix for the wanted revision.
     pub async fn find(flake: &Flake, settings: &Settings, target: &Target) -> Result<Self> {
         if settings
             .override_inputs
@@ -106,7 +104,7 @@ impl Update {
         }
     }
 
-    /// Tells what changes.
+    /// Reports the change.
     pub fn tell(&self, reporter: &Reporter) {
         let text = match self.before == self.after {
             true => format!("nixpkgs stays at {}", self.from),
@@ -119,7 +117,7 @@ impl Update {
     }
 }
 
-/// A revision, with its day where it is known.
+/// A revision, with its day if known.
 fn revision(locked: &Value) -> String {
     let rev = locked["rev"].as_str().or(locked["narHash"].as_str());
     let rev = rev.unwrap_or("?");
@@ -132,7 +130,7 @@ fn revision(locked: &Value) -> String {
     }
 }
 
-/// The lock's node of an input of the flake itself.
+/// The lock's node of a direct input.
 fn node_of(lock: &Value, input: &str) -> Result<String> {
     let root = lock["root"].as_str().unwrap_or("root");
     let node = lock["nodes"][root]["inputs"][input].as_str();
@@ -144,8 +142,8 @@ fn node_of(lock: &Value, input: &str) -> Result<String> {
     })
 }
 
-/// What to ask Nix for: a reference as the lock describes it (`nix flake
-/// --help`, "Flake references").
+/// The reference to ask Nix for, from the lock's description (`nix flake --help`, "Flake
+/// references").
 fn reference(original: &Value, target: &Target) -> Result<String> {
     let text = |name: &str| original[name].as_str();
     let no_way = || {
@@ -198,8 +196,8 @@ fn reference(original: &Value, target: &Target) -> Result<String> {
     }
 }
 
-/// The lock with what Nix found in the place of the node's revision; what the
-/// flake asks for (`original`) stays.
+/// Replaces the node's revision in the lock by what Nix `found`. The flake's own reference
+/// (`original`) stays.
 fn relocked(lock: &Value, node: &str, found: &Value) -> Result<Value> {
     let mut new = lock.clone();
     let has_inputs = |node: &Value| node["inputs"].as_object().is_some_and(|i| !i.is_empty());
@@ -211,7 +209,7 @@ fn relocked(lock: &Value, node: &str, found: &Value) -> Result<Value> {
     Ok(new)
 }
 
-/// As Nix prints a lock file: by two spaces, names in order, and a last line end.
+/// Formats a lock file as Nix does: two spaces, sorted names, a final line break.
 fn printed(lock: &Value) -> Result<String> {
     let text = serde_json::to_string_pretty(lock)
         .map_err(|e| Error::unexpected(format!("the lock cannot be printed: {e}")))?;

@@ -1,8 +1,7 @@
-//! `upgrade-nixos`: another revision of nixpkgs, shown before it is deployed.
+//! `upgrade-nixos`: updates nixpkgs, and shows the changes before it deploys them.
 //!
-//! The lock file is written before anything is evaluated, so that what is
-//! shown is what is deployed and what the repository says afterwards; it is put
-//! back unless a node was changed.
+//! The lock file is written before evaluation, so that the preview, the deployment and the
+//! repository agree. It is restored unless a node was changed.
 
 pub(crate) mod closure;
 mod diff;
@@ -33,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "REV", conflicts_with = "no_update")]
     to: Option<String>,
 
-    /// Leave flake.lock as it is: show and deploy what it says
+    /// Leave flake.lock as it is; show and deploy its revision
     #[arg(long)]
     no_update: bool,
 

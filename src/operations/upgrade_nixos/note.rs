@@ -1,6 +1,5 @@
-//! Who changes a lock file puts it back: at the end of a run that deployed
-//! nothing, when it is stopped, and, where it was killed, in the next run,
-//! which knows from a note beside the file.
+//! Restores a lock file at the end of a run that deployed nothing, or when the run is stopped.
+//! After a killed run, the next one restores it, by a note beside the file.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -16,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::event::Reporter;
 use crate::nix::source::Flake;
 
-/// The note's name, beside `flake.lock`; it is no part of the flake, unless somebody adds it to Git.
+/// The note's name, beside `flake.lock`. It is no part of the flake unless somebody adds it to Git.
 const NOTE: &str = ".flake.lock.upgrade";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,10 +25,10 @@ struct Note {
     deploying: bool,
 }
 
-/// Holds a repository's lock file; dropping it puts back what was there, if no node was changed.
+/// Holds a repository's lock file. Dropping it restores the file if no node was changed.
 #[derive(Debug)]
 pub struct Guard {
-    /// Kept open, and locked, as long as the run lasts.
+    /// Open and locked during the run.
     file: File,
     note: PathBuf,
     lock: PathBuf,
@@ -38,12 +37,12 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Takes the repository's lock file, and puts back what a killed run left.
+    /// Takes the repository's lock file, and settles what a killed run left.
     pub fn open(flake: &Flake, reporter: &Reporter) -> Result<Self> {
         let (note, lock) = (flake.root.join(NOTE), flake.root.join("flake.lock"));
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false);
-        // What it says is put back into flake.lock.
+        // Its content becomes flake.lock again, so nobody else may write it.
         let file = file.mode(0o600);
         let file = file.open(&note).map_err(|e| {
             Error::usage(format!("{} cannot be written: {e}", note.display()))
@@ -64,7 +63,7 @@ impl Guard {
         })
     }
 
-    /// Writes the lock file, and a note of what it was before.
+    /// Writes the lock file, and a note of its former text.
     pub fn write(mut self, update: &Update) -> Result<Self> {
         if update.before == update.after {
             return Ok(self);
@@ -80,7 +79,7 @@ impl Guard {
         Ok(self)
     }
 
-    /// What tells whether a node was changed.
+    /// The flag that says whether a node was changed.
     pub fn changed(&self) -> Changed {
         self.changed.clone()
     }
@@ -97,7 +96,7 @@ impl Guard {
         }
     }
 
-    /// Ends the hold: the lock file stays, or is as it was.
+    /// Ends the hold: keeps or restores the lock file.
     pub fn close(mut self) -> Result<()> {
         self.end()
     }
@@ -116,7 +115,7 @@ impl Guard {
         }
     }
 
-    /// The note keeps its file, which is the one that is locked.
+    /// Rewrites the note in place, as its file is the locked one.
     fn keep(&self, note: &Note) -> Result<()> {
         let text = serde_json::to_vec(note)
             .map_err(|e| Error::unexpected(format!("the note cannot be printed: {e}")))?;
@@ -138,7 +137,7 @@ impl Drop for Guard {
     }
 }
 
-/// What becomes of the lock file of a run that was killed.
+/// Keeps or restores the lock file of a killed run, and returns what was done.
 fn settle(left: &Note, lock: &Path) -> Result<&'static str> {
     let now = std::fs::read_to_string(lock).unwrap_or_default();
     if left.deploying && now == left.after {
@@ -151,7 +150,7 @@ fn settle(left: &Note, lock: &Path) -> Result<&'static str> {
     Ok("an upgrade was killed; flake.lock is not as it had it, and stays")
 }
 
-/// Replaces a file, whole or not at all; its mode stays.
+/// Replaces a file whole or not at all, with its mode.
 fn replace(file: &Path, text: &str) -> Result<()> {
     let write = || {
         let folder = file.parent().unwrap_or(Path::new("."));
@@ -214,7 +213,7 @@ mod tests {
             if deploying {
                 guard.deploying().unwrap();
             }
-            // Killed: nothing is dropped, and the system takes its locks away.
+            // As if killed: nothing is dropped, and the system releases the locks.
             rustix::fs::flock(&guard.file, FlockOperation::Unlock).unwrap();
             std::mem::forget(guard);
             drop(open(&flake).unwrap());

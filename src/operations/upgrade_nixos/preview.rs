@@ -1,4 +1,4 @@
-//! What an upgrade would change, node by node, before it is agreed to.
+//! Shows what an upgrade would change, node by node, before the operator agrees.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ use crate::nix::store::StorePath;
 use crate::node::activation;
 use crate::operation::Operation;
 
-/// Shows, for each node that gets another system, what changes of it. Where
-/// nodes are to be asked what would restart, the systems are brought to them.
+/// Shows the changes of each node that gets another system. Copies the systems to the nodes if
+/// these are asked what would restart.
 pub async fn show(
     args: &deployment::Args,
     operation: &Operation,
@@ -89,7 +89,7 @@ async fn diffs(operation: &Operation, prepared: &Prepared) -> Result<BTreeMap<Na
     Ok(diffs)
 }
 
-/// Brings the systems to the nodes, and asks what switching to them would do.
+/// Copies the systems to the nodes, and asks what switching to them would do.
 async fn ask(
     args: &deployment::Args,
     operation: &Operation,
@@ -121,7 +121,7 @@ async fn ask(
     Ok(units)
 }
 
-/// What a switch would do to units, by what it would do, as `dry-activate` says it.
+/// Units by what a switch would do to them, from `dry-activate`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct Units(BTreeMap<String, Vec<String>>);
