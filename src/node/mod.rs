@@ -1,4 +1,4 @@
-//! One node: the connection to it, what a first look tells, and what is done on it.
+//! One node: the connection to it, its probe, and the changes on it.
 
 pub mod activation;
 pub mod generations;

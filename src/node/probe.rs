@@ -1,4 +1,4 @@
-//! The probe: everything a run wants to know of a node, in one round trip.
+//! The probe: everything that a run needs to know of a node, in one round trip.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -28,16 +28,16 @@ const PROBE: Script = Script {
 const MISSING: Script = Script {
     name: "nixcfg-missing",
     text: "xargs nix-store --check-validity --print-invalid || exit\necho end\n",
-    // Nix may look at tens of thousands.
+    // Nix may check tens of thousands of paths.
     seconds: 300,
 };
 
-/// What a probe tells of a node.
+/// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// The user of the login.
     pub user: String,
-    /// The kind of system, in Nix's terms, such as `x86_64-linux`.
+    /// The platform, in Nix's terms, such as `x86_64-linux`.
     pub system: String,
     /// The running system (`/run/current-system`).
     pub current: Option<StorePath>,
@@ -45,44 +45,41 @@ pub struct Facts {
     pub booted: Option<StorePath>,
     /// The newest generation of the system profile.
     pub profile: Option<StorePath>,
-    /// Free space for the store, in bytes.
+    /// Free space for the Nix store, in bytes.
     pub free: Option<u64>,
     /// Units that have failed.
     pub failed_units: Vec<String>,
-    /// What sudo said.
+    /// The state of sudo.
     pub sudo: Sudo,
-    /// The identifier of the node's present run since its start.
+    /// The boot identifier, which differs after each start.
     pub boot: String,
-    /// Where the login came from, as the node sees it.
+    /// The address that the login came from, as the node sees it.
     pub from: String,
     /// Kernel, initrd, kernel modules and systemd that it was booted with.
     pub booted_parts: Vec<String>,
-    /// Those of the newest generation of the system profile.
     pub profile_parts: Vec<String>,
     /// The switch inhibitors of the running system.
     pub running_inhibitors: Inhibitors,
-    /// Those of the newest generation of the system profile.
     pub profile_inhibitors: Inhibitors,
     /// Since when, by whom and for what it is drained in Nomad, by this tool.
     pub drained: Option<String>,
-    /// Its addresses.
     pub addresses: Vec<IpAddr>,
-    /// The run whose switch is neither confirmed nor undone yet.
+    /// The run whose switch is neither confirmed nor undone.
     pub pending: Option<String>,
-    /// The lease that somebody holds on the node, if it still counts.
+    /// The valid lease on the node, if somebody holds it.
     pub lease: Option<Holder>,
 }
 
-/// Who holds a lease.
+/// The holder of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Holder {
-    /// Who, as `user@machine`.
+    /// The operator, as `user@machine`.
     pub who: String,
-    /// The address that they log in from.
+    /// The address that the operator logs in from.
     pub from: String,
-    /// For which operation.
+    /// The operation.
     pub what: String,
-    /// Since when, in UTC.
+    /// The beginning of the lease, in UTC.
     pub since: String,
 }
 
@@ -96,22 +93,21 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// A lease that was not renewed for so long counts for nothing, in seconds.
+/// A lease expires when it is not renewed for this long, in seconds.
 const LEASE_AGE: u64 = 60;
 
-/// A node that was looked at, and the connection to it.
+/// A probed node and the connection to it.
 pub struct Probed {
     /// The one connection of this run.
     pub connection: Connection,
-    /// What was found.
     pub facts: Facts,
-    /// The password that was tried last.
+    /// The last password tried.
     pub password: Option<Arc<Secret>>,
-    /// The probe itself, which keeps the connection from going idle.
+    /// The running probe, which keeps the connection busy.
     held: Mutex<Held>,
 }
 
-/// The remote side of a probe, which ends with this value.
+/// The remote side of a probe. Dropping this ends it.
 struct Held {
     _ended: Ended,
     stdin: openssh::ChildStdin,
@@ -119,7 +115,7 @@ struct Held {
 }
 
 impl Probed {
-    /// Which of `paths` are not valid on the node, asked of the probe itself.
+    /// Asks the running probe which of `paths` are not valid on the node.
     pub async fn missing(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>> {
         if paths.is_empty() {
             return Ok(BTreeSet::new());
@@ -143,7 +139,7 @@ impl Probed {
             }
             Err(lost(node, &told.join("\n")))
         };
-        // It answers while it is still being asked where there is much of both.
+        // Writes and reads at once: with many paths the answer begins before the question ends.
         let both = async { tokio::try_join!(asked, told) };
         let ((), (told, well)) = within(node, MISSING.name, MISSING.within(), both).await?;
         if well {
@@ -159,7 +155,7 @@ impl Probed {
 }
 
 impl Probed {
-    /// The same, asked by root: `nix.settings.allowed-users` may leave administrators out.
+    /// Asks the same as root, as `nix.settings.allowed-users` may exclude administrators.
     async fn missing_by_root(&self, list: &str, said: &str) -> Result<BTreeSet<StorePath>> {
         let Some(how) = self.facts.elevation(self.password.as_ref()) else {
             let what = "cannot be asked which paths it has";
@@ -182,10 +178,10 @@ fn lost(node: &Name, said: &str) -> Error {
         .saying(said)
 }
 
-/// Connects to a node and looks at it. A password is tried once.
+/// Connects to a node and probes it. Tries a password once.
 pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) -> Result<Probed> {
     let connection = access.connect(node).await?;
-    // Side by side: sudo takes longer than the rest.
+    // At the same time, as sudo takes longer than the rest.
     let looked = look(&connection);
     let tried = connection.try_sudo(password.as_deref());
     let ((told, held), sudo) =
@@ -199,7 +195,7 @@ pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) 
     })
 }
 
-/// What the probe prints, and its remote side.
+/// The lines of the probe, and its remote side.
 async fn look(connection: &Connection) -> Result<(Vec<String>, Held)> {
     let node = connection.node();
     let (stdin, stdout, ended) = connection.spawn_script(PROBE, &[]).await?.into_parts();
@@ -223,7 +219,7 @@ async fn look(connection: &Connection) -> Result<(Vec<String>, Held)> {
     Ok((told, held))
 }
 
-/// The error of a probe that did not come to its end: from what it does not tell nothing follows.
+/// The error of a truncated probe. Missing lines prove nothing.
 fn cut(node: &Name, told: &[String]) -> Error {
     Error::new(Kind::Lost, "the connection was lost while it was looked at")
         .help("run again")
@@ -232,7 +228,7 @@ fn cut(node: &Name, told: &[String]) -> Error {
         .saying(tail(&told.join("\n")))
 }
 
-/// Tries a password that was asked for after the probe, once.
+/// Tries, once, a password that was asked for after the probe.
 pub async fn try_password(probed: &mut Probed, password: &Arc<Secret>) -> Result<()> {
     probed.facts.sudo = probed.connection.try_sudo(Some(password)).await?;
     probed.password = Some(password.clone());
@@ -300,7 +296,7 @@ fn lease<'a>(one: impl Fn(&str) -> &'a str) -> Option<Holder> {
     })
 }
 
-/// Nix's name for what `uname -m` and `uname -s` print.
+/// Nix's name of the platform that `uname -m` and `uname -s` print.
 fn system(machine: &str, kernel: &str) -> String {
     let cpu = match machine {
         "i386" | "i586" | "i686" => "i686",
@@ -311,7 +307,7 @@ fn system(machine: &str, kernel: &str) -> String {
 }
 
 impl Facts {
-    /// What the newest generation of the profile needs a restart for.
+    /// The parts for which the profile's newest generation needs a restart.
     pub fn pending_restart(&self) -> Vec<String> {
         let mut pending = different_parts(&self.booted_parts, &self.profile_parts);
         pending.extend(self.running_inhibitors.against(&self.profile_inhibitors));
@@ -323,7 +319,7 @@ impl Facts {
         self.sudo == Sudo::Wanted
     }
 
-    /// How root is had, with the password that the probe tried.
+    /// How to become root, with the password that the probe tried.
     pub fn elevation(&self, password: Option<&Arc<Secret>>) -> Option<Elevation> {
         match (&self.sudo, password) {
             (Sudo::Root, _) => Some(Elevation::Root),
@@ -333,7 +329,7 @@ impl Facts {
         }
     }
 
-    /// Why root cannot be had, where it cannot.
+    /// Why the tool cannot become root; none if it can.
     pub fn no_root(&self, node: &Name) -> Option<Error> {
         let wanted = "sudo asks for a password, and none was given";
         match &self.sudo {
@@ -342,7 +338,7 @@ impl Facts {
         }
     }
 
-    /// Why sudo refuses, or that there is none.
+    /// Why sudo refuses or is missing; none if it works.
     fn refused(&self, node: &Name) -> Option<Error> {
         match &self.sudo {
             Sudo::Refused(refusal) => {
@@ -359,7 +355,7 @@ impl Facts {
         }
     }
 
-    /// What makes the node unusable for a run, if anything does.
+    /// Why a run cannot use the node; none if it can.
     pub fn unusable(&self, node: &Name, wanted_system: &str) -> Option<Error> {
         let error = |what: String| Error::new(Exit::Probe, what).on(node);
         if let Some(refused) = self.refused(node) {

@@ -1,4 +1,4 @@
-//! What the cluster says must be well on a node before it is confirmed.
+//! The checks that must pass on a node before it is confirmed.
 
 use tokio::task::JoinSet;
 
@@ -14,7 +14,7 @@ pub const CHECK: Script = Script {
     seconds: MINUTE,
 };
 
-/// Tries all of a node's checks at once; gives those that failed, with what they said.
+/// Runs all of a node's checks at once. Returns the failed ones with their output.
 pub async fn failing(connection: &Connection, how: &Elevation, node: &Node) -> Result<Vec<String>> {
     let mut tasks = JoinSet::new();
     for (name, check) in &node.checks {
@@ -31,7 +31,7 @@ pub async fn failing(connection: &Connection, how: &Elevation, node: &Node) -> R
         tasks.spawn(async move {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
             let output = connection.run_root(&how, script, &args, b"").await?;
-            // 1 is the check's own; without a code the connection is gone.
+            // 1 is the check's own code; without a code the connection is lost.
             match output.status.code() {
                 Some(0) => Ok(None),
                 Some(1) => Ok(Some(match output.stdout.trim() {
@@ -54,7 +54,8 @@ pub async fn failing(connection: &Connection, how: &Elevation, node: &Node) -> R
     Ok(failing)
 }
 
-/// How long a check may take on the node, in seconds; an attempt that does not end is killed after five more.
+/// How long a check may take on the node, in seconds. `timeout` kills a hanging attempt after five
+/// more.
 fn longest(check: &Check) -> u64 {
     let each = u64::from(check.interval) + u64::from(check.timeout) + 5;
     MINUTE + each * u64::from(check.attempts)

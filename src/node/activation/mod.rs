@@ -1,5 +1,4 @@
-//! Activation: what is run on a node to switch it to a system that is in its
-//! store, and how its answers are judged.
+//! Activation: switches a node to a system in its store, and judges the answers of its scripts.
 
 pub mod checks;
 pub mod outcome;
@@ -18,7 +17,7 @@ pub use verdict::Policy;
 const DRY: Script = Script {
     name: "nixcfg-dry-activate",
     text: include_str!("dry-activate.sh"),
-    // The new system looks at every unit.
+    // The new system compares every unit.
     seconds: 300,
 };
 
@@ -34,18 +33,18 @@ const INHIBITED: Script = Script {
 /// What to do with a system on a node: the actions of `switch-to-configuration`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
-    /// Run it now, and boot it from now on
+    /// Run it now, and boot it from then on
     Switch,
     /// Boot it from the next start on
     Boot,
-    /// Run it now, without making it the one that is booted
+    /// Run it now, but do not boot it
     Test,
     /// Only show what switching would restart
     DryActivate,
 }
 
 impl Mode {
-    /// The argument of `switch-to-configuration`.
+    /// The action's name, as an argument of `switch-to-configuration`.
     pub const fn action(self) -> &'static str {
         match self {
             Mode::Switch => "switch",
@@ -56,7 +55,7 @@ impl Mode {
     }
 }
 
-/// A name for a run's unit and folder on nodes, unlike that of any other run.
+/// A unique name for a run's units and folders on nodes.
 pub fn run_name() -> Result<String> {
     let mut random = [0_u8; 8];
     getrandom::fill(&mut random).map_err(|e| Error::unexpected(format!("no randomness: {e}")))?;
@@ -73,7 +72,7 @@ pub async fn dry_activate(
     connection.run_root_ok(how, DRY, &[&toplevel], b"").await
 }
 
-/// What keeps a node from changing live to a system that it has.
+/// The inhibitors that forbid a node to change live to a system that it has.
 pub async fn inhibited(connection: &Connection, system: &StorePath) -> Result<Vec<String>> {
     let args = [&*system.to_string()];
     let told = connection.ask(INHIBITED, &args).await?;

@@ -1,15 +1,14 @@
-//! What an activation came to.
+//! The outcome of an activation.
 
 use crate::nix::store::StorePath;
 use crate::node::ssh::answer::Answer;
 
 use super::Mode;
 
-/// Lines of a switch's log that are shown for a node that is not as wanted.
+/// How many lines of a switch's log are shown.
 const LOG_LINES: usize = 25;
 
-/// How a switch ended. The exit codes are those of `switch-to-configuration-ng`
-/// in nixpkgs.
+/// How a switch ended, with the exit code of `switch-to-configuration-ng` in nixpkgs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The node is as wanted (0).
@@ -20,22 +19,21 @@ pub enum Outcome {
     UnitsFailed,
     /// It cannot change live: the new system runs from the next boot on (100).
     RebootNeeded,
-    /// A check, the bootloader or something else failed before the switch began (1, or the number of an error).
+    /// A check, the bootloader or something else failed before the switch began (1 or an errno).
     Refused,
     /// Another switch is going on (11).
     Locked,
-    /// The profile could not be set: it was not switched.
+    /// The profile could not be set, so the node was not switched.
     ProfileFailed,
     /// The switch ended without an outcome: it was killed, or the node restarted.
     Died,
-    /// It failed half-way, with this code: 1 or the number of an error, or 101, a panic.
+    /// It failed half-way, with this code: 1, an errno, or 101, a panic.
     Unknown(i32),
 }
 
 impl Outcome {
-    /// `begun` tells whether it had got as far as stopping units or activating, `runs` whether
-    /// the node runs the new system. An error may leave with its number, which can be that of an
-    /// outcome (`die` in switch-to-configuration-ng).
+    /// `begun`: it has stopped units or activated. `runs`: the node runs the new system. These
+    /// decide, as an errno may equal the code of an outcome (`die` in switch-to-configuration-ng).
     fn from_code(code: i32, begun: bool, runs: bool) -> Self {
         match code {
             0 => Outcome::Done,
@@ -48,7 +46,6 @@ impl Outcome {
         }
     }
 
-    /// A word for machines.
     pub fn keyword(self) -> &'static str {
         match self {
             Outcome::Done => "done",
@@ -64,24 +61,22 @@ impl Outcome {
     }
 }
 
-/// How a change came to its end.
+/// How a change ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// The new system was confirmed.
     Confirmed,
-    /// The switch did not come about, and left everything as it was.
+    /// The switch did not happen, and left everything as it was.
     Untouched,
     /// The node went back to the system and the generation before.
     Returned {
-        /// Whether it runs and boots that system.
+        /// Whether it runs and will boot that system.
         whole: bool,
-        /// Why.
         reason: String,
     },
 }
 
 impl End {
-    /// A word for machines.
     pub fn keyword(&self) -> &'static str {
         match self {
             End::Confirmed => "activated",
@@ -92,7 +87,7 @@ impl End {
     }
 }
 
-/// What a node tells of a switch.
+/// A node's answer about a switch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     code: Option<String>,
@@ -107,7 +102,7 @@ pub struct Told {
     pub pending: bool,
     /// Whether it is going back.
     pub returning: bool,
-    /// Whether it went back, and why.
+    /// How it went back, and why; none if it did not.
     pub went: Option<(String, String)>,
 }
 
@@ -130,7 +125,7 @@ impl Told {
         }
     }
 
-    /// Whether it has been told to restart, and has not yet.
+    /// Whether it was told to restart and has not restarted yet.
     pub fn is_restarting(&self) -> bool {
         self.code.as_deref() == Some("restarting")
     }
@@ -142,30 +137,30 @@ impl Told {
     }
 }
 
-/// What was learnt over a new connection after a switch.
+/// The state of a node after a switch, over a new connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// How the switch ended.
     pub outcome: Outcome,
-    /// Whether the node runs (and, where asked for, will boot) the wanted system.
+    /// Whether the node runs, and will boot if that is wanted, the wanted system.
     pub as_wanted: bool,
     /// The system that the node runs now.
     pub current: Option<StorePath>,
     /// Its profile's newest generation.
     pub profile: Option<StorePath>,
-    /// What of the wanted system only a restart brings: kernel, initrd, …
+    /// Parts of the wanted system that only a restart brings: kernel, initrd, …
     pub restart_for: Vec<String>,
-    /// Whether the node was restarted for it, and has come back.
+    /// Whether the node was restarted for it.
     pub restarted: bool,
     /// Whether Nomad still places no jobs on it.
     pub drained: bool,
-    /// What the switch printed.
+    /// The output of the switch.
     pub log: String,
-    /// What the switch said of its failure.
+    /// The switch's reason for its failure.
     pub why: Option<String>,
     /// Units that failed and had not failed before, and checks that failed.
     pub failed: Vec<String>,
-    /// How it came to its end.
+    /// How the change ended.
     pub end: End,
 }
 
@@ -207,7 +202,7 @@ impl Report {
         }
     }
 
-    /// Whether it has the system that it is to boot, and only a restart is missing.
+    /// Whether only a restart is missing: the profile has the wanted system.
     pub fn awaits_restart(&self, toplevel: &StorePath, mode: Mode) -> bool {
         let can = matches!(mode, Mode::Switch | Mode::Boot) && !self.restarted;
         let must = match self.outcome {
@@ -218,14 +213,14 @@ impl Report {
         can && must && self.profile.as_ref() == Some(toplevel)
     }
 
-    /// Notes units that have failed and had not failed before, or checks.
+    /// Adds newly failed units or failed checks.
     pub fn failing(mut self, what: Vec<String>) -> Self {
         self.as_wanted &= what.is_empty();
         self.failed.extend(what);
         self
     }
 
-    /// Notes that Nomad places no jobs on it.
+    /// Sets that Nomad still places no jobs on it.
     pub fn still_drained(mut self) -> Self {
         self.as_wanted = false;
         self.drained = true;
@@ -314,7 +309,7 @@ impl Report {
         }
     }
 
-    /// What the switch said of its failure.
+    /// The switch's reason for its failure.
     pub(super) fn why(&self) -> &str {
         let why = self.why.as_deref().unwrap_or("it says no more");
         why.strip_prefix("Error: ").unwrap_or(why)
@@ -326,14 +321,13 @@ impl Report {
             .map_or("an unknown system", StorePath::name)
     }
 
-    /// The end of what the switch printed.
+    /// The end of the switch's output.
     pub fn last_lines(&self) -> Vec<&str> {
         let lines: Vec<&str> = self.log.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES)..].to_vec()
     }
 
-    /// The units that failed: those that the switch reported, and those that
-    /// the node has had since.
+    /// The failed units: those that the switch reported, and those that failed later.
     pub fn failed_units(&self) -> Vec<&str> {
         let mut units: Vec<&str> = self
             .log

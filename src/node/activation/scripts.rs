@@ -2,15 +2,15 @@
 
 use crate::node::ssh::{MINUTE, Script};
 
-/// How long a switch may take, in seconds: the node ends it then (`return.sh` says so too).
+/// How long a switch may take, in seconds. Then the node ends it (`return.sh` has the same number).
 pub const LONGEST_SWITCH: u64 = 900;
 
-/// Arms the way back, then switches.
+/// Prepares the way back, then switches.
 pub const ACTIVATE: Script = Script {
     name: "nixcfg-activate",
     text: concat!(
-        // The program of the transient unit, and the one that goes back, which
-        // lies on the node until then.
+        // The program of the transient unit, and the one that goes back, which stays on the node
+        // until the confirmation.
         "switch_text() {\ncat <<'NIXCFG_TEXT'\n",
         include_str!("way-back.sh"),
         include_str!("switch.sh"),
@@ -24,26 +24,26 @@ pub const ACTIVATE: Script = Script {
     ),
     seconds: LONGEST_SWITCH + MINUTE,
 };
-/// Tells how a switch has ended.
+/// Prints how a switch ended.
 pub const OUTCOME: Script = Script {
     name: "nixcfg-outcome",
     text: concat!(include_str!("way-back.sh"), include_str!("outcome.sh")),
     seconds: LONGEST_SWITCH + 5 * MINUTE,
 };
-/// Confirms a switch: the way back is put away.
+/// Confirms a switch, and removes the way back.
 pub const CONFIRM: Script = Script {
     name: "nixcfg-confirm",
     text: concat!(include_str!("way-back.sh"), include_str!("confirm.sh")),
     seconds: MINUTE,
 };
-/// Has the node go back now.
+/// Makes the node go back now.
 pub const GO_BACK: Script = Script {
     name: "nixcfg-go-back",
     text: concat!(include_str!("way-back.sh"), include_str!("go-back.sh")),
     seconds: MINUTE,
 };
 
-/// Holds the way back for as long as a restart may take; tells whether Nomad runs.
+/// Extends the time for the confirmation by that of a restart; prints whether Nomad runs.
 pub const HOLD: Script = Script {
     name: "nixcfg-hold",
     text: concat!(include_str!("way-back.sh"), include_str!("hold.sh")),

@@ -1,15 +1,15 @@
-//! What becomes of a node that waits for its confirmation.
+//! Decides about a node that waits for its confirmation.
 
 use clap::ValueEnum;
 
 use super::outcome::{Outcome, Report};
 
-/// What to do with a switch that went through but not well.
+/// What to do with a degraded switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Policy {
     /// Go back to the system before
     Rollback,
-    /// Keep the new system, and say what is wrong
+    /// Keep the new system, and report what is wrong
     Keep,
 }
 
@@ -24,12 +24,12 @@ pub enum Verdict {
     Return(String),
 }
 
-/// By what a switch is judged.
+/// The conditions of a verdict.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
     /// What to do with a degraded one.
     pub on_degraded: Policy,
-    /// Whether the system ran already.
+    /// Whether the node ran the system already.
     pub repair: bool,
     /// Whether only a restart is missing, and the node may be restarted.
     pub restart: bool,

@@ -1,4 +1,4 @@
-//! The generations of nodes' systems: listing them, and going back to one.
+//! The generations of nodes' systems.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub struct Generation {
     pub system: StorePath,
 }
 
-/// The generations of a node, by their numbers.
+/// The generations of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Generations {
     /// All of them, lowest number first.
@@ -57,7 +57,7 @@ impl Generations {
         Self { all, current }
     }
 
-    /// The number of a system: the profile's own where that is it, else the newest.
+    /// The generation of a system: the profile's own if it is that system, else the newest.
     pub fn of(&self, system: &StorePath) -> Option<u64> {
         let its = self.all.iter().filter(|one| one.system == *system);
         let numbers: Vec<u64> = its.map(|one| one.number).collect();

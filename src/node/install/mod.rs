@@ -1,11 +1,9 @@
-//! Writes files on nodes: the one way in which passwords, certificates and
-//! secrets get there.
+//! Writes files on nodes. Passwords, certificates and secrets all go this way.
 //!
-//! A [`Manifest`] says what is wanted. [`install`] brings a node to it in one
-//! round trip as root: what is as wanted is left alone, everything else is made
-//! ready beside its place, flushed to the disk and renamed. Up to the renames
-//! any failure leaves all files as they were; a run that was cut off is completed
-//! by the next one. Content is on standard input only.
+//! A [`Manifest`] describes the wanted files. [`install`] brings a node to it in one round trip as
+//! root. It leaves alone what is as wanted; it writes everything else beside its place, flushes it
+//! to the disk, and renames it. Any failure before the renames leaves all files as they were, and
+//! the next run completes an interrupted one. Content travels on standard input only.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,42 +21,37 @@ use crate::node::ssh::{Connection, Output, Script};
 pub const INSTALL: Script = Script {
     name: "nixcfg-install",
     text: concat!(include_str!("install.sh"), include_str!("run.sh")),
-    // Another run may hold the lock for 150 of them.
+    // Another run may hold the lock for 150 seconds.
     seconds: 300,
 };
 
-/// How often a node is asked what became of its files.
+/// How often to run the script for a whole report.
 const TRIES: usize = 3;
 
-/// What is wanted on a node, in the order in which it is made.
+/// The wanted files of a node, in the order of their creation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// Folders come before what is in them. Missing ones that are not named are made as root's, with mode 0755.
+    /// Folders come before their content. Missing folders that are not listed are created as
+    /// root's, with mode 0755.
     pub entries: Vec<Entry>,
 }
 
-/// One thing that is wanted on a node.
+/// A wanted file, folder or link, or an unwanted file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// A folder. What is in it stays.
+    /// A folder. Its content stays.
     Folder {
-        /// Where.
         path: NodePath,
-        /// Whose.
         ownership: Ownership,
     },
     /// A regular file.
     File {
-        /// Where.
         path: NodePath,
-        /// Whose.
         ownership: Ownership,
-        /// All of it.
         content: Content,
     },
     /// A symbolic link.
     Link {
-        /// Where.
         path: NodePath,
         /// What it points at, relative to its folder or absolute.
         target: String,
@@ -66,10 +59,7 @@ pub enum Entry {
         user: Account,
     },
     /// No file and no link.
-    Absent {
-        /// Where.
-        path: NodePath,
-    },
+    Absent { path: NodePath },
 }
 
 /// The content of a file: wiped when dropped, never shown.
@@ -77,7 +67,6 @@ pub enum Entry {
 pub struct Content(Zeroizing<Vec<u8>>);
 
 impl Content {
-    /// Takes over bytes as a file's content.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
     }
@@ -90,7 +79,6 @@ impl fmt::Debug for Content {
 }
 
 impl Entry {
-    /// Where it is wanted.
     pub fn path(&self) -> &NodePath {
         match self {
             Entry::Folder { path, .. }
@@ -102,7 +90,7 @@ impl Entry {
 }
 
 impl Manifest {
-    /// Nothing yet.
+    /// An empty manifest.
     pub fn new() -> Self {
         Self::default()
     }
@@ -130,14 +118,14 @@ impl Manifest {
         });
     }
 
-    /// Has a file removed, in a folder that must be root's.
+    /// Adds a file to remove, in a folder that must be root's.
     pub fn absent(&mut self, path: NodePath) {
         self.entries.push(Entry::Absent { path });
     }
 
-    /// The manifest as `install.sh` reads it: a line a folder or absence, two a
-    /// file (the second is the content in base64, RFC 4648 §4) and a link (the second
-    /// is its target), and a last one that tells a whole manifest from one cut short.
+    /// The manifest in the format of `install.sh`. A folder or an absence is one line. A file or a
+    /// link is two: the second has the file's content in base64 (RFC 4648 §4), or the link's
+    /// target. A last line shows that the manifest is complete.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>> {
         let mut text = Zeroizing::new(Vec::new());
         for entry in &self.entries {
@@ -182,20 +170,20 @@ fn words(ownership: &Ownership) -> String {
     format!("{} {} {}", ownership.mode, ownership.user, ownership.group)
 }
 
-/// What became of something that was wanted.
+/// The change of one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// It was not there.
     Created,
-    /// It was there, with another content, owner or mode.
+    /// It existed with another content, owner or mode.
     Changed,
-    /// It was there, and is no more.
+    /// It was removed.
     Removed,
-    /// It was there as wanted, or was to be absent and is, and was not touched.
+    /// It was as wanted already, and was not touched.
     Unchanged,
 }
 
-/// What became of everything that was wanted, by path.
+/// The changes of all entries, by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     changes: BTreeMap<String, Change>,
@@ -203,8 +191,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Reads what `install.sh` printed of a manifest, of which a part may be lost. Whole is what has its end and tells of
-    /// every path.
+    /// Parses the output of `install.sh`, which may be truncated. It is whole if it has its end and
+    /// reports every path.
     pub fn parse(printed: &str, manifest: &Manifest) -> Self {
         let change = |word| match word {
             "created" => Some(Change::Created),
@@ -213,7 +201,7 @@ impl Report {
             "unchanged" => Some(Change::Unchanged),
             _ => None,
         };
-        // What is not a line to its end names another path.
+        // A truncated line would name another path.
         let lines = printed.rfind('\n').map_or("", |end| &printed[..end]);
         let changes: BTreeMap<String, Change> = lines
             .lines()
@@ -226,12 +214,13 @@ impl Report {
         Self { changes, whole }
     }
 
-    /// Whether nothing of it was lost.
+    /// Whether the report is whole.
     pub fn whole(&self) -> bool {
         self.whole
     }
 
-    /// Takes over what a later run on the same manifest told. A path missing from a truncated report counts as changed.
+    /// Adds the report of a later run with the same manifest. A path missing from a truncated
+    /// report counts as changed.
     fn then(&mut self, later: Self) {
         for (path, change) in later.changes {
             match self.changes.get(&path) {
@@ -250,7 +239,7 @@ impl Report {
         self.whole = later.whole;
     }
 
-    /// What became of `path`; nothing if it was not among what is wanted.
+    /// The change of `path`; none if the manifest does not have it.
     pub fn of(&self, path: &NodePath) -> Option<Change> {
         self.changes.get(path.as_str()).copied()
     }
@@ -263,7 +252,7 @@ impl Report {
             .map(|(path, _)| path.as_str())
     }
 
-    /// The error of a run of `install.sh` that ended after this.
+    /// The error of a run of `install.sh` with this report.
     pub fn failed(&self, node: &Name, said: &str) -> Error {
         let touched: Vec<&str> = self.touched().collect();
         let what = match touched.is_empty() {
@@ -280,7 +269,7 @@ impl Report {
     }
 }
 
-/// Brings a node to a manifest. An error says what was changed before it came to that.
+/// Brings a node to a manifest. An error says what was changed before it.
 pub async fn install(
     connection: &Connection,
     how: &Elevation,
@@ -291,8 +280,8 @@ pub async fn install(
     Ok(report)
 }
 
-/// Runs a script that writes a manifest until the report is whole: a login that is lost can cut one short, even where the
-/// run ends well. Gives what all runs printed besides.
+/// Runs a script that writes a manifest until its report is whole, as a lost login can truncate
+/// one. Returns the report and the other output of all runs.
 pub async fn write(
     connection: &Connection,
     how: &Elevation,
@@ -311,7 +300,7 @@ pub async fn write(
     Err(never_told(node))
 }
 
-/// What runs on one manifest told so far.
+/// The reports of runs with one manifest.
 #[derive(Default)]
 struct Reports {
     known: Option<Report>,
@@ -319,7 +308,7 @@ struct Reports {
 }
 
 impl Reports {
-    /// Adds a run; gives all of it once nothing is missing.
+    /// Adds a run. Returns the result once the report is whole.
     fn add(
         &mut self,
         node: &Name,
@@ -446,7 +435,7 @@ mod tests {
         assert_eq!(asked, 3);
     }
 
-    /// What comes of runs that print these, one after the other, each with an exit code.
+    /// The result of runs that print these texts with these exit codes.
     fn after(runs: &[(&str, i32)]) -> (Result<Report>, usize) {
         use std::os::unix::process::ExitStatusExt;
         let node = "alder".parse().unwrap();

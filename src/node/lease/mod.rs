@@ -1,8 +1,8 @@
 //! Leases: one operator at a time on a node and on a cluster.
 //!
-//! A lease is a file in the node's `/run`, held by a process there for as long
-//! as it is given signs of life over the connection. It ends with its holder,
-//! with the connection's silence, and with a restart of the node.
+//! A lease is a file in the node's `/run`. A process there renews it while signs of life come over
+//! the connection. It ends with its holder, with the connection's silence, and with a restart of
+//! the node.
 
 use std::time::Duration;
 
@@ -22,17 +22,17 @@ const LEASE: Script = Script {
     seconds: MINUTE,
 };
 
-/// How often a sign of life is given; the node waits for four times as long.
+/// The pause between two signs of life; the node waits four times as long.
 const BEAT: Duration = Duration::from_secs(10);
-/// How long a node has to let go of a lease.
+/// How long a node may take to release a lease.
 const LET_GO: Duration = Duration::from_secs(3);
 
-/// What a lease is on.
+/// The object of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// The node alone.
     Node,
-    /// The cluster, of which the node keeps the lease.
+    /// The cluster; the node is one of the keepers of its lease.
     Cluster,
 }
 
@@ -45,12 +45,12 @@ impl Scope {
     }
 }
 
-/// Who asks for leases, and for what.
+/// A run's claim to leases.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// Unlike that of any other run.
+    /// Unique for each run.
     pub id: String,
-    /// Who, as `user@machine`.
+    /// The operator, as `user@machine`.
     pub who: String,
     /// The operation.
     pub what: &'static str,
@@ -58,27 +58,27 @@ pub struct Claim {
     pub steal: bool,
 }
 
-/// Leases held on one node. Dropping it lets go of them.
+/// Leases held on one node. Dropping this releases them.
 #[derive(Debug)]
 pub struct Lease {
     beat: JoinHandle<()>,
     letting_go: Option<tokio::sync::oneshot::Sender<()>>,
     /// The system that the node ran when the lease was taken.
     pub current: Option<StorePath>,
-    /// The newest generation of its profile then.
+    /// The newest generation of its profile at that time.
     pub profile: Option<StorePath>,
 }
 
-/// What came of asking for leases.
+/// The answer to a claim.
 #[derive(Debug)]
 pub enum Answer {
-    /// They are held.
+    /// The run holds them.
     Taken(Lease),
     /// Somebody else holds the one on the node or the cluster.
     Held(Scope, Holder),
 }
 
-/// Asks a node for leases, all of them or none.
+/// Claims leases on a node, all of them or none.
 pub async fn take(
     connection: &Connection,
     how: &Elevation,
@@ -171,7 +171,7 @@ pub(crate) fn holder(told: &[String]) -> Holder {
 }
 
 impl Lease {
-    /// Lets go, and waits until the node has heard of it.
+    /// Releases them, and waits for the node to do so.
     pub async fn release(mut self) {
         if let Some(letting_go) = self.letting_go.take() {
             let _ = letting_go.send(());

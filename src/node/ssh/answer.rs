@@ -1,17 +1,17 @@
-//! What a script answers: lines, of which the last one is `end`.
+//! A script's answer: lines, of which the last one is `end`.
 
 use crate::cluster::Name;
 use crate::error::{Error, Kind, Result};
 
-/// The last line of a whole answer. A login that is lost may cut an answer short and end well.
+/// The last line of a whole answer. A lost login may truncate an answer and still exit with 0.
 const END: &str = "end";
 
-/// A whole answer, without its last line. Most are lines of a word and what it says.
+/// A whole answer, without its last line. Most lines are a word and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer(String);
 
 impl Answer {
-    /// Takes what `script` printed on `node`; an error where its end is missing.
+    /// Parses the output of `script` on `node`. Fails without its end.
     pub fn read(node: &Name, script: &str, printed: &str) -> Result<Self> {
         match printed.strip_suffix("end\n") {
             Some(text) if text.is_empty() || text.ends_with('\n') => Ok(Self(text.to_owned())),
@@ -25,7 +25,7 @@ impl Answer {
         }
     }
 
-    /// Takes lines that a caller read up to the end itself.
+    /// Makes an answer of lines that the caller has read up to the end.
     pub fn of(lines: &[String]) -> Self {
         Self(lines.iter().map(|line| format!("{line}\n")).collect())
     }
@@ -35,12 +35,11 @@ impl Answer {
         line == END
     }
 
-    /// All of it.
     pub fn text(&self) -> &str {
         &self.0
     }
 
-    /// What each line says that begins with `word`, without the white space around it.
+    /// The trimmed values of the lines that begin with `word`.
     pub fn all<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a str> {
         let lines = self.0.lines().filter_map(|line| line.split_once(' '));
         lines
@@ -48,7 +47,7 @@ impl Answer {
             .map(|(_, value)| value.trim())
     }
 
-    /// What the first such line says; nothing where there is none.
+    /// The first such value; empty if there is none.
     pub fn one<'a>(&'a self, word: &'a str) -> &'a str {
         self.all(word).next().unwrap_or_default()
     }
@@ -58,7 +57,7 @@ impl Answer {
 pub(crate) mod tests {
     use super::*;
 
-    /// What a script printed on some node.
+    /// Parses output of a script on some node.
     pub(crate) fn read(printed: &str) -> Result<Answer> {
         Answer::read(&"alder".parse().unwrap(), "nixcfg-test", printed)
     }

@@ -1,5 +1,5 @@
-//! How a command on a node begins: it says so by a word that nothing else can say. What a login
-//! shell prints of its own before that is skipped.
+//! The beginning of a command on a node: it prints a mark that nothing else can print. Output of
+//! the login shell before the mark is skipped.
 
 use tokio::io::AsyncBufRead;
 
@@ -7,20 +7,20 @@ use super::bounded;
 use crate::cluster::Name;
 use crate::error::{Error, Kind, Result};
 
-/// What may come before a command begins, in bytes.
+/// The most output before the mark, in bytes.
 const MOST_NOISE: usize = 64 << 10;
 
-/// Says that it runs, then becomes the program. Arguments: mark, program and its arguments.
+/// Prints the mark, then becomes the program. Arguments: mark, program and its arguments.
 pub(super) const ANNOUNCE: &str = r#"printf '%s\n' "$1"; shift; exec "$@""#;
-/// Says that it runs, then is the script that standard input begins with. sudo notes command
-/// lines in the node's journal, which whole scripts would make unreadable; and not every login
-/// shell hands on each character of a script. One that did not come whole does nothing.
-/// Arguments: mark, the script's size in bytes, its arguments.
+/// Prints the mark, then runs the script at the beginning of standard input. The script is no
+/// argument, because sudo logs command lines in the node's journal, and some login shells change
+/// characters of a script. A truncated script does nothing. Arguments: mark, the script's size in
+/// bytes, its arguments.
 pub(super) const OBEY: &str = r#"printf '%s\n' "$1"; text=$(head -c "$2"); shift 2; case $text in *'# whole') eval "$text" ;; *) exit 255 ;; esac"#;
 /// The last line of a script on standard input.
 pub(super) const WHOLE: &str = "\n# whole";
 
-/// A word that only one call knows.
+/// A random word for one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark(String);
 
@@ -39,13 +39,13 @@ impl Mark {
     }
 }
 
-/// Standard output up to the mark.
+/// Skips standard output up to the mark.
 #[derive(Debug)]
 pub(super) struct Noise<'a> {
     mark: &'a Mark,
     line: Vec<u8>,
     left: usize,
-    /// The first line that is not ours.
+    /// The first line of other output.
     pub(super) first: Option<String>,
 }
 
@@ -59,8 +59,8 @@ impl<'a> Noise<'a> {
         }
     }
 
-    /// What follows the mark on the next line that has it; nothing where the stream ends, or
-    /// says too much, before. May be dropped and called again.
+    /// The text after the mark on the next line that has it; none if the stream ends before that or
+    /// is too long. Cancel-safe.
     pub(super) async fn next(
         &mut self,
         stream: &mut (impl AsyncBufRead + Unpin),
@@ -90,7 +90,8 @@ impl<'a> Noise<'a> {
     }
 }
 
-/// The error of a command that did not begin. `noise` is the first line that came instead, `said` what its standard error had.
+/// The error of a command that did not begin. `noise` is the first line of other output, `said` its
+/// standard error.
 pub(super) fn not_begun(node: &Name, noise: Option<&str>, said: &str) -> Error {
     let error = if said.contains("password has expired")
         || said.contains("Password change required")
@@ -154,7 +155,7 @@ mod tests {
         assert_eq!((found, left.len()), (None, 100));
         assert_eq!(noise.map(|line| line.len()), Some(500));
         assert_eq!(read(&b"\n".repeat(MOST_NOISE + 5)).2.len(), 5);
-        // A mark that was cut is none.
+        // A truncated mark is none.
         assert_eq!(read(b"nixcfg-0").0, None);
     }
 

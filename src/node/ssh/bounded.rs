@@ -1,4 +1,4 @@
-//! What a node may say at most: an answer, a line of it, and its standard error have a bound in bytes.
+//! Limits a node's output: an answer, a line of it, and standard error.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt};
 use crate::cluster::Name;
 use crate::error::{Error, Kind, Result};
 
-/// An answer, in bytes. The longest that is meant names the 30,000 paths of a large closure.
+/// The longest answer, in bytes. The longest real one lists the 30,000 paths of a large closure.
 const MOST_ANSWER: usize = 8 << 20;
-/// A line of an answer, in bytes.
+/// The longest line of an answer, in bytes.
 pub const MOST_LINE: usize = 256 << 10;
-/// What a line takes in memory besides its bytes; so many empty lines count too.
+/// The memory of a line beside its bytes, so that empty lines count too.
 const LINE: usize = size_of::<String>() + 8;
-/// Standard error that is kept, in bytes.
+/// The most standard error that is kept, in bytes.
 pub const MOST_ERRORS: usize = 64 << 10;
 
-/// The error of an answer that does not end within its bound.
+/// The error of an answer that is too long.
 pub fn too_long(node: &Name) -> Error {
     let what = format!("answers with more than {} MiB", MOST_ANSWER >> 20);
     Error::new(Kind::BadAnswer, what)
@@ -24,7 +24,7 @@ pub fn too_long(node: &Name) -> Error {
         .help("no node does so of itself: look at it before it is trusted again")
 }
 
-/// Reads a stream to its end. What came before a broken connection is still worth showing.
+/// Reads a stream to its end. After a broken connection, returns what came before.
 pub async fn whole(node: &Name, stream: impl AsyncRead + Unpin) -> Result<String> {
     let mut bytes = Vec::new();
     let _ = stream
@@ -37,11 +37,11 @@ pub async fn whole(node: &Name, stream: impl AsyncRead + Unpin) -> Result<String
     }
 }
 
-/// What a script that takes long prints now and then, in a line of its own, as a sign of life.
+/// The line that a long script prints now and then as a sign of life.
 const BEAT: &str = "nixcfg-alive";
 
-/// The same, of a script that gives signs of life: it is not silent for longer than `silence`.
-/// They are left out.
+/// The same for a script that gives signs of life. Fails after a silence of `silence`; leaves the
+/// signs out.
 pub async fn beating(
     node: &Name,
     mut stream: impl AsyncRead + Unpin,
@@ -84,7 +84,7 @@ pub async fn beginning(mut stream: impl AsyncRead + Unpin) -> String {
     text(bytes)
 }
 
-/// The lines of an answer, one after the other. Together they have the bound of an answer.
+/// Reads the lines of an answer, which together have the limit of an answer.
 #[derive(Debug)]
 pub struct Lines<R> {
     stream: R,
@@ -93,7 +93,7 @@ pub struct Lines<R> {
 }
 
 impl<R: AsyncBufRead + Unpin> Lines<R> {
-    /// Of a stream that `node` writes.
+    /// Reads a stream of `node`.
     pub fn new(node: &Name, stream: R) -> Self {
         Self {
             stream,
@@ -107,7 +107,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         self.left = MOST_ANSWER;
     }
 
-    /// The next line without its end; nothing where the stream ends, or breaks, before the end of a line.
+    /// The next line without its line break; none if the stream ends or breaks before one.
     pub async fn next(&mut self) -> Result<Option<String>> {
         let most = self.left.min(MOST_LINE);
         let mut bytes = Vec::new();

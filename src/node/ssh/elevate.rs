@@ -1,9 +1,8 @@
-//! Starting programs on a node, and becoming root there by sudo.
+//! Starts programs on a node, and becomes root there by sudo.
 //!
-//! sudo reads the password from its standard input, which afterwards belongs
-//! to the program. So the password is written once sudo's own prompt has been
-//! seen, and never otherwise; and nothing else is written until the program has
-//! said that it runs.
+//! sudo reads the password from its standard input, which then belongs to the program. So the
+//! password is written after sudo's own prompt has been seen, and never otherwise. Nothing else is
+//! written until the program has printed its mark.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,36 +20,36 @@ use crate::cluster::Name;
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 
-/// Tells its process, then becomes sudo. Arguments: mark, sudo and its arguments.
+/// Prints its process number, then becomes sudo. Arguments: mark, sudo and its arguments.
 const BECOME: &str = r#"printf '%s %s\n' "$1" "$$"; shift; exec "$@""#;
-/// The same, where root's own login and a node without sudo are told; sudo says what it says in
-/// the words that are known here.
+/// The same, but first reports a login of root or a node without sudo. sudo prints its messages in
+/// English.
 const TRY: &str = r#"printf '%s %s\n' "$1" "$$"
 if [ "$(id -u)" = 0 ]; then echo "$1 root"; exit; fi
 if ! command -v sudo >/dev/null 2>&1; then echo "$1 absent"; exit; fi
 shift
 exec env LC_ALL=C "$@""#;
-/// How long sudo may take to make root: what it asks (PAM, a directory) may not answer at all.
+/// How long sudo may take: PAM or a directory may never answer.
 const LONGEST_SUDO: Duration = Duration::from_secs(90);
-/// How long a program may take to end that has nothing more to say.
+/// How long a program may take to end after its output.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// How long a script that gives signs of life, one in ten seconds, may give none.
+/// How long a script, which gives a sign of life every ten seconds, may be silent.
 const SILENCE: Duration = Duration::from_secs(90);
 
-/// How root is had on a node.
+/// How to become root on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Elevation {
     /// The login is root's.
     Root,
     /// sudo asks for nothing.
     Passwordless,
-    /// sudo asks for this password, which has been tried.
+    /// sudo asks for this password, which is known to be right.
     Password(Arc<Secret>),
 }
 
 impl Elevation {
-    /// The words that go before a command, and what sudo may ask for.
+    /// The words before a command, and the password that sudo may ask for.
     fn words(&self, mark: &Mark) -> (Vec<String>, Option<&Secret>) {
         match self {
             Elevation::Root => (Vec::new(), None),
@@ -60,9 +59,9 @@ impl Elevation {
     }
 }
 
-/// The words that go before a command that sudo starts.
+/// The words before a command that sudo starts.
 ///
-/// `-k` makes sudo ask even where it remembers a password.
+/// `-k` makes sudo ask even if it remembers a password.
 fn with_sudo(text: &str, mark: &Mark, password: bool) -> Vec<String> {
     let mut words = vec!["sh", "-c", text, "nixcfg-sudo", mark.as_str()];
     let prompt = sudo::prompt(mark);
@@ -73,26 +72,26 @@ fn with_sudo(text: &str, mark: &Mark, password: bool) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
-/// A program that runs on a node, with its streams.
+/// A running program on a node, with its streams.
 pub struct Begun {
     node: Name,
     child: Child,
-    /// What the program reads; sudo's line has been taken from it.
+    /// The program's input; sudo has read the password's line.
     pub stdin: ChildStdin,
-    /// What the program writes, from its first byte on.
+    /// The program's output, from its first byte on.
     pub stdout: BufReader<ChildStdout>,
     stderr: JoinHandle<String>,
     /// Whether sudo asked for the password.
     asked: bool,
     /// Its name in errors.
     name: String,
-    /// How long it may take, once all of its input is there.
+    /// How long it may take after its input is complete.
     time: Duration,
     /// How long it may be silent.
     silence: Option<Duration>,
 }
 
-/// What came of a command.
+/// The result of starting a command.
 enum Outcome {
     Begun(Box<Begun>),
     /// It did not begin.
@@ -102,15 +101,15 @@ enum Outcome {
 /// A command that did not begin.
 #[derive(Default)]
 struct NotBegun {
-    /// What the node said in place of sudo.
+    /// What the node printed in place of sudo.
     told: Option<String>,
     /// Whether the login shell started anything.
     reached: bool,
-    /// The first line that was not ours.
+    /// The first line of other output.
     noise: Option<String>,
     /// What sudo asked for.
     asked: Vec<Prompt>,
-    /// What standard error had besides.
+    /// The rest of standard error.
     said: String,
 }
 
@@ -150,7 +149,7 @@ impl Connection {
         }
     }
 
-    /// Starts a program as the operator's own user, and gives its streams once it runs.
+    /// Starts a program as the operator's own user, and returns its streams once it runs.
     pub async fn spawn_own(
         &self,
         argv: &[&str],
@@ -175,7 +174,7 @@ impl Connection {
         Ok((child, stdin, stdout, stderr))
     }
 
-    /// Finds out how root is had, by trying: with a password it is tried once.
+    /// Finds out how to become root, by trying; tries a password once.
     pub async fn try_sudo(&self, password: Option<&Secret>) -> Result<Sudo> {
         let mark = Mark::new()?;
         let mut words = with_sudo(TRY, &mark, password.is_some());
@@ -259,13 +258,13 @@ impl Connection {
         let until = tokio::time::Instant::now() + time;
         loop {
             tokio::select! {
-                // sudo may have asked before it made root, and both be here.
+                // Prompts come first: sudo may have asked, and the mark may be here too.
                 biased;
                 Some(prompt) = prompted.recv() => {
                     not.asked.push(prompt);
                     let Some(secret) = secret.filter(|_| not.asked.len() == 1) else { break };
                     let line = zeroize::Zeroizing::new(format!("{}\n", secret.expose()));
-                    // If sudo is gone already, it says why on its standard error.
+                    // If sudo has ended, its standard error says why.
                     let _ = stdin.write_all(line.as_bytes()).await;
                 }
                 told = noise.next(&mut stdout) => match told {
@@ -298,13 +297,13 @@ impl Connection {
             }
         }
         not.noise = noise.first.take();
-        // To sudo-rs the end of its input is another password, which PAM counts.
+        // sudo-rs takes the end of its input as another password, which PAM counts.
         if let (Some(Prompt { rs: true, .. }), Some(process)) = (not.asked.last(), process)
             && not.asked.len() > 1
         {
             let _ = tokio::time::timeout(LAST_WORDS, self.kill(process)).await;
         }
-        // Without more input sudo cannot try, and count, another password.
+        // Without input sudo cannot try, and count, another password.
         drop((stdin, stdout));
         not.said = last_words(child, stderr).await;
         Ok(Outcome::Not(not))
@@ -329,7 +328,7 @@ impl Connection {
         child.finish(stdin).await
     }
 
-    /// Runs a script as root and takes any exit code but 0 as an error.
+    /// Runs a script as root. Fails unless its exit code is 0.
     pub async fn run_root_ok(
         &self,
         how: &Elevation,
@@ -341,7 +340,7 @@ impl Connection {
         child.finish_ok(script, stdin).await
     }
 
-    /// Runs a script as root, for its answer.
+    /// Runs a script as root, and returns its answer.
     pub async fn ask_root(
         &self,
         how: &Elevation,
@@ -355,12 +354,12 @@ impl Connection {
 }
 
 impl Begun {
-    /// Hands over the script that it is to be.
+    /// Sends the script to run.
     async fn obey(mut self, script: Script, text: &str) -> Result<Self> {
         self.name = script.name.to_owned();
         self.time = script.within();
         within(&self.node, script.name, self.time, async {
-            // One that is gone already says why itself.
+            // If the program has ended, its standard error says why.
             let _ = self.stdin.write_all(text.as_bytes()).await;
             Ok(())
         })
@@ -368,13 +367,13 @@ impl Begun {
         Ok(self)
     }
 
-    /// Of a script that gives signs of life (`beat` in way-back.sh): it is given up once they stay away.
+    /// For a script that gives signs of life (`beat` in way-back.sh): gives it up when they stop.
     pub fn beating(mut self) -> Self {
         self.silence = Some(at_most(SILENCE));
         self
     }
 
-    /// Feeds a script and reads it to its end; any exit code but 0 is an error.
+    /// Writes the script's input and reads its output to the end. Fails unless its exit code is 0.
     pub async fn finish_ok(self, script: Script, input: &[u8]) -> Result<String> {
         let node = self.node.clone();
         let output = self.finish(input).await?;
@@ -384,7 +383,7 @@ impl Begun {
         }
     }
 
-    /// Feeds the program and reads it to its end.
+    /// Writes the program's input and reads its output to the end.
     pub async fn finish(self, input: &[u8]) -> Result<Output> {
         let Self {
             node,
@@ -398,7 +397,7 @@ impl Begun {
             ..
         } = self;
         let feed = async move {
-            // A program that ends without reading its input says why itself.
+            // If the program ends without reading its input, its standard error says why.
             let _ = stdin.write_all(input).await;
             Ok(())
         };
@@ -420,8 +419,8 @@ impl Begun {
         .await
     }
 
-    /// Takes the streams apart, for a caller that relays them; the last part
-    /// gives what the program said on its standard error, once it has ended.
+    /// The streams, for a caller that relays them. The last part gives standard error after the
+    /// end.
     pub fn into_parts(self) -> (ChildStdin, BufReader<ChildStdout>, Ended) {
         let ended = Ended {
             node: self.node,
@@ -440,19 +439,20 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Waits for the program and gives its last words.
+    /// Waits for the program's end, and returns its standard error.
     pub async fn last_words(self) -> String {
         last_words(self.child, self.stderr).await
     }
 
-    /// Waits for the program; its exit code, where it has one, and its standard error.
+    /// Waits for the program's end, and returns its exit code, if it has one, and its standard
+    /// error.
     pub async fn outcome(self) -> Result<(Option<i32>, String)> {
         let status = self.child.wait().await.map_err(|e| lost(&self.node, &e))?;
         Ok((status.code(), self.stderr.await.unwrap_or_default()))
     }
 }
 
-/// What a program said that has nothing more to do; nothing of one that does not end.
+/// The standard error of a program that should end; empty if it does not.
 async fn last_words(child: Child, mut stderr: JoinHandle<String>) -> String {
     let words = async {
         let _ = child.wait().await;
@@ -467,14 +467,14 @@ async fn last_words(child: Child, mut stderr: JoinHandle<String>) -> String {
     }
 }
 
-/// A script as it is sent, and its size in bytes.
+/// The script's text to send, and its size in bytes.
 fn whole(script: Script) -> (String, String) {
     let text = [script.text, WHOLE].concat();
     let size = text.len().to_string();
     (text, size)
 }
 
-/// The words that run a script which is sent.
+/// The command that runs a script from standard input.
 fn obey<'a>(script: Script, mark: &'a Mark, size: &'a str, args: &[&'a str]) -> Vec<&'a str> {
     let mut words = vec!["sh", "-c", OBEY, script.name, mark.as_str(), size];
     words.extend(args);

@@ -1,4 +1,4 @@
-//! What OpenSSH says, told apart so that the operator knows what to do.
+//! Explains OpenSSH's messages.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::master::NoMaster;
 use crate::cluster::Name;
 use crate::error::{Error, Kind};
 
-/// The error of a login that did not come about.
+/// The error of a failed login.
 pub(super) fn cannot_connect(node: &Name, command: &str, error: NoMaster) -> Error {
     let said = match error {
         NoMaster::Start(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -61,7 +61,7 @@ pub fn lost(node: &Name, error: &openssh::Error) -> Error {
         .saying(chain(error))
 }
 
-/// What OpenSSH's words mean.
+/// The meaning of OpenSSH's message.
 fn kind_of(said: &str) -> Kind {
     let has = |text: &str| said.contains(text);
     if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
@@ -92,7 +92,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     without_banners(&said)
 }
 
-/// Without the lines that only draw the eye.
+/// Removes lines of banners, such as `@@@@@`.
 fn without_banners(said: &str) -> String {
     said.lines()
         .filter(|line| !line.starts_with("@@@"))

@@ -1,4 +1,4 @@
-//! Where `ssh_config` leads, and where a node's own configuration does.
+//! Logins by `ssh_config`, and by a node's own configuration.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// Reads what `ssh -G` printed.
+    /// Parses the output of `ssh -G`.
     pub fn read(text: &str) -> Self {
         let value = |key: &str| {
             let lines = text.lines().filter_map(|line| line.split_once(' '));
@@ -33,14 +33,12 @@ impl Login {
         }
     }
 
-    /// Whom it is a login of.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// The logins that the node's configuration tells of and this one is not.
-    /// `fixed` leaves the user to the operator, who named one; an address that
-    /// the node had before (`known`) is no news.
+    /// The other logins that the node's configuration implies. With `fixed` the operator named the
+    /// user, which stays. An address that the node had before (`known`) is not tried.
     pub fn others(&self, fixed: bool, told: &Node, known: &[IpAddr]) -> Vec<Self> {
         let user = match &told.ssh.user {
             Some(user) if !fixed => user.to_string(),
@@ -73,8 +71,8 @@ impl Login {
         others
     }
 
-    /// What leads here, as `ssh -o` takes it; all else is as `ssh_config` says. `before` is the
-    /// login under whose name the host key is known.
+    /// The settings of this login for `ssh -o`; everything else is from `ssh_config`. The host key
+    /// is known under the name in `before`.
     pub fn options(&self, before: &Self) -> Vec<String> {
         let alias = match (&before.alias, before.port) {
             (Some(alias), _) => alias.clone(),

@@ -1,4 +1,4 @@
-//! A login's master, the `ssh` in the background that carries it: its start and its end.
+//! A login's master: the `ssh` in the background that carries it.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -12,16 +12,17 @@ use super::bounded::MOST_ERRORS;
 
 /// How long a master may take to answer.
 const ANSWER: Duration = Duration::from_millis(500);
-/// What the folders of masters begin with; KEEPER knows it too.
+/// The prefix of masters' folders. KEEPER has it too.
 const PREFIX: &str = "login-";
 
-/// A first packet: its length, `MUX_MSG_HELLO`, the version (OpenSSH, PROTOCOL.mux, sections 1 and 3).
+/// The first packet: its length, `MUX_MSG_HELLO`, the version (OpenSSH, PROTOCOL.mux, sections 1
+/// and 3).
 const HELLO: [u32; 3] = [8, 0x0000_0001, 4];
 /// The packet that ends a master: its length, `MUX_C_TERMINATE`, a number for the answer (the same, section 9).
 const TERMINATE: [u32; 3] = [8, 0x1000_0005, 0];
 
-/// Waits for the end of the run, however that ends: the pipe is closed then. Masters that are
-/// left end, and so does one that is about to begin, as its folder is gone. Argument: the run's folder.
+/// Waits until the run's end closes the pipe. Then ends remaining masters, and removes the folder,
+/// so that none can begin. Argument: the run's folder.
 const KEEPER: &str = r#"trap '' HUP INT QUIT TERM
 read -r _
 [ -d "$1" ] || exit 0
@@ -35,14 +36,13 @@ rm -rf "$1""#;
 pub enum NoMaster {
     /// ssh did not start.
     Start(io::Error),
-    /// ssh said this.
+    /// ssh failed with this message.
     Said(String),
 }
 
-/// Starts a master. `arguments` are those of `ssh`, the host among them.
+/// Starts a master. `arguments` are those of `ssh`, host included.
 ///
-/// Forwards of `ssh_config` are for the operator's own logins: two runs at once would fight
-/// for their ports.
+/// It makes no forwards of `ssh_config`: two runs at once would compete for their ports.
 pub(super) async fn start(
     folder: &Path,
     arguments: impl IntoIterator<Item = OsString>,
@@ -61,7 +61,7 @@ pub(super) async fn start(
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        // A pipe would stay open for as long as the master runs.
+        // A pipe would stay open while the master runs.
         .stderr(std::fs::File::create(&banner).map_err(NoMaster::Start)?)
         .kill_on_drop(true);
     let status = ssh.status().await.map_err(NoMaster::Start)?;
@@ -81,7 +81,7 @@ fn read(file: &Path) -> String {
     String::from_utf8_lossy(&bytes).replace('\r', "")
 }
 
-/// Starts what ends the masters of a run that dies. It does so when this is dropped.
+/// Starts the process that ends a dying run's masters. Dropping the result triggers it.
 pub(super) fn keep(folder: &Path) -> io::Result<Option<ChildStdin>> {
     let mut child = std::process::Command::new("sh")
         .args(["-c", KEEPER, "nixcfg-keeper"])
@@ -89,14 +89,13 @@ pub(super) fn keep(folder: &Path) -> io::Result<Option<ChildStdin>> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // What is typed at the terminal (^C) is not meant for it.
+        // ^C at the terminal must not reach it.
         .process_group(0)
         .spawn()?;
     Ok(child.stdin.take())
 }
 
-/// Has a master end at once, whatever it still carries: a connection whose
-/// far end is silent would keep it otherwise.
+/// Ends a master at once. Otherwise a connection with a silent far end would keep it alive.
 pub(super) fn terminate(socket: &Path) -> io::Result<()> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER))?;
@@ -107,7 +106,7 @@ pub(super) fn terminate(socket: &Path) -> io::Result<()> {
         .flat_map(|word| word.to_be_bytes())
         .collect();
     stream.write_all(&packets)?;
-    // It says yes, and is gone.
+    // It confirms and ends.
     while stream.read(&mut [0; 64])? > 0 {}
     Ok(())
 }

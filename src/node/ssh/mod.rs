@@ -1,5 +1,5 @@
-//! Connections to nodes: one login a node and run, by the operator's own
-//! OpenSSH and the cluster's `ssh_config`; every command rides on it.
+//! Connections to nodes: a run logs in once per node, by the operator's own OpenSSH and the
+//! cluster's `ssh_config`. All commands use that login.
 
 pub mod answer;
 mod begin;
@@ -32,25 +32,26 @@ use answer::Answer;
 pub use error::lost;
 pub use patience::Patience;
 
-/// How long a master outlives its last command, should the tool be killed.
+/// How long a master outlives its last command if the tool is killed.
 const LINGER_SECONDS: usize = 30;
-/// A Unix socket's path has at most 104 bytes on some systems; OpenSSH adds 17 while it makes one.
+/// The longest folder, in bytes: a Unix socket's path has at most 104 bytes on some systems, and
+/// OpenSSH adds 17 while it makes one.
 const LONGEST_FOLDER: usize = 48;
 
-/// How nodes are reached.
+/// How to reach nodes.
 #[derive(Debug, Clone)]
 pub struct Access {
     config_file: Option<PathBuf>,
-    /// What holds before the file, as `ssh -o` takes it.
+    /// Settings for `ssh -o` that override the file.
     instead: Vec<String>,
     user: Option<String>,
-    /// Whom to log in as where nobody else says.
+    /// The user of each node for which nothing else names one.
     users: Arc<BTreeMap<Name, Name>>,
     patience: Patience,
     folder: Arc<Folder>,
 }
 
-/// The private folder of a run, and what looks after it should the run die.
+/// The private folder of a run, and its keeper.
 #[derive(Debug)]
 struct Folder {
     dir: TempDir,
@@ -58,7 +59,7 @@ struct Folder {
 }
 
 impl Access {
-    /// Through `config_file` where there is one, as `user` where one is given.
+    /// Uses `config_file`, if there is one, and logs in as `user`, if one is given.
     pub fn new(
         config_file: Option<PathBuf>,
         user: Option<String>,
@@ -93,7 +94,7 @@ impl Access {
         })
     }
 
-    /// The same, to nodes of a cluster, whose files may say whom to log in as.
+    /// Adds the users that the cluster's files name for its nodes.
     pub async fn to(mut self, nodes: &BTreeMap<Name, cluster::Node>) -> Result<Self> {
         if self.user.is_none() {
             let file = self.config_file.as_deref();
@@ -108,8 +109,8 @@ impl Access {
         self.folder.dir.path()
     }
 
-    /// Logs in to a node over a new TCP connection: the `ssh_config`'s own
-    /// multiplexing is not used, nor are its forwards.
+    /// Logs in to a node over a new TCP connection, without the multiplexing and forwards of
+    /// `ssh_config`.
     pub async fn connect(&self, node: &Name) -> Result<Connection> {
         tracing::debug!(%node, "connect");
         let own = [
@@ -134,10 +135,9 @@ impl Access {
         }
     }
 
-    /// The ways to log in to a node whose own configuration may have changed
-    /// its port, user or address: as `ssh_config` says, then as `told` says.
-    /// `known` are the addresses that it had before. The host key is looked up
-    /// under the name that `ssh_config` has it under.
+    /// The ways to log in to a node after a change of its port, user or address: by `ssh_config`,
+    /// then by the node's configuration `told`. `known` are its former addresses. The host key is
+    /// looked up under the name that `ssh_config` uses.
     pub async fn following(
         &self,
         node: &Name,
@@ -154,7 +154,7 @@ impl Access {
         Ok(ways)
     }
 
-    /// The options of `ssh` by which a node is reached.
+    /// The options of `ssh` for a node.
     pub fn options(&self, node: &Name) -> Vec<OsString> {
         let mut options = set(&self.instead);
         if let Some(file) = &self.config_file {
@@ -167,7 +167,7 @@ impl Access {
         options
     }
 
-    /// What an operator would type to get to the node.
+    /// The command by which an operator logs in to the node.
     pub fn command(&self, node: &Name) -> String {
         process::Command::new("ssh")
             .args(self.options(node))
@@ -176,7 +176,7 @@ impl Access {
     }
 }
 
-/// Options of `ssh` that set these.
+/// The options of `ssh` for these settings.
 fn set(settings: &[String]) -> Vec<OsString> {
     let settings = settings.iter();
     settings
@@ -184,18 +184,17 @@ fn set(settings: &[String]) -> Vec<OsString> {
         .collect()
 }
 
-/// A fixed program for a node's `/bin/sh`; what varies comes as arguments or standard input.
+/// A fixed program for a node's `/bin/sh`. Values come as arguments or on standard input.
 #[derive(Debug, Clone, Copy)]
 pub struct Script {
     /// Its name in process lists and errors.
     pub name: &'static str,
-    /// Its text.
     pub text: &'static str,
-    /// How long it may take, in seconds. What becomes root before it has a time of its own.
+    /// How long it may take, in seconds, without the time of sudo.
     pub seconds: u64,
 }
 
-/// How long a script may take that looks at a node, or makes one small change, in seconds.
+/// How long a script that reads or makes a small change may take, in seconds.
 pub const MINUTE: u64 = 60;
 /// How long a command may take to begin.
 const BEGIN: Duration = Duration::from_secs(60);
@@ -217,7 +216,7 @@ impl Script {
     }
 }
 
-/// What a command on a node left behind.
+/// The result of a command on a node.
 #[derive(Debug)]
 pub struct Output {
     /// How it ended.
@@ -236,7 +235,7 @@ pub struct Connection {
     patience: Patience,
 }
 
-/// A command that runs on a node.
+/// A running command on a node.
 pub type Child = openssh::Child<Arc<openssh::Session>>;
 
 impl Connection {
@@ -245,12 +244,12 @@ impl Connection {
         &self.node
     }
 
-    /// The master's control socket, on which other programs' `ssh -S` can ride.
+    /// The master's control socket, for `ssh -S`.
     pub fn control_socket(&self) -> &Path {
         self.session.control_socket()
     }
 
-    /// Ends the login at once, and everything that it carries.
+    /// Ends the login and all its connections at once.
     pub fn end(&self) {
         if let Err(e) = master::terminate(self.control_socket()) {
             tracing::debug!(node = %self.node, "master: {e}");
@@ -276,8 +275,8 @@ impl Connection {
         .map_err(|e| self.explained(e))
     }
 
-    /// Has the master carry connections to the Unix socket `local`, which it
-    /// makes, to `host` and `port` as seen from the node.
+    /// Makes the master listen on the Unix socket `local`, and forward its connections to `host`
+    /// and `port` as seen from the node.
     pub async fn forward(&self, local: &Path, host: &str, port: u16) -> Result<()> {
         tracing::debug!(node = %self.node, host, port, "forward");
         let local = Socket::UnixSocket { path: local.into() };
@@ -305,7 +304,7 @@ impl Connection {
         })
     }
 
-    /// Runs a script and takes any exit code but 0 as an error.
+    /// Runs a script. Fails unless its exit code is 0.
     pub async fn run_ok(&self, script: Script, args: &[&str], stdin: &[u8]) -> Result<String> {
         let output = self.run(script, args, stdin).await?;
         if output.status.success() {
@@ -315,7 +314,7 @@ impl Connection {
         }
     }
 
-    /// Runs a script as the operator's own user, for its answer.
+    /// Runs a script as the operator's own user, and returns its answer.
     pub async fn ask(&self, script: Script, args: &[&str]) -> Result<Answer> {
         let printed = self.run_ok(script, args, b"").await?;
         Answer::read(&self.node, script.name, &printed)
@@ -341,8 +340,8 @@ pub fn failed(node: &Name, script: Script, output: &Output) -> Error {
         .saying(said)
 }
 
-/// A bound in time. Builds for tests take the part of it that `NIXCFG_HASTE` says: a node that never answers
-/// is waited for in many of them.
+/// A limit of time. Builds for tests divide it by `NIXCFG_HASTE`, as many tests wait for a node
+/// that never answers.
 fn at_most(time: Duration) -> Duration {
     #[cfg(feature = "lab")]
     if let Some(haste) = std::env::var("NIXCFG_HASTE")
@@ -354,7 +353,7 @@ fn at_most(time: Duration) -> Duration {
     time
 }
 
-/// Waits for a node's part in something; an error once its time is over.
+/// Waits for a node. Fails once its time is over.
 pub async fn within<T>(
     node: &Name,
     what: &str,
@@ -372,7 +371,7 @@ pub async fn within<T>(
     }
 }
 
-/// The last lines of a text that is shown in an error.
+/// The last lines of a text, for an error.
 pub fn tail(text: &str) -> String {
     let mut tail = Tail::new(40);
     let mut from = text.len().saturating_sub(bounded::MOST_ERRORS);

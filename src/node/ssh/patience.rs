@@ -1,4 +1,4 @@
-//! How long a node may take to answer, and what is said of one that took longer.
+//! How long a node may take to answer, and the error of one that takes longer.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -9,41 +9,41 @@ use std::time::Duration;
 use super::Connection;
 use crate::error::{Error, Kind};
 
-/// How often OpenSSH asks a silent connection before it gives it up (ssh_config(5), `ServerAliveCountMax`).
+/// How many questions OpenSSH sends on a silent connection before it gives up (ssh_config(5),
+/// `ServerAliveCountMax`).
 const QUESTIONS: u32 = 3;
-/// What is read of OpenSSH's log, in bytes.
+/// How much of OpenSSH's log is read, in bytes.
 const MOST_LOG: u64 = 16 * 1024;
 
-/// How long a login may take. A connection that is silent for as long is given up.
+/// How long a login may take, and how long a connection may be silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience(Duration);
 
 impl Patience {
-    /// Where nothing else is said, in seconds.
+    /// The default, in seconds.
     pub const USUAL: u16 = 20;
 
-    /// That many seconds.
     pub fn seconds(seconds: u16) -> Self {
         Self(Duration::from_secs(seconds.into()))
     }
 
-    /// All of a login, as far as OpenSSH has the node's word that it is one.
+    /// The time for a whole login.
     pub fn whole(self) -> Duration {
         self.0
     }
 
-    /// Its first part: TCP, and OpenSSH's own handshake.
+    /// The time for its first part: TCP and OpenSSH's handshake.
     pub fn connect(self) -> Duration {
         self.0 / 2
     }
 
-    /// How often a silent connection is asked whether it lives. OpenSSH gives it up when the
-    /// next question would be due. It knows whole seconds alone.
+    /// The pause between questions on a silent connection, in whole seconds. OpenSSH gives up when
+    /// the question after the last would be due.
     pub fn alive(self) -> Duration {
         Duration::from_secs(self.0.as_secs().div_ceil((QUESTIONS + 1).into()).max(1))
     }
 
-    /// The same as options of `ssh`.
+    /// The times as options of `ssh`.
     pub fn options(self) -> Vec<OsString> {
         [
             format!("-oConnectTimeout={}", self.connect().as_secs()),
@@ -60,8 +60,8 @@ impl Patience {
 }
 
 impl Connection {
-    /// An error of this connection, which says so where OpenSSH gave it up for its silence: a
-    /// node that does not answer in time is not one whose connection broke.
+    /// Turns an error of this connection into one about silence if OpenSSH gave up for that reason:
+    /// such a node did not break the connection.
     pub fn explained(&self, error: Error) -> Error {
         if error.kind != Kind::Lost || !self.gave_up() {
             return error;
@@ -76,7 +76,7 @@ impl Connection {
         .help("the node may be frozen or overloaded; --login-timeout gives it longer")
     }
 
-    /// Whether OpenSSH gave the connection up: its log lies beside the master's socket.
+    /// Whether OpenSSH gave up the connection, by its log beside the master's socket.
     fn gave_up(&self) -> bool {
         let log = self.control_socket().with_file_name("log");
         read(&log).is_some_and(|said| says_so(&said))
@@ -90,7 +90,8 @@ fn read(log: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&said).into_owned())
 }
 
-/// OpenSSH's words (clientloop.c, `server_alive_check`, 9.2 to 10.0).
+/// Whether the log has OpenSSH's message about it (clientloop.c, `server_alive_check`, 9.2 to
+/// 10.0).
 fn says_so(log: &str) -> bool {
     log.lines()
         .any(|line| line.starts_with("Timeout, server ") && line.contains(" not responding."))

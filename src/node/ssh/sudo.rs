@@ -1,4 +1,4 @@
-//! What sudo says, told apart: sudo 1.9 and sudo-rs.
+//! Interprets messages of sudo 1.9 and sudo-rs.
 
 use openssh::ChildStderr;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::begin::Mark;
 use super::bounded;
 
-/// Whether and how sudo makes root.
+/// Whether and how sudo makes the user root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sudo {
     /// The login is root's own.
@@ -16,7 +16,7 @@ pub enum Sudo {
     Passwordless,
     /// sudo asks for a password, and none was given.
     Wanted,
-    /// The password given is right.
+    /// The given password is right.
     Right,
     /// sudo refuses.
     Refused(Refusal),
@@ -25,7 +25,7 @@ pub enum Sudo {
 }
 
 impl Sudo {
-    /// Whether it refused the password, and another one may be right.
+    /// Whether sudo refused the password and another one may be right.
     pub fn is_wrong_password(&self) -> bool {
         matches!(self, Sudo::Refused(refusal) if refusal.reason == Reason::Password)
     }
@@ -34,11 +34,11 @@ impl Sudo {
 /// Why sudo refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The password is not that of the one whose password it asked for.
+    /// The password is not that of the user whose password it asks for.
     Password,
-    /// It runs at a terminal only (`requiretty`).
+    /// It works on a terminal only (`requiretty`).
     Terminal,
-    /// It cannot work: it is not root's own, or may not become root.
+    /// It is broken: not owned by root, or not setuid.
     Broken,
     /// The user is no administrator.
     NotAllowed,
@@ -46,23 +46,22 @@ pub enum Reason {
     Expired,
     /// It asks for more than one password.
     More,
-    /// Its words are all that is known.
+    /// Another reason, known by its message alone.
     Other,
 }
 
 /// A refusal of sudo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Why.
     pub reason: Reason,
-    /// Whose password it asked for, if it asked.
+    /// The user whose password it asked for, if it asked.
     pub whose: Option<String>,
-    /// Its own words.
+    /// Its message.
     pub said: String,
 }
 
 impl Refusal {
-    /// From what sudo said and asked for, if it was given one password or none.
+    /// Interprets sudo's prompts and message after one password or none.
     pub(super) fn new(asked: &[Prompt], said: String) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
         let reason = if has(&["must have a tty"]) {
@@ -100,13 +99,13 @@ impl Refusal {
         }
     }
 
-    /// Whether nothing but a password is missing, as `sudo -n` says.
+    /// Whether `sudo -n` lacked a password only.
     pub(super) fn wants_password(&self) -> bool {
         let wants = ["password is required", "authentication is required"];
         self.reason == Reason::Other && wants.iter().any(|words| self.said.contains(words))
     }
 
-    /// What it means for `user`, and what to do.
+    /// The meaning for `user`, and the help.
     pub fn in_words(&self, user: &str) -> (String, String) {
         let whose = self.whose.as_deref().unwrap_or(user);
         let (what, help) = match self.reason {
@@ -147,18 +146,18 @@ impl Refusal {
     }
 }
 
-/// A prompt of sudo's that was seen.
+/// A prompt of sudo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Prompt {
-    /// Whose password it asks for.
+    /// The user whose password it asks for.
     pub(super) whose: String,
     /// Whether sudo-rs asks.
     pub(super) rs: bool,
-    /// Whether something was said since the prompt before it.
+    /// Whether there was other output since the previous prompt.
     pub(super) anew: bool,
 }
 
-/// What sudo is given as its prompt: the mark, and in `%p` whose password it asks for.
+/// The prompt for sudo: the mark, and `%p`, the user whose password it asks for.
 pub(super) fn prompt(mark: &Mark) -> String {
     format!("{}:%p:", mark.as_str())
 }
@@ -170,11 +169,11 @@ pub(super) fn without_prompts(text: &str, mark: &Mark) -> (Vec<Prompt>, String) 
     let (mut said, mut since) = (String::new(), String::new());
     let start = format!("{}:", mark.as_str());
     while let Some((before, after)) = rest.split_once(&start) {
-        // One that is not whole yet.
+        // The prompt is not complete yet.
         let Some((whose, after)) = after.split_once(':') else {
             break;
         };
-        // sudo-rs puts it in brackets, before PAM's own.
+        // sudo-rs puts the prompt in brackets, before PAM's own.
         let (before, rs) = match before.strip_suffix("[sudo: ") {
             Some(before) => (before, true),
             None => (before, false),
@@ -195,7 +194,7 @@ pub(super) fn without_prompts(text: &str, mark: &Mark) -> (Vec<Prompt>, String) 
     (prompts, said)
 }
 
-/// Reads standard error and gives it without prompts; tells of each prompt as soon as it is there.
+/// Reads standard error and returns it without prompts; reports each prompt at once.
 pub(super) async fn listen(
     stderr: ChildStderr,
     mark: Mark,
@@ -239,7 +238,7 @@ mod tests {
         Refusal::new(&asked, said)
     }
 
-    /// What sudo 1.9.16 and sudo-rs 0.2.5 of Debian trixie were heard to say.
+    /// Messages seen from sudo 1.9.16 and sudo-rs 0.2.5 of Debian trixie.
     #[test]
     fn what_sudo_says_is_told_by_its_reason() {
         let cases = [
@@ -314,7 +313,7 @@ mod tests {
         let (prompts, said) = asked("[sudo: MARK:alice:] Password: \nthe program's own\n");
         assert_eq!(said, "the program's own\n");
         assert!(prompts[0].rs);
-        // Half a prompt is none yet.
+        // Half a prompt is no prompt yet.
         assert!(asked("MARK:ali").0.is_empty());
     }
 }

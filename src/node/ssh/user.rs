@@ -1,4 +1,4 @@
-//! Whom a node is logged in to as, where the operator names nobody.
+//! The user of a login, if the operator names none.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,12 +12,12 @@ use crate::cluster::{Name, Node};
 use crate::error::{Context, Result};
 use crate::process::Command;
 
-/// What ssh reads where it is given no file.
+/// The files that ssh reads by default.
 const USUAL: &str = "Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\n";
 
-/// The users that the cluster's own files name (`cluster.nodes.<node>.ssh.user`), for those nodes
-/// for which the `ssh_config` names none. It is the first word on a thing that counts to ssh, so
-/// that the cluster's is asked for at the end of the file, in a copy of it.
+/// The users that the cluster's files name (`cluster.nodes.<node>.ssh.user`), for nodes without a
+/// user in `ssh_config`. ssh uses the first value of a setting, so this asks ssh about a copy of
+/// the file with the cluster's users at its end.
 pub async fn named_by_cluster(
     config_file: Option<&Path>,
     nodes: &BTreeMap<Name, Node>,
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::cluster::schema::tests::example;
 
-    /// Whom each node is logged in to as, with an `ssh_config` that names carol for birch.
+    /// The user of each node, with an `ssh_config` that names carol for birch.
     async fn users(given: Option<&str>) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ssh_config");
