@@ -1,4 +1,4 @@
-//! What every operation that changes nodes takes from its command line.
+//! Options of every operation that changes nodes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::operation::Operation;
 /// options flattened after it.
 const SAFETY: &str = "Safety";
 
-/// How changes are watched.
+/// Options of the watch over changes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct WatchArgs {
     /// How long a node waits for its new system to be confirmed before it goes back by itself
@@ -25,16 +25,17 @@ pub struct WatchArgs {
     #[arg(help_heading = SAFETY, long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(5..=3600))]
     confirm_timeout: Option<u16>,
 
-    /// What to do with a system on which units or a part of the activation failed
+    /// What to do with a system if units, checks or a part of the activation failed
     #[arg(help_heading = SAFETY, long, value_enum, default_value = "rollback")]
     pub on_degraded: Policy,
 
-    /// Restart nodes whose new system needs it (for its kernel, initrd, systemd or switch inhibitors), drained in Nomad before
+    /// Restart nodes whose new system needs it (for kernel, initrd, kernel modules, systemd or
+    /// switch inhibitors), after draining them in Nomad
     #[arg(help_heading = SAFETY, long)]
     pub reboot: bool,
 
-    /// How long jobs may take to leave a node that is to restart; then Nomad stops them
-    /// [default: 600]
+    /// How long jobs may take to leave a node before its restart; then Nomad stops them [default:
+    /// 600]
     #[arg(help_heading = SAFETY, long, value_name = "SECONDS", requires = "reboot", value_parser = clap::value_parser!(u32).range(1..=86400))]
     drain_timeout: Option<u32>,
 
@@ -42,17 +43,17 @@ pub struct WatchArgs {
     #[arg(help_heading = SAFETY, long)]
     pub steal: bool,
 
-    /// Set as soon as a node is changed.
+    /// Set when a node is changed.
     #[arg(skip)]
     pub changed: Changed,
 }
 
-/// Whether a run has changed a node, or may have.
+/// Whether a run has changed a node or may have.
 #[derive(Debug, Clone, Default)]
 pub struct Changed(Arc<AtomicBool>);
 
 impl Changed {
-    /// A node is changed now, for good.
+    /// Records that a node is changed.
     pub fn set(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -64,7 +65,7 @@ impl Changed {
 }
 
 impl WatchArgs {
-    /// Refuses what has no effect where nothing is changed.
+    /// Refuses options without effect in a dry run.
     pub fn check_for_dry_run(&self) -> Result<()> {
         match self.confirm_timeout {
             Some(_) => Err(Error::usage(
@@ -84,7 +85,7 @@ impl WatchArgs {
         })
     }
 
-    /// How changes under a claim, with its leases, are watched.
+    /// The watch over changes under a claim and its leases.
     pub fn watch(&self, claim: &Claim, leases: &Leases, operation: &Operation) -> Watch {
         let drain = Duration::from_secs(self.drain_timeout.unwrap_or(600).into());
         Watch {
@@ -100,7 +101,7 @@ impl WatchArgs {
     }
 }
 
-/// The name of whom this process runs as, where the environment does not say (cron, some containers).
+/// The user of this process, for environments without `USER` (cron, some containers).
 fn login_name() -> Option<String> {
     let id = std::process::Command::new("id").arg("-un").output().ok()?;
     let name = String::from_utf8(id.stdout).ok()?.trim().to_owned();

@@ -1,5 +1,5 @@
-//! The lease on a cluster, which a majority of its servers keeps, together
-//! with the leases on the nodes that a run is about to change.
+//! The lease on a cluster, which a majority of its servers keeps, and the leases on the nodes that
+//! a run will change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crate::node::ssh::Connection;
 use crate::node::ssh::elevate::Elevation;
 use crate::operation::Operation;
 
-/// The nodes that keep the lease on a cluster: its servers, or all nodes where it has none.
+/// The nodes that keep the lease on a cluster: its servers, or all nodes if it has none.
 pub fn keepers(cluster: &Cluster) -> BTreeSet<Name> {
     let of = |server: bool| {
         cluster
@@ -34,7 +34,7 @@ pub fn keepers(cluster: &Cluster) -> BTreeSet<Name> {
 #[derive(Debug, Clone, Default)]
 pub struct Leases(Arc<Mutex<BTreeMap<Name, Kept>>>);
 
-/// What one node gave.
+/// The leases of one node.
 #[derive(Debug)]
 struct Kept {
     lease: Lease,
@@ -48,14 +48,14 @@ impl Leases {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes again what a node gave: its leases ended with its restart. An
-    /// error says who has taken them meanwhile.
+    /// Takes a node's leases again after its restart, which ended them. Fails if somebody else has
+    /// taken them meanwhile, and names that operator.
     pub async fn again(&self, connection: &Connection, how: &Elevation) -> Result<()> {
         let node = connection.node();
         let Some(kept) = self.all().remove(node) else {
             return Ok(());
         };
-        // What was stolen may be stolen back by a new run only.
+        // Only a new run may steal leases back.
         let claim = Claim {
             steal: false,
             ..kept.claim
@@ -74,8 +74,8 @@ impl Leases {
         }
     }
 
-    /// Takes the leases on `nodes` and on the cluster: all, or none and an error
-    /// that says who is in the way. Nothing has been changed then.
+    /// Takes the leases on `nodes` and on the cluster, all or none. An error names the other
+    /// holder.
     pub async fn take(
         &self,
         operation: &Operation,
@@ -161,7 +161,7 @@ impl Leases {
         Ok(())
     }
 
-    /// Lets go of them all.
+    /// Releases all leases.
     pub async fn release(&self) {
         let mut tasks = JoinSet::new();
         for (_, kept) in std::mem::take(&mut *self.all()) {
@@ -171,7 +171,7 @@ impl Leases {
     }
 }
 
-/// Looks at keepers that the run is not about; gives those that can be used, and why the others cannot.
+/// Probes keepers that the run does not change. Returns usable ones and the errors of the others.
 async fn reach(operation: &Operation, names: Vec<Name>) -> (BTreeMap<Name, Probed>, Vec<Error>) {
     let mut tasks = JoinSet::new();
     for name in names {

@@ -1,9 +1,8 @@
-//! A change that the node takes back by itself unless it is confirmed.
+//! A change that the node undoes by itself unless it is confirmed.
 //!
-//! The node is told its way back, in a timer and in a record that it looks for
-//! when it starts; then it switches; then this side logs in anew, as the new
-//! configuration says, looks, and confirms or has it go back. Whatever is lost
-//! in between, the node ends in one of the two systems.
+//! The node prepares its way back, in a timer and in a record that it reads at its start. Then it
+//! switches. This side logs in anew, as the new configuration says, checks the node, and confirms
+//! it or makes it go back. Whatever is lost in between, the node ends in one of the two systems.
 
 mod args;
 pub mod leases;
@@ -30,29 +29,29 @@ use leases::Leases;
 use restart::{Asker, RESTARTING, Restarting, Restarts};
 use target::Target;
 
-/// How long a node that goes back, by a restart if need be, is waited for.
+/// How long to wait for a node that goes back, by a restart if needed.
 const GOING_BACK: Duration = Duration::from_secs(180);
-/// The pause between two looks at a node: the first, and the longest. sshd
-/// shuts out who fails to log in too often.
+/// The pauses between two looks at a node: the first and the longest. sshd blocks clients that fail
+/// to log in too often.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
-/// How a change is watched.
+/// The watch over a change.
 #[derive(Clone)]
 pub struct Watch {
-    /// How long the node waits for its confirmation once it has switched.
+    /// How long the node waits for its confirmation after the switch.
     pub timeout: Duration,
-    /// What to do with a degraded one.
+    /// What to do with a degraded system.
     pub on_degraded: Policy,
-    /// Who asks, as `user@machine`.
+    /// The operator, as `user@machine`.
     pub who: String,
     /// The operation, for the node's journal.
     pub what: &'static str,
-    /// The claim under which the node is changed.
+    /// The ID of the claim.
     pub lease: String,
-    /// The leases that it had, which a restart of the node ends.
+    /// The run's leases; a restart of the node ends its own.
     pub leases: Leases,
     /// Set before a node is confirmed.
     pub changed: Changed,
-    /// How the node is restarted, where it may be.
+    /// How to restart the node; none if that is not allowed.
     pub restarts: Option<Restarts>,
 }
 
@@ -60,26 +59,24 @@ pub struct Watch {
 pub struct Change<'a> {
     /// The node.
     pub target: Target<'a>,
-    /// The system it is to have.
+    /// The wanted system.
     pub toplevel: &'a StorePath,
-    /// What to do with that.
+    /// What to do with it.
     pub mode: Mode,
-    /// The generation that it has already, for a return to that.
+    /// The existing generation to return to; none for a new one.
     pub generation: Option<u64>,
-    /// How it is watched.
     pub watch: &'a Watch,
-    /// Where it is reported.
     pub reporter: &'a Reporter,
 }
 
 impl Change<'_> {
-    /// Carries the change out and sees it to its end.
+    /// Carries out the change, and waits for its end.
     pub async fn run(&self) -> Result<Report> {
         let run = run_name()?;
         let (started, ways) = tokio::join!(self.start(&run), self.target.ways());
         let (started, ways) = (started?, ways?);
         let most = match started {
-            // One that is silent while its connection lives is not waited for: others are held up.
+            // A silent node with a working connection gets no more time: others wait for it.
             Started::Ended(_) | Started::Silent => self.watch.timeout + GOING_BACK,
             Started::Lost => Duration::from_secs(LONGEST_SWITCH) + self.watch.timeout + GOING_BACK,
         };
@@ -99,7 +96,7 @@ impl Change<'_> {
         }
     }
 
-    /// Takes the leases again that ended with the restart: the run goes on with other nodes.
+    /// Takes the leases again that ended with the restart, as the run goes on with other nodes.
     async fn lease_again(&self) {
         let taken = async {
             let ways = self.target.ways().await?;
@@ -115,7 +112,7 @@ impl Change<'_> {
         }
     }
 
-    /// Starts the switch and waits for it. Where the connection is lost the switch may well go on.
+    /// Starts the switch and waits for it. After a lost connection the switch may continue.
     async fn start(&self, run: &str) -> Result<Started> {
         let toplevel = self.toplevel.to_string();
         let seconds = self.watch.timeout.as_secs().to_string();
@@ -235,12 +232,12 @@ impl Change<'_> {
             )))
     }
 
-    /// The error of a node that lets a look at it wait until time is over.
+    /// The error of a node that does not answer within its time.
     fn silent(&self) -> Error {
         Error::new(Kind::NoAnswer, "does not answer").on(self.target.node())
     }
 
-    /// One look at the node: its report if it has come to an end.
+    /// Looks at the node once. Returns its report if the change has ended.
     async fn look(
         &self,
         ways: &[Access],
@@ -252,7 +249,7 @@ impl Change<'_> {
         let seconds = LONGEST_SWITCH.to_string();
         let toplevel = self.toplevel.to_string();
         let args = [run, &seconds, &toplevel];
-        // What confirms becomes root meanwhile, and waits for its word.
+        // The confirming script becomes root meanwhile, and waits for the verdict.
         let ready = async {
             match std::mem::take(&mut tried.at_once) {
                 true => Some(
@@ -343,7 +340,7 @@ impl Change<'_> {
                 tried.confirmed = true;
                 self.watch.changed.set();
                 let word = format!("{word}\n");
-                // What is cut short is no confirmation: the next look tells.
+                // A truncated answer is no confirmation; the next look decides.
                 let printed = match ready {
                     Some(child) => child.finish_ok(CONFIRM, word.as_bytes()).await?,
                     None => {
@@ -381,25 +378,24 @@ impl Change<'_> {
     }
 }
 
-/// What came of starting a switch.
+/// The result of starting a switch.
 enum Started {
-    /// It has ended, and printed this.
+    /// It has ended, with this output.
     Ended(String),
     /// The connection was lost.
     Lost,
-    /// The connection lives, and nothing is heard.
+    /// The connection works, but the script is silent.
     Silent,
 }
 
-/// What has been tried so far.
+/// The state of a change that waits for its end.
 #[derive(Debug)]
 struct Tried {
-    /// When the node is given up.
+    /// When to give up.
     until: Instant,
-    /// What its restart has come to.
+    /// The state of its restart.
     restarting: Restarting,
-    /// Whether the switch has been seen to end, and nothing but its
-    /// confirmation is to come.
+    /// Whether the switch has ended and only the confirmation is missing.
     at_once: bool,
     confirmed: bool,
     reason: Option<String>,

@@ -1,6 +1,5 @@
-//! Restarting a node into its new system: drained in Nomad before, watched by
-//! the node across the restart, and eligible for jobs again at the end, whatever
-//! that end is.
+//! Restarts a node into its new system: drains it in Nomad before, and makes it eligible for jobs
+//! again at any end. The node watches itself across the restart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,15 +22,15 @@ use crate::operation::Operation;
 use crate::uplink::api::Api;
 use crate::uplink::reach::Reach;
 
-/// How long a machine may take to go down and to come up again.
+/// How long a machine may take to restart.
 pub const RESTARTING: Duration = Duration::from_secs(600);
-/// What draining takes beyond its deadline, with the questions before it.
+/// How long draining may take beyond its deadline, requests included.
 const SLACK: Duration = Duration::from_secs(120);
 
 /// How nodes may be restarted.
 #[derive(Clone)]
 pub struct Restarts {
-    /// Nomad's API, where the cluster runs Nomad; or why it cannot be had.
+    /// Nomad's API or the error of it; none if the cluster does not run Nomad.
     nomad: Option<Result<Api>>,
     /// Nomad's unit on the nodes.
     unit: String,
@@ -41,7 +40,7 @@ pub struct Restarts {
 }
 
 impl Restarts {
-    /// For the operation's cluster; no connection is made yet.
+    /// Restarts in the operation's cluster. Makes no connection yet.
     pub fn of(operation: &Operation, drain: Duration) -> Self {
         let cluster = &operation.cluster;
         Self {
@@ -60,16 +59,16 @@ impl Restarts {
     }
 }
 
-/// What a restart has come to.
+/// The state of a restart.
 #[derive(Debug, Default)]
 pub struct Restarting {
-    /// By which name Nomad drained the node, where it did.
+    /// Nomad's ID of the node, if it was drained.
     pub drained: Option<String>,
-    /// Whether the node has been told to restart.
+    /// Whether the node was told to restart.
     pub begun: bool,
 }
 
-/// Who restarts nodes, and for what: for Nomad and the node to tell.
+/// Who restarts nodes, and for what, as Nomad and the node record it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asker<'a> {
     /// The operator, as `user@machine`.
@@ -79,8 +78,8 @@ pub struct Asker<'a> {
 }
 
 impl Restarts {
-    /// Drains the node, where Nomad runs on it, and tells it to restart. Why
-    /// it goes back instead, if it has to.
+    /// Drains the node, if Nomad runs on it, and tells it to restart. Returns why it has to go back
+    /// instead, if it does.
     pub async fn restart(
         &self,
         target: &Target<'_>,
@@ -107,7 +106,7 @@ impl Restarts {
         let restarted = target
             .as_root(way, connection, how, (RESTART, &[run], b""))
             .await;
-        // The answer may be lost with the connection: the next look tells.
+        // The connection may be lost with the answer; the next look decides.
         if let Err(e) = restarted {
             tracing::debug!(node = %target.node(), "the restart: {e}");
         }
@@ -128,7 +127,8 @@ impl Restarts {
         let Some(client) = drain::find(&api, target.node()).await? else {
             return Ok(());
         };
-        // Somebody wants it so, and it stays so: it is emptied, and not made eligible afterwards.
+        // Somebody else made it ineligible, so it stays so: it is emptied, but not made eligible
+        // afterwards.
         let stays = !client.is_eligible() && restarting.drained.is_none();
         let doing = match stays {
             true => "draining in Nomad, where it stays ineligible as it was",
@@ -145,7 +145,8 @@ impl Restarts {
         drain::drain(&api, &client, self.drain, &why, tell).await
     }
 
-    /// Notes on the node that it is drained, and by whom: the next run makes it eligible if this one cannot.
+    /// Notes on the node that it is drained, and by whom, so that the next run can make it
+    /// eligible.
     async fn note_drain(
         &self,
         target: &Target<'_>,
@@ -199,8 +200,7 @@ impl Restarts {
     }
 }
 
-/// Finishes what an earlier run did not: nodes that it drained, and that
-/// nobody works on any more, are made eligible again.
+/// Makes nodes eligible that an earlier run drained and nobody works on any more.
 pub async fn finish_drains(
     operation: &Operation,
     probed: &mut BTreeMap<Name, Probed>,

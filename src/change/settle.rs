@@ -1,5 +1,4 @@
-//! Nodes that somebody else works on, or that have yet to come to the end of
-//! a change whose operator is gone.
+//! Nodes that somebody else works on, or whose last change has not ended yet.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,8 +18,8 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Stops where somebody holds a node; waits for nodes that are going back from
-/// a change which nobody confirmed, and looks at them anew.
+/// Fails if somebody else holds a node. Waits for nodes with an unconfirmed change, and probes them
+/// again.
 pub async fn settle(
     operation: &Operation,
     probed: &mut BTreeMap<Name, Probed>,

@@ -1,5 +1,4 @@
-//! A node that is being changed: how it is reached, and how root is had there,
-//! before the change and after it.
+//! A node under change: how to reach it and become root there, before and after the change.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,20 +13,20 @@ use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Connection, Script};
 use crate::secret::Secret;
 
-/// How long the way that `ssh_config` names is tried alone.
+/// How long the login by `ssh_config` is tried alone.
 const HEAD_START: Duration = Duration::from_secs(1);
 
-/// A node, as it was found before the change.
+/// A node, as it was before the change.
 pub struct Target<'a> {
-    /// How the node is reached.
+    /// How to reach the node.
     pub access: &'a Access,
-    /// What its configuration says of it.
+    /// Its data in the cluster, which the new system has.
     pub told: &'a Node,
     /// The present connection.
     pub connection: &'a Connection,
-    /// What was found before.
+    /// Its probe before the change.
     pub facts: &'a Facts,
-    /// How root is had.
+    /// How to become root.
     pub how: &'a Elevation,
     /// The password, for a node that begins to ask for it.
     pub password: Option<&'a Arc<Secret>>,
@@ -40,15 +39,15 @@ impl Target<'_> {
         self.connection.node()
     }
 
-    /// The ways to log in to the node with its new system.
+    /// The ways to log in to the node under its new system.
     pub async fn ways(&self) -> Result<Vec<Access>> {
         self.access
             .following(self.node(), self.told, &self.facts.addresses)
             .await
     }
 
-    /// Logs in by all ways, the one that `ssh_config` names a moment ahead of
-    /// the others; the first that gets there is taken.
+    /// Logs in by all ways at once, the one by `ssh_config` a moment earlier. The first success
+    /// counts.
     pub async fn connect(&self, ways: &[Access]) -> Result<(Way, Connection)> {
         let mut tasks = JoinSet::new();
         for (number, access) in ways.iter().cloned().enumerate() {
@@ -74,8 +73,8 @@ impl Target<'_> {
         Err(first.unwrap_or_else(|| Error::unexpected("no way to log in").on(self.node())))
     }
 
-    /// Runs a script with its arguments and input as root, had as given or as
-    /// the new system gives it.
+    /// Runs a script with arguments and input as root, in the former way or in that of the new
+    /// system.
     pub async fn as_root(
         &self,
         way: &Way,
@@ -92,7 +91,7 @@ impl Target<'_> {
         connection.run_root_ok(&how, script, args, input).await
     }
 
-    /// A connection and a way to become root on it that works.
+    /// A connection with a working way to become root.
     pub async fn root(&self, way: &Way, connection: Connection) -> Result<(Connection, Elevation)> {
         match connection.spawn_root(self.how, &["true"]).await {
             Ok(child) => {
@@ -104,8 +103,8 @@ impl Target<'_> {
         }
     }
 
-    /// Root as the new system gives it, which may be another way than before.
-    /// It is tried once: more tries could lock the account.
+    /// Becomes root under the new system, whose way may differ. Tries once: more tries could lock
+    /// the account.
     pub async fn root_anew(&self, way: &Way) -> Result<(Connection, Elevation)> {
         self.gave_up.store(true, Ordering::SeqCst);
         let password = self.password.cloned();
@@ -121,16 +120,16 @@ impl Target<'_> {
         Ok((again.connection, how))
     }
 
-    /// Whether the new system refused root: the node is left to go back by itself.
+    /// Whether the new system refused root. The node then goes back by itself.
     pub fn refused_root(&self) -> bool {
         self.gave_up.load(Ordering::SeqCst)
     }
 }
 
-/// A way to log in; the first is as `ssh_config` says.
+/// A way to log in.
 pub struct Way {
-    /// Its place: 0 is what `ssh_config` says.
+    /// Its number: 0 is the one by `ssh_config`.
     pub number: usize,
-    /// How the node is reached by it.
+    /// How to reach the node by it.
     pub access: Access,
 }

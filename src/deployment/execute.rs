@@ -1,4 +1,4 @@
-//! Carrying the plans out: leases, copies to all nodes at once, switches in order.
+//! Carries out the plans: leases, copies to all nodes at once, switches in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -67,7 +67,7 @@ pub async fn execute(
         )?;
         work.insert(node, Work::begin(args, operation, plan, turn, &permits));
     }
-    // Copies begin meanwhile: they change nothing that a lease is about.
+    // Copies begin meanwhile, as a lease does not cover them.
     if args.mode != Mode::DryActivate {
         leases.take(operation, probed, &busy, &claim).await?;
     }
@@ -100,10 +100,10 @@ fn unchanged(system: &StorePath) -> Outcome {
     }
 }
 
-/// What a node is a member of, to be checked after its switch.
+/// Checks of a node's memberships, for after its switch.
 type Members = BTreeMap<String, Check>;
 
-/// The work on one node: what comes before its turn, which begins at once, and its turn.
+/// The work on one node: its turn, and what comes before, which begins at once.
 struct Work {
     plan: Plan,
     turn: Arc<Turn>,
@@ -150,7 +150,7 @@ impl Work {
         }
     }
 
-    /// Waits for what comes before the node's turn.
+    /// Waits until everything before the node's turn is done.
     async fn ready(&self) -> Result<Members> {
         let task = self
             .ahead
@@ -180,7 +180,7 @@ impl Work {
         })
     }
 
-    /// What would change.
+    /// Asks what would change.
     async fn ask(&self) -> Result<Outcome> {
         let turn = &self.turn;
         let system = &self.plan.system.out;
@@ -221,7 +221,7 @@ impl Work {
     }
 }
 
-/// What is done ahead of a node's turn: it changes nothing that runs.
+/// The work ahead of a node's turn. It changes nothing that runs.
 struct Ahead {
     turn: Arc<Turn>,
     plan: Plan,
@@ -258,7 +258,7 @@ impl Ahead {
     }
 }
 
-/// How a system is brought to a node.
+/// The copy of a system to a node.
 struct Copy<'a> {
     settings: &'a Settings,
     connection: &'a Connection,
@@ -301,7 +301,7 @@ impl Copy<'_> {
     }
 }
 
-/// Brings the systems to the nodes' stores, ahead of anything else; nothing that runs changes.
+/// Copies the systems to the nodes' stores, ahead of everything else. Changes nothing that runs.
 pub async fn bring(args: &Args, operation: &Operation, prepared: &mut Prepared) -> Result<()> {
     let permits = Semaphore::new(usize::from(args.jobs));
     let copies = prepared.plans.iter().filter_map(|(node, plan)| {

@@ -45,11 +45,11 @@ pub struct Args {
     #[arg(long)]
     pub plan: bool,
 
-    /// How many nodes are copied to at once, ahead of their turn to be switched
+    /// How many nodes to copy to at once, ahead of their turn
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
 
-    /// Let nodes fetch from their own caches what these have
+    /// Let nodes fetch paths from their own caches
     #[arg(long)]
     substitute_on_destination: bool,
 
@@ -59,7 +59,7 @@ pub struct Args {
     #[command(flatten)]
     watch: WatchArgs,
 
-    /// The operation, for other operators and the journal to read.
+    /// The operation's name, for other operators and the journal.
     #[arg(skip = "deploy-nixos")]
     operation: &'static str,
 }
@@ -83,7 +83,7 @@ impl Args {
         &self.cluster
     }
 
-    /// Whether nothing is to be changed.
+    /// Whether the run changes nothing.
     pub fn plans_only(&self) -> bool {
         self.plan || self.mode == Mode::DryActivate
     }
@@ -93,12 +93,12 @@ impl Args {
         matches!(self.mode, Mode::Switch | Mode::Test)
     }
 
-    /// Whether what nodes run can be restarted.
+    /// Whether the run can restart what nodes run.
     pub fn disturbs(&self) -> bool {
         self.activates() || self.watch.reboot
     }
 
-    /// The same for another operation, which is told when a node is changed.
+    /// The same arguments for another operation, with its flag for changed nodes.
     pub fn noting(&self, operation: &'static str, changed: Changed) -> Self {
         let mut args = self.clone();
         args.operation = operation;
@@ -107,25 +107,25 @@ impl Args {
     }
 }
 
-/// What is to be done, and what it is to be done with.
+/// The plans, and everything needed to carry them out.
 pub struct Prepared {
-    /// The nodes that were selected.
+    /// The selected nodes.
     pub nodes: BTreeSet<Name>,
-    /// What was found on them.
+    /// Their probes.
     pub probed: BTreeMap<Name, Probed>,
-    /// What is to be done with each that can be changed.
+    /// The plans of nodes that can be changed.
     pub plans: BTreeMap<Name, Plan>,
     failed: Failures,
 }
 
 impl Prepared {
-    /// Whether a node is to be changed.
+    /// Whether any node will be changed.
     pub fn changes(&self) -> bool {
         let mut plans = self.plans.values();
         plans.any(|plan| plan.action != Action::Unchanged)
     }
 
-    /// Refuses what a node cannot do as it is asked to; nothing has been changed then.
+    /// Fails if a node cannot do what the options ask for.
     pub fn possible(&self, reporter: &Reporter) -> Result<()> {
         let refused: Vec<Error> = self
             .plans
@@ -161,7 +161,7 @@ impl Prepared {
     }
 }
 
-/// Evaluates, probes, builds and plans; shows the plans. Nothing has been changed then.
+/// Evaluates, probes, builds and plans, and shows the plans. Changes nothing.
 pub async fn prepare(args: &Args, operation: &mut Operation) -> Result<Prepared> {
     let reporter = operation.reporter.clone();
     let nodes = operation.select(&args.nodes)?;
@@ -195,7 +195,7 @@ pub async fn prepare(args: &Args, operation: &mut Operation) -> Result<Prepared>
     })
 }
 
-/// Does what was planned.
+/// Carries out the plans.
 pub async fn carry_out(args: &Args, operation: &Operation, prepared: Prepared) -> Result<()> {
     let Prepared {
         nodes,
@@ -209,7 +209,7 @@ pub async fn carry_out(args: &Args, operation: &Operation, prepared: Prepared) -
     rollout::conclude(&operation.reporter, &nodes, as_wanted, first)
 }
 
-/// Evaluation of the nodes' systems, going on beside the probes.
+/// The evaluation of the nodes' systems, at the same time as the probes.
 pub struct Evaluation {
     names: BTreeMap<Name, String>,
     known: BTreeMap<String, System>,
@@ -217,7 +217,7 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Begins to evaluate what is not remembered.
+    /// Begins to evaluate what the cache lacks.
     pub fn begin(operation: &Operation, nodes: &BTreeSet<Name>) -> Self {
         let names: BTreeMap<Name, String> = nodes
             .iter()
@@ -249,7 +249,7 @@ impl Evaluation {
         Self { names, known, task }
     }
 
-    /// The nodes' systems; what is new is remembered.
+    /// The nodes' systems; new ones go into the cache.
     pub async fn finish(mut self, operation: &mut Operation) -> Result<BTreeMap<Name, System>> {
         let evaluated = (&mut self.task)
             .await
@@ -261,7 +261,7 @@ impl Evaluation {
                     .find(|(_, c)| *c == configuration)
                     .map(|(n, _)| n.clone())
             };
-            // What is wrong with several is told once.
+            // A fault of several systems is reported once.
             let mut causes: Vec<(Error, Vec<Name>)> = Vec::new();
             for (configuration, error) in &errors {
                 let node = node_of(configuration);
@@ -310,8 +310,8 @@ impl Drop for Evaluation {
 
 type Failures = BTreeMap<Name, Error>;
 
-/// Builds what some node does not already run. Nodes whose build fails are
-/// left out of what follows; if none is left, that is an error.
+/// Builds systems that some node does not run yet. Nodes whose build fails are left out. Fails if
+/// none is left.
 async fn build_systems(
     operation: &Operation,
     systems: &BTreeMap<Name, System>,
@@ -361,8 +361,8 @@ async fn build_systems(
     Ok(failures)
 }
 
-/// Compares what is wanted with what the nodes have. Asks nodes that are to
-/// change which paths they lack, in one more round trip of the probe.
+/// Compares the wanted systems with the nodes'. Asks nodes that will change which paths they lack,
+/// in one more round trip of the probe.
 async fn plan_nodes(
     operation: &Operation,
     systems: &BTreeMap<Name, System>,
@@ -382,7 +382,7 @@ async fn plan_nodes(
         .collect();
     let roots: Vec<StorePath> = changing.iter().cloned().collect();
     let graph = Graph::of(&operation.settings, &roots).await?;
-    // A daemon without any space cannot even be asked.
+    // Without any space the node's nix-daemon cannot even answer.
     let asked = todo.iter().filter(|(_, system, p)| {
         !plan::is_as_wanted(&p.facts, &system.out, mode) && !plan::is_full(&p.facts)
     });
@@ -438,7 +438,7 @@ async fn plan_nodes(
     }
 }
 
-/// Shows what is to be done; nodes that stay as they are only where that is all the run tells.
+/// Shows the plans. Unchanged nodes are shown with `all` only.
 fn show_plans(reporter: &Reporter, plans: &BTreeMap<Name, Plan>, all: bool) {
     for (node, plan) in plans {
         if all || plan.action != Action::Unchanged {

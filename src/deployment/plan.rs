@@ -1,4 +1,4 @@
-//! What a deployment would do, computed from values alone.
+//! The plan of a deployment, computed from values alone.
 
 use std::collections::BTreeSet;
 
@@ -15,24 +15,21 @@ use crate::nix::store::StorePath;
 use crate::node::Facts;
 use crate::node::activation::Mode;
 
-/// Space that must stay free on a node beyond what is copied: the profile, logs, units.
+/// Space that must stay free on a node besides the copy, in bytes: for the profile, logs, units.
 const RESERVE: u64 = 64 << 20;
 
-/// What is to be done with a node.
+/// What to do with a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// It is as wanted.
     Unchanged,
-    /// It has the wanted system, but units have failed: activate once more.
-    Repair {
-        /// The units.
-        failed: Vec<String>,
-    },
-    /// It has the system, and has to restart for parts of it.
+    /// It has the wanted system, but units have failed: activate it again.
+    Repair { failed: Vec<String> },
+    /// It has the system, and needs a restart for parts of it.
     Restart,
     /// It gets another system.
     Deploy {
-        /// How many paths it lacks.
+        /// The number of paths that it lacks.
         paths: usize,
         /// Their size, in bytes of archives.
         bytes: u64,
@@ -44,17 +41,16 @@ pub enum Action {
 /// The plan for a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The system it is to have.
+    /// The wanted system.
     pub system: System,
-    /// What has to be done for that.
     pub action: Action,
-    /// What of the system only a restart brings: kernel, initrd, …
+    /// Parts of the system that only a restart brings: kernel, initrd, …
     pub restart_for: Vec<String>,
-    /// What of that keeps the node from changing to the system live: it is not tried.
+    /// Inhibitors among these, which forbid a live change; it is not tried.
     pub inhibited: Vec<String>,
 }
 
-/// Whether a node already is as `mode` wants it, so that its closure need not be looked at.
+/// Whether a node is as `mode` wants it, so that its closure does not matter.
 pub fn is_as_wanted(facts: &Facts, out: &StorePath, mode: Mode) -> bool {
     let runs = facts.current.as_ref() == Some(out);
     let boots = facts.profile.as_ref() == Some(out);
@@ -120,7 +116,7 @@ pub fn plan(
 }
 
 impl Plan {
-    /// With the node restarted, where it may be and that is all that it lacks.
+    /// Turns the plan into a restart, if `reboot` allows that and only a restart is missing.
     pub fn restarting(mut self, reboot: bool) -> Self {
         if reboot && self.action == Action::Unchanged && !self.restart_for.is_empty() {
             self.action = Action::Restart;
@@ -131,7 +127,7 @@ impl Plan {
         self
     }
 
-    /// Why the node cannot change to its system as it is asked to, if it cannot.
+    /// Why the node cannot change to its system in the wanted way; none if it can.
     pub fn refused(&self, node: &Name) -> Option<Error> {
         let what = format!(
             "only a restart brings its new {}",
@@ -140,7 +136,7 @@ impl Plan {
         (!self.inhibited.is_empty()).then(|| Error::usage(what).on(node))
     }
 
-    /// Whether the node's free space, in bytes, is too little.
+    /// If the node has too little free space, the needed and the free bytes.
     pub fn too_large_for(&self, free: Option<u64>) -> Option<(u64, u64)> {
         match (&self.action, free) {
             (Action::Deploy { bytes, .. }, Some(free)) if bytes + RESERVE > free => {
@@ -227,7 +223,7 @@ impl Plan {
     }
 }
 
-/// A path by the beginning of its hash, for telling two of one name apart.
+/// The beginning of a path's hash, which distinguishes paths of one name.
 fn short(path: &StorePath) -> String {
     let text = path.to_string();
     let base = text.rsplit('/').next().unwrap_or(&text);
@@ -372,7 +368,8 @@ mod tests {
     fn what_inhibits_a_switch_keeps_a_node_from_it_unless_it_may_restart() {
         let mut facts = facts(OLD, OLD);
         facts.running_inhibitors = Inhibitors::read(r#"{"bus": "dbus"}"#);
-        // The system is in no store here, and so of a release without inhibitors.
+        // The system is not in the local store, so it counts as one of a release without
+        // inhibitors.
         let graph = Graph::default();
         let planned = |mode, reboot| {
             plan(&facts, &system(), mode, &graph, &BTreeSet::new()).restarting(reboot)

@@ -1,6 +1,6 @@
-//! Consul and Nomad on servers that are being changed: asked on the nodes
-//! themselves, as root and by the nodes' own certificates, so that neither the
-//! password store nor another way to the nodes is needed.
+//! The state of Consul and Nomad on servers under change. It is asked on the nodes, as root and
+//! with the nodes' own certificates, so it needs neither the password store nor another way to the
+//! nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -26,8 +26,8 @@ const DAEMONS: Script = Script {
     seconds: MINUTE,
 };
 
-/// How a daemon is asked on a node of its: its name, its unit, its port, the
-/// name that its certificate holds, the folder of its certificates.
+/// The arguments of `daemons.sh` for a daemon on a node: its name, unit, port, the name in its
+/// certificate, the folder of its certificates.
 pub fn words(cluster: &Cluster, daemon: Daemon, node: &Node) -> [String; 5] {
     let files = daemon.place(cluster);
     [
@@ -39,21 +39,21 @@ pub fn words(cluster: &Cluster, daemon: Daemon, node: &Node) -> [String; 5] {
     ]
 }
 
-/// How a daemon is on a node.
+/// The state of a daemon on a node.
 #[derive(Debug, Clone)]
 pub enum State {
     /// It does not run.
     Down,
     /// It runs, and has never been part of a quorum.
     Unformed,
-    /// It runs; what it says of its servers, if it says anything.
+    /// It runs; with the health of its servers, or why that is not known.
     Up(Result<Health>),
 }
 
-/// A daemon and the start that it has been running since.
+/// Each daemon's start (systemd's invocation ID) and state.
 pub type Seen = BTreeMap<Daemon, (String, State)>;
 
-/// Asks a node of its daemons, as root.
+/// Asks a node about its daemons, as root.
 pub async fn ask(
     cluster: &Cluster,
     name: &Name,
@@ -116,7 +116,7 @@ fn read(answer: &Answer, daemons: &[Daemon]) -> Result<Seen> {
     Ok(seen)
 }
 
-/// Reads what may be an answer; what it says is of no interest.
+/// Parses any answer and drops the result, for [`crate::fuzz`].
 #[cfg(any(test, fuzzing))]
 pub(crate) fn odd(answer: &Answer) {
     let _ = read(answer, &Daemon::ALL);
@@ -132,7 +132,7 @@ fn health(daemon: Daemon, (status, body): (u16, Vec<u8>)) -> Result<Health> {
     }
 }
 
-/// A server that is about to be changed.
+/// A server that will be changed.
 struct Seat {
     node: Node,
     access: Access,
@@ -141,12 +141,12 @@ struct Seat {
     before: Seen,
 }
 
-/// The quorum of a cluster's servers, kept while they are changed.
+/// Guards the quorum of a cluster's servers during changes.
 pub struct Quorum {
     cluster: Cluster,
     daemons: Vec<Daemon>,
     seats: BTreeMap<Name, Seat>,
-    /// Whether to look at all.
+    /// Whether to guard at all.
     minded: bool,
     /// Whether there is no other server.
     alone: bool,
@@ -166,8 +166,8 @@ impl Quorum {
         }
     }
 
-    /// Looks at those of `nodes` that are servers. `unhealthy`: they are changed
-    /// one by one all the same, but not kept from it.
+    /// Surveys the servers among `nodes`. With `unhealthy` they are changed one by one, whatever
+    /// their health.
     pub async fn survey(
         operation: &Operation,
         probed: &BTreeMap<Name, Probed>,
@@ -207,7 +207,7 @@ impl Quorum {
         Ok(this)
     }
 
-    /// Says where there is nothing to keep, and why.
+    /// Reports if there is no quorum to keep, and why.
     fn say(&self) {
         if self.seats.is_empty() {
             return;
@@ -241,7 +241,7 @@ impl Quorum {
         }
     }
 
-    /// What a node is to the quorum.
+    /// A node's part in the quorum.
     pub fn part(&self, name: &Name) -> Part {
         let Some(seat) = self.seats.get(name) else {
             return Part::None;
@@ -263,8 +263,7 @@ impl Quorum {
         }
     }
 
-    /// Asks a server, over the connection that there is, or a new one where it
-    /// is gone.
+    /// Asks a server, over the present connection, or a new one if that is lost.
     async fn look(&self, name: &Name) -> Result<Seen> {
         let seat = self
             .seats
@@ -297,7 +296,7 @@ impl Quorum {
         read(&told, &self.daemons).map_err(|e| e.on(name))
     }
 
-    /// Whether the others can do without a server.
+    /// Whether the other servers can do without this one.
     async fn spared(&self, name: &Name) -> Result<Ready> {
         let mut ready = Ready::Go;
         for (daemon, (_, state)) in self.look(name).await? {
@@ -314,7 +313,7 @@ impl Quorum {
         Ok(ready)
     }
 
-    /// Whether a server takes its part as it did before.
+    /// Fails unless a server takes part as before.
     async fn takes_part(&self, name: &Name) -> Result<()> {
         let before = self.seats.get(name).map(|seat| &seat.before);
         for (daemon, (_, state)) in self.look(name).await? {
@@ -348,7 +347,7 @@ impl Quorum {
     }
 }
 
-/// Why a daemon has no quorum that could be lost; `unformed` are the servers that it runs on all the same.
+/// Why a daemon has no quorum to lose. `unformed` are the servers on which it runs.
 fn nothing_to_keep(daemon: Daemon, unformed: &[&str]) -> String {
     let why = match unformed {
         [] => "it does not run on these servers yet".to_owned(),

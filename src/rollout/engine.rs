@@ -1,5 +1,5 @@
-//! Carries a plan out: what is done to a node comes from the operation, in
-//! which order, and what becomes of a failure, is the same for all of them.
+//! Carries out a plan. The operation says what to do with a node; the order and the treatment of
+//! failures are the same for all operations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -19,27 +19,25 @@ pub enum OnFailure {
     Stop,
     /// Go on with the others, as long as no canary fails and the servers' quorum is whole
     Continue,
-    /// Begin no other node, and take those of this run back to the systems that they ran
+    /// Begin no other node, and take those of this run back to their previous systems
     Rollback,
 }
 
-/// What a node came to.
+/// The outcome of a node.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Whether it is as wanted.
     pub ok: bool,
-    /// Whether it is, or may be, another than before.
+    /// Whether it has changed, or may have.
     pub changed: bool,
-    /// In words.
     pub words: String,
-    /// As data.
     pub data: serde_json::Value,
-    /// What failed, where something did.
+    /// The error, if something failed.
     pub error: Option<Error>,
 }
 
 impl Outcome {
-    /// A node that an error kept from being changed.
+    /// A node that was not changed because of an error.
     pub fn failed(error: Error) -> Self {
         Self {
             ok: false,
@@ -62,29 +60,28 @@ impl Outcome {
     }
 }
 
-/// What a server is to do before it is changed.
+/// Whether a server may be changed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ready {
-    /// Begin.
     Go,
-    /// It leads by now: let those before it that do not.
+    /// It leads by now: other servers come first.
     Leads,
 }
 
-/// Keeps the servers' quorum: is asked before and after each of them.
+/// Guards the servers' quorum before and after each of them.
 pub trait Guard {
-    /// Whether the others can do without a server now; waits a while for that.
+    /// Waits a while until the others can do without a server. Fails if they cannot.
     fn before(&self, node: &Name) -> impl Future<Output = Result<Ready>>;
-    /// Waits until a server that was changed takes its part again.
+    /// Waits until a changed server takes part again.
     fn after(&self, node: &Name) -> impl Future<Output = Result<()>>;
 }
 
-/// What a run has come to so far.
+/// The results of a run so far.
 #[derive(Debug, Default)]
 struct Results {
-    /// Nodes that came to an end, or were left.
+    /// The outcomes of nodes that ended or were left.
     outcomes: BTreeMap<Name, Outcome>,
-    /// Those that were begun, in the order in which they ended.
+    /// The nodes that were begun, in the order of their ends.
     ended: Vec<Name>,
     /// Why no other node was begun.
     stopped: Option<String>,
@@ -96,17 +93,15 @@ fn failure(node: &Name) -> String {
 
 /// A plan under way.
 pub struct Rollout<'a> {
-    /// The order.
     pub plan: &'a Plan,
-    /// What to do when a node fails.
     pub on_failure: OnFailure,
-    /// Told of every node that came to an end.
+    /// Called with the outcome of every node.
     pub tell: &'a dyn Fn(&Name, &Outcome),
 }
 
 impl Rollout<'_> {
-    /// Changes the nodes by `apply`; under [`OnFailure::Rollback`], takes them
-    /// back by `back`, whose outcome is well if the node is as it was.
+    /// Changes the nodes by `apply`. With [`OnFailure::Rollback`], takes them back by `back`, whose
+    /// outcome is `ok` if the node is as it was.
     pub async fn run<G: Guard>(
         &self,
         guard: &G,
@@ -142,7 +137,7 @@ impl Rollout<'_> {
         results.outcomes
     }
 
-    /// Servers, one after the other.
+    /// Changes servers, one after the other.
     async fn servers<G: Guard>(
         &self,
         phase: &Phase,
@@ -162,7 +157,7 @@ impl Rollout<'_> {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    // Those after it would be kept from going by the same.
+                    // The same reason would stop the servers after it.
                     let why = error.what.clone();
                     let mut outcome = Outcome::left(&why);
                     outcome.error = Some(error);
@@ -176,7 +171,7 @@ impl Rollout<'_> {
                 }
             }
             let mut outcome = apply(&node).await;
-            // One that went back by itself has restarted what it runs as well.
+            // A server that went back by itself has restarted its daemons too.
             if outcome.error.is_none()
                 && let Err(error) = guard.after(&node).await
             {
@@ -188,7 +183,7 @@ impl Rollout<'_> {
         }
     }
 
-    /// Other nodes, some at a time.
+    /// Changes other nodes, some at a time.
     async fn some(
         &self,
         phase: &Phase,
@@ -227,8 +222,8 @@ impl Rollout<'_> {
         results.outcomes.insert(node.clone(), outcome);
     }
 
-    /// Takes back what this run changed, the last first: what failed, then the
-    /// others, servers as carefully as they were changed.
+    /// Takes back what this run changed, the last first: failed nodes, then the others, with the
+    /// same guard for servers.
     async fn take_back<G: Guard>(
         &self,
         guard: &G,
@@ -254,7 +249,7 @@ impl Rollout<'_> {
             .collect();
         nodes.sort_by_key(|node| (!failed(node), servers.contains(node)));
         let (ills, wells): (Vec<Name>, Vec<Name>) = nodes.into_iter().partition(&failed);
-        // A server that failed is not counted on: nothing is lost by its going back.
+        // A failed server does not count for the quorum, so taking it back loses nothing.
         for node in ills {
             let outcome = back(&node).await;
             self.taken(&node, outcome, &why, results);

@@ -1,5 +1,5 @@
-//! Membership in Consul and Nomad as a check: a node that was a member before
-//! it was changed is one afterwards, or the change is not confirmed.
+//! Membership in Consul and Nomad as a check: a node that was a member before its change must be
+//! one afterwards, or the change is not confirmed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,13 +20,13 @@ const MEMBER: Script = Script {
     seconds: MINUTE,
 };
 
-/// How long a node whose daemon was restarted may take to be a member again, in
-/// seconds, where the time for the confirmation allows it.
+/// How long a node may take to be a member again, in seconds, if the time for the confirmation
+/// allows it.
 const MOST: u64 = 30;
-/// How long one look may take beyond that, in seconds.
+/// How long one look may take besides, in seconds.
 const LOOK: u32 = 6;
 
-/// The arguments of [`MEMBER`]; it may become one for so many `seconds`.
+/// The arguments of [`MEMBER`], which waits up to `seconds` for the membership.
 fn arguments(
     cluster: &Cluster,
     daemon: Daemon,
@@ -39,8 +39,8 @@ fn arguments(
     arguments
 }
 
-/// The checks to be added for a node: of those daemons of which it is a member
-/// now. `patience` is how long its confirmation may take.
+/// The checks for the daemons of which a node is a member now. `patience` is the time for its
+/// confirmation.
 pub async fn checks(
     cluster: &Cluster,
     name: &Name,

@@ -1,10 +1,8 @@
-//! Changing the nodes of a cluster one after the other, so that it goes on:
-//! which are changed when, and what becomes of a failure.
+//! Changes the nodes of a cluster in an order that keeps it running, and treats failures.
 //!
-//! [`plan`] is the order, as a value; [`engine`] carries it out; [`daemons`]
-//! keeps the quorum of Consul's and Nomad's servers meanwhile, by the rules of
-//! [`quorum`]. [`turn`] is what is done to one node. An operation gives what is
-//! to be done to each as a closure:
+//! [`plan`] computes the order as a value, and [`engine`] carries it out. [`daemons`] guards the
+//! quorum of Consul's and Nomad's servers, by the rules of [`quorum`]. [`turn`] changes one node.
+//! An operation gives the work on a node as a closure:
 //!
 //! ```text
 //! let order = args.rollout.prepare(&operation, &probed, &nodes, true).await?;
@@ -36,7 +34,7 @@ pub use engine::{OnFailure, Outcome, Rollout};
 use plan::{Candidate, Limits, Part, Plan};
 pub use turn::Turn;
 
-/// In which order nodes are changed.
+/// The order of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Strategy {
     /// Canaries, then servers one by one while their quorum is whole, then all others
@@ -45,12 +43,12 @@ pub enum Strategy {
     Parallel,
 }
 
-/// Nodes that go before all others.
+/// Nodes that are changed before all others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Canary {
-    /// So many of those that are in no quorum.
+    /// This many of the nodes outside the quorum.
     Count(usize),
-    /// Those that a selector means.
+    /// The nodes that a selector selects.
     Selected(String),
 }
 
@@ -69,25 +67,25 @@ impl FromStr for Canary {
     }
 }
 
-/// Their heading in `--help`.
+/// The heading in `--help`.
 const ORDER: &str = "Order";
 
-/// In which order nodes are changed, and what becomes of a failure.
+/// Options of the order, and of failures.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RolloutArgs {
     /// In which order nodes are changed
     #[arg(help_heading = ORDER, long, value_enum, default_value = "rolling")]
     strategy: Strategy,
 
-    /// How many nodes are changed at once; servers of a quorum are changed one by one
+    /// How many nodes to change at once; servers of a quorum are changed one by one
     #[arg(help_heading = ORDER, long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     max_parallel: u16,
 
-    /// How many nodes of one site are changed at once [default: as many as in all]
+    /// How many nodes of one site to change at once [default: --max-parallel]
     #[arg(help_heading = ORDER, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     max_per_site: Option<u16>,
 
-    /// Nodes that go first, and end the run if they fail: how many, or a selector
+    /// Nodes to change first, whose failure ends the run: their number, or a selector
     #[arg(help_heading = ORDER, long, value_name = "N|NODE")]
     canary: Option<Canary>,
 
@@ -95,14 +93,13 @@ pub struct RolloutArgs {
     #[arg(help_heading = ORDER, long, value_enum, default_value = "stop")]
     on_failure: OnFailure,
 
-    /// Change servers even if their quorum is not healthy or has no failure to spare
+    /// Change servers even if their quorum is not healthy or cannot lose one
     #[arg(help_heading = ORDER, long)]
     unhealthy: bool,
 }
 
-/// A run's order, and the quorum that it keeps.
+/// A run's order, and the guard of its quorum.
 pub struct Order {
-    /// The order.
     pub plan: Plan,
     quorum: Quorum,
     on_failure: OnFailure,
@@ -110,7 +107,7 @@ pub struct Order {
 }
 
 impl RolloutArgs {
-    /// Refuses what has no effect. `ordered`: whether nodes are changed, in an order.
+    /// Refuses options without effect. `ordered`: whether the run changes nodes in an order.
     pub fn check(&self, ordered: bool) -> Result<()> {
         let nothing = match (&self.canary, self.strategy) {
             (None, _) => return Ok(()),
@@ -123,8 +120,7 @@ impl RolloutArgs {
         )))
     }
 
-    /// Orders the nodes that are to be changed. `disturbing`: whether what is
-    /// done to them can restart what they run.
+    /// Orders the nodes to change. `disturbing`: whether the change can restart what they run.
     pub async fn prepare(
         &self,
         operation: &Operation,
@@ -150,8 +146,7 @@ impl RolloutArgs {
         })
     }
 
-    /// Tells the order as far as it is known before any server has been asked:
-    /// who leads is not.
+    /// Shows the order as far as it is known before any server is asked, so without leaders.
     pub fn foretell(&self, operation: &Operation, nodes: &BTreeSet<Name>) -> Result<()> {
         let cluster = &operation.cluster;
         let quorum = !cluster.daemons().is_empty();
@@ -215,8 +210,8 @@ impl RolloutArgs {
 }
 
 impl Order {
-    /// Changes the nodes by `apply`, and takes them back by `back` where that
-    /// is asked for. Each node's end is reported.
+    /// Changes the nodes by `apply`, and takes them back by `back` if the options say so. Reports
+    /// each node.
     pub async fn run(
         &self,
         apply: impl AsyncFn(&Name) -> Outcome,
@@ -232,7 +227,7 @@ impl Order {
     }
 }
 
-/// Reports what a node came to.
+/// Reports a node's outcome.
 pub fn tell(reporter: &Reporter, name: &Name, outcome: &Outcome) {
     if let Some(error) = &outcome.error {
         reporter.failure(error);
@@ -245,8 +240,8 @@ pub fn tell(reporter: &Reporter, name: &Name, outcome: &Outcome) {
     });
 }
 
-/// Sums a run up, of whichever operation: which of `nodes` are as wanted, and
-/// how one goes on with the others. `first` is what is to be done before that.
+/// Reports the result of any operation's run: which of `nodes` are as wanted, and the command for
+/// the others. `first` is what to do before that command.
 pub fn conclude(
     reporter: &Reporter,
     nodes: &BTreeSet<Name>,

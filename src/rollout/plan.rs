@@ -1,36 +1,36 @@
-//! In which order the nodes of a run are changed, computed from values alone.
+//! The order of a run's nodes, computed from values alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::Name;
 
-/// A node that is to be changed.
+/// A node to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// Its name.
     pub name: Name,
-    /// Where it stands.
+    /// Its site.
     pub site: Name,
-    /// What it is to the servers' quorum.
+    /// Its part in the servers' quorum.
     pub part: Part,
-    /// Whether it is among those that go first, for the others to learn from.
+    /// Whether it is a canary.
     pub canary: bool,
 }
 
-/// What a node is to the quorum of Consul's and Nomad's servers.
+/// A node's part in the quorum of Consul's and Nomad's servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// A server on which no daemon runs, while others do run: nothing is lost by changing it.
+    /// A server without a running daemon, while others run: changing it loses nothing.
     Down,
     /// A server that votes.
     Voter,
-    /// A server that leads so many of the daemons' quorums.
+    /// A server that leads this many of the daemons' quorums.
     Leader(usize),
     /// None.
     None,
 }
 
-/// How many nodes are changed at once.
+/// How many nodes to change at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// In all.
@@ -39,19 +39,19 @@ pub struct Limits {
     pub per_site: Option<usize>,
 }
 
-/// Nodes that are changed before those of the next phase.
+/// Nodes that are done before the next phase begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
-    /// Nodes of no quorum, some at a time.
+    /// Nodes outside the quorum, some at a time.
     Some {
-        /// In the order in which they begin.
+        /// The nodes in the order of their beginning.
         nodes: Vec<Name>,
         /// Whether a failure ends the run under every policy.
         canary: bool,
     },
     /// Servers, one after the other, each only while the others can do without it.
     Servers {
-        /// In that order.
+        /// The servers in that order.
         nodes: Vec<Name>,
         /// Whether a failure ends the run under every policy.
         canary: bool,
@@ -66,7 +66,7 @@ impl Phase {
         }
     }
 
-    /// Whether it is for the others to learn from.
+    /// Whether it is the canaries' phase.
     pub fn canary(&self) -> bool {
         match self {
             Phase::Some { canary, .. } | Phase::Servers { canary, .. } => *canary,
@@ -77,17 +77,16 @@ impl Phase {
 /// The order of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The phases, of which none is empty.
+    /// The phases, none of them empty.
     pub phases: Vec<Phase>,
-    /// Where the nodes stand.
+    /// The nodes' sites.
     pub sites: BTreeMap<Name, Name>,
-    /// How many at once.
     pub limits: Limits,
 }
 
 impl Plan {
-    /// Canaries first, then servers, then all others. A leader is no canary:
-    /// it comes last of the servers, so that there is one election at most.
+    /// Canaries first, then servers, then all others. A leader is no canary: it is the last of the
+    /// servers, so that there is one election at most.
     pub fn rolling(candidates: &[Candidate], limits: Limits) -> Self {
         let pick = |canary: bool, server: bool| {
             let mut picked: Vec<&Candidate> = candidates
@@ -106,7 +105,7 @@ impl Plan {
                 canary,
             };
             let some = Phase::Some { nodes, canary };
-            // Where a canary can be one without a vote, it is.
+            // Prefers canaries without a vote.
             phases.extend(match canary {
                 true => [some, servers],
                 false => [servers, some],
@@ -122,7 +121,7 @@ impl Plan {
         Self::of(vec![Phase::Some { nodes, canary }], candidates, limits)
     }
 
-    /// Servers alone: those that do not run first, which only helps; those that lead last.
+    /// Servers alone: those without a running daemon first, leaders last.
     pub fn servers(mut servers: Vec<(Part, Name)>) -> Self {
         servers.sort();
         let nodes = servers.into_iter().map(|(_, name)| name).collect();
@@ -151,7 +150,7 @@ impl Plan {
         self.phases.iter().flat_map(Phase::nodes)
     }
 
-    /// The order in words; none where all nodes are alike.
+    /// The order in words; none if all nodes are alike.
     pub fn words(&self) -> Option<String> {
         let phase = |phase: &Phase| {
             let names: Vec<&str> = phase.nodes().iter().map(Name::as_str).collect();
@@ -170,7 +169,8 @@ impl Plan {
         (!alike).then(|| phases.join("; then "))
     }
 
-    /// The one of `waiting` that may begin beside those that are `running`.
+    /// The index of the node in `waiting` that may begin beside those `running`; none if the limits
+    /// allow none.
     pub fn next(&self, waiting: &[Name], running: &BTreeSet<Name>) -> Option<usize> {
         if running.len() >= self.limits.at_once {
             return None;

@@ -1,5 +1,5 @@
-//! When raft servers can do without one of them: what Consul's and Nomad's
-//! autopilot says, and how long it is waited for.
+//! Whether raft servers can do without one of them, by Consul's and Nomad's autopilot, and how long
+//! to wait for that.
 
 use std::time::{Duration, Instant};
 
@@ -8,27 +8,28 @@ use serde::Deserialize;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 
-/// Where a daemon's servers tell of their health.
+/// The API's path of the servers' health.
 pub const HEALTH: &str = "/v1/operator/autopilot/health";
-/// Where a server lists the members of its raft. `stale`: from what it has itself, as Nomad's answers 500 after five seconds
-/// where there is no leader (`forward` in nomad/rpc.go); Consul's answers alike either way.
+/// The API's path of a server's raft members. `stale` gets the server's own list: without a leader,
+/// Nomad would answer 500 after five seconds (`forward` in nomad/rpc.go). For Consul it makes no
+/// difference.
 pub const PEERS: &str = "/v1/status/peers?stale";
 /// How long servers may take to be healthy again.
 pub const PATIENCE: Duration = Duration::from_secs(90);
-/// How long servers that are not well may take to become so before one is touched.
+/// How long unhealthy servers may take to become healthy before one is changed.
 pub const SETTLING: Duration = Duration::from_secs(30);
-/// How long to wait before looking again.
+/// The pause between two looks.
 pub const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 300 });
-/// How many looks in a row have to find servers well of which one has just
-/// started, five seconds of them: their leader looks every two (autopilot's
-/// `ServerHealthInterval`), and what it says may be older than the start.
+/// How many looks in a row have to find servers healthy after a restart: five seconds of looks. The
+/// leader checks every two seconds (autopilot's `ServerHealthInterval`), and its answer may be
+/// older than the restart.
 pub const STEADY: usize = 17;
 
 /// The health of a daemon's servers (`/v1/operator/autopilot/health`).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Health {
-    /// Whether all servers are.
+    /// Whether all servers are healthy.
     pub healthy: bool,
     /// How many servers may fail before there is no quorum.
     pub failure_tolerance: u32,
@@ -41,7 +42,7 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Server {
-    /// Its name; Nomad's have the region behind.
+    /// Its name; Nomad adds the region.
     pub name: String,
     /// Whether it leads.
     #[serde(default)]
@@ -52,8 +53,8 @@ pub struct Server {
 }
 
 impl Health {
-    /// Reads an answer of `title`'s API. 429 is the status of servers that are
-    /// not healthy; the body is the same.
+    /// Parses an answer of `title`'s API. Unhealthy servers answer with the status 429 and the same
+    /// body.
     pub fn read(title: &str, status: u16, body: &[u8]) -> Result<Self> {
         let unknown = |what: String| Error::new(Exit::Partial, what);
         match status {
@@ -78,7 +79,7 @@ impl Health {
         }
     }
 
-    /// The server that leads; Nomad's have the region behind their name, which is not told.
+    /// The leader's name, without Nomad's region.
     pub fn leader(&self) -> Option<&str> {
         let leader = self.servers.iter().find(|server| server.leader)?;
         leader.name.split('.').next()
@@ -108,8 +109,8 @@ impl Health {
         }
     }
 
-    /// Whether the servers can do without one for a moment; `alone` is a single
-    /// server that goes on meanwhile, or may be missed.
+    /// Fails unless the servers can do without one for a moment. `alone`: there is one server,
+    /// which may be missing.
     pub fn spare(&self, alone: bool) -> Result<()> {
         let refuse = |why: String, help: &str| Err(Error::new(Exit::Partial, why).help(help));
         if !self.healthy {
@@ -127,7 +128,7 @@ impl Health {
         }
     }
 
-    /// Whether the servers are well again.
+    /// Fails unless the servers are healthy.
     pub fn whole(&self) -> Result<()> {
         match self.healthy {
             true => Ok(()),
@@ -139,13 +140,14 @@ impl Health {
     }
 }
 
-/// Whether an answer to [`PEERS`] tells of a server that was never part of a quorum: its raft has no members.
+/// Whether an answer to [`PEERS`] is that of a server that was never part of a quorum: its raft has
+/// no members.
 pub fn never_formed(status: u16, body: &[u8]) -> bool {
     let peers = serde_json::from_slice::<Option<Vec<serde_json::Value>>>(body);
     status == 200 && peers.is_ok_and(|peers| peers.is_none_or(|peers| peers.is_empty()))
 }
 
-/// Looks again and again until it is well, for `patience` at most; the last error else.
+/// Repeats `look` until it succeeds, for `patience` at most; then returns the last error.
 pub async fn until<T>(patience: Duration, look: impl AsyncFn() -> Result<T>) -> Result<T> {
     let began = Instant::now();
     loop {
@@ -157,7 +159,8 @@ pub async fn until<T>(patience: Duration, look: impl AsyncFn() -> Result<T>) -> 
     }
 }
 
-/// Looks until it was well so many times in a row, for `patience` at most; the last error else.
+/// Repeats `look` until it succeeds that many times in a row, for `patience` at most; then returns
+/// the last error.
 pub async fn steadily(
     times: usize,
     patience: Duration,

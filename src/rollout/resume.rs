@@ -1,11 +1,11 @@
-//! The command that goes on with the nodes that a run left undone: the run's
-//! own, with these nodes in the place of its selectors.
+//! The command for the nodes that a run left undone: the run's own command, with these nodes as its
+//! selectors.
 
 use clap::Command;
 
 use crate::cluster::Name;
 
-/// For this process's own command line, which `cli` describes.
+/// The command, from this process's own command line, which `cli` describes.
 pub fn command<'a>(cli: &Command, undone: impl Iterator<Item = &'a Name>) -> String {
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     rebuild(
@@ -39,9 +39,9 @@ fn rebuild(words: &[String], cli: &Command, nodes: &[&str]) -> String {
             }
         }
     }
-    // What follows the cluster are the nodes.
+    // The words after the cluster are nodes.
     positional.truncate(3);
-    // By the name it was called by, which a path in Nix's store is not.
+    // The program's name, unless that is a path in the Nix store.
     if positional
         .first()
         .is_some_and(|program| program.starts_with("/nix/store/"))

@@ -1,5 +1,5 @@
-//! Rollouts of imagined clusters: whatever fails and in whichever order nodes
-//! come to their ends, the rules hold.
+//! Rollouts of made-up clusters: the rules hold for every failure and every order of the nodes'
+//! ends.
 
 use std::cell::{Cell, RefCell};
 
@@ -10,14 +10,14 @@ use super::engine::{Guard, Ready};
 use super::plan::Phase;
 use super::*;
 
-/// A cluster under a rollout, and what was seen of it.
+/// A cluster under a rollout, and the observations.
 #[derive(Default)]
 struct World {
     /// Nodes that fail.
     failing: BTreeSet<Name>,
     /// Those of them that stay changed.
     stuck: bool,
-    /// How long nodes take, in turns of the scheduler.
+    /// The durations of nodes, in turns of the scheduler.
     slow: BTreeMap<Name, u8>,
     sites: BTreeMap<Name, Name>,
     servers: BTreeSet<Name>,
@@ -29,14 +29,14 @@ struct World {
     two_servers: Cell<bool>,
     unguarded: Cell<bool>,
     allowed: RefCell<Option<Name>>,
-    /// After so many servers the quorum is not whole any more.
+    /// The number of servers after which the quorum is lost.
     lost_after: Option<usize>,
-    /// Who leads when it is asked.
+    /// The leader.
     leader: Option<Name>,
     changed: RefCell<BTreeSet<Name>>,
-    /// Servers that are not well after they have been taken back.
+    /// Servers that are not healthy after they have been taken back.
     ill_when_back: BTreeSet<Name>,
-    /// The errors that were told of, by node.
+    /// The reported errors, by node.
     told: RefCell<BTreeMap<Name, String>>,
     /// How many nodes had been begun when the first failed.
     begun_before_failure: Cell<Option<usize>>,
@@ -89,7 +89,7 @@ impl World {
     }
 
     async fn back(&self, name: &Name) -> Outcome {
-        // What failed is not counted on: it goes back without being asked for.
+        // A failed node does not count: it goes back unasked.
         if self.failing.contains(name) {
             *self.allowed.borrow_mut() = Some(name.clone());
         }
@@ -293,7 +293,8 @@ proptest! {
         let (world, plan) = world(&case);
         let outcomes = run(&world, &plan, OnFailure::Stop);
         let begun = world.begun.borrow().len();
-        // One may have been let in beside the first that fails, and take its first step after that.
+        // A node may have been admitted beside the first failing one, and take its first step after
+        // that.
         let before = world.begun_before_failure.get();
         prop_assert!(before.is_none_or(|before| begun - before < case.at_once));
         let left = outcomes.values().filter(|o| o.words.starts_with("left")).count();

@@ -1,4 +1,4 @@
-//! A node's turn: to the system that it is to have, and back to what it ran.
+//! A node's turn: to the wanted system, and back to the previous one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,19 +23,19 @@ use crate::node::ssh::{Access, Connection};
 use crate::operation::Operation;
 use crate::secret::Secret;
 
-/// What a node's system is changed with.
+/// Everything needed to change a node's system.
 pub struct Turn {
     /// Its name.
     pub name: Name,
-    /// What its configuration says of it.
+    /// Its data in the cluster.
     pub told: Node,
-    /// What was found on it before.
+    /// Its probe before the change.
     pub facts: Facts,
     /// The present connection.
     pub connection: Connection,
-    /// How root is had.
+    /// How to become root.
     pub how: Elevation,
-    /// What to do with systems.
+    /// What to do with a system.
     pub mode: Mode,
     access: Access,
     password: Option<Arc<Secret>>,
@@ -44,7 +44,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// The turn of a node that was looked at.
+    /// The turn of a probed node.
     pub fn new(operation: &Operation, probed: &Probed, mode: Mode, watch: Watch) -> Result<Self> {
         let name = probed.connection.node();
         let told = operation.cluster.nodes.get(name).cloned();
@@ -62,14 +62,14 @@ impl Turn {
         })
     }
 
-    /// Checks of what the node is a member of now, to be made before it is confirmed.
+    /// Checks of the node's present memberships, for its confirmation.
     pub async fn memberships(&self, cluster: &Cluster) -> Result<BTreeMap<String, Check>> {
         let patience = self.watch.timeout;
         let (name, told, connection, how) = (&self.name, &self.told, &self.connection, &self.how);
         membership::checks(cluster, name, told, connection, how, patience).await
     }
 
-    /// Whether the node is, or may be, at another system than before.
+    /// Whether the node has, or may have, another system than before.
     pub fn changed(&self, report: &Report, system: &StorePath) -> bool {
         let was = |what: &Option<StorePath>| what.as_ref() == Some(system);
         match report.end {
@@ -85,9 +85,8 @@ impl Turn {
         }
     }
 
-    /// Changes the node to a system, which is in its store; `generation` is its
-    /// number where the node has it already, `members` what is checked beside
-    /// the node's own checks before it is confirmed.
+    /// Changes the node to a system in its store. `generation` is its number, if the node has it
+    /// already. `members` are checks beside the node's own.
     pub async fn go(
         &self,
         system: &StorePath,
@@ -133,8 +132,8 @@ impl Turn {
         change.run().await
     }
 
-    /// Takes the node back to what it ran and booted before the run, by its
-    /// own generation of it, watched like every change.
+    /// Takes the node back to the system that it ran and booted before the run, by its own
+    /// generation, watched like every change.
     pub async fn back(&self) -> Outcome {
         match self.steps_back().await {
             Ok(system) => Outcome {
@@ -158,7 +157,8 @@ impl Turn {
             self.facts.profile.clone().ok_or_else(absent)?,
         );
         self.reporter.step(&self.name, "taking it back");
-        // Much may have happened to the first connection since; where the port has changed, there is no other.
+        // Prefers a new connection, as the first one may be lost. After a change of the port there
+        // may be no new one.
         let connection = match self.access.connect(&self.name).await {
             Ok(connection) => connection,
             Err(_) => self.connection.clone(),
@@ -168,7 +168,8 @@ impl Turn {
             let what = format!("has no generation of {} any more", booted.name());
             Error::new(Exit::Partial, what).on(&self.name)
         })?;
-        // Degraded or not: it is what there was. Its own checks were not those of the new configuration.
+        // Keeps the old system even if it is degraded. The new configuration's checks do not apply
+        // to it.
         let watch = Watch {
             on_degraded: Policy::Keep,
             ..self.watch.clone()
@@ -200,7 +201,7 @@ impl Turn {
     }
 }
 
-/// What takes a node back that ran one system and booted, maybe, another.
+/// The mode that takes back a node that ran one system and may have booted another.
 fn way_back<'a>(
     mode: Mode,
     running: &'a StorePath,
