@@ -1,8 +1,9 @@
 # `lib.mkClusters`: a folder of clusters → what the tool reads (`clusters`) and what the nodes run (`nixosConfigurations`).
 #
-#   dir folder with one folder a cluster: cluster.nix, site/<site>.nix, node/<node>.nix modules NixOS modules for every
-#   node of every cluster specialArgs further arguments of all modules nixpkgs flake of the package set; this flake's
-#   own by default
+#   dir          folder with one folder per cluster: cluster.nix, site/<site>.nix, node/<node>.nix
+#   modules      NixOS modules for every node of every cluster
+#   specialArgs  further arguments of all modules
+#   nixpkgs      flake of the package set; this flake's own by default
 { nixpkgs }:
 let
   default = nixpkgs;

@@ -1,14 +1,13 @@
-# Looks at a node, as the operator's own user. Then keeps its connection open
-# until its input ends, and says of each list of store paths, up to an empty
-# line, which are not valid here.
+# Prints the state of a node, as the operator's own user. Then reads lists of store paths, each up to an empty line, and
+# prints those that are not valid here, until its input ends.
 
-# A container has no kernel of its own.
+# A container lacks a kernel of its own.
 parts_of() {
   cd "$1" 2>/dev/null || return
   for part in kernel initrd kernel-modules systemd; do readlink -e "$part" || echo none; done
 }
 
-# A system's switch inhibitors, in one line; most systems have a few words of them.
+# Prints a system's switch inhibitors on one line; most systems have only a few words.
 inhibitors() { # WHOSE SYSTEM
   [ ! -e "$2/switch-inhibitors" ] || echo "$1-inhibitors $(head -c 65536 "$2/switch-inhibitors" | tr '\n' ' ')"
 }
@@ -35,7 +34,7 @@ look() {
   sed -n 's/^/lease-/p' /run/nixcfg/node.lease 2>/dev/null
   echo "uptime $(cut -d. -f1 /proc/uptime 2>/dev/null)"
   df -Pk /nix/store 2>/dev/null | tail -n 1 | while read -r _ _ _ free _; do echo "free $free"; done
-  # What a system does not have any more, and systemd still knows as failed, is nobody's to repair.
+  # Skips failed units that the system no longer has: nobody can repair them.
   systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
     while read -r unit loaded _; do [ "$loaded" = not-found ] || echo "failed $unit"; done
 }

@@ -1,7 +1,8 @@
 # Writes files, then reloads or restarts the units that use changed ones. Runs as root, after install.sh's functions.
 # Input: the manifest; `reload UNIT FILE` and `restart UNIT FILE` for each use of a file; `end`. Due units are noted
 # before the files are in place, and removed from the note once done. So the next run finishes what an interrupted run
-# or a failed unit left. A restart of the node does all of it. shellcheck disable=SC2154 # variables of install.sh
+# or a failed unit left. A restart of the node does all of it.
+# shellcheck disable=SC2154 # variables of install.sh
 uses='' note=/run/nixcfg-secrets.due
 
 uses() {

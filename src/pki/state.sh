@@ -1,7 +1,10 @@
 # Prints the state of units, and of files with certificates and keys. Runs as root. Arguments: unit NAME or file PATH,
-# repeated. unit NAME LOADED ACTIVE PID STARTED STARTED in seconds since 1970, 0 where it does not run crt CHANGED
-# BASE64 PATH a certificate, all of it; CHANGED as STARTED, of the link or what it points at key CHANGED SHA256 PATH a
-# key's digest none PATH nothing there end that was all
+# repeated.
+#   unit NAME LOADED ACTIVE PID STARTED      STARTED in seconds since 1970, 0 for a unit that does not run
+#   crt CHANGED BASE64 PATH                  a certificate; CHANGED in seconds since 1970, of the file or its link, the later
+#   key CHANGED SHA256 PATH                  the digest of a key
+#   none PATH                                no such file
+#   end                                      the end of the answer
 set -u
 export LC_ALL=C
 while [ $# -ge 2 ]; do

@@ -1,6 +1,5 @@
-# Tells of this node's daemons and of their servers, as root, by the node's own certificates.
-# Arguments, for each daemon: its name, its unit, its port for HTTPS, the name that its certificate holds, the folder
-# of its certificates.
+# Prints the state of this node's daemons and their servers. Runs as root, with the node's own certificates. Arguments,
+# for each daemon: its name, unit, HTTPS port, the name in its certificate, the folder of its certificates.
 #   daemon NAME STATE INVOCATION         as systemd has them; a dash for none
 #   health NAME STATUS BASE64            the answer to /v1/operator/autopilot/health; 000 where there is none
 #   peers NAME STATUS BASE64             the answer to /v1/status/peers?stale, which a server without a leader gives too

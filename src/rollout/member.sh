@@ -1,6 +1,6 @@
-# Whether this node is a member of its Consul or its Nomad, as root, by the node's own certificates: asked of the agent
-# here, answered by the leader. Arguments: consul or nomad, its unit, its port for HTTPS, the name that its
-# certificate holds, the folder of its certificates, the node's name, for how many seconds it may become one.
+# Exits with 0 if this node is a member of its Consul or Nomad. Runs as root, with the node's own certificates; asks the
+# agent here, and the leader answers. Arguments: consul or nomad, its unit, its HTTPS port, the name in its certificate,
+# the folder of its certificates, the node's name, how many seconds to wait for the membership.
 daemon=$1 unit=$2 port=$3 name=$4 folder=$5 node=$6
 until=$(($(date +%s) + $7))
 case $daemon in

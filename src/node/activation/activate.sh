@@ -1,15 +1,13 @@
-# Prepares the way back, then starts the switch to a system in a unit of its
-# own, so that it survives the loss of this connection, and waits for it. Runs
-# as root.
-# Arguments: toplevel, action, name of the run, id of the lease, seconds to
-# wait for confirmation, generation to go to or nothing, who asks, the operation,
-# whether it may start anew for the system (never, needed).
+# Prepares the way back, then starts the switch to a system and waits for it. The switch is in a unit of its own, which
+# survives the loss of this connection. Runs as root. Arguments: toplevel, action, name of the run, ID of the lease,
+# seconds to wait for confirmation, generation to go to or nothing, the operator, the operation, whether it may restart
+# for the system (never, needed).
 toplevel=$1 action=$2 run=$3 lease=$4 seconds=$5 number=$6 who=$7 what=$8 restart=$9
 if ! [ -f "$toplevel/nixos-version" ]; then
   echo "$toplevel is not a NixOS system, or not on this node" >&2
   exit 64
 fi
-# What a restart brings is not activated before it.
+# Activates nothing before a restart.
 if [ "$restart" = needed ] && [ "$action" = switch ] && [ -n "$(restart_for "$toplevel")" ]; then action=boot; fi
 case $action in
 switch | test)
@@ -31,9 +29,9 @@ if [ "$(sed -n 's/^id //p' /run/nixcfg/node.lease 2>/dev/null)" != "$lease" ]; t
 fi
 folder=/run/nixcfg/$run
 ( umask 022 && mkdir -p "$folder" ) || exit 65
-# What earlier runs left; a day is more than any run takes.
+# Removes what earlier runs left; no run takes a day.
 find /run/nixcfg -mindepth 1 -maxdepth 1 -type d ! -name locks -mtime +1 -exec rm -rf {} +
-# The program is a file: in a unit's command line systemd itself expands `${…}`.
+# The program is a file, as systemd would expand `${…}` in a unit's command line.
 ( umask 077 && : >"$folder/log" && switch_text >"$folder/program" && return_text >"$folder/return" ) || exit 65
 if ! arm; then
   forget "$run"

@@ -1,5 +1,5 @@
-# Prepares the way back, before anything is changed. Sourced text: needs the
-# shared functions, and toplevel, action, run, seconds, who, what, restart, and return_text.
+# Prepares the way back, before anything is changed. Included in other scripts: needs the shared functions, and the
+# variables toplevel, action, run, seconds, who, what, restart and return_text.
 room=8 # MiB that are set aside for going back on a full disk
 
 boot_text() {
@@ -18,8 +18,7 @@ ExecStart=/bin/sh /var/lib/nixcfg/rollback/return boot
 UNIT
 }
 
-# Whichever system boots next looks for the record: by its own unit, or by one
-# in the folder that systemd reads beside it.
+# The next system to boot looks for the record: by its own unit, or by one in a folder that systemd reads besides.
 arm_boot() {
   for system in "$toplevel" "$before" $fallback; do
     if ! [ -e "$system/etc/systemd/system/$boot_unit" ]; then
@@ -35,8 +34,7 @@ arm_beside() {
   boot_text >"$control/$boot_unit" && sync "$control/$boot_unit" "$control"
 }
 
-# What the node was started with, where it has the wanted system already and
-# is only to start it: that one may not start at all.
+# A node that only has to boot the wanted system goes back to its booted system, as the wanted one may not boot.
 find_fallback() {
   fallback='' fallback_generation=''
   if [ "$before" != "$toplevel" ] || [ "$restart" = never ]; then return; fi
@@ -57,14 +55,14 @@ arm() {
   done
   ( umask 022 && mkdir -p "$state" ) || return
   rm -f "$state"/*.new
-  # Not every file system can set room aside without writing it.
+  # Some file systems cannot reserve space without writing it.
   fallocate -l "${room}M" "$state/room" 2>/dev/null || head -c "${room}M" /dev/zero >"$state/room" || return
   return_text | keep return || return
   keep_accounts || return
   mkdir -p /nix/var/nix/gcroots
   ln -sfn "$previous" /nix/var/nix/gcroots/nixcfg-previous && ln -sfn "$before" /nix/var/nix/gcroots/nixcfg-previous-profile || return
   arm_boot || return
-  # This timer does not depend on how the switch, or what waits for it, ends.
+  # This timer works however the switch and its watcher end.
   systemd-run --quiet --collect --unit="nixcfg-overdue-$run" --description="nixcfg: look after the switch $run" \
     --on-calendar='*-*-* *:*:00/15' --timer-property=AccuracySec=1s /bin/sh "$state/return" overdue "$run" || return
   keep pending <<RECORD

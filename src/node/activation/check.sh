@@ -1,7 +1,6 @@
-# Tries one thing that must be well on this node, as often as it may be tried.
-# Runs as root. What the last attempt said is printed.
-# Arguments: attempts, seconds between them, seconds for each; then `command`
-# and its words, `http` and a URL, or `tcp` and host:port.
+# Runs a check on this node until it passes or its attempts are used up. Runs as root. Prints the output of the last
+# attempt. Arguments: attempts, seconds between them, seconds for each; then `command` and its words, `http` and a URL,
+# or `tcp` and host:port.
 attempts=$1 interval=$2 limit=$3 kind=$4
 shift 4
 

@@ -1,7 +1,5 @@
-# Confirms the new system: the node stays with it. Runs as root, and waits for
-# the outcome to note in the journal, on standard input: without one nothing is
-# done. Its answer is `end`: a login that breaks off may end well without it.
-# Argument: name of the run.
+# Confirms the new system: the node keeps it. Runs as root, and waits on standard input for the outcome for the journal;
+# without one it does nothing. Its answer is `end`, as a lost login may also exit with 0. Argument: name of the run.
 read -r outcome || exit 0
 alone --timeout 5 || { echo "the node is going back already" >&2; exit 67; }
 if [ "$(recorded run)" != "$1" ]; then

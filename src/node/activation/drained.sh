@@ -1,5 +1,5 @@
-# Notes that the node is drained in Nomad, or that it is no longer. Runs as root.
-# Arguments: since when, who, the operation; none: no longer.
+# Notes that the node is drained in Nomad. Runs as root. Arguments: since when, who, the operation. Without arguments it
+# removes the note.
 file=/var/lib/nixcfg/drained
 if [ $# = 0 ]; then
   rm -f "$file"

@@ -1,6 +1,5 @@
-# Gives the new system longer to be confirmed, for what comes before the node's
-# restart, and tells whether a unit runs. Runs as root.
-# Arguments: name of the run, seconds, unit.
+# Extends the time for the confirmation by what comes before the node's restart, and prints whether a unit runs. Runs as
+# root. Arguments: name of the run, seconds, unit.
 alone --timeout 5 || { echo "the node is going back already" >&2; exit 67; }
 if [ "$(recorded run)" != "$1" ]; then
   echo "the node is not waiting for confirmation of $1" >&2

@@ -1,10 +1,10 @@
-# Tells how a switch ended, over a connection of its own, without being root.
-# Arguments: name of the run, seconds to wait, the system.
+# Prints how a switch ended, over a connection of its own, without root. Arguments: name of the run, seconds to wait,
+# the system.
 run=$1 left=$(($2 * 5)) toplevel=$3
 beat
 if [ "$(recorded run)" = "$run" ] && [ "$(recorded phase)" = reboot ]; then
   if restarted; then
-    # Its units have half of the time to start in: the rest is for looking at them.
+    # Its units may take half of the time to start; the rest is for checking them.
     timeout "$(($(recorded seconds) / 2))" systemctl is-system-running --wait >/dev/null 2>&1
     echo "code restarted"
   else
@@ -15,7 +15,7 @@ else
     state_now=$(systemctl show --property=ActiveState --value "nixcfg-switch-$run" 2>/dev/null)
     case $state_now in
     active | activating | deactivating | reloading) sleep 0.2 ;;
-    # The unit may have ended between the two looks.
+    # The unit may have ended since the first look.
     *) [ -f "/run/nixcfg/$run/result" ] || echo "died"; break ;;
     esac
     left=$((left - 1))
@@ -27,10 +27,10 @@ echo "now $(current)"
 echo "booted $(readlink -f /run/booted-system)"
 echo "generation $(readlink -f "$profile")"
 restart_for "$toplevel" | while read -r part; do echo "restart $part"; done
-# What a system does not have any more, and systemd still knows as failed, is nobody's to repair.
+# Skips failed units that the system no longer has: nobody can repair them.
 systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
   while read -r unit loaded _; do [ "$loaded" = not-found ] || echo "failed $unit"; done
-# On its way back it is at neither system.
+# A node on its way back is at neither system.
 if systemctl is-active --quiet "nixcfg-confirm-$run.service" "nixcfg-return-$run.service"; then echo "returning $run"; fi
 [ "$(recorded run)" != "$run" ] || echo "pending $run"
 if [ "$(sed -n 's/^run //p' "$state/last" 2>/dev/null)" = "$run" ]; then

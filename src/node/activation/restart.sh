@@ -1,6 +1,5 @@
-# Has the node start its new system; whether that is confirmed is counted from
-# there on. Runs as root.
-# Argument: name of the run.
+# Restarts the node into its new system. The time for the confirmation begins at its start. Runs as root. Argument: name
+# of the run.
 alone --timeout 5 || { echo "the node is going back already" >&2; exit 67; }
 if [ "$(recorded run)" != "$1" ]; then
   echo "the node is not waiting for confirmation of $1" >&2

@@ -1,5 +1,5 @@
-# Takes a node back to the system and the profile's generation that the record
-# names. Lies on the node while a switch is not confirmed, and is started there:
+# Takes a node back to the system and the profile's generation in the record. It stays on the node while a switch is not
+# confirmed, and is started there:
 #   watch RUN SECONDS     a switch has ended: wait for its confirmation
 #   overdue RUN           every quarter of a minute, whatever else happens
 #   boot                  the node has started
@@ -20,13 +20,13 @@ switches() {
   esac
 }
 
-# The lease ends within a minute of its holder.
+# The lease ends within a minute after its holder.
 abandoned() {
   renewed=$(sed -n 's/^renewed //p' /run/nixcfg/node.lease 2>/dev/null)
   [ $(($(uptime_seconds) - ${renewed:-0})) -ge 60 ]
 }
 
-# Another switch-to-configuration may still be ending.
+# Waits for another switch-to-configuration that is still ending.
 configure() { # SYSTEM ACTION
   own_switch_lock
   for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
@@ -39,8 +39,8 @@ configure() { # SYSTEM ACTION
   echo "$1/bin/switch-to-configuration $2 ended with $code"
 }
 
-# The boot loader's choice and the profile's generation as they were. A live
-# `switch` back to the one system that was both run and booted does it itself.
+# Restores the boot loader's choice and the profile's generation. A live `switch` back to the system that was both
+# running and booted does this itself.
 boots_as_before() {
   profile_back
   [ "$action" != test ] || return 0
@@ -49,7 +49,7 @@ boots_as_before() {
   [ "$code" = 0 ] || unbootable=1
 }
 
-# Where it cannot change back live, a node starts anew, once.
+# A node that cannot change back live restarts, once.
 start_anew() {
   [ -z "$(recorded tries)" ] || return 0
   echo "starting anew to go back"
@@ -71,12 +71,12 @@ LAST
 }
 
 go_back() {
-  # Whoever has held it for so long will not come to an end either.
+  # A holder of such a long time will not end either.
   alone --timeout 300
   [ "$(recorded run)" = "$run" ] || exit 0
   action=$(recorded action) previous=$(recorded previous)
   way_back
-  # What had it start anew to go back is still the reason.
+  # The reason is that of the restart for going back.
   began=$(recorded reason)
   reason=${began:-$reason} unbootable='' astray=''
   echo "nixcfg: going back to $before, $generation: $reason (run $run)"
@@ -118,13 +118,13 @@ overdue)
     systemctl stop "nixcfg-overdue-$2.timer"
     exit 0
   fi
-  # Who would have it restarted is gone: the other timer counts far longer.
+  # The operator's side is gone before the restart, and the other timer counts far longer.
   if [ -n "$(recorded held)" ] && [ -z "$(recorded phase)" ] && abandoned; then
     run=$2 reason=abandoned
     go_back
     exit 0
   fi
-  # The switch starts within seconds; after it, the other timer counts.
+  # The switch starts within seconds; after that, the other timer counts.
   waited=$(($(uptime_seconds) - $(recorded armed)))
   if [ "$waited" -lt 15 ] || systemctl is-active --quiet "nixcfg-confirm-$2.timer" "nixcfg-confirm-$2.service"; then exit 0; fi
   if switches "$2" && [ "$waited" -lt "$most" ]; then exit 0; fi
@@ -132,12 +132,12 @@ overdue)
   go_back
   ;;
 boot)
-  # A switch starts this unit as well: it means a start of the machine only.
+  # A switch starts this unit too, but it is for a start of the machine only.
   run=$(recorded run)
   if [ -z "$run" ] || ! restarted; then exit 0; fi
   reason=restarted
   if [ "$(recorded phase)" = reboot ] && [ "$(current)" = "$(recorded system)" ]; then
-    # It has one start: a system that starts anew before its confirmation would count for ever.
+    # One start only: a system that keeps restarting before its confirmation would wait for ever.
     case $(recorded started) in
     '')
       { cat "$state/pending"; echo "started $(boot_id)"; } | keep pending
@@ -148,7 +148,7 @@ boot)
   elif [ "$(recorded phase)" = reboot ]; then
     reason=other-system
   fi
-  # In a unit of its own: going back may start and wait for everything that this one belongs to.
+  # In a unit of its own, as going back may start and await everything that this unit belongs to.
   exec systemd-run --quiet --no-block --collect --unit="nixcfg-return-$run" /bin/sh "$state/return" now "$reason" "$run"
   ;;
 now)

@@ -1,21 +1,20 @@
-# Switches to a system: the profile, then switch-to-configuration; leaves the
-# outcome in the run's folder. Runs in a transient unit, as root.
-# Arguments: toplevel, action, the run's folder, generation to go to or
-# nothing, name of the run.
+# Switches to a system: sets the profile, runs switch-to-configuration, and leaves the outcome in the run's folder. Runs
+# as root, in a transient unit. Arguments: toplevel, action, the run's folder, generation to go to or nothing, name of
+# the run.
 toplevel=$1 action=$2 folder=$3 number=$4 run=$5
 
 begun=no why=''
-# Whether the switch got as far as stopping units or activating: it says so, and no exit code does. One of 1, and of every
-# other error, may come before that as well as after.
+# Whether the switch began to stop units or to activate. Only its output shows that: 1 and all other errors may come
+# before that or after.
 begun() { grep -qE '^(stopping the following units: |stopping swap device: |activating the configuration)' "$folder/log"; }
 
-# What was said of a failure: the check or the step that it names, or the last words.
+# Prints the reason of a failure: the check or step that the output names, or its last line.
 why() {
   said=$(grep -E "^(Pre-switch check '.*' failed|Failed to install bootloader|Error: )" "$folder/log" | head -n 1)
   printf '%s\n' "${said:-$(grep . "$folder/log" | tail -n 1)}" | cut -c 1-300
 }
 
-# The outcome appears whole or not at all.
+# Writes the outcome whole or not at all.
 finish() {
   printf '%s\n' "code $1" "begun $begun" "why $why" "current $(current)" "profile $(readlink -f "$profile")" >"$folder/result.new" &&
     mv "$folder/result.new" "$folder/result"
@@ -30,7 +29,7 @@ set_profile() {
   fi
 }
 
-# Not switched, and everything is as it was: there is nothing to confirm.
+# Nothing was switched or changed, so there is nothing to confirm.
 untouched() {
   why=$(why)
   alone --timeout 60
@@ -43,7 +42,7 @@ untouched() {
   finish "$1"
 }
 
-# Up to version 24.11, NixOS waits for another switch to end, however long that takes; later it ends with this code at once.
+# Until 24.11, NixOS waits for another switch for ever; later versions end with this code at once.
 own_switch_lock
 if [ -e "$switching" ] && ! flock --nonblock "$switching" true; then
   echo "another switch holds $switching"
@@ -62,7 +61,7 @@ case $code in
 *)
   why=$(why)
   if [ "$begun" = no ]; then
-    # A bootloader may have been written in part; a switch that another one keeps out has touched nothing.
+    # The bootloader may be half written, unless another switch held the lock.
     case $code,$action in
     11,*) ;;
     *,switch | *,boot) NIXOS_NO_CHECK=1 "$(recorded profile)/bin/switch-to-configuration" boot >"$folder/boot" 2>&1 || cat "$folder/boot" ;;

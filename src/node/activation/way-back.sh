@@ -1,24 +1,23 @@
-# A node's way back, as it is kept on the node: shared by the scripts that
-# prepare it, confirm the new system, and go back.
+# A node's way back, as stored on the node. The scripts that prepare it, confirm the new system and go back share this.
 #
-# The record names the system that ran, and the profile's exact generation, from
-# before the switch. While it is there, the new system is not confirmed.
+# The record names the running system and the profile's exact generation from before the switch. While it exists, the
+# new system is not confirmed.
 state=/var/lib/nixcfg/rollback
 profile=/nix/var/nix/profiles/system
 boot_unit=nixcfg-return.service
 control=/etc/systemd/system.control
 
-# What the record says of something. The shell reads it itself: a node's switch waits for all that is started here.
+# Prints a value of the record. The shell reads it without a child, as a node's switch waits for all processes here.
 recorded() {
   while read -r key value; do [ "$key" != "$1" ] || echo "$value"; done 2>/dev/null <"$state/pending"
 }
 current() { readlink -f /run/current-system; }
 boot_id() { read -r id </proc/sys/kernel/random/boot_id && echo "$id"; }
-# Whether the node has started anew since the record was made.
+# Whether the node has restarted since the record was made.
 restarted() { [ "$(recorded boot)" != "$(boot_id)" ]; }
 uptime_seconds() { read -r up _ </proc/uptime && echo "${up%%.*}"; }
 
-# What of a system only a restart brings.
+# Prints the parts of a system that only a restart brings.
 restart_for() { # SYSTEM
   for part in kernel initrd kernel-modules systemd; do
     [ "$(readlink -e "/run/booted-system/$part")" = "$(readlink -e "$1/$part")" ] || echo "$part"
@@ -26,8 +25,8 @@ restart_for() { # SYSTEM
   inhibited "$1"
 }
 
-# What keeps a system from being switched to while the present one runs: switch inhibitors that both have and that differ, as NixOS
-# compares them; or, where one of the two alone has any, all of them. They are a JSON object of strings.
+# Prints the switch inhibitors that forbid a live switch from the running system. If both systems have inhibitors, these
+# are the common ones that differ, as in NixOS; if only one has them, all of them. They are a JSON object of strings.
 inhibited() ( # SYSTEM
   ran=$(inhibitors_of /run/current-system) new=$(inhibitors_of "$1")
   if [ "$ran" = "$new" ]; then exit; fi
@@ -42,12 +41,12 @@ inhibited() ( # SYSTEM
     done
   done
 )
-# Before its release 26.05 had a list of paths in this file for a while: what is no object counts for none.
+# Pre-releases of 26.05 had a list of paths in this file. Anything but an object counts as none.
 inhibitors_of() { file=$(readlink -e "$1/switch-inhibitors") && [ "$(head -c 1 "$file")" = "{" ] && echo "$file"; }
 strings_of() { grep -oE '"([^"\]|\\.)*"' "$1" | paste - -; }
 
-# Gives signs of life for as long as this shell runs, or until `still`: who waits for it over a
-# connection hears whether the node still answers.
+# Prints signs of life while this shell runs, or until `still`, so that the waiting side knows that the node still
+# answers.
 beat() {
   while sleep 10 >/dev/null 2>&1; do echo nixcfg-alive; done &
   heart=$!
@@ -55,9 +54,8 @@ beat() {
 }
 still() { kill "$heart" 2>/dev/null; trap - EXIT; }
 
-# Where the way back leads: to the system and the generation from before the
-# switch. A node that had the new system already and was only to start it goes
-# back to what it was started with before.
+# The target of the way back: the system and generation from before the switch. A node that had the new system already
+# and only had to boot it goes back to its booted system.
 way_back() {
   before=$(recorded profile) generation=$(recorded generation)
   if [ -n "$(recorded fallback)" ] && restarted; then
@@ -65,21 +63,21 @@ way_back() {
   fi
 }
 
-# Replaces a file of the state by standard input; it is on the disk afterwards.
+# Replaces a file of the state by standard input, and flushes it to the disk.
 keep() {
   cat >"$state/$1.new" && sync "$state/$1.new" && mv -f "$state/$1.new" "$state/$1" && sync "$state"
 }
 
-# The accounts, and which of them NixOS holds to be its own. What a configuration
-# does not name it then takes away: going back to one that does not know an
-# administrator whose account the new one has merely taken over would lock him out.
+# Saves the accounts, and the list of those that NixOS regards as its own. NixOS removes such an account once a
+# configuration does not declare it. So going back could remove an administrator whose existing account the new
+# configuration took over.
 keep_accounts() {
   rm -rf "$state/accounts" && mkdir -m 700 "$state/accounts" || return
   set --
   for file in /etc/passwd /etc/group /etc/shadow /var/lib/nixos/declarative-*; do
     [ ! -f "$file" ] || set -- "$@" "$file"
   done
-  # The record may be all that a power cut leaves of what is not on the disk yet.
+  # After a power cut the record may exist without these files, unless they are flushed to the disk.
   cp -p "$@" "$state/accounts/" && sync "$state/accounts"/* "$state/accounts"
 }
 accounts_back() {
@@ -96,28 +94,29 @@ accounts_back() {
   done
 }
 
-# A file of accounts where it lies: NixOS can have it elsewhere and link to it. Where users are immutable, userborn shuts each by a
-# mount of the file on itself, which nothing can take the place of (nixos/modules/services/system/userborn.nix, 26.05).
+# Restores a file of accounts in its real place: NixOS may keep it elsewhere, with a link. Where users are immutable,
+# userborn mounts each file on itself, so that nothing can replace it (nixos/modules/services/system/userborn.nix,
+# 26.05).
 put_back() { # KEPT FILE
   real=$(readlink -f "$2") || return
   if mountpoint -q "$real"; then umount --lazy "$real" || return; fi
   cp -p "$1" "$real.nixcfg" && sync "$real.nixcfg" && mv -fT "$real.nixcfg" "$real"
 }
 
-# Userborn shuts its files again. Few systems have such a unit.
+# Lets userborn protect its files again. Few systems have such a unit.
 accounts_shut() {
   systemctl is-active --quiet userborn.service || return 0
   systemctl restart userborn.service || { echo "nixcfg: userborn.service failed"; astray=1; }
 }
 
-# Notes in the journal who changed what, from what to what, and the outcome.
+# Records in the journal who changed what, from which system to which, and the outcome.
 audit() { # OUTCOME
   echo "$(recorded what): who=$(recorded who) run=$(recorded run) action=$(recorded action) from=$(recorded previous) to=$(recorded system) outcome=$1" |
     systemd-cat -t nixcfg -p notice
 }
 
-# One at a time goes back, or is confirmed. The lock is in a folder of root's alone: any
-# account can hold one that it can read.
+# One process at a time goes back or confirms. The lock is in a folder of root's alone: any account can hold a lock that
+# it can read.
 alone() {
   ( umask 022 && mkdir -p /run/nixcfg )
   ( umask 077 && mkdir -p /run/nixcfg/locks )
@@ -125,9 +124,9 @@ alone() {
   flock "$@" 9
 }
 
-# NixOS makes its own lock for all to read. Nobody but root opens it from now on; where
-# other accounts alone hold it already, another file takes its place. Who took a lock may have
-# ended and left it to a child: the kernel tells in fdinfo of every process that holds it.
+# Every account can read NixOS's own lock file. From now on only root can open it; if other accounts alone hold it
+# already, a new file replaces it. The process that took a lock may have left it to a child: the kernel shows every
+# holder in fdinfo.
 switching=/run/nixos/switch-to-configuration.lock
 own_switch_lock() {
   if ! [ -e "$switching" ] || ! chmod 600 "$switching" || flock --nonblock "$switching" true; then return 0; fi
@@ -136,7 +135,7 @@ own_switch_lock() {
   holders=''
   for file in $(grep -rls "FLOCK .* $place " /proc/[0-9]*/fdinfo); do
     process=${file#/proc/} process=${process%%/*} key=''
-    # The real user: a folder of /proc is root's where the process may not be looked at.
+    # The real user: a folder of /proc belongs to root if the process is not dumpable.
     while read -r key uid _; do [ "$key" != Uid: ] || break; done 2>/dev/null <"/proc/$process/status"
     if [ "$key" = Uid: ] && [ "$uid" = 0 ]; then return 0; fi
     holders="$holders $process"
@@ -145,8 +144,7 @@ own_switch_lock() {
   ( umask 077 && : >"$switching.nixcfg" ) && mv -fT "$switching.nixcfg" "$switching"
 }
 
-# The end of a switch, one way or the other. The record goes first: what is
-# left of the rest does nothing without it.
+# Ends a switch, in either way. The record goes first, as the rest does nothing without it.
 forget() {
   rm -f "$state/pending"
   sync "$state"
@@ -163,8 +161,8 @@ forget() {
   return 0
 }
 
-# The profile at its recorded generation again, by that generation's own link;
-# one that the switch made goes. Works on a full disk.
+# Sets the profile to its recorded generation again, by that generation's own link, and removes one that the switch
+# made. Works on a full disk.
 profile_back() (
   way_back
   link=$generation path=$before now=$(readlink "$profile")

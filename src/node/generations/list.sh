@@ -1,4 +1,4 @@
-# Prints the generations of the system profile: number, when it was made, path.
+# Prints the generations of the system profile: number, time of creation, path.
 for link in /nix/var/nix/profiles/system-*-link; do
   [ -L "$link" ] || continue
   number=${link##*/system-}

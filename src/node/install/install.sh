@@ -1,16 +1,15 @@
-# Functions that write files on a node, each of them whole or not at all. Runs
-# as root; a manifest is read from standard input, its format is that of mod.rs.
+# Functions that write files on a node, each file whole or not at all. Runs as root. Reads a manifest, in the format of
+# mod.rs, from standard input.
 #
-# Everything is made ready under other names first and renamed at the end, so
-# that whatever fails until then (the connection, the disk) leaves all files as
-# they were. A path is walked from / and its folder entered: from then on
-# nobody can put another folder in its place.
+# Everything is written under other names first and renamed at the end. So any failure before that (the connection, the
+# disk) leaves all files as they were. The script walks a path from / and enters its folder: from then on nobody can
+# replace that folder.
 umask 077
 export LC_ALL=C
 newline='
 '
 pending='' cleaned='' here=''
-# Nobody can foresee it: what is made in a folder of a service's user is not there before.
+# Nobody can guess it, so a service's user cannot create such a file in its folder before.
 read -r token </proc/sys/kernel/random/uuid
 
 refuse() {
@@ -18,7 +17,7 @@ refuse() {
   exit 1
 }
 
-# What was made ready and not put in place goes, however the script ends.
+# Removes prepared files that were not put in place, at any end of the script.
 discard() {
   left=$pending pending=
   while [ -n "$left" ]; do
@@ -28,18 +27,17 @@ discard() {
   done
 }
 
-# One at a time on a node. In a folder of root's alone: flock(1) needs no more than a file
-# that can be read, and whoever holds it would keep everybody out.
+# One run at a time on a node. The lock is in a folder of root's alone: any account can hold a lock that it can read.
 lock() {
   trap discard EXIT
   trap 'exit 1' HUP INT TERM PIPE
   ( umask 022 && mkdir -p /run/nixcfg ) && mkdir -p /run/nixcfg/locks || refuse "cannot write in /run/nixcfg"
   command exec 9>/run/nixcfg/locks/install || refuse "cannot lock /run/nixcfg/locks/install"
-  # Longer than a change of passwords waits for its proof.
+  # Longer than a change of passwords may wait for its proof.
   flock -w 150 9 || refuse "another run has been writing files on this node for minutes"
 }
 
-# Takes the numbers of a user and a group.
+# Looks up the numbers of a user and a group.
 identify() {
   uid=$(id -u "$1" 2>/dev/null) ||
     refuse "there is no user $1 on this node: deploy the configuration that makes it first"
@@ -49,8 +47,8 @@ identify() {
   gid=${gid%%:*}
 }
 
-# Enters the folder $1, making what is missing of it. Refuses folders in which
-# somebody other than root and the user $2 could exchange what is written.
+# Enters the folder $1, and makes missing parts of it. Refuses folders in which somebody other than root and the user $2
+# could replace files.
 enter() {
   if [ "$here" = "$2 $1" ]; then return; fi
   here=
@@ -89,14 +87,14 @@ trusted() {
   0\ *) ;;
   *[2367]?) refuse "the group $(stat -c %G .) may write in $1, and exchange what is written there" ;;
   esac
-  # The group's place shows the mask of an access control list, where there is one (acl(5)).
+  # With an access control list, the group's bits show its mask (acl(5)).
   case $(ls -ld .) in
   ?????w????+*) refuse "an access control list lets others write in $1: setfacl -b $1" ;;
   esac
 }
 
-# Removes what a run that was killed left in this folder; no other is at work. What cannot
-# be removed is the folder's owner's, and in nobody's way.
+# Removes what a killed run left in this folder; the lock excludes other runs. What cannot be removed belongs to the
+# folder's owner, and does no harm.
 clean() {
   case $newline$cleaned in
   *"$newline${here#* }$newline"*) return ;;
@@ -105,7 +103,7 @@ clean() {
   cleaned=$cleaned${here#* }$newline
 }
 
-# The user $1 gets something at $2, which must not be there as anything but a file or a link.
+# Prepares to write $2 for the user $1. Fails if $2 exists and is neither a file nor a link.
 prepare() {
   enter "${2%/*}" "$1"
   clean
@@ -130,11 +128,10 @@ stage_file() {
     return
   fi
   pending="$pending$uid $state $4$newline"
-  # Neither an existing file nor a link is written through, and what is
-  # changed by number cannot be exchanged meanwhile.
+  # Writes through neither an existing file nor a link. Nobody can replace a file that is changed by its descriptor.
   set -C
   {
-    # Where a device or the like is in its place, `set -C` lets the shell open that.
+    # `set -C` would still open a device or the like in its place.
     [ -f /proc/self/fd/3 ] && printf '%s\n' "$5" | base64 -d >&3 &&
       chown "$uid:$gid" /proc/self/fd/3 &&
       chmod "$1" /proc/self/fd/3 &&
@@ -143,7 +140,7 @@ stage_file() {
   set +C
 }
 
-# stage_link USER PATH TARGET: the user is the one who may own the folder.
+# stage_link USER PATH TARGET: USER may own the folder.
 stage_link() {
   uid=$(id -u "$1" 2>/dev/null) ||
     refuse "there is no user $1 on this node: deploy the configuration that makes it first"
@@ -156,7 +153,7 @@ stage_link() {
   ln -s "$3" "./$new" || refuse "cannot make the link $2"
 }
 
-# stage_absent USER PATH: as for a link.
+# stage_absent USER PATH: USER may own the folder.
 stage_absent() {
   if ! [ -e "$2" ] && ! [ -L "$2" ]; then
     printf 'unchanged %s\n' "$2"
@@ -191,7 +188,7 @@ make_folder() {
   printf '%s %s\n' $state "$4"
 }
 
-# Reads the manifest to its last line and makes everything ready.
+# Reads the manifest to its last line and prepares everything.
 stage() {
   while IFS= read -r line; do
     kind=${line%% *} rest=${line#* }
@@ -221,7 +218,7 @@ stage() {
   refuse "the manifest ended early: was the connection lost?"
 }
 
-# Puts everything in its place. A connection that is lost now stops nothing.
+# Puts everything in place. A lost connection no longer stops it.
 commit() {
   trap '' HUP INT TERM PIPE
   while [ -n "$pending" ]; do

@@ -1,6 +1,6 @@
-# Takes leases on this node and holds them while standard input gives signs of
-# life; ends, and lets go of them, when that ends or is silent. Runs as root.
-# Arguments: id, steal or keep, who, from where, for what, then each lease's name.
+# Takes leases on this node and holds them while signs of life come on standard input. Releases them when that ends or
+# is silent. Runs as root. Arguments: ID, steal or keep, the operator, their address, the operation, then each lease's
+# name.
 id=$1 how=$2 who=$3 from=$4 what=$5
 shift 5
 folder=/run/nixcfg
@@ -9,7 +9,7 @@ old=60     # seconds after which a lease that is not renewed counts for nothing
 
 uptime_seconds() { read -r up _ </proc/uptime && echo "${up%%.*}"; }
 of() { sed -n "s/^$2 //p" "$folder/$1.lease" 2>/dev/null; }
-# In a folder of root's alone: any account can hold a lock that it can read.
+# The lock is in a folder of root's alone: any account can hold a lock that it can read.
 alone() { exec 9>>"$folder/locks/lease" && flock --timeout 10 9; }
 free() { exec 9>&-; }
 write() { # NAME SINCE

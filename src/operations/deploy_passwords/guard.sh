@@ -1,7 +1,8 @@
 # Changes passwords and password files together, and undoes all of it unless it is told to keep it. Runs as root, after
 # install.sh's functions. Argument: how long to wait for that, in seconds. Input: the manifest of the files; `set USER
 # HASH` and `lock USER` for accounts; `end`. It prints "applied"; `keep` follows once the operator is proved not to be
-# locked out. shellcheck disable=SC2154 # variables of install.sh
+# locked out.
+# shellcheck disable=SC2154 # variables of install.sh
 former='' wanted='' touched='' kept=''
 
 # The hash of a user in /etc/shadow.
