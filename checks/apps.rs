@@ -1,5 +1,5 @@
-//! `nomad-scheduler`, `deploy-apps` and `app-secrets`: Nomad's half against a
-//! stand-in for it (support/nomad.rs, standin/nomad), Consul's against a real one.
+//! `nomad-scheduler`, `deploy-apps` and `app-secrets`, with a stand-in for Nomad (support/nomad.rs,
+//! standin/nomad) and a real Consul.
 
 use std::io::Write;
 use std::path::Path;
@@ -457,7 +457,7 @@ impl Secrets {
         }
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        // A run that asks nothing does not read it.
+        // A run without questions does not read it.
         let _ = stdin.write_all(typed.as_bytes());
         drop(stdin);
         child.wait_with_output().unwrap()
@@ -589,7 +589,7 @@ fn only_whom_the_stores_folder_is_encrypted_for_can_make_secrets() {
     let stage = Secrets::new("");
     let store = &stage.cluster.store;
     let bob = store.reader("bob");
-    // All of the cluster is bob's alone from now on, though the store's root is the operator's.
+    // From now on only bob can read the cluster's entries, although the operator owns the store's root.
     store.pass(&["init", "-p", "example/cluster/prod", "bob"]);
     ended(
         &stage.run(&[], "typed in\n", None),
@@ -615,7 +615,7 @@ fn an_answer_that_is_missing_writes_nothing() {
 
 #[test]
 fn consuls_acls_ask_for_a_token_and_take_it_from_the_environment() {
-    // Its name before 1.11.
+    // The field's name before 1.11.
     let first = if consul::given() {
         "initial_management"
     } else {

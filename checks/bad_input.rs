@@ -1,5 +1,5 @@
-//! What an operator may get wrong, and what may be wrong with a node: a clear
-//! error, the right exit code, and nothing changed anywhere.
+//! Mistakes of operators and faults of nodes: each gives a clear error and the right exit code, and
+//! changes nothing.
 
 use std::fs;
 
@@ -155,7 +155,7 @@ fn a_cut_and_a_frozen_node_are_given_up_in_bounded_time() {
 fn a_slow_login_is_told_with_its_limit_which_is_an_option() {
     let lab = Lab::get();
     let repo = Repo::new();
-    // After the key is accepted: the connection is up, and nothing comes.
+    // The node accepts the key, then sends nothing.
     lab.root(
         "cedar",
         "echo 'session optional pam_exec.so /bin/sleep 14' >>/etc/pam.d/sshd",
@@ -230,7 +230,7 @@ fn a_changed_and_an_unknown_host_key_are_told_apart() {
     )
     .unwrap();
 
-    // alder is known by cedar's key, birch by its own, cedar not at all.
+    // known_hosts has cedar's key for alder, birch's own, and none for cedar.
     let known = fs::read_to_string(lab.known_hosts()).unwrap();
     let lines: Vec<(&str, &str)> = known
         .lines()

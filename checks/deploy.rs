@@ -1,4 +1,4 @@
-//! `deploy-nixos` on the lab's real nodes: what it does to them, and at what cost.
+//! `deploy-nixos` on the lab's real nodes: its effects and its cost.
 
 use crate::support::{self, Counters, Lab, NODES, Repo, Tool};
 
@@ -206,7 +206,7 @@ fn a_unit_that_fails_is_named_and_mending_it_ends_well() {
         .exits(5)
         .shows("broken.service")
         .shows("2 of 3 nodes as wanted; not: birch");
-    // Still failed: the second run does not call it well.
+    // The unit still fails, so the second run fails as well.
     Tool::deploy(&repo, &lab)
         .run()
         .exits(5)
@@ -235,7 +235,7 @@ fn a_switch_that_is_refused_leaves_the_exact_generation_that_was_there() {
     assert_eq!(lab.state("cedar"), before);
 }
 
-/// What has switch-to-configuration fail with a code once it says that it has begun.
+/// A module that makes switch-to-configuration fail with `code` after it has begun.
 fn fails_half_way(code: u8) -> String {
     format!(
         r#"{{ lib, pkgs, ... }}: {{ system.systemBuilderCommands = lib.mkAfter ''
@@ -254,7 +254,7 @@ fn fails_half_way(code: u8) -> String {
     )
 }
 
-/// A unit that runs, the same in all systems.
+/// A running unit, the same in all systems.
 const HELD: &str = r#"systemd.services.held = { wantedBy = [ "multi-user.target" ]; script = "exec sleep infinity"; };"#;
 
 #[test]
@@ -263,7 +263,7 @@ fn a_switch_that_fails_half_way_is_not_told_as_untouched_and_its_units_run_again
     repo.configure("cedar", &format!("{{ {HELD} }}"));
     Tool::deploy(&repo, &lab).arg("cedar").run().exits(0);
     let before = lab.state("cedar");
-    // 2 is also what a failed activation script leaves with, and the number of an error.
+    // A failed activation script also exits with 2, and ENOENT is 2.
     for (code, policy) in [(1, "rollback"), (2, "keep")] {
         repo.configure("cedar", &fails_half_way(code));
         Tool::deploy(&repo, &lab)
@@ -334,7 +334,7 @@ fn a_switch_outlives_its_connection_and_its_outcome_is_read_over_a_new_one() {
     let mut command = Tool::deploy(&repo, &lab).arg("alder").into_command();
     let run = std::thread::spawn(move || command.output().unwrap());
     lab.until("alder", "test -e /run/switching");
-    // Every connection that sshd serves is gone; the switch is not.
+    // All connections are cut; the switch goes on.
     lab.root(
         "alder",
         "for p in $(pgrep -f '[s]shd.*alice'); do kill -9 $p; done; touch /run/go-on",
@@ -359,7 +359,7 @@ fn an_interrupted_run_can_be_run_again() {
     lab.until("alder", "test -e /run/switching");
     child.kill().unwrap();
     child.wait().unwrap();
-    // Nobody confirms it: the node waits, and goes back.
+    // Nobody confirms the system, so the node waits and goes back.
     Tool::deploy(&repo, &lab)
         .arg("alder")
         .run()

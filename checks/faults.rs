@@ -1,31 +1,30 @@
-//! Faults at any moment of a deployment: every node ends in one of two states,
-//! with nothing held, and running again completes.
+//! Faults at any moment of a deployment: every node ends with the old or the new system and without
+//! leases, and another run completes the deployment.
 //!
-//! Three nodes are deployed to at once, and each is struck in its own way;
-//! sometimes the tool is, too. Two systems take turns, so that nothing is
-//! built or evaluated twice.
+//! Each run deploys to three nodes at once, each with a fault of its own, and sometimes kills the tool.
+//! Two systems alternate, so that nothing is built or evaluated twice.
 //!
-//! `NIXCFG_FAULT_RUNS` says how many faults are tried (20), `NIXCFG_FAULT_SEED` which.
+//! `NIXCFG_FAULT_RUNS` sets the number of faults (20), `NIXCFG_FAULT_SEED` the choice.
 
 use std::thread::{self, sleep};
 use std::time::Duration;
 
 use crate::support::{Kept, Lab, NODES, Repo, Tool};
 
-/// What goes wrong with a node.
+/// A fault of a node.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
-    /// Every connection that the node's sshd serves is cut off.
+    /// All connections of the node's sshd are cut.
     Connections,
-    /// The node's power is cut, and comes back.
+    /// The node loses power, and starts again.
     Power,
-    /// Its cable is out for a while.
+    /// The cable is unplugged for a while.
     Cut,
-    /// Half of all frames are lost for a while.
+    /// Half of all frames get lost for a while.
     Loss,
-    /// Each frame is two seconds late for a while.
+    /// Each frame comes two seconds late for a while.
     Delay,
-    /// Its disk is full for a while.
+    /// The disk is full for a while.
     Disk,
 }
 
@@ -38,27 +37,27 @@ const FAULTS: [Fault; 6] = [
     Fault::Disk,
 ];
 
-/// When it goes wrong: as the node comes to a step, or some time after the start.
+/// The moment of a fault.
 #[derive(Debug, Clone)]
 enum Moment {
-    /// When this holds on the node, or the tool has ended.
+    /// When this condition holds on the node, or the tool has ended.
     Step(&'static str),
-    /// After so many milliseconds.
+    /// This many milliseconds after the start.
     After(u64),
 }
 
 const STEPS: [&str; 6] = [
-    // The lease is held.
+    // The run holds the lease.
     "test -e /run/nixcfg/node.lease",
-    // The way back is prepared.
+    // The node can go back by itself.
     "test -e /var/lib/nixcfg/rollback/pending",
-    // The profile is another.
+    // The profile has changed.
     r#"test "$(readlink /nix/var/nix/profiles/system)" != "$(cat /root/generation)""#,
-    // The system is being activated.
+    // The activation runs.
     "test -e /run/switching",
-    // It runs.
+    // The new system runs.
     r#"test "$(readlink -f /run/current-system)" != "$(cat /root/running)""#,
-    // It waits for confirmation.
+    // The node waits for confirmation.
     "systemctl is-active 'nixcfg-confirm-*.timer' | grep -q active",
 ];
 
@@ -78,7 +77,7 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
-/// One of the two systems; its activation says that it goes on.
+/// One of the two systems; its activation leaves a mark while it runs.
 fn system(text: &str) -> String {
     format!(
         r#"{{ environment.etc."nixcfg-test".text = "{text}"; system.activationScripts.slow.text = "if [ \"$NIXOS_ACTION\" = switch ]; then touch /run/switching; sleep 1; fi"; }}"#
@@ -89,7 +88,7 @@ fn deploy(repo: &Repo, lab: &Lab) -> Tool {
     Tool::deploy(repo, lab).args(&["--strategy", "parallel", "--confirm-timeout", "10"])
 }
 
-/// What happens to one node.
+/// The fault of one node in a run.
 #[derive(Debug, Clone)]
 struct Strike {
     node: &'static str,
@@ -127,7 +126,7 @@ impl Strike {
                 );
             }
             Fault::Power => passing(&["kill"], Duration::ZERO, "start"),
-            // Longer than a node waits for its confirmation.
+            // Longer than a node waits for confirmation.
             Fault::Cut => passing(&["cut"], Duration::from_secs(14), "join"),
             Fault::Loss => passing(&["loss", "50"], a_while, "clear"),
             Fault::Delay => passing(&["delay", "2000"], a_while, "clear"),
@@ -136,12 +135,12 @@ impl Strike {
     }
 }
 
-/// What may be left of a change, and has to be gone.
+/// Prints what is left of a change.
 const LEFT: &str = "ls -d /var/lib/nixcfg/rollback/pending /etc/systemd/system.control /run/nixcfg/*.lease 2>/dev/null; \
     systemctl list-units --all --plain --no-legend 'nixcfg-switch-*' 'nixcfg-overdue-*' 'nixcfg-confirm-*' 'nixcfg-return-*'; \
     flock --nonblock /run/nixos/switch-to-configuration.lock true || echo locked";
 
-/// Waits until nothing is left of a change.
+/// Waits until nothing of a change is left.
 fn comes_to_rest(lab: &Lab, node: &str, context: &str) {
     let left = lab.root(
         node,
@@ -153,7 +152,7 @@ fn comes_to_rest(lab: &Lab, node: &str, context: &str) {
     );
 }
 
-/// Whether the node is at the new system; it is at that or the old one, wholly.
+/// Whether the node has the new system. Fails if it has neither the old nor the new one entirely.
 fn is_new(lab: &Lab, node: &str, before: &str, [old, new]: [&str; 2], context: &str) -> bool {
     let state = lab.state(node);
     let paths: Vec<&str> = state.lines().collect();
@@ -189,7 +188,7 @@ fn every_fault_at_every_moment_leaves_one_of_two_states_and_running_again_comple
         run += 1;
         let (old, new) = (texts[(run + 1) % 2], texts[run % 2]);
         let repo = &repos[run % 2];
-        // Each step in turn, then a random moment.
+        // Each step in turn, then random moments.
         let mut moment = || {
             step += 1;
             match STEPS.get(step % (STEPS.len() + 1)) {
@@ -227,7 +226,7 @@ fn every_fault_at_every_moment_leaves_one_of_two_states_and_running_again_comple
             }
             if let Some(milliseconds) = killed {
                 sleep(Duration::from_millis(milliseconds));
-                // It may have come to its end already.
+                // The tool may have ended already.
                 let _ = tool.kill();
             }
         });

@@ -1,5 +1,4 @@
-//! What only NixOS does to a node: its users' script, its firewall, its own
-//! `switch-to-configuration`. On nodes of the lab that are genuine NixOS:
+//! What only genuine NixOS has: its users' script, firewall and `switch-to-configuration`. Run by
 //! `checks/run --nixos genuine`.
 
 use std::process::{Child, Stdio};
@@ -13,20 +12,20 @@ use crate::support::{Lab, PASSWORD, Ran, Repo, Tool, genuine, other_kernel};
 
 const NODE: &str = "alder";
 const CLUSTER: &str = "cluster/prod/cluster.nix";
-/// Bob's place among the administrators.
+/// The line that begins bob's keys in the cluster's file.
 const BOB: &str = "      bob.keys = [";
 
-/// A system that is told from others by what it says, with more.
+/// A system with a text that identifies it, and more modules.
 fn system(text: &str, more: &str) -> String {
     format!(r#"{{ lib, pkgs, ... }}: {{ environment.etc."nixcfg-test".text = "{text}"; {more} }}"#)
 }
 
-/// The lab and a repository, with a first system on the node.
+/// The lab and a repository; the node has a first system.
 fn start() -> (Lab, Repo) {
     start_on(&[NODE])
 }
 
-/// The same with more bare nodes.
+/// The same, with other nodes bare.
 fn start_on(nodes: &[&str]) -> (Lab, Repo) {
     assert!(
         genuine(),
@@ -50,20 +49,20 @@ fn shadow(lab: &Lab, user: &str) -> String {
     lab.root(NODE, &format!("getent shadow {user} | cut -d: -f2"))
 }
 
-/// A hash as `passwd` makes it, with fewer rounds.
+/// A hash like those of `passwd`, with fewer rounds.
 fn hash(password: &str) -> String {
     let password = Password::new(Secret::new(password.to_owned())).unwrap();
     let hash = Hash::sha512crypt(&password, 5000).unwrap();
     hash.expose().to_owned()
 }
 
-/// Writes a password file as deploy-passwords does.
+/// Writes a password file, like deploy-passwords.
 fn password_file(lab: &Lab, user: &str, hash: &str) {
     let path = format!("/var/lib/nixcfg/passwords/{user}");
     lab.put(NODE, &path, "600", format!("{hash}\n").as_bytes());
 }
 
-/// What the last line of a run in JSON says of the node.
+/// The node's last event of a run with --json.
 fn outcome(ran: &Ran) -> String {
     let mut events = ran
         .out
@@ -83,7 +82,7 @@ fn an_administrator_who_comes_back_has_his_uid_and_home_and_no_password_but_that
     let before = of_bob();
     let names = |from: &str, to: &str| repo.replace(CLUSTER, from, to);
 
-    // Somebody else comes in his place, and is not given his UID.
+    // His successor gets another UID.
     names(BOB, "      carol.keys = [");
     deploy(&repo, &lab).run().exits(0);
     assert!(!lab.holds(NODE, "getent passwd bob || getent shadow bob"));
@@ -119,14 +118,14 @@ fn mutable_users_keep_what_was_set_on_the_node_and_immutable_ones_have_what_thei
     lab.root(NODE, "useradd dora");
     let set = chpasswd();
 
-    // Mutable: the file is for accounts that are yet to be made.
+    // Mutable users: the file applies to new accounts only.
     repo.configure(NODE, &system("mutable", ""));
     deploy(&repo, &lab).run().exits(0);
     lab.fault(NODE, &["reboot"]);
     assert_eq!(shadow(&lab, "bob"), set);
     assert!(lab.holds(NODE, "id dora"));
 
-    // Immutable: it is the file that holds, at every activation, and who is not configured is gone.
+    // Immutable users: every activation applies the file and removes accounts that are not configured.
     repo.configure(NODE, &system("immutable", "cluster.mutableUsers = false;"));
     deploy(&repo, &lab).run().exits(0);
     assert_eq!(shadow(&lab, "bob"), files);
@@ -135,7 +134,7 @@ fn mutable_users_keep_what_was_set_on_the_node_and_immutable_ones_have_what_thei
     lab.fault(NODE, &["reboot"]);
     assert_eq!(shadow(&lab, "bob"), files);
 
-    // Without its file an account is locked, by any activation; so none is begun.
+    // An activation would lock an account without a file, so none begins.
     lab.root(NODE, "rm /var/lib/nixcfg/passwords/bob");
     repo.configure(NODE, &system("another", "cluster.mutableUsers = false;"));
     deploy(&repo, &lab)
@@ -147,7 +146,7 @@ fn mutable_users_keep_what_was_set_on_the_node_and_immutable_ones_have_what_thei
     assert!(said.contains("does not exist"), "{said}");
     assert_eq!(shadow(&lab, "bob"), "!");
 
-    // deploy-passwords opens it again, at once and for good.
+    // deploy-passwords unlocks it permanently.
     let store = PassStore::plain();
     let wanted = hash("through the looking-glass");
     store.insert("example/cluster/prod/passwd/bob", &format!("{wanted}\n"));
@@ -269,10 +268,10 @@ fn a_system_for_the_next_boot_runs_from_there_on_and_only_then() {
     lab.at_rest(NODE);
 }
 
-/// What waits in the midst of a switch until /run/go-on is there.
+/// A part of an activation that waits for /run/go-on.
 const HOLD: &str = "touch /run/switching; while ! [ -e /run/go-on ]; do sleep 0.1; done";
 
-/// A run that stands still in the switch to a system, which has [`HOLD`] in it.
+/// Starts a run that waits in the switch to a system with [`HOLD`].
 fn held(repo: &Repo, lab: &Lab, more: &str, args: &[&str]) -> Child {
     repo.configure(NODE, &system("two", more));
     let mut command = deploy(repo, lab).args(args).into_command();
@@ -289,7 +288,7 @@ fn what_a_node_goes_back_to_outlives_a_garbage_collection_in_the_midst_of_the_sw
     deploy(&repo, &lab).run().exits(0);
     let links = "readlink -f /run/current-system /nix/var/nix/profiles/system; readlink /nix/var/nix/profiles/system";
     let before = lab.root(NODE, links);
-    // The new system runs, and neither the profile nor the start of the node keeps the old one.
+    // The new system runs, and neither the profile nor the boot keeps the old one from GC.
     let failing = format!(
         r#"systemd.services.failing = {{ wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "{HOLD}; exit 3"; }};"#
     );
@@ -311,7 +310,7 @@ fn a_system_collected_before_its_turn_is_told_and_brought_again_by_the_next_run(
     let (lab, repo) = start_on(&[NODE, "birch"]);
     repo.configure("birch", &system("two", ""));
     let before = lab.state("birch");
-    // Everything is copied ahead of its turn: nothing on birch keeps its system yet.
+    // birch has its system copied ahead, and nothing there protects it from GC yet.
     let hold = format!(
         r#"system.activationScripts.hold.text = "if [ \"$NIXOS_ACTION\" = switch ]; then {HOLD}; fi";"#
     );
@@ -354,7 +353,7 @@ fn a_switch_that_somebody_else_has_begun_is_told_and_nothing_is_changed() {
     lab.at_rest(NODE);
 }
 
-/// doc/nixos-programs.md, line by line, as far as a node can show it.
+/// Each line of doc/nixos-programs.md that a node can show.
 #[test]
 fn what_nixos_programs_print_and_return_is_what_is_relied_on() {
     let (lab, repo) = start();

@@ -1,5 +1,5 @@
-//! `rotate-gossip` with a real Consul of three agents and a real Nomad of two servers, all on
-//! loopback: what is in their keyrings, and whether they still hear each other.
+//! `rotate-gossip` with a real Consul of three agents and a real Nomad of two servers on loopback: their
+//! keyrings, and whether they still see each other.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use crate::support::pass::{self, ended};
 
 const KEY: &str = "example/cluster/prod/secrets/consul-gossip";
 
-/// A rotation from its beginning to its end, then one that is killed at each of its steps.
+/// A complete rotation, then one killed at each of its steps.
 fn rotates(service: &str) {
     let mut stage = Gossip::start(service);
     let rotate = |stage: &Gossip| stage.command().output().unwrap();
@@ -37,7 +37,7 @@ fn rotates(service: &str) {
         "giving the new key",
         "taking the old key",
     ];
-    // One in the normal run, all of them with programs that are given, and in a long run.
+    // A normal run tries one step; runs with given programs and soak runs try all.
     let given = ["NOMAD", "CONSUL", "NIXCFG_FAULT_RUNS"].map(std::env::var_os);
     let steps = match given.iter().any(Option::is_some) {
         true => &steps[..],
@@ -59,7 +59,7 @@ fn rotates(service: &str) {
         ended(&rotate(&stage), 0, &["that was begun before goes on"]);
         ended_well(&mut stage, &mut last);
     }
-    // An agent that starts anew, with its keyring or without, is one of them.
+    // An agent that restarts, with or without its keyring, rejoins.
     for forgets in [false, true] {
         stage.restart("cedar", forgets);
         stage.all_alive();

@@ -1,7 +1,7 @@
-//! A node that answers badly, beside two that do not: what it can do to the operator and to the others.
+//! A hostile node beside two good ones: what it can do to the operator and to the others.
 //!
-//! Its sshd is the lab's own. On another port it forces a command that answers for one script in one way, and runs all else;
-//! which, is said by a variable that the login sends.
+//! A second port of its sshd forces a command that answers for one script in one bad way, and runs all
+//! others. A variable of the login selects script and way.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use crate::support::pass::PassStore;
 use crate::support::{Lab, NODES, Repo, Tool};
 
-/// The node that answers badly.
+/// The hostile node.
 const BAD: &str = "alder";
-/// The ways in which it answers, and whether a script may take such an answer for a whole one.
+/// The ways of its answers, and whether a script may accept such an answer as complete.
 const WAYS: [(&str, &str, bool); 11] = [
     ("silent", "exec sleep 2000", false),
     ("slow", "while printf x; do sleep 1; done", false),
@@ -37,43 +37,43 @@ const WAYS: [(&str, &str, bool); 11] = [
         true,
     ),
 ];
-/// The port.
+/// Its second port.
 const PORT: usize = 2200;
-/// Bounds in time are this part of what they are: without an answer, each is waited for.
+/// Time limits are divided by this: each is waited for in full.
 const HASTE: &str = "4";
-/// What the operator's memory may grow to, in KiB.
+/// The limit of the tool's memory, in KiB.
 const MOST_MEMORY: u64 = 200 << 10;
-/// A run that takes longer hangs: more than any script of these operations may take, and all of its logins.
+/// A run that takes longer hangs. This is more than all logins and any script may take.
 const HANGS: Duration = Duration::from_secs(400);
-/// Runs at once: sshd refuses who logs in too often at once.
+/// Parallel runs: sshd refuses too many logins at once.
 const AT_ONCE: usize = 4;
 
-/// Where in the course of a script it answers badly.
+/// The moment from which the answer is bad.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum From {
-    /// Before it says that it runs.
+    /// Before the script begins.
     Start,
-    /// Once it runs.
+    /// After the script has begun.
     Run,
-    /// Once it runs as root: it asked for the password as sudo does.
+    /// After the script has begun as root, behind a prompt like sudo's.
     Root,
 }
 
-/// Operations that only look, the script that is answered for, and from where on.
+/// Operations that change nothing, the script with the bad answer, and its moment.
 const LOOKS: [(&[&str], &str, From); 8] = [
     (&["status", "--no-drift"], "nixcfg-probe", From::Start),
     (&["status", "--no-drift"], "nixcfg-probe", From::Run),
     (&["status", "--no-drift"], "nixcfg-status", From::Run),
     (&["status", "--no-drift"], "nixcfg-certificates", From::Root),
     (&["generations"], "nixcfg-generations", From::Run),
-    // What finds out how root is had, and what makes root of an operator's own command.
+    // The scripts that find out how to become root, and that run an operator's command as root.
     (&["exec", "--sudo", "--", "true"], "nixcfg-try", From::Start),
     (
         &["exec", "--sudo", "--", "true"],
         "nixcfg-sudo",
         From::Start,
     ),
-    // It has no bound of its own once it runs.
+    // An operator's command has no time limit.
     (&["exec", "--sudo", "--", "true"], "nixcfg", From::Start),
 ];
 
@@ -112,7 +112,7 @@ fn prepare(lab: &Lab) {
     lab.root(BAD, "systemctl restart ssh");
 }
 
-/// What became of a run.
+/// The result of a run.
 struct Told {
     way: &'static str,
     code: Option<i32>,
@@ -121,7 +121,7 @@ struct Told {
     err: String,
 }
 
-/// Runs an operation on the lab, whose bad node answers for a script in a way.
+/// Runs an operation on the lab while the hostile node answers for a script in one way.
 fn run(
     (repo, store): (&Repo, &PassStore),
     lab: &Lab,
@@ -188,7 +188,7 @@ fn a_node_that_answers_badly_is_told_so_and_neither_fills_nor_holds_nor_misleads
     let repo = Repo::new();
     let store = PassStore::plain();
     prepare(&lab);
-    // What follows finds the cluster evaluated.
+    // This run fills the evaluation cache.
     let tool = Tool::new(&repo, "exec")
         .arg("--ssh-config")
         .arg(lab.ssh_config());
@@ -197,7 +197,7 @@ fn a_node_that_answers_badly_is_told_so_and_neither_fills_nor_holds_nor_misleads
     let attacks = LOOKS
         .iter()
         .flat_map(|look| (0..WAYS.len()).map(move |number| (look, number)));
-    // Those that are waited for longest come first.
+    // The longest waits come first.
     let mut attacks: VecDeque<_> = attacks.collect();
     attacks.make_contiguous().sort_by_key(|(_, number)| *number);
     let waiting = Mutex::new(attacks);
@@ -220,7 +220,7 @@ fn a_node_that_answers_badly_is_told_so_and_neither_fills_nor_holds_nor_misleads
     end(done.into_inner().unwrap(), LOOKS.len() * WAYS.len());
 }
 
-/// Counts, and fails where anything was wrong.
+/// Prints counts, and fails if a run was wrong.
 #[track_caller]
 fn end(done: Vec<(u64, Option<String>)>, wanted: usize) {
     let most = done.iter().map(|(memory, _)| memory).max();
@@ -235,7 +235,7 @@ fn end(done: Vec<(u64, Option<String>)>, wanted: usize) {
     );
 }
 
-/// What is wrong with a run, if anything is.
+/// Faults of a run, if any.
 fn judge(operation: &[&str], script: &str, number: usize, told: &Told) -> Option<String> {
     let all = [told.out.as_str(), told.err.as_str()].concat();
     let mut trouble = Vec::new();
@@ -251,7 +251,7 @@ fn judge(operation: &[&str], script: &str, number: usize, told: &Told) -> Option
     if all.contains(['\u{1b}', '\u{7}']) {
         trouble.push("lets escapes through".to_owned());
     }
-    // Only looking, it goes on with the others.
+    // An operation that only looks continues with the other nodes.
     let others = NODES.iter().filter(|node| **node != BAD);
     for node in others.filter(|_| matches!(operation[0], "status" | "generations")) {
         if !told.out.lines().any(|line| line.starts_with(*node)) {

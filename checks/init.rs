@@ -1,4 +1,4 @@
-//! A new user's way: the files of a cluster by `init` and `add-node`, then a deployment.
+//! The first steps of a new user: cluster files by `init` and `add-node`, then a deployment.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ fn addresses(lab: &Lab) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The operator's agent, which has the lab's key: the new cluster's `ssh_config` names none.
+/// The operator's SSH agent with the lab's key, as the new cluster's `ssh_config` names no key.
 struct Agent {
     process: Kept,
     folder: tempfile::TempDir,
@@ -37,7 +37,7 @@ impl Agent {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("agent");
         let mut process = Kept::start(Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket));
-        // The socket is there a moment before someone listens.
+        // The socket exists a moment before the agent listens.
         while UnixStream::connect(&socket).is_err() {
             assert!(process.try_wait().unwrap().is_none(), "ssh-agent has ended");
             std::thread::yield_now();
@@ -55,7 +55,7 @@ impl Agent {
         }
     }
 
-    /// nixcfg, as a user who has this agent runs it; `answers` are typed.
+    /// Runs nixcfg with this agent, and types `answers`.
     fn nixcfg(&self, folder: &Path, args: &[&str], answers: &str) -> Ran {
         let mut nixcfg = Command::new(env!("CARGO_BIN_EXE_nixcfg"));
         nixcfg
@@ -81,7 +81,7 @@ fn a_new_cluster_is_written_and_deployed() {
     let lab = Lab::bare();
     let (agent, repo, nodes) = (Agent::start(&lab), Repo::new(), addresses(&lab));
     let key = format!("{}.pub", agent.key);
-    // In place of the real one, which these nodes have not: what matters is that its output becomes a file.
+    // The nodes lack the real program. The test needs only that its output becomes a file.
     let found = r#"{ boot.initrd.availableKernelModules = [ "nvme" ]; fileSystems."/" = { device = "/dev/sda1"; fsType = "ext4"; }; }"#;
     lab.root("cedar", "touch /etc/NIXOS");
     lab.put(
@@ -90,7 +90,7 @@ fn a_new_cluster_is_written_and_deployed() {
         "755",
         format!("#!/bin/sh\necho '{found}'\n").as_bytes(),
     );
-    // Domain and folder as proposed; then the nodes, and their keys confirmed.
+    // The proposed domain and folder; then the nodes, whose keys are confirmed.
     let answers = format!(
         "\n\nalder={}\nbirch={}\ncedar={}\n\nyes\nyes\nyes\n",
         nodes["alder"], nodes["birch"], nodes["cedar"]
@@ -192,7 +192,7 @@ fn a_slip_is_asked_for_again_and_the_answers_before_it_stay() {
     let lab = Lab::get();
     let (agent, repo) = (Agent::start(&lab), Repo::new());
     let key = format!("{}.pub", agent.key);
-    // Domain and folder as proposed. A wrong administrator, key, site, node; a node twice.
+    // The proposed domain and folder; then a wrong administrator, key, site and node, and a node twice.
     let answers = format!(
         "\n\nAlice\nal\n{}\n{key}\nLyon\nlyon\nalder\nalder=192.0.2.11\nbirch=192.0.2.11\nbirch=192.0.2.12\n\n",
         agent.key
@@ -208,7 +208,7 @@ fn a_slip_is_asked_for_again_and_the_answers_before_it_stay() {
     ] {
         assert!(ran.err.contains(slip), "{slip}: {}", ran.err);
     }
-    // What comes next is told, for the one whom SSH_USER names.
+    // The next commands are printed, for the user that SSH_USER names.
     let tell = ran
         .tells("git add cluster/fresh")
         .tells("nix run .#gen-pki -- fresh");
@@ -252,7 +252,7 @@ fn what_is_wrong_is_said_before_anything_is_written() {
     )
     .exits(2)
     .tells("two nodes have the address 192.0.2.11");
-    // A broadcast address of loopback: nothing can answer, and no packet leaves the machine.
+    // A broadcast address of loopback: nothing answers, and no packet leaves the machine.
     with(&["--node", "alder=127.255.255.255"], &key)
         .exits(3)
         .tells("alder: no SSH server shows");

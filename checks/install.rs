@@ -1,5 +1,5 @@
-//! The writer of files on nodes, against real file systems: its script runs
-//! here as it does on a node, in Debian's and in NixOS's `sh`. As root.
+//! The script that writes files on nodes, on real file systems, in Debian's and in NixOS's `sh`. As
+//! root.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,10 +14,10 @@ use nixcfg::cluster::ownership::{Account, Mode, Ownership};
 use nixcfg::node::install::{Content, INSTALL, Manifest};
 use tempfile::TempDir;
 
-/// Debian's `sh` is dash, that of NixOS is bash.
+/// Debian's `sh` is dash, NixOS's is bash.
 const SHELLS: [&[&str]; 2] = [&["dash"], &["bash", "--posix"]];
 
-/// A folder that root alone may write in, as the folders of a node are.
+/// A folder that only root can write to, like those of nodes.
 fn folder() -> TempDir {
     let uid = String::from_utf8(Command::new("id").arg("-u").output().unwrap().stdout).unwrap();
     assert_eq!(uid.trim(), "0", "these tests must run as root");
@@ -46,7 +46,7 @@ fn file(folder: &Path, name: &str, content: &[u8]) -> Manifest {
     manifest
 }
 
-/// The file `a` while it is being made.
+/// The temporary name of the file `a`.
 fn unfinished(folder: &Path) -> Option<PathBuf> {
     let name = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
     let making = |entry: &fs::DirEntry| {
@@ -70,7 +70,7 @@ fn start(shell: &[&str]) -> Child {
 
 fn feed(shell: &[&str], input: &[u8]) -> Output {
     let mut child = start(shell);
-    // A script that refuses ends before it has read everything.
+    // A script that refuses may end before it has read all input.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
@@ -267,7 +267,7 @@ fn folders_in_which_others_could_exchange_the_file_are_refused() {
             said.contains("symbolic link") && said.contains(at("real").to_str().unwrap()),
             "{said}"
         );
-        // To the user whose file it is, the folder may belong.
+        // The folder may belong to the file's owner.
         let mut manifest = Manifest::new();
         manifest.file(
             path(folder.path(), "foreign/f"),
@@ -382,8 +382,7 @@ fn what_a_folders_owner_plants_there_holds_nobody_up() {
         let folder = folder();
         let its = folder.path().join("its");
         fs::create_dir(&its).unwrap();
-        // Names that a run could take if it took the same ones each time, and one that cannot
-        // be removed as a file.
+        // Names that a run would use if they were constant, and one that cannot be removed as a file.
         for name in [".nixcfg-new.a", ".nixcfg-old.a"] {
             let made = Command::new("mkfifo").arg(its.join(name)).status();
             assert!(made.unwrap().success());
@@ -471,8 +470,8 @@ fn content_is_in_no_argument_list_and_no_environment() {
     }
 }
 
-/// Runs a manifest in a mount namespace where `prepare` has been run with the folder as `$1`;
-/// what it said on standard error, and then the names and contents of the folder's files.
+/// Runs a manifest in a mount namespace after `prepare`, which gets the folder as `$1`. Returns standard
+/// error, then names and contents of the folder's files.
 fn in_file_system(
     shell: &[&str],
     folder: &Path,

@@ -1,5 +1,5 @@
-//! Logins on nodes, and sudo there: what is told where sudo does not make root, that the password goes to sudo's prompt alone, what a
-//! login shell may print, and what is left of `ssh_config`'s forwards and of a run that dies.
+//! Logins and sudo on nodes: the errors when sudo fails, the password that only sudo's prompt gets,
+//! output of login shells, forwards of `ssh_config`, and what a run that dies leaves.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -14,23 +14,23 @@ use crate::support::{Lab, PASSWORD, Ran, Repo, Tool, root};
 const OLD: &str = "alder";
 /// The node with sudo-rs.
 const NEW: &str = "birch";
-/// A password of somebody else.
+/// Another user's password.
 const OTHER: &str = "looking-glass";
 
-/// A state of a node's sudo or of its account, and what is told then.
+/// A state of a node's sudo or account, and the error in it.
 struct Row {
     name: &'static str,
-    /// What brings it about, and what takes it back, for a shell of root's on the node.
+    /// Commands for root's shell on the node that bring the state about, and undo it.
     does: &'static str,
     undoes: &'static str,
-    /// Given as the sudo password.
+    /// The sudo password of the run.
     password: &'static str,
-    /// Given as that of the node.
+    /// The node's own sudo password of the run.
     own: Option<&'static str>,
-    /// The exit code and what is told: with sudo 1.9, and with sudo-rs. Nothing: it is not the same there.
+    /// The exit code and texts, with sudo 1.9 and with sudo-rs; none if the state does not exist there.
     old: Option<(i32, &'static [&'static str])>,
     new: Option<(i32, &'static [&'static str])>,
-    /// How many wrong passwords PAM has counted then.
+    /// The number of wrong passwords that PAM has counted.
     failures: usize,
 }
 
@@ -111,7 +111,7 @@ const ROWS: &[Row] = &[
                 "requiretty",
             ],
         )),
-        // It does not know that setting.
+        // sudo-rs does not know that setting.
         new: WORKS,
         failures: 0,
     },
@@ -164,7 +164,7 @@ const ROWS: &[Row] = &[
         password: PASSWORD,
         own: None,
         old: Some((3, &["sudo asks for the password of root, not of alice"])),
-        // It does not know that setting.
+        // sudo-rs does not know that setting.
         new: WORKS,
         failures: 1,
     },
@@ -324,7 +324,7 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// The lab and a repository; sudo 1.9 and sudo-rs, fish and zsh on the nodes.
+/// The lab and a repository. The nodes have sudo 1.9, sudo-rs, fish and zsh.
 fn start() -> (Lab, Repo) {
     let (lab, repo) = (Lab::bare(), Repo::new());
     let guests = Command::new(root().join("checks/lab/guests"))
@@ -348,7 +348,7 @@ fn start() -> (Lab, Repo) {
         lab.root(NEW, "/usr/local/bin/sudo --version 2>&1")
             .contains("sudo-rs")
     );
-    // What follows finds the cluster evaluated.
+    // This run fills the evaluation cache.
     exec(&repo, &lab, &[OLD], &["true"]).run().exits(0);
     (lab, repo)
 }
@@ -362,25 +362,26 @@ fn exec(repo: &Repo, lab: &Lab, words: &[&str], command: &[&str]) -> Tool {
         .args(command)
 }
 
-/// Runs something on a node, as root, and gives how many wrong passwords its PAM has counted for sudo by then.
+/// Runs a command on a node as root, and returns the number of wrong passwords that PAM then counts for
+/// sudo.
 fn failures(lab: &Lab, node: &str, before: &str, after: &str) -> usize {
     let count = "journalctl --sync; journalctl -o cat --no-pager | grep 'pam_unix(sudo:auth): .*authentication failure'";
     let path = "PATH=/usr/local/bin:/usr/sbin:$PATH";
     let script = format!("{path}; {{ {before}; }} >&2; {count}; {{ {after}; }} >&2");
     let lines = lab.root(node, &script);
-    // The first is a line of its own, further ones are counted in another.
+    // PAM logs the first in its own line, and counts further ones in another.
     let more = |line: &str| line.split(' ').nth(1).and_then(|word| word.parse().ok());
     lines.lines().map(|line| more(line).unwrap_or(1)).sum()
 }
 
-/// What is wrong with a row on a node, if anything is.
+/// Faults of a row on a node, if any.
 fn try_row(lab: &Lab, repo: &Repo, node: &str, row: &Row) -> Option<String> {
     let (code, told) = match node {
         OLD => row.old?,
         _ => row.new?,
     };
     let before = failures(lab, node, "true", row.does);
-    // It prints what it reads: what is not sudo's to read would be seen.
+    // The command prints its input, so a password that reached it would show.
     let mut tool = exec(repo, lab, &[node, "--sudo"], &["sh", "-c", "cat; id -u"]);
     tool = tool.password(Some(row.password));
     if let Some(own) = row.own {
@@ -415,7 +416,7 @@ fn try_row(lab: &Lab, repo: &Repo, node: &str, row: &Row) -> Option<String> {
             wrong.push("shows a password".to_owned());
         }
     }
-    // A mark is 16 digits.
+    // A mark has 16 digits.
     let marks = all.split("nixcfg-").skip(1);
     let hex = |text: &str| text.chars().take_while(char::is_ascii_hexdigit).count() == 16;
     if marks.into_iter().any(hex) || all.contains("Password:") {
@@ -451,7 +452,7 @@ fn sudo_is_told_by_its_true_reason_and_given_the_password_at_its_prompt_alone() 
     a_shell_that_prints_is_deployed_to_and_sudo_that_stops_asking_is_confirmed(&lab, &repo);
 }
 
-/// On a terminal, for the node alone.
+/// A terminal asks for the node's password.
 fn another_password_is_asked_for_once(lab: &Lab, repo: &Repo) {
     lab.root(OLD, "echo alice:looking-glass | chpasswd");
     let tool = exec(repo, lab, &["--sudo", OLD, NEW], &["id", "-u"]).password(None);
@@ -473,7 +474,7 @@ fn another_password_is_asked_for_once(lab: &Lab, repo: &Repo) {
         "{}",
         session.shown
     );
-    // Without a terminal the node is told, and the other is not touched.
+    // Without a terminal the run names the node, and changes no other.
     exec(repo, lab, &["--sudo", OLD, NEW], &["id", "-u"])
         .run()
         .exits(3)
@@ -488,7 +489,7 @@ fn another_password_is_asked_for_once(lab: &Lab, repo: &Repo) {
     lab.root(OLD, "echo alice:wonderland | chpasswd");
 }
 
-/// Through fish, copying included; then by a configuration after which sudo asks no longer.
+/// A deployment through fish, then one after which sudo does not ask for a password.
 fn a_shell_that_prints_is_deployed_to_and_sudo_that_stops_asking_is_confirmed(
     lab: &Lab,
     repo: &Repo,
@@ -508,13 +509,13 @@ fn a_shell_that_prints_is_deployed_to_and_sudo_that_stops_asking_is_confirmed(
         .run()
         .exits(0)
         .shows("0");
-    // … and back to one by which it asks.
+    // Then back to a configuration with a password.
     repo.configure(OLD, "{ }");
     Tool::deploy(repo, lab).arg(OLD).run().exits(0);
     lab.at_rest(OLD);
 }
 
-/// A run whose command waits until it may go on, and its folder for sockets.
+/// A run whose command waits for a file, and the run's folder for sockets.
 struct Waiting {
     child: Child,
     folder: tempfile::TempDir,
@@ -537,7 +538,7 @@ fn waiting(repo: &Repo, lab: &Lab, config: &Path, name: &str) -> Waiting {
     Waiting { child, folder }
 }
 
-/// Processes of this machine whose words hold a text.
+/// The processes of this machine with a text in their command lines.
 fn processes(text: &str) -> usize {
     let all = fs::read_dir("/proc").unwrap().flatten();
     let words = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
@@ -587,7 +588,7 @@ fn of_a_run_that_dies_neither_ssh_nor_a_folder_is_left_here() {
     assert!(processes(&folder) > 0);
     run.child.kill().unwrap();
     run.child.wait().unwrap();
-    // Nothing is said of the time that it takes; a master of before would stay for as long as the command.
+    // An orphaned master would stay as long as the command.
     let gone = || processes(&folder) == 0 && fs::read_dir(&folder).unwrap().next().is_none();
     for _ in 0..300 {
         if gone() {
@@ -596,7 +597,7 @@ fn of_a_run_that_dies_neither_ssh_nor_a_folder_is_left_here() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(gone(), "{} processes are left", processes(&folder));
-    // What looked at the node has ended; its command is what goes on.
+    // The probe has ended; only the command still runs.
     lab.until(OLD, "! pgrep -f [n]ixcfg-probe");
     lab.root(OLD, "touch /tmp/go-on");
 }

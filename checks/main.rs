@@ -1,7 +1,7 @@
-//! The tests that need programs, or nodes: one module for each stage of `checks/run`, or for a part of one.
+//! Tests that need other programs or nodes. Each module is a stage of `checks/run` or a part of one.
 //!
-//! `cargo test --test checks -- store::` runs one module. What drives nodes, as root, has the feature `lab`; what a
-//! module needs on the machine is in `checks/needs`.
+//! `cargo test --test checks -- store::` runs one module. Modules that drive nodes need root and the
+//! feature `lab`. `checks/needs` lists the programs that they need.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
 

@@ -1,5 +1,5 @@
-//! What the tool writes on the operator's machine is open to nobody else, under every umask: its
-//! private folders while it runs, its cache, and the password store.
+//! Nobody else can read what the tool writes on the operator's machine, under any umask: its private
+//! folders, its cache and the password store.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,8 +9,8 @@ use std::process::Command;
 use crate::support::pass::{PassStore, run};
 use crate::support::{Ran, Repo, Tool, fed, which};
 
-/// Programs that list, with its mode, all that there is below a folder, and then are the real
-/// ones; no `ssh` reaches anybody.
+/// Wrappers that list all files below a folder with their modes, and then run the real program. `ssh`
+/// reaches nobody.
 fn onlookers(bin: &Path, seen: &Path, below: &Path) {
     fs::create_dir(bin).unwrap();
     for program in ["ssh", "pass", "gpg", "git", "nix"] {
@@ -34,7 +34,7 @@ fn onlookers(bin: &Path, seen: &Path, below: &Path) {
 
 fn under(umask: &str) {
     let (repo, store) = (Repo::new(), PassStore::git());
-    // Everything that the tool makes is below one folder.
+    // All files of the tool are below one folder.
     let below = store.root();
     for folder in ["tmp", "cache"] {
         fs::create_dir(below.join(folder)).unwrap();
@@ -42,7 +42,7 @@ fn under(umask: &str) {
     fs::write(below.join(".gitignore"), "/tmp\n/cache\n").unwrap();
     let (bin, seen) = (store.scratch().join("bin"), store.scratch().join("seen"));
     onlookers(&bin, &seen, &below);
-    // What was there before is the test's own.
+    // The test itself made what was there before.
     let before = run(Command::new("find").arg(&below).args(["-printf", "%P\\n"]));
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let operation = |name: &str, args: &[&str], input: &str| -> Ran {
@@ -74,7 +74,7 @@ fn under(umask: &str) {
     .exits(0);
     let config = repo.path().join("cluster/prod/ssh_config");
     for name in ["status", "deploy-secrets", "deploy-nixos"] {
-        // No node is there: what is private was made before that was noticed.
+        // There is no node; the private files exist before the tool notices that.
         operation(name, &["--ssh-config", config.to_str().unwrap()], "").exits(3);
     }
     let left = run(Command::new("find")
@@ -92,7 +92,7 @@ fn under(umask: &str) {
     for line in seen.lines() {
         let (mode, path) = line.split_once(' ').unwrap();
         let known = before.lines().any(|own| own == path) || path.starts_with(".git/");
-        // Others' own, such as Nix's, are theirs to close. A folder that nobody enters protects what is in it.
+        // Files of other programs, such as Nix, are not the tool's. A closed folder protects its content.
         let foreign = ["tmp/", "cache/"]
             .iter()
             .any(|folder| path.starts_with(folder) && !path[folder.len()..].starts_with("nixcfg"));

@@ -52,7 +52,7 @@ impl Stage {
         self.command(operation, args).output().unwrap()
     }
 
-    /// Writes the job of an app: `kind` with one group of one task, a script of `sh`.
+    /// Writes the job of an app: of type `kind`, with one group of one task, an `sh` script.
     fn job(&self, app: &str, kind: &str, script: &str, more: &str) {
         let schedules = match kind {
             "system" => "",
@@ -100,7 +100,7 @@ impl Stage {
         std::fs::read_to_string(self.cluster.folder().join(file)).unwrap()
     }
 
-    /// How `nomad-scheduler` ends: with 5 where this Nomad is too old for some of its settings.
+    /// The exit code of `nomad-scheduler`: 5 if this Nomad is too old for some of its settings.
     fn scheduler_code(&self) -> i32 {
         let port = self.agents.agents.iter().map(|agent| agent.port);
         let told = port
@@ -122,10 +122,10 @@ impl Stage {
     }
 }
 
-/// Where Nomad keeps the scheduler's settings.
+/// The path of the scheduler's settings in Nomad's API.
 const SCHEDULER: &str = "/v1/operator/scheduler/configuration";
 
-/// An update that comes to its end quickly.
+/// An update block with short times.
 const QUICK: &str = r#"update {
   min_healthy_time = "1s"
   healthy_deadline = "5s"
@@ -150,7 +150,7 @@ fn a_job_that_no_node_has_room_for_ends_and_says_why() {
             ],
         );
     }
-    // Nodes that the job's own conditions leave out.
+    // The job's own constraints exclude the nodes.
     let text = text.replace("memory = 90000000", "memory = 16").replace(
         "group \"main\" {",
         "constraint { \n attribute = \"${attr.kernel.name}\" \n value = \"plan9\" \n }\n group \"main\" {",
@@ -177,7 +177,7 @@ fn a_task_that_runs_for_a_moment_is_not_healthy() {
             ],
         );
     }
-    // One that is started again until it stays up.
+    // A task that needs some restarts to stay up.
     let script = "test -e /tmp/nixcfg-$NOMAD_ALLOC_ID && exec sleep 600; sleep 2; touch /tmp/nixcfg-$NOMAD_ALLOC_ID; exit 3";
     stage.job("slow", "system", script, QUICK);
     let text = stage.text("slow").replace(
@@ -231,7 +231,7 @@ fn jobs_become_healthy_and_a_second_run_changes_nothing() {
             "once       healthy",
         ],
     );
-    // Of a new job what its file says is shown, and not each default.
+    // The plan of a new job shows its file's fields, not each default.
     let said = pass::said(&first);
     assert!(said.contains("+ args[1]: \"sleep 600\""), "{said}");
     assert!(
@@ -316,7 +316,7 @@ fn canaries_that_wait_are_told_in_each_run() {
 #[test]
 fn a_leader_that_goes_in_the_midst_of_a_deployment_is_waited_out() {
     let mut stage = Stage::with(3);
-    // The first agent runs the tasks, so another one has to lead.
+    // The first agent runs the tasks, so another must lead.
     while stage.agents.leader(1) == Some(0) {
         stage.agents.kill(0);
         stage.agents.wait("another leader", |agents| {
@@ -347,7 +347,7 @@ fn a_leader_that_goes_in_the_midst_of_a_deployment_is_waited_out() {
         &["core    healthy", "garage  healthy", "web     healthy"],
     );
     assert_eq!(stage.registered(), ["core", "garage", "web"]);
-    // The moment after the leader has gone, by a setting and its check-and-set.
+    // A write by check-and-set just after the leader has gone.
     stage.agents.resume(leader);
     stage.agents.wait("three servers", |agents| {
         agents.ask("/v1/operator/autopilot/health")["FailureTolerance"] == 1
@@ -385,8 +385,8 @@ fn the_scheduler_is_set_as_far_as_this_nomad_knows_its_settings() {
     );
 }
 
-/// Why a node counts as empty only when its allocations have ended: Nomad ends a drain once it has asked system jobs to stop,
-/// and at the deadline once it has asked all.
+/// A node is empty only when its allocations have ended: Nomad calls a drain complete when it has told
+/// system jobs to stop, and at the deadline when it has told all jobs.
 #[test]
 fn a_drain_is_over_while_a_task_still_stops() {
     let mut stage = Stage::new();
@@ -422,7 +422,7 @@ fn a_drain_is_over_while_a_task_still_stops() {
         .wait("the end of the task", |agents| status(agents) == "complete");
 }
 
-/// A field's kind, as far as two answers have to agree in it.
+/// The kind of a field, which two answers must share.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",
@@ -434,13 +434,13 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Every field that the stand-in tells is one that Nomad tells, of the same kind.
+/// Asserts that Nomad's answer has every field of the stand-in's, of the same kind.
 fn disagreements(place: &str, standin: &Value, real: &Value, found: &mut Vec<String>) {
     match (standin, real) {
         (Value::Object(standin), Value::Object(real)) => {
             for (name, value) in standin {
                 match real.get(name) {
-                    // Those of the stand-in that show what the tool does with unknown ones.
+                    // Fields of the stand-in that test how the tool treats unknown ones.
                     None if name.starts_with("Future") => {}
                     None => found.push(format!("{place}.{name}: Nomad has no such field")),
                     Some(real) => disagreements(&format!("{place}.{name}"), value, real, found),
@@ -458,14 +458,15 @@ fn disagreements(place: &str, standin: &Value, real: &Value, found: &mut Vec<Str
     }
 }
 
-/// The same requests to the stand-in and to Nomad: status, fields and their kinds, errors, and the order of what happens.
+/// Sends the same requests to the stand-in and to Nomad, and compares status, kinds of fields, errors
+/// and the order of events.
 #[test]
 fn the_stand_in_answers_as_nomad_does() {
     let mut stage = Stage::new();
     let standin = nomad::Nomad::new();
     let endpoint = nomad::endpoint(&stage.cluster, &standin);
     let own = standin.add_node("alder");
-    // An older Nomad knows fewer settings.
+    // An older Nomad has fewer settings.
     let known = stage.agents.ask(SCHEDULER)["SchedulerConfig"].clone();
     let preemption = "PreemptionConfig";
     standin.set(|state| {
@@ -537,7 +538,7 @@ fn the_stand_in_answers_as_nomad_does() {
             found.push(format!("{place}: {ours:?} here, {theirs:?} of Nomad"));
         } else if theirs.0 >= 300 {
             let error = |said: &Value| said.to_string().replace(&node, "NODE");
-            // Numbers differ.
+            // Numbers may differ.
             let text = |said: &Value| -> String {
                 error(said)
                     .chars()
@@ -552,7 +553,7 @@ fn the_stand_in_answers_as_nomad_does() {
         }
         compared += 1;
     }
-    // What happens to the job, in its order.
+    // The job's events, in order.
     for port in [real, imitated] {
         stage
             .agents
@@ -575,7 +576,7 @@ fn the_stand_in_answers_as_nomad_does() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// What the flake of this repository makes of `cluster/prod` for a node.
+/// An attribute of a node's configuration in `cluster/prod` of this repository.
 fn generated(node: &str, what: &str) -> String {
     let root = env!("CARGO_MANIFEST_DIR");
     let attribute = format!("{root}#nixosConfigurations.prod-{node}.config.{what}");
@@ -590,7 +591,7 @@ fn generated(node: &str, what: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Nomad before 1.4 checks no file.
+/// Nomad before 1.4 has no `config validate`.
 #[test]
 fn the_generated_settings_have_no_key_that_the_programs_do_not_know() {
     let folder = tempfile::tempdir().unwrap();
@@ -612,7 +613,7 @@ fn the_generated_settings_have_no_key_that_the_programs_do_not_know() {
         for node in ["alder", "cedar"] {
             let path = file("nomad.json", &generated(node, "services.nomad.settings"));
             validated(Command::new(&nomad).args(["config", "validate"]).arg(&path));
-            // Such a check finds what is wrong.
+            // The check finds a fault.
             let wrong =
                 generated(node, "services.nomad.settings").replacen('{', "{\"no_such_key\":1,", 1);
             let path = file("wrong.json", &wrong);

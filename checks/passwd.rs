@@ -1,4 +1,4 @@
-//! `passwd` with the real `pass`, and its hashes against the system's own crypt(3).
+//! `passwd` with the real `pass`, and its hashes against the system's crypt(3).
 
 use std::process::Command;
 
@@ -177,7 +177,7 @@ fn stopped_at_the_prompt_and_brought_back_it_shows_nothing_of_what_is_typed() {
         .chain(tool.get_args())
         .collect();
     let line = words.join(" ".as_ref()).into_string().unwrap();
-    // Another hand stops it at its prompt; the shell sets the modes that it has itself, and brings it back.
+    // The tool is stopped at its prompt; the shell sets its own terminal modes, and continues the tool.
     let file = repo.path().join("pid");
     let pid = file.display();
     let script = format!(
@@ -218,7 +218,8 @@ fn stopped_at_the_prompt_and_brought_back_it_shows_nothing_of_what_is_typed() {
     assert!(entry(&store).starts_with("$6$"));
 }
 
-/// Waits until the terminal of the process in a file is in raw mode again; what is typed before that is the shell's to show.
+/// Waits until the terminal of a process, whose ID is in a file, has no echo again. Input before that is
+/// the shell's.
 fn until_quiet(file: &std::path::Path) {
     let number = std::fs::read_to_string(file).unwrap();
     let tty = std::fs::read_link(format!("/proc/{}/fd/0", number.trim())).unwrap();
@@ -238,7 +239,7 @@ fn until_quiet(file: &std::path::Path) {
     panic!("the echo stays on");
 }
 
-/// What crypt(3) says of passwords and their hashes.
+/// The verdicts of crypt(3) on passwords and their hashes.
 fn agree(pairs: &[(&str, Hash)]) {
     let lines: String = pairs
         .iter()

@@ -26,7 +26,7 @@ fn the_new_password_works_and_the_old_does_not_through_sudo_and_su_on_every_node
             !s.sudo(node, "alice", PASSWORD) && !s.su(node, "alice", PASSWORD),
             "{node}"
         );
-        // Who reads the store has no password.
+        // A reader of the store finds no password.
         assert!(
             !s.sudo(node, "alice", &hash) && !s.su(node, "alice", &hash),
             "{node}"
@@ -210,7 +210,7 @@ fn no_hash_and_no_password_is_in_an_argument_list_an_environment_or_a_log() {
     s.lab.until("alder", "[ -e /run/held ]");
     let own = std::process::id();
     let mut looked_at = 0;
-    // The machine sees the nodes' processes as well.
+    // This machine shows the nodes' processes as well.
     for process in fs::read_dir("/proc").unwrap().flatten() {
         if process.file_name().to_string_lossy() == own.to_string() {
             continue;
@@ -270,7 +270,7 @@ fn a_read_only_shadow_is_an_error_on_that_node_and_the_rerun_completes_it() {
     assert!(s.sudo("birch", "alice", PASSWORD));
     assert_eq!(s.file("birch", "alice"), "none");
     s.lab.root("birch", "umount /etc/shadow");
-    // The old password fits one node only now, and the new one the others.
+    // Now the old password is right on one node only, and the new one on the others.
     s.run(PASSWORD, &["--stdin"], NEW)
         .exits(0)
         .shows("alder        unchanged")
@@ -321,7 +321,7 @@ fn former_administrators_are_told_of_and_locked_only_when_asked() {
         .shows("file removed: carol");
     assert!(!s.sudo("alder", "carol", "tea-party"));
     assert_eq!(s.file("alder", "carol"), "none");
-    // What is no former administrator's stays.
+    // Files of others than former administrators stay.
     for name in ["root", "nobody", "wifi"] {
         assert_ne!(s.file("alder", name), "none", "{name}");
     }
@@ -358,7 +358,7 @@ fn two_operators_at_once_leave_each_password_as_wanted() {
         codes[0], 0,
         "the first one has all it needs to see it through"
     );
-    // The second one may have lost its sudo password to the first.
+    // The first run may have changed the sudo password of the second.
     assert!([0, 3, 5].contains(&codes[1]), "{codes:?}");
     for node in NODES {
         assert!(
@@ -432,7 +432,7 @@ fn passwords_survive_a_redeployment_and_a_reboot_with_mutable_and_with_immutable
             }
         }
     }
-    // Where users are immutable a password changes as well, at once and for good.
+    // With immutable users, too, a password changes at once and stays.
     s.set("alice", "through the looking-glass again");
     s.run(
         NEW,

@@ -1,6 +1,5 @@
-//! `gen-pki`: what it makes from every kind of store, and that nothing that
-//! goes wrong loses a key. Certificates are verified by programs that no one
-//! here wrote (`pki/verifiers`).
+//! `gen-pki`: its results for every state of the store, and failures, none of which loses a key.
+//! Independent programs verify the certificates (`pki/verifiers`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -65,7 +64,7 @@ async fn make(store: &Memory, per_node: bool, now: OffsetDateTime) -> Result<(),
     .await
 }
 
-/// An authority as the original's scripts made them, by OpenSSL, with an RSA key.
+/// An authority by OpenSSL with an RSA key, like those of the original's scripts.
 fn rsa_authority(store: &Memory, app: &str, traditional: bool, more: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let (key, certificate) = (dir.path().join("key"), dir.path().join("crt"));
@@ -108,12 +107,12 @@ fn rsa_authority(store: &Memory, app: &str, traditional: bool, more: &[&str]) {
     );
 }
 
-/// Two authorities that `gen-pki` made.
+/// Two authorities made by `gen-pki`.
 fn ours() -> Value {
     json!({"consul-ca.crt": {"ours": true, "strict": true}, "nomad-ca.crt": {"ours": true, "strict": true}})
 }
 
-/// Has every certificate of a store verified by `pki/verifiers`, as its name says it should be.
+/// Verifies every certificate of a store by `pki/verifiers`, for the purpose that its name tells.
 fn verify(store: &Memory, authorities: Value) {
     let dir = tempfile::tempdir().unwrap();
     let mut leaves = BTreeMap::new();
@@ -280,7 +279,7 @@ async fn a_run_that_is_cut_off_anywhere_is_completed_by_the_next_and_no_key_is_l
     }
 }
 
-/// What `gen-pki` says of a store that was whole before `spoil`; it must not touch it.
+/// The error of `gen-pki` for a complete store changed by `spoil`. It must not touch the store.
 async fn refused(spoil: impl FnOnce(&Memory), now: OffsetDateTime) -> String {
     let store = Memory::default();
     make(&store, false, self::now()).await.unwrap();
@@ -331,14 +330,14 @@ async fn a_clock_in_the_wrong_year_makes_nothing() {
     assert!(refused(|_| {}, future).await.contains("the store has"));
 }
 
-/// Takes a step of a rotation, as far as the store goes.
+/// Does the store's part of a step of a rotation.
 async fn rotate(store: &Memory, step: Step) -> Result<(), Error> {
     let names: Vec<String> = store.all().into_keys().collect();
     let stems = names.iter().filter_map(|name| name.strip_suffix(".crt"));
     let mut pairs = vec![PairId::authority(Daemon::Consul)];
     pairs.extend(stems.filter_map(|stem| PairId::parse(Daemon::Consul, stem)));
     let stored = Stored::read(store, &pairs).await.unwrap();
-    // The first authority was made before, however fast the test is.
+    // The first authority must be older, however fast the test is.
     let later = now() + Duration::seconds(5);
     change(
         &cluster(false),
@@ -439,7 +438,7 @@ async fn a_rotation_that_is_cut_off_anywhere_goes_on_and_no_certificate_is_ever_
     }
 }
 
-/// `gen-pki`'s work on the store that `PassStore` has.
+/// Runs `gen-pki` on the store of `PassStore`.
 async fn in_pass() -> Result<(), Error> {
     let store = Pass::open("example/cluster/prod".parse().unwrap()).unwrap();
     let year = Year::of(now());
@@ -556,7 +555,7 @@ fn the_command_refuses_a_store_that_cannot_be_used_and_a_year_that_is_not_about_
     assert_eq!(std::fs::read_dir(store.root()).unwrap().count(), 0);
 }
 
-/// An operation of the tool whose clock is wrong by so many days.
+/// Runs an operation with a clock that is wrong by some days.
 fn at_another_time(
     repo: &Repo,
     store: &PassStore,
@@ -599,7 +598,7 @@ fn a_clock_that_is_years_wrong_is_told_of_by_every_operation_and_changes_nothing
             .tells("is too far from it");
         assert_eq!(entries(), before);
     }
-    // What the clock says has ended is told to have ended.
+    // A certificate that has expired by this clock is reported as expired.
     at_another_time(&repo, &store, "gen-pki", "+4000", &[])
         .exits(2)
         .tells("consul-ca.crt ended on");

@@ -1,5 +1,4 @@
-//! The order in which a cluster's nodes are changed: on three real nodes, with
-//! a real Consul whose servers they are.
+//! The order in which nodes change, on three real nodes that are servers of a real Consul.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::support::certificates::{Authority, Flaw};
 use crate::support::{Lab, NIX_CONFIG, NODES, PASSWORD, Ran, Repo, Tool, genuine};
 
-/// A system whose activation notes when it began and ended, a second later.
+/// A system whose activation takes a second, and notes its beginning and end.
 fn slow(text: &str) -> String {
     format!(
         r#"{{ environment.etc."nixcfg-test".text = "{text}"; system.activationScripts.slow.text = "date +%s%N >/root/began; sleep 1; date +%s%N >/root/ended"; }}"#
@@ -23,7 +22,7 @@ fn deploy(repo: &Repo, lab: &Lab) -> Tool {
     Tool::deploy(repo, lab).args(&["--confirm-timeout", "20"])
 }
 
-/// What the nodes run, and the generations that their profiles are at.
+/// The nodes' running systems and the generations of their profiles.
 fn at(lab: &Lab) -> [String; 3] {
     let told = "readlink -f /run/current-system; readlink /nix/var/nix/profiles/system";
     NODES.map(|node| lab.root(node, told))
@@ -33,7 +32,7 @@ fn text(lab: &Lab, node: &str) -> String {
     lab.root(node, "cat /etc/nixcfg-test 2>/dev/null || true")
 }
 
-/// The command that the run printed, run as printed.
+/// Runs the command that the run printed.
 fn resume(repo: &Repo, ran: &Ran) -> Ran {
     let (_, command) = ran.err.split_once("go on with them: ").unwrap();
     let output = Command::new("sh")
@@ -121,8 +120,8 @@ struct Servers {
     folder: tempfile::TempDir,
 }
 
-/// The settings that the module makes, faster, and as Debian's Consul of 2021 knows them; on NixOS the lab says them so.
-/// Two systems are told apart by how long a request waits for a leader, which takes a restart.
+/// The module's settings for Debian's Consul of 2021, with shorter times; on NixOS the lab translates
+/// them. Two systems differ in the time that a request waits for a leader, a setting that needs a restart.
 fn consul(hold: &str) -> String {
     if genuine() {
         return format!(
@@ -150,7 +149,7 @@ fn consul(hold: &str) -> String {
 }
 
 impl Servers {
-    /// Brings them up, and waits until they have a leader and are well.
+    /// Starts the servers, and waits until they have a leader and are healthy.
     fn start() -> Self {
         let (lab, repo) = (Lab::bare(), Repo::new());
         repo.write(
@@ -176,7 +175,7 @@ impl Servers {
                 ),
             );
             repo.configure(node, &consul("7s"));
-            // NixOS has it in the system.
+            // On NixOS the system has Consul.
             if !genuine() {
                 lab.put_consul(node);
             }
@@ -191,7 +190,7 @@ impl Servers {
             std::fs::write(folder.path().join(file), text).unwrap();
         }
         let this = Self { lab, repo, folder };
-        // First the systems, whose servers wait for their files; then these.
+        // First the systems, whose servers wait for their files; then the files.
         this.deploy()
             .run()
             .exits(0)
@@ -216,7 +215,7 @@ impl Servers {
         Tool::deploy(&self.repo, &self.lab)
     }
 
-    /// The place of the leader among the nodes.
+    /// The index of the leader among the nodes.
     fn leader(&self) -> usize {
         let path = "/v1/status/leader";
         let told = request(&self.folder, &self.lab.address(0), "GET", path, "").unwrap();
@@ -225,7 +224,7 @@ impl Servers {
             .unwrap_or_else(|| panic!("no leader: {told}"))
     }
 
-    /// Waits until all servers are well, with one failure to spare.
+    /// Waits until all servers are healthy and one may fail.
     fn well(&self) {
         let told = self.lab.root(
             "alder",
@@ -237,7 +236,7 @@ impl Servers {
         assert!(told.contains("FailureTolerance"), "{told}");
     }
 
-    /// When each server's Consul was started.
+    /// The start time of each server's Consul.
     fn starts(&self) -> Vec<String> {
         NODES
             .iter()
@@ -273,19 +272,19 @@ fn request(
     output.status.success().then_some(told)
 }
 
-/// A client that reads and writes all the time, at whichever server answers.
+/// A client that reads and writes all the time, at any server that answers.
 struct Client {
     stop: Arc<AtomicBool>,
     work: JoinHandle<Vec<usize>>,
 }
 
-/// What is asked: a write, a read of what was written, a read as of every service's.
+/// The requests: a write, a read of it, and a read of the catalog as by services.
 const ASKED: [(&str, &str); 3] = [
     ("PUT", "/v1/kv/test"),
     ("GET", "/v1/kv/test?consistent&raw"),
     ("GET", "/v1/catalog/nodes"),
 ];
-/// For how long Consul's own agents wait for a leader before they fail a request (`rpc_hold_timeout`).
+/// The time that Consul's agents wait for a leader before they fail a request (`rpc_hold_timeout`).
 const HOLD: Duration = Duration::from_secs(7);
 
 impl Client {
@@ -309,7 +308,7 @@ impl Client {
                     } else {
                         String::new()
                     };
-                    // Any server will do, as for every client of a cluster.
+                    // Any server will do, as for all clients of a cluster.
                     let ask = || {
                         (0..addresses.len()).find_map(|n| {
                             let address = &addresses[(round + n) % addresses.len()];
@@ -339,7 +338,7 @@ impl Client {
         Self { stop, work }
     }
 
-    /// Every request was answered, and rightly.
+    /// Asserts that every request got the right answer.
     fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         let answered = self.work.join().unwrap();
@@ -369,7 +368,7 @@ fn consul_answers_throughout_a_deployment_in_which_every_server_restarts() {
             .zip(&before)
             .all(|(now, then)| now != then)
     );
-    // One line a node as it is done with: the leader's is the last.
+    // Each finished node has a line; the leader's is last.
     let order: Vec<&str> = ran
         .out
         .lines()
@@ -378,7 +377,7 @@ fn consul_answers_throughout_a_deployment_in_which_every_server_restarts() {
     assert_eq!(order.last(), Some(&NODES[leader]), "{order:?}");
     servers.well();
 
-    // The second of them fails: the rollout stops there.
+    // The second server fails, and the rollout stops.
     let leader = servers.leader();
     let others: Vec<usize> = (0..NODES.len()).filter(|place| *place != leader).collect();
     let [first, second, last] = [others[0], others[1], leader].map(|place| NODES[place]);
@@ -420,7 +419,7 @@ fn a_server_is_not_touched_while_another_is_down_and_a_lost_member_goes_back(ser
     let [down, other] = [others[0], others[1]].map(|place| NODES[place]);
     let before = at(&servers.lab);
 
-    // A system that keeps its node from Consul's other members is not confirmed.
+    // The run does not confirm a system that cuts its node off from Consul's other members.
     let deaf = format!(
         r#"{{ pkgs, ... }}: {{ imports = [ ({}) ]; systemd.services.deaf = {{ wantedBy = [ "multi-user.target" ]; path = [ pkgs.nftables ];
           serviceConfig = {{ Type = "oneshot"; RemainAfterExit = true; }};

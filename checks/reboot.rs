@@ -1,5 +1,5 @@
-//! Restarts of nodes for their new systems: drained, watched, taken back, and
-//! finished by the next run where one was cut short.
+//! Restarts of nodes for their new systems: drains, the watch, going back, and runs that complete
+//! interrupted ones.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,25 +11,25 @@ use crate::support::{self, Kept, Lab, Ran, Repo, Tool, deaf, mute, other_kernel,
 
 const NODE: &str = "alder";
 
-/// A system that says something, with more.
+/// A system with a text that identifies it, and more modules.
 fn system(text: &str, more: &str) -> String {
     format!(r#"{{ lib, pkgs, ... }}: {{ environment.etc."nixcfg-test".text = "{text}"; {more} }}"#)
 }
 
-/// A systemd that cannot take over from the one that runs.
+/// A systemd that cannot replace the running one.
 const INIT: &str = "systemd.package = pkgs.systemd // { interfaceVersion = 3; };";
-/// Nomad in name only, as a unit that runs.
+/// A running unit with Nomad's name.
 const NOMAD: &str = r#"systemd.services.nomad = lib.mkForce { wantedBy = [ "multi-user.target" ]; script = "exec sleep infinity"; };"#;
 fn deploy(repo: &Repo, lab: &Lab) -> Tool {
     Tool::deploy(repo, lab).args(&[NODE, "--confirm-timeout", "10"])
 }
 
-/// The lab and a repository, with a node that was started with its system.
+/// The lab and a repository; the node was booted with its system.
 fn start(more: &str) -> (Lab, Repo) {
     start_on(&[NODE], more)
 }
 
-/// The same with more bare nodes.
+/// The same, with other nodes bare.
 fn start_on(nodes: &[&str], more: &str) -> (Lab, Repo) {
     let (lab, repo) = (Lab::with_bare(nodes), Repo::new());
     repo.configure(NODE, &system("one", more));
@@ -42,7 +42,7 @@ fn says(lab: &Lab) -> String {
     lab.root(NODE, "cat /etc/nixcfg-test")
 }
 
-/// What runs was booted, and nothing of a change is left.
+/// Asserts that the running system was booted, and that nothing of a change is left.
 fn at_rest(lab: &Lab) {
     let same = "[ /run/current-system -ef /run/booted-system ]";
     assert!(lab.holds(NODE, same), "what runs was not booted");
@@ -75,14 +75,14 @@ fn a_changed_kernel_is_told_and_the_node_restarted_for_it_only_where_asked() {
         .exits(0)
         .shows("unchanged");
     assert_eq!(lab.boot_id(NODE), second);
-    // In one go, and with nothing of the new system before the restart.
+    // At once, without parts of the new system before the restart.
     repo.configure(NODE, &system("three", ""));
     let mut run = deploy(&repo, &lab)
         .args(&["birch", "--canary", NODE, "--reboot"])
         .into_command();
     let run = run.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut run = run.spawn().unwrap();
-    // Its leases ended with its restart, and are there again while the run goes on elsewhere.
+    // The restart ended the node's leases; the run takes them again while it continues elsewhere.
     let leased = format!(
         "[ $(cat /proc/sys/kernel/random/boot_id) != {second} ] && grep -q deploy-nixos /run/nixcfg/node.lease /run/nixcfg/cluster.lease"
     );
@@ -123,12 +123,12 @@ fn a_system_that_cannot_take_over_live_is_booted_where_asked() {
         .tells("--mode switch and boot only");
 }
 
-/// A string that keeps systems with another one from being switched to.
+/// A switch inhibitor with a string: a system with another string cannot be switched to.
 fn inhibitor(value: &str) -> String {
     format!(r#"system.switch.inhibitors.part = "{value}";"#)
 }
 
-/// `status` of the node alone, whatever its disk.
+/// The `status` of the node, without its disk.
 fn status(repo: &Repo, lab: &Lab) -> Tool {
     Tool::new(repo, "status")
         .arg("--ssh-config")
@@ -141,7 +141,7 @@ fn what_inhibits_a_switch_is_told_before_anything_changes_and_comes_by_a_restart
     let (lab, repo) = start(&inhibitor("a \\\"b\\\""));
     let boot = lab.boot_id(NODE);
     let tool = || deploy(&repo, &lab);
-    // A name that one system alone has, and other JSON of the same strings, keep nothing out.
+    // A name that only one system has, or other JSON for the same strings, inhibits nothing.
     let same = r#"system.switch.inhibitors.another = "x"; system.build.inhibitSwitch = lib.mkForce (pkgs.writeText "again" ''{ "part" :
       "a \"b\"", "another": "x" }'');"#;
     repo.configure(
@@ -152,7 +152,7 @@ fn what_inhibits_a_switch_is_told_before_anything_changes_and_comes_by_a_restart
     repo.configure(NODE, &system("one", &inhibitor("a \\\"b\\\"")));
     tool().run().exits(0);
     let before = lab.state(NODE);
-    // One that changes does.
+    // A changed string does.
     repo.configure(NODE, &system("three", &inhibitor("c")));
     tool()
         .arg("--plan")
@@ -253,7 +253,7 @@ fn a_node_that_nobody_can_log_in_to_after_its_restart_goes_back_by_another() {
     assert_eq!(lab.state(NODE), before);
     assert_eq!(says(&lab), "one");
     at_rest(&lab);
-    // A system that was switched to and only waits for its restart: back to what was booted.
+    // The system was switched to and waits for its restart: the node goes back to the booted one.
     let booted = lab.root(NODE, "readlink -f /run/booted-system");
     let quiet = format!(
         r#"{} systemd.services.deaf = {{ wantedBy = [ "multi-user.target" ]; restartIfChanged = false; unitConfig.ConditionPathExists = "/root/deaf"; serviceConfig.Type = "oneshot"; script = "{}"; }};"#,
@@ -278,7 +278,7 @@ fn a_node_that_nobody_can_log_in_to_after_its_restart_goes_back_by_another() {
     at_rest(&lab);
 }
 
-/// The cluster's Nomad: what answers on birch's port.
+/// The cluster's Nomad, on birch's port.
 struct Scheduler {
     cluster: Cluster,
     nomad: Nomad,
@@ -310,7 +310,7 @@ impl Scheduler {
         }
     }
 
-    /// Of Nomad's servers there is only what answers here: no quorum is to be kept.
+    /// This is Nomad's only server, so there is no quorum to keep.
     fn command(&self, tool: Tool) -> Command {
         let mut command = tool.args(&["--strategy", "parallel"]).into_command();
         self.cluster.store.in_env(&mut command);
@@ -331,10 +331,10 @@ impl Scheduler {
     }
 }
 
-/// What a node keeps of a change that is not confirmed.
+/// The file of a node's unconfirmed change.
 const PENDING: &str = "/var/lib/nixcfg/rollback/pending";
 
-/// Waits for a shell condition on the node, which may be down meanwhile.
+/// Waits for a shell condition on the node, which may be down at times.
 fn comes_to(lab: &Lab, condition: &str) {
     let end = Instant::now() + Duration::from_secs(120);
     while !lab.holds(NODE, condition) {
@@ -343,7 +343,7 @@ fn comes_to(lab: &Lab, condition: &str) {
     }
 }
 
-/// Has the node restart for what is configured, and nobody there to confirm it.
+/// Restarts the node for its configured system, and kills the run before it can confirm.
 fn restarts_unwatched(repo: &Repo, lab: &Lab, args: &[&str]) {
     let tool = Tool::deploy(repo, lab).args(&[NODE, "--reboot"]).args(args);
     let mut command = tool.into_command();
@@ -353,7 +353,7 @@ fn restarts_unwatched(repo: &Repo, lab: &Lab, args: &[&str]) {
     tool.wait().unwrap();
 }
 
-/// The node went back by itself, and why.
+/// Asserts that the node went back by itself, and why.
 fn went_back(lab: &Lab, reason: &str) {
     comes_to(lab, &format!("! [ -e {PENDING} ]"));
     let last = lab.root(NODE, "cat /var/lib/nixcfg/rollback/last");
@@ -413,7 +413,7 @@ fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its
     assert_eq!(scheduler.writes(), whole);
     assert_eq!(scheduler.nomad.eligibility(&scheduler.id), "eligible");
     at_rest(&lab);
-    // Also where the node goes back.
+    // Also if the node goes back.
     repo.configure(NODE, &system("three", &format!("{NOMAD} {}", deaf())));
     scheduler
         .run(deploy(&repo, &lab).arg("--reboot"))
@@ -423,7 +423,7 @@ fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its
     assert_eq!(scheduler.nomad.eligibility(&scheduler.id), "eligible");
     assert_eq!(says(&lab), "two");
     at_rest(&lab);
-    // Whom somebody else took out is emptied too, and stays out.
+    // A node that another operator made ineligible is drained too, and stays ineligible.
     scheduler.nomad.set(|state| {
         for node in state.nodes.values_mut() {
             node["SchedulingEligibility"] = "ineligible".into();
@@ -436,7 +436,7 @@ fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its
         .tells("draining in Nomad, where it stays ineligible as it was");
     assert_eq!(scheduler.writes(), ["/v1/node/alder/drain"]);
     assert_eq!(scheduler.nomad.eligibility(&scheduler.id), "ineligible");
-    // Without Nomad's API nothing restarts.
+    // Without Nomad's API no node restarts.
     repo.configure(
         NODE,
         &system("five", &format!("{} {NOMAD}", other_kernel())),
@@ -475,7 +475,7 @@ fn a_run_killed_while_it_drains_leaves_the_old_system_and_the_next_one_finishes(
         .run()
         .exits(5)
         .shows("is drained in Nomad since");
-    // Its lease ends within a minute; then the node goes back by itself.
+    // The lease ends within a minute; then the node goes back by itself.
     let gone = lab.root(
         NODE,
         "i=0; while [ $i -lt 150 ]; do [ -e /var/lib/nixcfg/rollback/pending ] || { echo yes; exit; }; sleep 1; i=$((i + 1)); done",

@@ -1,5 +1,4 @@
-//! For whom the operations encrypt what they put into the store: judged by what `pass` can
-//! decrypt with the keys of one person or of another.
+//! The recipients of entries that operations write, by what `pass` can decrypt with each person's keys.
 
 use crate::support::pass::{self, PassStore};
 use crate::support::{Ran, Repo, Tool, fed};
@@ -7,7 +6,7 @@ use crate::support::{Ran, Repo, Tool, fed};
 const PASSWORD: &str = "looking-glass house of cards";
 const FOLDER: &str = "example/cluster/prod";
 
-/// A secret that a bare cluster has, and one for each node.
+/// A secret of the cluster, and one for each node.
 const SECRETS: &str = r#"
     secrets.letters.generator = "random";
     secrets.host = { generator = "ssh-host"; perNode = true; };
@@ -24,7 +23,7 @@ fn repo() -> Repo {
     repo
 }
 
-/// An operation, as the operator or with more in its environment.
+/// Runs an operation as the operator, with more variables.
 fn operation(
     repo: &Repo,
     store: &PassStore,
@@ -61,7 +60,7 @@ fn entries(store: &PassStore) -> Vec<String> {
 fn each_entry_is_for_those_whom_the_nearest_gpg_id_names() {
     let (repo, store) = (repo(), PassStore::git());
     let (bob, carol) = (store.reader("bob"), store.reader("carol"));
-    // The operator may write everything and read what is in no folder of somebody else's.
+    // The operator can write all entries, and read those outside others' folders.
     for (folder, whose) in [
         (FOLDER.to_owned(), &["tester", "bob"][..]),
         (format!("{FOLDER}/passwd"), &["carol"]),
@@ -101,7 +100,7 @@ fn each_entry_is_for_those_whom_the_nearest_gpg_id_names() {
             "carol, {entry}"
         );
     }
-    // What the operator cannot read was written nevertheless, and is told of by its name.
+    // The operator wrote entries that they cannot read, and gets their names.
     operation(&repo, &store, "passwd", &["--list"], &[])
         .exits(2)
         .tells("prod/passwd/alice is not encrypted for a key that you have");
@@ -142,7 +141,7 @@ fn the_signature_that_counts_is_that_of_the_nearest_gpg_id() {
     let entry = format!("{folder}/alice");
     let before = store.pass(&["show", &entry]);
 
-    // Somebody who may write to the store, but not sign, adds a reader.
+    // Someone with write access but without a signing key adds a reader.
     let file = store.root().join(&folder).join(".gpg-id");
     std::fs::write(&file, "tester\nbob\n").unwrap();
     let refused = format!("{folder}/.gpg-id is not signed by a key of PASSWORD_STORE_SIGNING_KEY");
@@ -151,7 +150,7 @@ fn the_signature_that_counts_is_that_of_the_nearest_gpg_id() {
     set().exits(2).tells(&refused);
     assert_eq!(store.pass(&["show", &entry]), before);
     assert_eq!(bob.reads(&store, &entry), None);
-    // Elsewhere the signature is good, and a key that signed nothing there is not taken for it.
+    // Elsewhere the signature is good, and the tool refuses a key that did not sign.
     operation(&repo, &store, "gen-secrets", &[], &signed).exits(0);
     let other = [("PASSWORD_STORE_SIGNING_KEY", &*store.fingerprint("bob"))];
     operation(&repo, &store, "gen-pki", &[], &other)

@@ -4,12 +4,12 @@ use std::process::Child;
 
 use crate::support::{Lab, Ran, Repo, Tool, deaf, mute, other_kernel};
 
-/// A system that is told from others by what it says.
+/// A system with a text that identifies it.
 fn says(text: &str) -> String {
     format!(r#"{{ environment.etc."nixcfg-test".text = "{text}"; }}"#)
 }
 
-/// The lab and a repository, with a first system on alder.
+/// The lab and a repository; alder has a first system.
 fn start() -> (Lab, Repo) {
     start_with(&says("one"), &["alder"])
 }
@@ -25,7 +25,7 @@ fn deploy(repo: &Repo, lab: &Lab) -> Tool {
     Tool::deploy(repo, lab).args(&["alder", "--confirm-timeout", "8"])
 }
 
-/// A run that stands still in the activation of `module` until /run/go-on is there.
+/// Starts a run that waits for /run/go-on in the activation of `module`.
 fn held_in_switch(repo: &Repo, lab: &Lab, name: &str) -> Child {
     repo.configure(
         "alder",
@@ -77,7 +77,7 @@ fn a_lease_that_too_few_nodes_gave_is_told_with_each_ones_reason() {
 #[test]
 fn a_run_that_was_robbed_of_its_leases_changes_nothing_more() {
     let (lab, repo) = start_with(&says("one"), &["alder", "birch"]);
-    // While one operator's run is at alder, and birch is still to come …
+    // While one operator's run changes alder, before birch …
     repo.configure("birch", &says("two"));
     let hold = r#"{ environment.etc."nixcfg-test".text = "two"; system.activationScripts.hold.text = "if [ \"$NIXOS_ACTION\" = switch ]; then touch /run/switching; while ! [ -e /run/go-on ]; do sleep 0.1; done; fi"; }"#;
     repo.configure("alder", hold);
@@ -90,7 +90,7 @@ fn a_run_that_was_robbed_of_its_leases_changes_nothing_more() {
         .stderr(std::process::Stdio::piped());
     let robbed = command.spawn().unwrap();
     lab.until("alder", "test -e /run/switching");
-    // … another one takes birch.
+    // … another operator takes birch.
     repo.configure("birch", &says("three"));
     let thief = || {
         Tool::deploy(&repo, &lab)
@@ -116,7 +116,7 @@ fn a_run_that_was_robbed_of_its_leases_changes_nothing_more() {
 #[test]
 fn a_local_account_holds_neither_a_deployment_nor_the_way_back() {
     let (lab, repo) = start();
-    // Every lock that an account without rights can open, those that earlier versions left too.
+    // All locks that an ordinary user can open, including those of earlier versions.
     lab.root(
         "alder",
         "mkdir -p /run/nixcfg; touch /run/nixcfg/lease.lock /run/nixcfg/rollback.lock /run/nixcfg-install.lock; \
@@ -128,7 +128,7 @@ fn a_local_account_holds_neither_a_deployment_nor_the_way_back() {
     Tool::deploy(&repo, &lab).args(&["alder"]).run().exits(0);
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
     lab.at_rest("alder");
-    // … and while the node is on a system that nobody confirmed.
+    // … and while the node runs an unconfirmed system.
     let child = held_in_switch(&repo, &lab, "three");
     lab.root(
         "alder",
@@ -150,7 +150,7 @@ fn a_local_account_holds_neither_a_deployment_nor_the_way_back() {
 fn the_lock_of_a_switch_is_judged_by_who_holds_it_and_not_by_who_took_it() {
     let (lab, repo) = start();
     let lock = "/run/nixos/switch-to-configuration.lock";
-    // flock(1) takes it and ends; the shell that opened it, or its child, holds on.
+    // flock(1) takes the lock and ends; the shell or its child keeps it.
     let takes = |who: &str, then: &str| {
         lab.root(
             "alder",
@@ -168,7 +168,7 @@ fn the_lock_of_a_switch_is_judged_by_who_holds_it_and_not_by_who_took_it() {
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
     lab.root("alder", "pkill -u nobody sleep");
     lab.at_rest("alder");
-    // A root shell that locks it in this way is in the midst of a switch.
+    // A root shell with that lock counts as a switch in progress.
     takes("", "sleep 301");
     repo.configure("alder", &says("three"));
     let ran = deploy(&repo, &lab).run().exits(5);
@@ -199,7 +199,7 @@ fn a_lease_does_not_outlive_a_restart() {
 fn a_lease_ends_with_a_silent_holder_and_not_before() {
     let (lab, repo) = start();
     let child = held_in_switch(&repo, &lab, "two");
-    // Stopped, not ended: its connections stay open, and say nothing.
+    // The process is stopped: its connections stay open but silent.
     let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     let held = lab.root("alder", "cat /run/nixcfg/node.lease");
@@ -255,7 +255,7 @@ fn what_breaks_the_login_or_sudo_is_taken_back_by_the_node_itself() {
 fn a_node_that_restarts_before_its_confirmation_runs_the_old_system() {
     let (lab, repo) = start();
     let before = lab.state("alder");
-    // While the switch goes on, with the profile and the boot loader at the new system.
+    // During the switch, when profile and boot loader have the new system.
     let child = held_in_switch(&repo, &lab, "two");
     lab.fault("alder", &["kill"]);
     lab.fault("alder", &["start"]);
@@ -328,13 +328,13 @@ fn accounts_that_a_failed_system_took_over_or_made_are_as_before() {
         .tells("both are there");
     assert_eq!(accounts(), before);
     lab.at_rest("alder");
-    // Nor does the system that is gone back to take them away when it is activated again.
+    // The activation of the former system does not remove them either.
     lab.fault("alder", &["reboot"]);
     assert_eq!(accounts(), before);
 }
 
-/// A system whose accounts a unit makes as userborn does (nixos/modules/services/system/userborn.nix, 26.05): it opens the files,
-/// changes them, and where users are immutable shuts each by a mount on itself.
+/// A system whose unit makes accounts like userborn (nixos/modules/services/system/userborn.nix, 26.05):
+/// it opens the files, changes them and, if users are immutable, closes each by a bind mount on itself.
 fn by_userborn(immutable: bool, change: &str, more: &str) -> String {
     let shut = match immutable {
         true => "mount --bind -o ro /etc/$file /etc/$file",
@@ -380,7 +380,7 @@ fn accounts_that_userborn_made_and_shut_are_as_before_and_shut_again() {
         assert_eq!(shut(), immutable);
         lab.at_rest("alder");
     }
-    // A system that makes accounts in its activation is not kept from them.
+    // A system that makes accounts in its activation can still change the files.
     repo.configure("alder", &by_userborn(true, "", ""));
     deploy(&repo, &lab).run().exits(0);
     lab.root(
@@ -496,12 +496,12 @@ fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
             .arg(lab.ssh_config())
             .args(&["alder", "--free", "0"])
     };
-    // What runs was not booted yet.
+    // The running system has not been booted yet.
     status()
         .run()
         .exits(5)
         .shows("needs a reboot for its kernel")
-        // Nothing has been brought to it yet.
+        // It has no certificates or secrets yet.
         .shows("consul.service waits for /var/lib/")
         .shows("nomad.service waits for /var/lib/");
     repo.replace(
@@ -520,7 +520,7 @@ fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
     );
     status().run().exits(5).shows("failed: broken.service");
     lab.root("alder", "systemctl reset-failed");
-    // Nobody can repair a unit that the system does not have any more.
+    // Nobody can repair a unit that the system no longer has.
     lab.root(
         "alder",
         "unit=/run/systemd/system/gone.service; printf '[Service]\\nExecStart=/bin/false\\n' >$unit; systemctl daemon-reload; \

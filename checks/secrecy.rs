@@ -1,5 +1,5 @@
-//! The sudo password is nowhere to be seen while it is used: not in a process
-//! of this machine or of a node, not in a file, not in the Nix store.
+//! Nobody can see the sudo password during its use: not in a process of this machine or a node, not in
+//! a file, not in the Nix store.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::thread;
 use crate::support::terminal::{Session, converse};
 use crate::support::{Lab, NODES, PASSWORD, Repo, Tool};
 
-/// Looks at every process of the machine, which the nodes' are too, for as long as it lives.
+/// Watches every process of this machine, which include the nodes'.
 struct Watch {
     stop: Arc<AtomicBool>,
     looked: Arc<AtomicUsize>,
@@ -19,7 +19,6 @@ struct Watch {
 }
 
 impl Watch {
-    /// `exempt`: the first image of the tool itself holds what its caller put into its environment.
     fn begin(needle: &'static str) -> Self {
         let (stop, looked) = (
             Arc::new(AtomicBool::new(false)),
@@ -59,7 +58,7 @@ fn look(needle: &str, count: &AtomicUsize, found: &mut Vec<String>) {
             continue;
         }
         for part in ["cmdline", "environ"] {
-            // Processes end while they are looked at.
+            // A process may end during the look.
             let Ok(bytes) = fs::read(entry.path().join(part)) else {
                 continue;
             };
@@ -72,7 +71,7 @@ fn look(needle: &str, count: &AtomicUsize, found: &mut Vec<String>) {
     }
 }
 
-/// Another password than the lab's own, which the lab's tools may well show.
+/// A password other than the lab's, which the lab's own tools may show.
 const SECRET: &str = "correct-horse-battery-staple";
 
 fn with_secret_password(lab: &Lab, test: impl FnOnce()) {
@@ -164,7 +163,7 @@ fn a_password_from_the_environment_is_in_no_child_and_leaves_the_tool_itself() {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
-        // What the caller set is there until the tool has started anew, which takes milliseconds.
+        // The caller's variable shows until the tool has re-executed itself, for milliseconds.
         let (brief, elsewhere): (Vec<&String>, Vec<&String>) =
             found.iter().partition(|line| line.starts_with(&own));
         assert_eq!(elsewhere, Vec::<&String>::new());

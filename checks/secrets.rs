@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::support::pass::{PassStore, run};
 use crate::support::{Lab, NODES, Ran, Repo, Tool};
 
-/// Secrets of every kind that a bare node has the users for, and no others.
+/// Secrets of every kind whose users exist on a bare node.
 const SECRETS: &str = r#"
     secrets = {
       letters = { generator = "random"; length = 40; owner = "nobody"; group = "adm"; mode = "0440"; restartUnits = [ "demo.service" ]; };
@@ -48,7 +48,7 @@ fn deploy(repo: &Repo, store: &PassStore, lab: &Lab, args: &[&str]) -> Ran {
     )
 }
 
-/// All secrets' values by entry.
+/// The values of all secrets, by entry.
 fn values(store: &PassStore) -> BTreeMap<String, String> {
     let folder = store.root().join("example/cluster/prod/secrets");
     let find = run(Command::new("find")
@@ -153,7 +153,7 @@ fn a_wireguard_key_that_the_cluster_does_not_know_is_told() {
     }
 }
 
-/// A service that counts how often it was started and reloaded.
+/// A service that counts its starts and reloads.
 const DEMO: &str = "cat >/run/systemd/system/demo.service <<'END'
 [Service]
 Environment=PATH=/run/current-system/sw/bin:/usr/bin:/bin
@@ -265,7 +265,7 @@ fn a_unit_that_does_not_take_a_secret_is_told_and_restarted_by_the_next_run() {
         .exits(0)
         .shows("restarted: demo.service");
     assert!(lab.holds("alder", "systemctl is-active demo.service"));
-    // So is a reload that fails, where nothing else tells that it is owed.
+    // A failed reload is repeated too, although nothing else shows that it is due.
     lab.root("alder", "printf '[Service]\\nExecReload=\\nExecReload=/bin/sh -c \"! test -e /root/demo-fails\"\\n' | systemctl edit --runtime --drop-in=reload --stdin demo.service; touch /root/demo-fails");
     operation(&repo, &store, "gen-secrets", &["--rotate", "digits"]).exits(0);
     deploy(&repo, &store, &lab, &["alder"])

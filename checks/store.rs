@@ -205,7 +205,7 @@ async fn writers_that_are_killed_leave_whole_entries_and_a_store_that_can_be_wri
                 .stdout(std::process::Stdio::null())
                 .spawn()
                 .unwrap();
-            // At different points of writing an entry, once some are there.
+            // At different points of a write, after some entries exist.
             let folder = store.root().join(FOLDER).join(round.to_string());
             while std::fs::read_dir(&folder).map_or(0, Iterator::count) < 2 {
                 assert!(child.try_wait().unwrap().is_none());
@@ -215,7 +215,7 @@ async fn writers_that_are_killed_leave_whole_entries_and_a_store_that_can_be_wri
             child.kill().unwrap();
             child.wait().unwrap();
         }
-        // What the killed ones had started may still be writing to its stage.
+        // Children of killed processes may still write to their staging folders.
         while in_environment(&format!(
             "{}/{FOLDER}/.nixcfg-stage",
             store.root().display()
@@ -229,7 +229,7 @@ async fn writers_that_are_killed_leave_whole_entries_and_a_store_that_can_be_wri
     }
     let round = std::env::var("ROUND").unwrap();
     let text = |entry: &EntryName| format!("{entry}\n").repeat(500);
-    // A killed writer's lock is lifted when the kernel is done with it.
+    // The kernel releases a killed writer's lock a moment later.
     let mut writer = loop {
         if let Ok(writer) = store().writer().await {
             break writer;
@@ -322,14 +322,14 @@ async fn no_secret_is_among_the_arguments_of_any_program() {
     assert_eq!(shown("a").await.unwrap(), "hunter2");
 }
 
-/// Runs `test` inside `store` and expects the error it prints to say `words`, with exit code 2.
+/// Runs `test` inside `store`, and asserts that it prints an error with `words` and exit code 2.
 fn trouble(store: &PassStore, test: &str, words: &str) {
     let output = store.rerun(test).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     assert!(said(&output).contains(words), "{}", said(&output));
 }
 
-/// What goes wrong in writing and then reading `a`.
+/// Writes and reads entries, and prints the error.
 async fn goes_wrong() {
     let written = async {
         let mut writer = store().writer().await?;
@@ -379,7 +379,7 @@ async fn a_locked_key_is_named_as_such() {
     store.key("locked", "a passphrase");
     store.pass(&["init", "locked"]);
     store.insert(&format!("{FOLDER}/a"), "x");
-    // The agent forgets the passphrase it was made with.
+    // The agent forgets the passphrase of the key.
     run(store.in_env(Command::new("gpgconf").args(["--kill", "gpg-agent"])));
     trouble(&store, this, "your GPG key is locked");
 }

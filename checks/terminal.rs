@@ -1,4 +1,4 @@
-//! The tool as a process: in the background of a terminal, when it is killed.
+//! The tool as a process: in the background of a terminal, and killed.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 const NIXCFG: &str = env!("CARGO_BIN_EXE_nixcfg");
 
-/// What a shell on a terminal of its own shows.
+/// The output of a shell on its own terminal.
 fn on_a_terminal(line: &str) -> String {
     let output = Command::new("script")
         .args(["--quiet", "--return", "--command", line, "/dev/null"])
@@ -19,7 +19,7 @@ fn on_a_terminal(line: &str) -> String {
 
 #[test]
 fn in_the_background_of_a_terminal_it_ends_by_itself() {
-    // `timeout` puts what it runs into a process group of its own.
+    // `timeout` gives its command a process group of its own.
     let line = format!("timeout 20 {NIXCFG} status prod --flake /nowhere; echo ended with $?");
     let shown = on_a_terminal(&line);
     assert!(shown.contains("ended with 2"), "{shown}");
@@ -46,7 +46,7 @@ fn a_process_that_is_aborted_leaves_no_core() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It asks, and holds the password.
+    // The tool asks a question, and has the password in memory.
     let mut asked = [0; 10];
     child
         .stderr

@@ -1,5 +1,5 @@
-//! `tlsproxy` against servers that ask for client certificates: what it lets
-//! through, what it keeps out, and how it begins and ends.
+//! `tlsproxy` and servers that require client certificates: what it passes and refuses, and how it
+//! starts and ends.
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -21,7 +21,7 @@ use hyper::body::{Body, Frame};
 use hyper::header;
 use hyper::{Request, Response};
 
-/// A service that is neither Nomad nor Consul: it shows what reaches a server.
+/// A server that returns what reaches it.
 fn mirror() -> Handler {
     Arc::new(|request: Request<hyper::body::Incoming>| {
         Box::pin(async move {
@@ -79,7 +79,7 @@ impl Body for Lines {
     }
 }
 
-/// A cluster, its Nomad, and what is needed to run the proxy between them.
+/// A cluster, its Nomad, and the settings of a proxy for them.
 struct Stage {
     cluster: Cluster,
     nomad: Endpoint,
@@ -129,7 +129,7 @@ impl Stage {
         running
     }
 
-    /// The proxy, which does not come to serve.
+    /// A proxy that fails to start.
     fn fails(&self) -> Output {
         self.command().output().unwrap()
     }
@@ -138,13 +138,13 @@ impl Stage {
         get(self.port(), path, "")
     }
 
-    /// No request has reached a server.
+    /// Asserts that no request has reached a server.
     fn untouched(&self) {
         assert_eq!(self.nomad.requests(), 0);
     }
 }
 
-/// Waits for a condition, which comes about or hangs the test.
+/// Waits for a condition; the test hangs without it.
 fn until(condition: impl Fn() -> bool) {
     while !condition() {
         std::thread::sleep(Duration::from_millis(10));
@@ -180,7 +180,7 @@ fn a_browser_on_another_page_gets_nothing_through() {
         let reply = ask(&format!("127.0.0.1:{port}"), &request);
         assert_eq!(reply.status, 403, "{headers}");
     }
-    // A second request on a connection is looked at as the first one was.
+    // The proxy checks a second request on a connection like the first.
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let good = format!("GET / HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
     stream.write_all(good.as_bytes()).unwrap();
@@ -404,7 +404,7 @@ fn a_ca_that_is_replaced_while_the_proxy_runs_is_taken_from_the_store() {
     stage.nomad.present(&pair, &new.pem());
     stage.nomad.stop();
     stage.nomad.resume();
-    // The store is read again only some seconds after it was read last.
+    // The proxy reads the store again only after some seconds.
     let found = (0..60).any(|_| {
         std::thread::sleep(Duration::from_millis(500));
         stage.get("/v1/x").status == 200

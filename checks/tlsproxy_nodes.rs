@@ -1,5 +1,5 @@
-//! `tlsproxy` through real nodes: a Consul on each of two raft servers, alder
-//! and cedar, which tells who answers, and birch, which is none.
+//! `tlsproxy` through real nodes: alder and cedar are raft servers with a Consul each, which tells who
+//! answers; birch is none.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -17,14 +17,14 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The raft servers of the cluster.
 const SERVERS: [&str; 2] = ["alder", "cedar"];
 
-/// Consul's, of the version that Debian had last: each is a raft by itself.
+/// The settings of Debian's last Consul. Each server is its own raft.
 const CONFIG: &str = r#"{"datacenter": "prod", "server": true, "bootstrap_expect": 1, "performance": {"raft_multiplier": 1},
     "data_dir": "/srv/consul/data", "bind_addr": "127.0.0.1", "addresses": {"https": "0.0.0.0"},
     "ports": {"http": -1, "https": 8501, "dns": -1, "grpc": -1},
     "ca_file": "/srv/consul/ca.crt", "cert_file": "/srv/consul/own.crt", "key_file": "/srv/consul/own.key",
     "verify_incoming": true, "verify_outgoing": true}"#;
 
-/// Starts a node's Consul and waits for its leader, itself, and its port, 8501.
+/// Starts a node's Consul, and waits until it leads and listens on port 8501.
 const START: &str = r#"
     systemd-run --quiet --collect --unit=consul-test /srv/consul/consul agent -config-file /srv/consul/config.json
     for i in $(seq 300); do
@@ -35,7 +35,7 @@ const START: &str = r#"
     journalctl -u consul-test
     exit 1"#;
 
-/// Nodes with Consul, and what is needed to reach them.
+/// Nodes with Consul, and the files to reach them.
 struct Stage {
     lab: Lab,
     cluster: Cluster,
@@ -46,14 +46,14 @@ struct Stage {
 static BARE: AtomicBool = AtomicBool::new(false);
 
 impl Stage {
-    /// A cluster of Consul alone.
+    /// A cluster with Consul only.
     fn new() -> Self {
         let stage = Self::with_nomad();
         stage.cluster.without("nomad");
         stage
     }
 
-    /// A cluster which has a Nomad as well, that nothing runs yet.
+    /// A cluster with Consul and Nomad, whose Nomad is not started.
     fn with_nomad() -> Self {
         let lab = match BARE.swap(true, Ordering::Relaxed) {
             false => Lab::bare(),
@@ -100,7 +100,7 @@ impl Stage {
         8500 + self.offset
     }
 
-    /// The node whose Consul answers.
+    /// The node that answers.
     fn who(&self) -> String {
         let reply = get(self.port(), "/v1/agent/self", "");
         assert_eq!(reply.status, 200, "{reply:?}");
@@ -108,7 +108,7 @@ impl Stage {
         agent["Config"]["NodeName"].as_str().unwrap().to_owned()
     }
 
-    /// Writes a value at whichever node answers.
+    /// Writes a value to the node that answers.
     fn put(&self, key: &str) {
         let port = self.port();
         let head = format!("PUT /v1/kv/{key} HTTP/1.1\r\nHost: localhost:{port}");
@@ -117,7 +117,7 @@ impl Stage {
         assert_eq!((reply.status, reply.body.trim()), (200, "true"));
     }
 
-    /// The processes of the operator's ssh that this stage's runs have started.
+    /// The ssh processes of this stage's runs.
     fn logins(&self) -> Vec<Pid> {
         let folder = self.folder.path().to_str().unwrap();
         procfs::process::all_processes()
@@ -132,7 +132,7 @@ impl Stage {
             .collect()
     }
 
-    /// Cuts a node's power and switches it on again; its Consul is started, too.
+    /// Cuts a node's power, and starts the node and its Consul again.
     fn restart(&self, node: &str) {
         self.lab.fault(node, &["kill"]);
         self.lab.fault(node, &["start"]);
@@ -143,7 +143,7 @@ impl Stage {
 }
 
 impl Drop for Stage {
-    /// A test that failed leaves nodes to the next one.
+    /// Resets the nodes for the next test.
     fn drop(&mut self) {
         if thread::panicking() {
             for node in support::NODES {
@@ -154,7 +154,7 @@ impl Drop for Stage {
     }
 }
 
-/// Puts a Consul with the cluster's certificates and no data on a node, and starts it.
+/// Starts a Consul on a node with the cluster's certificates and without data.
 fn install(lab: &Lab, node: &str, cluster: &Cluster) {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
@@ -180,11 +180,11 @@ fn the_next_raft_server_answers_when_one_goes_down_in_whatever_way() {
     let stage = Stage::new();
     let _proxy = stage.serve(&[]);
     assert_eq!(stage.who(), "alder");
-    // Its Consul stops; ssh goes on.
+    // Consul stops; ssh keeps running.
     stage.lab.root("alder", "systemctl stop consul-test");
     assert_eq!(stage.who(), "cedar");
     stage.lab.root("alder", START);
-    // The power is cut while a long poll waits, which goes on elsewhere.
+    // A power cut during a long poll, which continues on another node.
     let port = stage.port();
     let waiting = thread::spawn(move || get(port, "/v1/kv/news?index=1&wait=60s", ""));
     thread::sleep(Duration::from_secs(1));
@@ -195,7 +195,7 @@ fn the_next_raft_server_answers_when_one_goes_down_in_whatever_way() {
     let Reply { status, body, .. } = waiting.join().unwrap();
     assert_eq!(status, 200);
     assert!(body.contains("bmV3"), "{body}");
-    // Back again, and the other one falls silent without a word.
+    // The node is back, and the other one becomes silent.
     stage.lab.fault("cedar", &["start"]);
     stage.lab.root("cedar", START);
     stage.lab.fault("alder", &["cut"]);
@@ -206,7 +206,7 @@ fn the_next_raft_server_answers_when_one_goes_down_in_whatever_way() {
 #[test]
 fn streams_web_sockets_and_forwards_stay_open_while_other_nodes_restart() {
     let stage = Stage::with_nomad();
-    // In Nomad's place, beyond alder's port.
+    // A server in Nomad's place, behind alder's port.
     let address = format!("10.77.{}.1", stage.lab.number());
     let nomad = Endpoint::start_at(
         address.parse().unwrap(),
@@ -229,7 +229,7 @@ fn streams_web_sockets_and_forwards_stay_open_while_other_nodes_restart() {
         nomad.port
     );
     stage.lab.root("alder", &carry);
-    // One forward of the cluster, one of the command line; a server behind them speaks first.
+    // A forward of the cluster and one of the command line, to a server that speaks first.
     stage
         .cluster
         .flake("forwards.shell = { localPort = 1389; host = \"127.0.0.1\"; port = 22; };");
@@ -245,7 +245,7 @@ fn streams_web_sockets_and_forwards_stay_open_while_other_nodes_restart() {
     let head = format!("GET /v1/agent/monitor?loglevel=debug HTTP/1.1\r\nHost: localhost:{port}");
     write!(stream, "{head}\r\n\r\n").unwrap();
     let mut lines = BufReader::new(stream).lines();
-    // Consul sends what it logs from its answer's head on.
+    // Consul streams its log after the answer's head.
     assert!(lines.any(|line| line.unwrap().is_empty()), "no answer");
     stage.put("before");
     let mut logged = |key: &str| {
@@ -265,7 +265,7 @@ fn streams_web_sockets_and_forwards_stay_open_while_other_nodes_restart() {
     assert!(logged("after"), "the stream ended");
 }
 
-/// The first words of a server that speaks first.
+/// The greeting of a server that speaks first.
 fn banner(stream: &mut TcpStream) -> String {
     let mut start = [0; 8];
     stream.read_exact(&mut start).unwrap();
@@ -286,7 +286,7 @@ fn after_a_laptops_sleep_the_next_request_is_answered() {
     for pid in &asleep {
         kill_process(*pid, Signal::STOP).unwrap();
     }
-    // Meanwhile every connection ends, and nobody is told.
+    // Meanwhile all connections are cut silently.
     stage.lab.fault("alder", &["cut"]);
     stage.lab.fault("alder", &["kill"]);
     stage.lab.fault("alder", &["join"]);
@@ -325,7 +325,7 @@ fn no_login_is_left_anywhere_once_it_has_ended() {
     assert_eq!(proxy.0.wait().unwrap().code(), Some(0));
     assert!(matches!(open.join().unwrap(), Ok(0) | Err(_)));
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
-    // The master is told to end, and does so by itself.
+    // The master gets the order to end, and ends by itself.
     for _ in 0..50 {
         if stage.logins().is_empty() {
             break;

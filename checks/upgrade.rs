@@ -1,6 +1,5 @@
-//! `upgrade-nixos`: another nixpkgs, from a Git repository with a branch that
-//! stands for the real one, shown, agreed to and deployed; and a lock file that
-//! is as it was wherever nothing came of it.
+//! `upgrade-nixos` with a Git repository in place of nixpkgs: it shows, asks about and deploys another
+//! revision. Without a deployment the lock file stays as it was.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +9,10 @@ use std::time::{Duration, Instant};
 use crate::support::terminal::converse;
 use crate::support::{self, Kept, Lab, NIX_CONFIG, PASSWORD, Ran, Repo, genuine};
 
-/// What it asks on a terminal.
+/// The question on a terminal.
 const ASKS: &str = "deploy this? [y/N] ";
 
-/// A branch of nixpkgs, and a cluster that is locked to its first revision.
+/// A branch of nixpkgs, and a cluster locked to its first revision.
 struct Upgrade {
     lab: Lab,
     repo: Repo,
@@ -34,7 +33,7 @@ fn git(folder: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Gives the systems of the lab's NixOS, which are containers, a kernel that nothing starts.
+/// Gives the systems of NixOS nodes, which are containers, a kernel that nothing starts.
 fn have_kernel(nixpkgs: &Path) {
     let flake = nixpkgs.join("flake.nix");
     let text = fs::read_to_string(&flake).unwrap();
@@ -125,7 +124,7 @@ impl Upgrade {
         self.command(operation, args).output().unwrap().into()
     }
 
-    /// Nothing of an upgrade is left beside the lock file.
+    /// Asserts that an upgrade left nothing beside the lock file.
     fn at_rest(&self, lock: &str) {
         assert_eq!(self.lock(), lock);
         assert!(!self.repo.path().join(".flake.lock.upgrade").exists());
@@ -144,7 +143,7 @@ fn an_upgrade_is_shown_and_deployed_and_an_unwanted_one_leaves_the_lock_as_it_wa
     it.run("deploy-nixos", &[]).exits(0);
     it.lab.fault("alder", &["reboot"]);
     let (before, second) = (it.lock(), it.second());
-    // Without a terminal nobody can agree.
+    // Without a terminal nobody can confirm.
     it.run("upgrade-nixos", &[])
         .exits(2)
         .tells("no terminal to ask on");
@@ -158,7 +157,7 @@ fn an_upgrade_is_shown_and_deployed_and_an_unwanted_one_leaves_the_lock_as_it_wa
         .shows("linux: 6.18.1 → 6.18.2")
         .shows("needs a reboot for its kernel");
     it.at_rest(&before);
-    // What cannot be evaluated, built or reached changes nothing either.
+    // A failed evaluation, build or login changes nothing either.
     it.run("upgrade-nixos", &["--yes", "--to", &"0".repeat(40)])
         .exits(4)
         .tells("cannot be had");
@@ -175,7 +174,7 @@ fn an_upgrade_is_shown_and_deployed_and_an_unwanted_one_leaves_the_lock_as_it_wa
         .exits(5)
         .shows("rolled back");
     it.at_rest(&before);
-    // Nothing is asked for that is there already.
+    // The same revision raises no question.
     it.repo.configure("alder", &quiet("two"));
     it.run("upgrade-nixos", &["--yes", "--reboot"])
         .exits(0)
@@ -195,7 +194,7 @@ fn an_upgrade_is_shown_and_deployed_and_an_unwanted_one_leaves_the_lock_as_it_wa
         .exits(0)
         .shows("unchanged");
     it.at_rest(&after);
-    // Back to a revision, by its name; what flake.nix asks for stays in the lock.
+    // Back to a revision by its name; the lock keeps the reference of flake.nix.
     let back = it.command("upgrade-nixos", &["--to", &it.first]);
     let said = converse(&back, &[(ASKS, "y\n")]);
     assert_eq!(said.code, 0, "{}", said.shown);
@@ -210,7 +209,7 @@ fn a_stopped_run_puts_the_lock_back_and_a_killed_one_has_the_next_do_it() {
     it.run("deploy-nixos", &[]).exits(0);
     let before = it.lock();
     it.second();
-    // A build that does not end.
+    // A build that hangs.
     it.repo.configure(
         "alder",
         r#"{ pkgs, ... }: { environment.etc.slow.source = pkgs.runCommand "slow" { } "sleep 300"; }"#,

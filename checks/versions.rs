@@ -1,4 +1,4 @@
-//! The tool works with the oldest and the newest Nix that operators have.
+//! The tool with the oldest and the newest supported Nix.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn run_with(version: &str, tool: Tool, folder: &Path) -> Ran {
             std::env::var("LAB").unwrap_or_else(|_| "tests".into()),
         )
         .env("SUDO_PASS", support::PASSWORD)
-        // Submodules of tests are cloned from folders, which Git refuses otherwise.
+        // Allows submodules that are local folders.
         .env("GIT_ALLOW_PROTOCOL", "file")
         .args(["client", version])
         .arg(tool.get_program())
@@ -24,7 +24,7 @@ fn run_with(version: &str, tool: Tool, folder: &Path) -> Ran {
     Ran::from(command.output().unwrap())
 }
 
-/// Runs Git without anybody's settings, and with leave to take submodules from folders.
+/// Runs Git without settings of the machine, and with local folders as submodules.
 fn git(folder: &Path, args: &[&str]) {
     let output = Command::new("git")
         .args([
@@ -42,8 +42,8 @@ fn git(folder: &Path, args: &[&str]) {
     assert!(output.status.success(), "git {args:?}: {output:?}");
 }
 
-/// A flake is read wherever it lies, or the operator is told why it is not. That its cluster was read shows by what is said of a
-/// node that it has not.
+/// The tool reads a flake in any kind of folder, or explains why not. An error about an unknown node
+/// proves that it read the cluster.
 fn reads_wherever_it_lies(version: &str) {
     let (repo, dir) = (Repo::new(), tempfile::tempdir().unwrap());
     let top = dir.path().canonicalize().unwrap();
@@ -56,7 +56,7 @@ fn reads_wherever_it_lies(version: &str) {
     };
     git(repo.path(), &["commit", "-qm", "one"]);
     let from = repo.path().display().to_string();
-    // A clone, a worktree, and a clone without its history, in folders with a space.
+    // A clone, a worktree and a shallow clone, in folders with a space.
     git(&top, &["clone", "-q", &from, "a clone"]);
     git(
         &top.join("a clone"),
@@ -81,18 +81,18 @@ fn reads_wherever_it_lies(version: &str) {
         _ => reads("a part", "."),
     }
     reads(".", "./a clone");
-    // What is not committed yet.
+    // Uncommitted files.
     std::fs::write(top.join("a clone/new"), "").unwrap();
     git(&top.join("a clone"), &["add", "new"]);
     reads("a clone", ".");
-    // The flake in a folder of its repository.
+    // A flake in a subfolder of its repository.
     git(&top, &["init", "-q", "below"]);
     git(&top, &["clone", "-q", &from, "below/the flake"]);
     std::fs::remove_dir_all(top.join("below/the flake/.git")).unwrap();
     git(&top.join("below"), &["add", "-A"]);
     reads("below/the flake", ".");
     reads("below", ".?dir=the flake");
-    // With a submodule that the cluster's files need.
+    // A submodule with files of the cluster.
     git(&top, &["init", "-q", "whole"]);
     for part in std::fs::read_dir(top.join("below/the flake")).unwrap() {
         let part = part.unwrap();
@@ -122,7 +122,7 @@ fn reads_wherever_it_lies(version: &str) {
     git(&top.join("whole"), &["add", "-A"]);
     git(&top.join("whole"), &["commit", "-qm", "one"]);
     reads("whole", ".?submodules=1");
-    // Another user's: Git refuses it, and the operator is told.
+    // Git refuses another user's repository, and the tool says so.
     let foreign = Command::new("chown")
         .args(["-R", "1234"])
         .arg(top.join("whole"))
@@ -132,7 +132,7 @@ fn reads_wherever_it_lies(version: &str) {
         .exits(4)
         .tells("Git reads no repository of another user")
         .tells("safe.directory");
-    // No repository at all.
+    // No repository.
     std::fs::remove_dir_all(top.join("a clone/.git")).unwrap();
     match version {
         "2.8" => {
@@ -159,7 +159,7 @@ fn nix_2_34_reads_a_flake_wherever_it_lies() {
     reads_wherever_it_lies("2.34");
 }
 
-/// Nix 2.34 refuses a path that an evaluation would first have to copy into the store.
+/// Nix 2.34 refuses a path that an evaluation would have to copy into the store first.
 #[test]
 fn nix_2_34_checks_the_flake_without_building() {
     let root = support::root();

@@ -1,6 +1,6 @@
-//! No secret is to be seen from `gen-pki` to `rollback`: not in an argument or an environment, not in
-//! a file that is no secret's own, not on a disk, in a log or in the Nix store. The tool runs
-//! under strace, and every process of this machine is looked at.
+//! Nobody can see a secret from `gen-pki` to `rollback`: not in arguments, environments, other files, on
+//! disks, in logs or in the Nix store. The tool runs under strace, and the test watches every process of
+//! this machine.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::support::pass::{self, PassStore};
 use crate::support::watch::{Watch, files_with, marks};
 use crate::support::{self, Lab, NODES, PASSWORD, Ran, Repo, Tool, fed};
 
-/// What is typed, other than in any file: a flake is copied, and this one has the tests in it.
+/// Typed secrets. They differ from those in files, as the copied flake contains the tests.
 struct Typed {
     password: String,
     sudo: String,
@@ -34,7 +34,7 @@ const APP: &str = "[secrets.\"mail/password\"]\ntype = 'user'\ndescription = 'of
     [secrets.\"mail/token\"]\ntype = 'command'\ncommand = 'head -c 24 /dev/urandom | base64'\n";
 const OF_APP: [&str; 3] = ["mail/password", "mail/session", "mail/token"];
 
-/// All values of a store but certificates.
+/// All values of a store except certificates.
 fn secrets(store: &PassStore) -> Vec<String> {
     let folder = store.root().join("example/cluster/prod");
     let found = pass::run(
@@ -49,7 +49,7 @@ fn secrets(store: &PassStore) -> Vec<String> {
         .collect()
 }
 
-/// Runs a command under strace, with a line on its standard input; what it said.
+/// Runs a command under strace with a line on its standard input, and returns its output.
 fn traced(watch: &Watch, command: &Command, input: &str) -> Ran {
     fed(&mut watch.traced(command), input)
         .wait_with_output()
@@ -72,7 +72,7 @@ fn what_is_shown_or_written_for_a_moment_is_found() {
     let script = "for i in $(seq 30); do /bin/true \"$SECRET\"; echo $i; done; read -r typed; echo \"$typed\" >file; rm file";
     let mut command = Command::new("sh");
     command.args(["-c", script]).current_dir(tmp.path());
-    // Written to a file alone, by a program that shows it nowhere.
+    // Only a file has this secret; its program does not print it.
     let ran = traced(&watch, &command, &format!("{secret}\n"));
     assert_eq!((ran.code, ran.out.contains(&secret)), (0, false));
     command.env("SECRET", &secret);
@@ -167,7 +167,7 @@ fn operations_on_the_store_and_on_consul_show_no_secret() {
     assert_eq!(files_with(&secrets, &places), Vec::<&Path>::new());
 }
 
-/// A cluster of three servers with a real Consul, as `checks/quorum.rs` has it, and an app.
+/// A cluster of three servers with a real Consul, as in `checks/quorum.rs`, and an app.
 fn repo(lab: &Lab) -> Repo {
     let repo = Repo::new();
     repo.write(
@@ -201,7 +201,7 @@ fn repo(lab: &Lab) -> Repo {
     repo
 }
 
-/// The settings that the module makes, as Debian's Consul of 2021 knows them.
+/// The module's settings for Debian's Consul of 2021.
 const CONSUL: &str = r#"{ config, lib, ... }: {
   environment.etc."consul.json".text = lib.mkForce (builtins.toJSON (
     removeAttrs config.services.consul.extraConfig [ "tls" "telemetry" ]
@@ -219,10 +219,10 @@ const CONSUL: &str = r#"{ config, lib, ... }: {
   ));
 }"#;
 
-/// What of a node may hold secrets: their own files, and Consul's data.
+/// The files of a node that may contain secrets: their own, and Consul's data.
 const OWN: &str = "^/var/lib/nixcfg/secrets/|^/var/lib/nixcfg/passwords/|^/var/lib/consul/|^/run/consul/gossip.json$|^/etc/shadow-?$";
 
-/// What Consul keeps of the app.
+/// The app's keys in Consul.
 fn kept(lab: &Lab) -> Vec<String> {
     let ask = |key: &&str| {
         let pki = "/var/lib/consul/pki";
@@ -238,7 +238,7 @@ fn kept(lab: &Lab) -> Vec<String> {
     OF_APP.iter().flat_map(ask).collect()
 }
 
-/// What a shell command prints that runs as root inside a node and reads `input`.
+/// The output of a shell command that runs as root inside a node and reads `input`.
 fn on_node(node: &str, script: &str, input: &str) -> String {
     let mut command = Command::new(support::root().join("checks/lab/lab"));
     let name = std::env::var("LAB").unwrap_or_else(|_| "tests".into());
@@ -274,7 +274,7 @@ fn no_secret_is_seen_from_gen_pki_to_rollback() {
         }
         let mut command = tool.args(args).into_command();
         store.in_env(&mut command).env("TMPDIR", tmp.path());
-        // These nodes wait for a restart, for which status is not content with them.
+        // These nodes need a restart, which `status` reports.
         let code = if operation == "status" { 5 } else { 0 };
         let ran = traced(&watch, &command, input).exits(code);
         said.extend([ran.out, ran.err]);

@@ -1,5 +1,5 @@
-//! What the tests of passwords do on the lab's nodes: accounts as on a bare
-//! disk, logins with passwords, and a chpasswd that waits.
+//! Help for the tests of passwords on the lab's nodes: accounts as on a bare disk, logins with
+//! passwords, and a chpasswd that waits.
 
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use nixcfg::secret::Secret;
 use super::pass::PassStore;
 use super::{Lab, NODES, Ran, Repo, Tool, fed};
 
-/// Whether the nodes have bare disks, but for accounts and password files.
+/// Whether the nodes' disks are bare except for accounts and password files.
 static BARE: AtomicBool = AtomicBool::new(false);
 
 /// A lab with the accounts of bare nodes, a repository and a store.
@@ -21,7 +21,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Every node's accounts and password files are as on a bare disk.
+    /// Resets every node's accounts and password files to those of a bare disk.
     pub fn bare() -> Self {
         if !BARE.swap(true, Ordering::SeqCst) {
             let lab = Lab::bare();
@@ -50,12 +50,12 @@ impl Accounts {
         }
     }
 
-    /// Says that this test leaves more behind than accounts: the next one begins with bare disks.
+    /// Makes the next test begin with bare disks, as this one changes more than accounts.
     pub fn change_more_than_accounts(&self) {
         BARE.store(false, Ordering::SeqCst);
     }
 
-    /// Puts the hash of a password into the store; fewer rounds than `passwd` takes.
+    /// Puts the hash of a password into the store, with fewer rounds than `passwd` uses.
     pub fn set(&self, user: &str, password: &str) -> String {
         let password = Password::new(Secret::new(password.to_owned())).unwrap();
         let hash = Hash::sha512crypt(&password, 5000)
@@ -74,7 +74,7 @@ impl Accounts {
         );
     }
 
-    /// `deploy-passwords prod` with a sudo password and arguments.
+    /// Builds `deploy-passwords prod` with a sudo password and arguments.
     pub fn command(&self, current: &str, args: &[&str]) -> Command {
         let mut command = Tool::new(&self.repo, "deploy-passwords")
             .arg("--ssh-config")
@@ -86,13 +86,13 @@ impl Accounts {
         command
     }
 
-    /// Starts it with something on its standard input.
+    /// Starts `deploy-passwords` with text on its standard input.
     pub fn start(&self, current: &str, args: &[&str], input: &str) -> Child {
         let mut command = self.command(current, args);
         fed(&mut command, input)
     }
 
-    /// Runs it to its end.
+    /// Runs `deploy-passwords` to its end.
     pub fn run(&self, current: &str, args: &[&str], input: &str) -> Ran {
         self.start(current, args, input)
             .wait_with_output()
@@ -100,7 +100,7 @@ impl Accounts {
             .into()
     }
 
-    /// Runs something with a password on its standard input, logged in as a user.
+    /// Runs a command as a user who has logged in, with a password on its standard input.
     pub fn with_password(&self, node: &str, user: &str, password: &str, command: &str) -> bool {
         let mut ssh = Command::new("ssh");
         ssh.arg("-F")
@@ -110,23 +110,23 @@ impl Accounts {
         output.unwrap().status.success()
     }
 
-    /// Whether a password makes its user root by sudo.
+    /// Whether sudo accepts the user's password.
     pub fn sudo(&self, node: &str, user: &str, password: &str) -> bool {
         self.with_password(node, user, password, "sudo -k -S -p '' true")
     }
 
-    /// Whether su takes it.
+    /// Whether su accepts it.
     pub fn su(&self, node: &str, user: &str, password: &str) -> bool {
         self.with_password(node, user, password, &format!("su {user} -c true"))
     }
 
-    /// The hash that holds now.
+    /// The user's hash in /etc/shadow.
     pub fn shadow(&self, node: &str, user: &str) -> String {
         self.lab
             .root(node, &format!("getent shadow {user} | cut -d: -f2"))
     }
 
-    /// The password file and whose it is; "none" where there is none.
+    /// The password file with its owner; "none" if it is missing.
     pub fn file(&self, node: &str, user: &str) -> String {
         let path = format!("/var/lib/nixcfg/passwords/{user}");
         self.lab.root(
@@ -137,7 +137,7 @@ impl Accounts {
         )
     }
 
-    /// That nothing of what a change needs on the way is left.
+    /// Asserts that a change left no temporary file.
     pub fn assert_tidy(&self, node: &str) {
         assert_eq!(
             self.lab.root(
@@ -149,8 +149,8 @@ impl Accounts {
         );
     }
 
-    /// chpasswd waits on a node until `/run/go` is there. It lies where nothing can be written, so another one is
-    /// mounted over it.
+    /// Makes chpasswd on a node wait for `/run/go`. Its folder is read-only, so a script is mounted over
+    /// it.
     pub fn hold_chpasswd(&self, node: &str) {
         self.lab.root(
             node,
@@ -166,7 +166,7 @@ impl Accounts {
     }
 }
 
-/// A hash of a scheme that the tool cannot check itself.
+/// A hash of a scheme that the tool cannot verify.
 pub fn bcrypt(password: &str) -> String {
     let mut mkpasswd = Command::new("mkpasswd");
     mkpasswd.args(["--stdin", "-m", "bcrypt", "-R", "5"]);

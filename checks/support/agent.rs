@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::certificates::{Flaw, Pair};
 use super::cluster::Cluster;
 
-/// The program to test with; none where `NOMAD` is not set.
+/// The Nomad to test with; none if `NOMAD` is not set.
 pub fn program() -> Option<PathBuf> {
     let path = std::env::var_os("NOMAD").filter(|path| !path.is_empty())?;
     let path = std::fs::canonicalize(path).unwrap();
@@ -19,7 +19,7 @@ pub fn program() -> Option<PathBuf> {
 /// An agent: a server, a client, or both.
 pub struct Agent {
     pub name: String,
-    /// Of its HTTP API.
+    /// The port of its HTTP API.
     pub port: u16,
     rpc: u16,
     serf: u16,
@@ -35,8 +35,8 @@ pub struct Agents {
 }
 
 impl Agents {
-    /// Starts `servers` servers, the first of which is a client too, and waits until
-    /// they have a leader and the client is ready.
+    /// Starts `servers` servers, and waits for a leader and a ready client. The first server is also the
+    /// client.
     pub fn start(cluster: &Cluster, servers: usize) -> Self {
         let program = program().unwrap();
         let folder = tempfile::Builder::new()
@@ -121,7 +121,7 @@ impl Agents {
         std::fs::write(agent.folder.join("nomad.json"), config.to_string()).unwrap();
     }
 
-    /// Starts an agent, for the first time or again.
+    /// Starts or restarts an agent.
     pub fn resume(&mut self, number: usize) {
         let agent = &mut self.agents[number];
         let log = std::fs::OpenOptions::new()
@@ -142,14 +142,14 @@ impl Agents {
         agent.child = Some(child);
     }
 
-    /// Ends an agent at once.
+    /// Kills an agent.
     pub fn kill(&mut self, number: usize) {
         let mut child = self.agents[number].child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Which agent leads, asked of `number`.
+    /// The agent that leads, by the answer of agent `number`.
     pub fn leader(&self, number: usize) -> Option<usize> {
         let (_, leader) = self.get(&self.agents[number], "/v1/status/leader");
         let leader = leader.as_str()?;
@@ -163,12 +163,12 @@ impl Agents {
         self.get(&self.agents[0], path).1
     }
 
-    /// Sends a request to an agent; its status, and its body as JSON or as a string.
+    /// Sends a request to an agent. Returns the status, and the body as JSON or as a string.
     pub fn get(&self, agent: &Agent, path: &str) -> (u16, Value) {
         self.call(agent, "GET", path, None)
     }
 
-    /// The same with a method and a body.
+    /// Sends a request with a method and a body.
     pub fn call(
         &self,
         agent: &Agent,
@@ -179,7 +179,7 @@ impl Agents {
         self.call_port(agent.port, method, path, body)
     }
 
-    /// The same of whatever answers as a server of the cluster's on a port.
+    /// Sends a request to a server of the cluster on any port.
     pub fn call_port(
         &self,
         port: u16,
@@ -251,7 +251,7 @@ impl Drop for Agents {
     }
 }
 
-/// Ends what still runs of an agent's tasks and of what it started for them: their environment names its folder.
+/// Kills an agent's tasks and their helpers. Their environment names the agent's folder.
 fn end_tasks(folder: &Path) {
     let name = folder.display().to_string();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -267,7 +267,7 @@ fn end_tasks(folder: &Path) {
     }
 }
 
-/// Takes away the mounts of allocations.
+/// Unmounts what allocations mounted.
 fn unmount(folder: &Path) {
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
     let name = folder.display().to_string();

@@ -1,4 +1,4 @@
-//! Certificates as a cluster's have to be, and wrong ones.
+//! Certificates of a cluster, correct and wrong ones.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -15,7 +15,7 @@ pub struct Pair {
     pub key: String,
 }
 
-/// What is special about a certificate.
+/// What is wrong with a certificate.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Flaw {
     None,
@@ -24,7 +24,7 @@ pub enum Flaw {
 }
 
 impl Authority {
-    /// A new one, with a key of its own.
+    /// A new CA with its own key.
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);

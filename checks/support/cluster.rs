@@ -1,5 +1,5 @@
-//! A cluster without nodes to log in to: a flake that says what it is, and a
-//! password store with its operator certificates.
+//! A cluster without real nodes: a flake that describes it, and a password store with certificates of
+//! its operators.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use super::certificates::{Authority, Flaw, Pair};
 use super::pass::PassStore;
 
-/// The two services, as they are called in file names.
+/// The two services, by their names in files.
 pub const SERVICES: [&str; 2] = ["nomad", "consul"];
 
 /// A cluster called `prod`.
@@ -23,7 +23,7 @@ pub fn year() -> i32 {
 }
 
 impl Cluster {
-    /// One with valid certificates in its store.
+    /// A cluster with valid certificates in its store.
     pub fn new() -> Self {
         let this = Self {
             store: PassStore::plain(),
@@ -81,7 +81,7 @@ impl Cluster {
         std::fs::write(folder.join("flake.nix"), text).unwrap();
     }
 
-    /// Leaves a service out of the cluster.
+    /// Disables a service of the cluster.
     pub fn without(&self, service: &str) {
         let file = self.folder().join("flake.nix");
         let text = std::fs::read_to_string(&file).unwrap();
@@ -91,7 +91,7 @@ impl Cluster {
         std::fs::write(file, text.replace(&with, &without)).unwrap();
     }
 
-    /// The tool, in this cluster's surroundings.
+    /// The tool, run in this cluster's repository with its store.
     pub fn nixcfg(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nixcfg"));
         command
@@ -119,7 +119,7 @@ impl Cluster {
 /// Nix's settings for a machine without a cache.
 pub const NIX_CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nsandbox = false\nbuild-users-group =\nflake-registry =\n";
 
-/// A program that runs until it is told to end.
+/// A program that runs until a signal ends it.
 pub struct Running(pub Child);
 
 impl Running {
@@ -137,7 +137,7 @@ impl Drop for Running {
     }
 }
 
-/// Whether a file below `folder` holds `text`.
+/// Whether a file below `folder` contains `text`.
 pub fn found_in(folder: &Path, text: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else {

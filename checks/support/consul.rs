@@ -1,4 +1,4 @@
-//! A real Consul on this machine, one server by itself.
+//! A real Consul on this machine: a single server.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -7,13 +7,13 @@ use std::process::{Child, Command, Stdio};
 use super::certificates::Pair;
 use super::cluster::Cluster;
 
-/// Whether the tests run with the program that `CONSUL` names, which knows the settings
-/// that the project makes; without it they run with 1.8.7, to which these are said in its words.
+/// Whether `CONSUL` names a program. That one knows all settings of the project; without it tests run
+/// 1.8.7, with its older names of settings.
 pub fn given() -> bool {
     std::env::var_os("CONSUL").is_some_and(|path| !path.is_empty())
 }
 
-/// A server that runs; it ends when dropped.
+/// A running server, which ends when dropped.
 pub struct Consul {
     pub port: u16,
     child: Child,
@@ -21,8 +21,8 @@ pub struct Consul {
 }
 
 impl Consul {
-    /// Starts one with the cluster's certificates and waits for its leader, itself.
-    /// `more` is JSON fields of its configuration.
+    /// Starts a server with the cluster's certificates, and waits until it leads. `more` are JSON fields
+    /// of its configuration.
     pub fn start(cluster: &Cluster, more: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("checks/lab/consul");
         let program = Command::new(script).output().unwrap();
@@ -89,7 +89,7 @@ impl Consul {
         panic!("Consul has no leader:\n{log}");
     }
 
-    /// What a key below `secrets/` holds, asked by curl as the operator.
+    /// The value of a key below `secrets/`, read by curl as the operator.
     pub fn value(&self, cluster: &Cluster, key: &str) -> Option<String> {
         let operator = cluster
             .consul

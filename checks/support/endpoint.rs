@@ -1,4 +1,4 @@
-//! An HTTPS server that asks for client certificates, as Nomad and Consul do.
+//! An HTTPS server that requires client certificates, as Nomad and Consul do.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -26,13 +26,13 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto::ring};
 
 use super::certificates::Pair;
 
-/// What an endpoint answers with.
+/// An endpoint's answer.
 pub type Answer = Response<BoxBody<Bytes, Infallible>>;
-/// What makes the answers.
+/// Answers requests.
 pub type Handler =
     Arc<dyn Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
 
-/// A running server; it ends when dropped.
+/// A running server, which ends when dropped.
 pub struct Endpoint {
     pub port: u16,
     address: IpAddr,
@@ -50,12 +50,12 @@ struct Counts {
 }
 
 impl Endpoint {
-    /// Starts one that presents `pair` and trusts clients of the CA `ca`.
+    /// Starts a server that presents `pair` and trusts clients of the CA `ca`.
     pub fn start(pair: &Pair, ca: &str, handler: Handler) -> Self {
         Self::start_at(Ipv4Addr::LOCALHOST.into(), pair, ca, handler)
     }
 
-    /// Starts one on an address of this machine.
+    /// Starts a server on an address of this machine.
     pub fn start_at(address: IpAddr, pair: &Pair, ca: &str, handler: Handler) -> Self {
         let mut this = Self {
             port: 0,
@@ -69,16 +69,16 @@ impl Endpoint {
         this
     }
 
-    /// Presents another certificate from now on.
+    /// Changes the certificate for later connections.
     pub fn present(&self, pair: &Pair, ca: &str) {
         *self.config.lock().unwrap() = config(pair, ca);
     }
 
-    /// Ends all connections and listens no more.
+    /// Closes all connections and stops listening.
     pub fn stop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
-            // The port is free when nothing answers on it.
+            // The port is free once nothing answers on it.
             while std::net::TcpStream::connect((self.address, self.port)).is_ok() {
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
@@ -113,17 +113,17 @@ impl Endpoint {
         self.runtime = Some(runtime);
     }
 
-    /// How many requests have come.
+    /// The number of requests so far.
     pub fn requests(&self) -> usize {
         self.counts.requests.load(Ordering::SeqCst)
     }
 
-    /// How many TCP connections have come.
+    /// The number of TCP connections so far.
     pub fn connections(&self) -> usize {
         self.counts.connections.load(Ordering::SeqCst)
     }
 
-    /// How many TLS handshakes were finished.
+    /// The number of completed TLS handshakes.
     pub fn handshakes(&self) -> usize {
         self.counts.handshakes.load(Ordering::SeqCst)
     }
@@ -189,7 +189,7 @@ pub fn answer(status: u16, body: impl Into<Bytes>) -> Answer {
     answer
 }
 
-/// Agrees to another protocol, in which what comes is sent back in capitals.
+/// Upgrades to another protocol, which returns its input in capitals.
 pub fn shout(mut request: Request<Incoming>) -> Answer {
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {

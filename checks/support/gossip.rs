@@ -1,4 +1,4 @@
-//! Agents of Consul or Nomad on loopback whose gossip is encrypted.
+//! Agents of Consul or Nomad on loopback, with encrypted gossip.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ struct Agent {
     child: Option<Child>,
 }
 
-/// The agents of a cluster of three nodes, two of them servers, and its store.
+/// The agents of a cluster of three nodes, two of which are servers, and its store.
 pub struct Gossip {
     cluster: Cluster,
     service: String,
@@ -44,7 +44,7 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// Starts them with a first key, and waits until they know each other.
+    /// Starts the agents with a first key, and waits until they know each other.
     pub fn start(service: &str) -> Self {
         let cluster = Cluster::new();
         let spec = |name: &str, nodes: &str| {
@@ -153,7 +153,7 @@ impl Gossip {
                 }
                 let files = json!({"ca_file": ca, "cert_file": certificate, "key_file": own,
                     "verify_incoming": true, "verify_outgoing": true});
-                // The words of 1.8.7 are others.
+                // 1.8.7 has other names for these.
                 match std::env::var_os("CONSUL").is_some_and(|path| !path.is_empty()) {
                     true => {
                         config["tls"] = json!({"defaults": files});
@@ -201,7 +201,7 @@ impl Gossip {
         });
     }
 
-    /// Kills an agent and starts it again, with its data or without.
+    /// Kills an agent and starts it again, with or without its data.
     pub fn restart(&mut self, name: &str, forgets: bool) {
         if self
             .agents
@@ -217,7 +217,7 @@ impl Gossip {
         self.run(name);
     }
 
-    /// Waits until every agent says of every other that it is alive.
+    /// Waits until every agent sees every other alive.
     pub fn all_alive(&mut self) {
         let names: Vec<String> = self
             .agents
@@ -254,7 +254,7 @@ impl Gossip {
             .collect()
     }
 
-    /// Whom an agent takes for alive, itself included; nothing if it does not answer.
+    /// The agents that an agent sees alive, including itself; none if it does not answer.
     fn alive(&self, name: &str) -> Option<Vec<String>> {
         let told = self.call(name, "GET", "/v1/agent/members", "")?;
         let told: Value = serde_json::from_str(&told).ok()?;
@@ -280,7 +280,7 @@ impl Gossip {
         Some(names)
     }
 
-    /// Asks Consul's keyring for something, as an operator would by hand.
+    /// Sends a request to Consul's keyring, as an operator would by hand.
     pub fn ask(&self, method: &str, body: &str) {
         self.call("alder", method, "/v1/operator/keyring", body)
             .unwrap();
@@ -306,7 +306,7 @@ impl Gossip {
         output.status.success().then_some(text)
     }
 
-    /// `nixcfg rotate-gossip`, by the first server's port.
+    /// Builds `nixcfg rotate-gossip` for the first server's port.
     pub fn command(&self) -> Command {
         let port = self.agents[0].api;
         let ports = match self.service.as_str() {
@@ -340,7 +340,7 @@ impl Gossip {
         self.store().pass(&["show", &entry]).trim().to_owned()
     }
 
-    /// What the store has of secrets.
+    /// The store's entries of secrets.
     pub fn entries(&self) -> Vec<String> {
         let folder = self.store().root().join("example/cluster/prod/secrets");
         let mut names: Vec<String> = std::fs::read_dir(folder)
@@ -369,7 +369,7 @@ impl Drop for Gossip {
     }
 }
 
-/// A port that nothing has, by TCP and UDP.
+/// A port that is free for TCP and UDP.
 fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

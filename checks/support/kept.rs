@@ -1,10 +1,10 @@
-//! A program that runs while a test does other things. What it says is kept in
-//! a file, and shown when the test fails: it is why a wait was in vain.
+//! A program in the background of a test. Its output goes to a file, and is shown if the test fails:
+//! it explains why a wait was in vain.
 
 use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command};
 
-/// Its process, by dereference. Whether it ends with this is the test's business.
+/// Dereferences to the process. Dropping it does not end the process.
 pub struct Kept {
     child: Child,
     name: String,
@@ -24,9 +24,9 @@ impl Kept {
         Self { child, name, said }
     }
 
-    /// What it has said so far.
+    /// Its output so far.
     pub fn said(&self) -> String {
-        // It writes where the descriptor stands, so this one reads by place.
+        // The program writes at the shared file offset, so this reads at explicit offsets.
         let mut bytes = vec![0; 64 * 1024];
         let length = self.said.metadata().map_or(0, |file| file.len());
         let from = length.saturating_sub(bytes.len() as u64);

@@ -1,12 +1,12 @@
-//! The two kinds of nodes that the lab has, where a test has to know: Debian
-//! with a stand-in for NixOS, and NixOS itself.
+//! Differences between the lab's two kinds of nodes that tests have to know: Debian with a stand-in
+//! for NixOS, and genuine NixOS.
 
 /// Whether the lab's nodes are genuine NixOS, which `LAB_NIXOS` asks for.
 pub fn genuine() -> bool {
     std::env::var_os("LAB_NIXOS").is_some_and(|value| !value.is_empty())
 }
 
-/// The part of its path by which the system of a bare node is known.
+/// The part of a bare node's system path that identifies it.
 pub fn bare_system() -> &'static str {
     match genuine() {
         true => "nixos-system-unnamed",
@@ -14,7 +14,7 @@ pub fn bare_system() -> &'static str {
     }
 }
 
-/// What stops a node's sshd.
+/// The command that stops a node's sshd.
 pub fn stop_sshd() -> &'static str {
     match genuine() {
         true => "systemctl stop sshd.service",
@@ -22,7 +22,7 @@ pub fn stop_sshd() -> &'static str {
     }
 }
 
-/// What starts it again.
+/// The command that starts sshd again.
 pub fn start_sshd() -> &'static str {
     match genuine() {
         true => "systemctl start sshd.service",
@@ -30,7 +30,7 @@ pub fn start_sshd() -> &'static str {
     }
 }
 
-/// Where a node has systemd's programs that are on no PATH.
+/// The folder of systemd's programs that are not on PATH.
 pub fn systemd_programs() -> &'static str {
     match genuine() {
         true => "/run/current-system/systemd/lib/systemd",
@@ -38,7 +38,7 @@ pub fn systemd_programs() -> &'static str {
     }
 }
 
-/// Where a node has programs that somebody put there, and everybody finds them.
+/// The folder on every user's PATH for programs installed by hand.
 pub fn programs_by_hand() -> &'static str {
     match genuine() {
         true => "/nix/var/nix/profiles/default/bin",
@@ -46,25 +46,25 @@ pub fn programs_by_hand() -> &'static str {
     }
 }
 
-/// A part of a system to which nobody can log in; whoever goes back from it has sshd again.
+/// A module that stops sshd. Going back to the former system starts it again.
 pub fn deaf() -> String {
     disturbing("deaf", stop_sshd(), start_sshd())
 }
 
-/// The same without a network.
+/// A module that cuts the network.
 pub fn mute() -> String {
     disturbing("mute", "ip link set host0 down", "ip link set host0 up")
 }
 
-/// In a start of the node it comes after what it disturbs.
+/// At boot the unit starts after what it disturbs.
 fn disturbing(name: &str, script: &str, back: &str) -> String {
     format!(
         r#"systemd.services.{name} = {{ path = [ pkgs.iproute2 ]; after = [ "network.target" ]; wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; serviceConfig.RemainAfterExit = true; script = "{script}"; preStop = "{back}"; }};"#
     )
 }
 
-/// A part of a system that only a restart brings. NixOS nodes of the lab are containers, whose systems have no kernel:
-/// the file that would be it is enough, for nothing starts it.
+/// A module whose kernel only a restart activates. NixOS nodes of the lab are containers, whose systems
+/// have no kernel: any file in its place will do, as nothing starts it.
 pub fn other_kernel() -> &'static str {
     match genuine() {
         true => {

@@ -1,4 +1,4 @@
-//! The lab's nodes, as tests see them and what they do to them.
+//! The lab's nodes, as tests see and change them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ pub struct Lab {
 }
 
 static ALONE: Mutex<()> = Mutex::new(());
-/// What the lab tells of itself, once it is up.
+/// The output of `lab env`; the first use starts the lab.
 pub(super) static UP: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
     lab(&["up"]);
     let env = lab(&["env"]);
@@ -33,7 +33,7 @@ fn lab_command(args: &[&str]) -> Command {
     command
 }
 
-/// Runs `checks/lab/lab` and gives what it prints; a failure of the lab fails the test.
+/// Runs `checks/lab/lab` and returns its output. A failure of the lab fails the test.
 fn lab(args: &[&str]) -> String {
     let output = lab_command(args).stdin(Stdio::null()).output().unwrap();
     assert!(
@@ -46,7 +46,7 @@ fn lab(args: &[&str]) -> String {
 }
 
 impl Lab {
-    /// The lab, up, for this test alone.
+    /// The running lab, for this test alone.
     pub fn get() -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         Self {
@@ -55,13 +55,13 @@ impl Lab {
         }
     }
 
-    /// The lab with every node back on its bare disk.
+    /// The lab with every node reset to its bare disk.
     pub fn bare() -> Self {
         Self::with_bare(&NODES)
     }
 
-    /// The lab with some nodes back on their bare disks, the others as the last test left them: a test that uses one node
-    /// need not wait for three.
+    /// The lab with some nodes reset to their bare disks, and the others as the last test left them: a
+    /// test of one node need not wait for three.
     pub fn with_bare(nodes: &[&str]) -> Self {
         let this = Self::get();
         lab(&[&["reset"], nodes].concat());
@@ -83,14 +83,14 @@ impl Lab {
         &self.env["LAB_NUMBER"]
     }
 
-    /// Runs a shell command as root inside a node, not through sshd.
+    /// Runs a shell command as root inside a node, without sshd.
     pub fn root(&self, node: &str, script: &str) -> String {
         lab(&["root", node, "sh", "-c", script])
             .trim_end()
             .to_owned()
     }
 
-    /// Copies what is in a folder of this machine to a folder of a node.
+    /// Copies the content of a folder of this machine to a folder of a node.
     pub fn copy(&self, node: &str, from: &Path, to: &str) {
         let mut packed = Command::new("tar")
             .arg("-C")
@@ -118,7 +118,7 @@ impl Lab {
         assert!(child.wait().unwrap().success(), "{path} on {node}");
     }
 
-    /// Puts the lab's Consul on a node; gives its path there.
+    /// Puts the lab's Consul on a node, and returns its path there.
     pub fn put_consul(&self, node: &str) -> String {
         let path = "/usr/local/bin/consul";
         if genuine() {
@@ -143,7 +143,7 @@ impl Lab {
         path.to_owned()
     }
 
-    /// Copies a store path and what it needs to a node.
+    /// Copies the closure of a store path to a node.
     fn import(&self, node: &str, path: &str) {
         let wanted = Command::new("nix-store")
             .args(["--query", "--requisites", path])
@@ -164,7 +164,7 @@ impl Lab {
         assert!(packed.wait().unwrap().success() && status.success());
     }
 
-    /// The address of a node, by its place among [`NODES`].
+    /// The address of a node, by its index in [`NODES`].
     pub fn address(&self, place: usize) -> String {
         format!("10.77.{}.{}", self.number(), 11 + place)
     }
@@ -180,18 +180,18 @@ impl Lab {
             .success()
     }
 
-    /// Waits, for two minutes, until a shell condition holds inside a node.
+    /// Waits up to two minutes until a shell condition holds inside a node.
     #[track_caller]
     pub fn until(&self, node: &str, condition: &str) {
         let answer = self.root(
             node,
             &format!("i=0; while [ $i -lt 600 ]; do if {condition} >/dev/null 2>&1; then echo yes; exit; fi; sleep 0.2; i=$((i + 1)); done; ({condition}) 2>&1 | tail -n 20"),
         );
-        // What the condition itself says last.
+        // The condition's own last output.
         assert_eq!(answer, "yes", "{node} never came to: {condition}");
     }
 
-    /// Nothing of a change is left on a node: no record, root of the store, lease, timer or lock.
+    /// Asserts that a change left nothing on a node: no record, GC root, lease, timer or lock.
     #[track_caller]
     pub fn at_rest(&self, node: &str) {
         let left = self.root(
@@ -204,19 +204,19 @@ impl Lab {
         assert_eq!(left, "", "{node} has something left of a change");
     }
 
-    /// Another one after each start of a node.
+    /// The node's boot ID, which is new after each start.
     pub fn boot_id(&self, node: &str) -> String {
         self.root(node, "cat /proc/sys/kernel/random/boot_id")
     }
 
-    /// Does something bad to a node.
+    /// Causes a fault on a node.
     pub fn fault(&self, node: &str, fault: &[&str]) {
         let mut args = vec!["fault", node];
         args.extend(fault);
         lab(&args);
     }
 
-    /// What a node runs, boots, and how many generations it has.
+    /// The system that a node runs, the one it boots, and the number of its generations.
     pub fn state(&self, node: &str) -> String {
         self.root(
             node,
@@ -229,7 +229,7 @@ impl Lab {
         NODES.iter().map(|node| self.state(node)).collect()
     }
 
-    /// How many logins a node's sshd has accepted.
+    /// The number of logins that a node's sshd has accepted.
     pub fn logins(&self, node: &str) -> usize {
         let count = self.root(
             node,

@@ -1,5 +1,4 @@
-//! A store in memory, that can be told to fail: for what happens when a run is
-//! cut off between two writes.
+//! A store in memory that can fail after some writes, as if a run were cut off between two of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -8,7 +7,7 @@ use nixcfg::error::{Error, Result};
 use nixcfg::secret::Secret;
 use nixcfg::store::{EntryName, Existing, Store, Writer};
 
-/// The store. Clones are the same store.
+/// The store. Clones share it.
 #[derive(Clone, Default)]
 pub struct Memory {
     entries: Arc<Mutex<BTreeMap<EntryName, Secret>>>,
@@ -17,7 +16,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What is in an entry.
+    /// The value of an entry.
     pub fn get(&self, name: &str) -> Option<String> {
         let entries = self.entries.lock().unwrap();
         entries
@@ -25,7 +24,7 @@ impl Memory {
             .map(|value| value.expose().to_owned())
     }
 
-    /// Puts something into an entry, whatever was there.
+    /// Sets an entry, new or not.
     pub fn put(&self, name: &str, text: &str) {
         self.entries
             .lock()

@@ -1,7 +1,7 @@
-//! What the behaviour tests share: the lab's real nodes, scratch copies of
-//! this repository, and runs of the tool against both.
+//! Shared by tests: the lab's real nodes, scratch copies of this repository, and runs of the tool
+//! against both.
 
-// What only tests on nodes use is seen to be used where they are built, too.
+// Without the feature `lab`, the users of some parts are not built.
 #![cfg_attr(not(feature = "lab"), allow(dead_code, unused_imports))]
 
 pub mod accounts;
@@ -31,7 +31,7 @@ pub use kept::Kept;
 pub use kind::*;
 pub use lab::*;
 
-/// Password of the lab's alice on every node.
+/// The password of the lab's alice on every node.
 pub const PASSWORD: &str = "wonderland";
 /// The nodes of `cluster/prod`.
 pub const NODES: [&str; 3] = ["alder", "birch", "cedar"];
@@ -41,7 +41,7 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Starts a program with something to read on its standard input; it may end before it reads that.
+/// Starts a program with text on its standard input, which it need not read.
 pub fn fed(command: &mut Command, input: &str) -> Child {
     let mut child = command
         .stdin(Stdio::piped())
@@ -152,7 +152,8 @@ pub struct Ran {
 /// Nix's settings for a machine without a cache.
 pub const NIX_CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nsandbox = false\nbuild-users-group =\nflake-registry =\n";
 
-/// The nixpkgs that stands in, or the one that `NIXPKGS` names; for genuine nodes, the lab's.
+/// The reference of nixpkgs: the stand-in or the one that `NIXPKGS` names; for genuine nodes, the
+/// lab's.
 pub fn nixpkgs() -> String {
     if genuine() {
         return format!("path:{}", lab::UP["LAB_NIXPKGS"]);
@@ -164,7 +165,7 @@ pub fn nixpkgs() -> String {
 }
 
 impl Tool {
-    /// `nixcfg <operation> prod` for a repository, with the lab's password given.
+    /// `nixcfg <operation> prod` for a repository, with the lab's password.
     pub fn new(repo: &Repo, operation: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nixcfg"));
         command
@@ -206,13 +207,13 @@ impl Tool {
         self
     }
 
-    /// Gives another password, or none.
+    /// Sets another password, or none.
     pub fn password(mut self, password: Option<&str>) -> Self {
         self.password = password.map(str::to_owned);
         self
     }
 
-    /// Forgets what earlier runs evaluated.
+    /// Starts with an empty evaluation cache.
     pub fn forgetful(mut self) -> Self {
         let cache = tempfile::tempdir().unwrap();
         self.command.env("XDG_CACHE_HOME", cache.path());
@@ -226,7 +227,7 @@ impl Tool {
             Some(password) => self.command.env("SUDO_PASS", password),
             None => self.command.env_remove("SUDO_PASS"),
         };
-        // The cache has to outlive the command: it is in the system's folder for such things.
+        // The cache has to outlive the command; it stays in the folder for temporary files.
         if let Some(cache) = self.cache.take() {
             let _ = cache.keep();
         }
@@ -250,7 +251,7 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// Asserts the exit code, showing everything where it is another.
+    /// Asserts the exit code; shows all output if it differs.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(
@@ -261,7 +262,7 @@ impl Ran {
         self
     }
 
-    /// Asserts that standard error tells something.
+    /// Asserts that standard error contains a text.
     #[track_caller]
     pub fn tells(self, text: &str) -> Self {
         assert!(
@@ -273,7 +274,7 @@ impl Ran {
         self
     }
 
-    /// Asserts that standard output shows something.
+    /// Asserts that standard output contains a text.
     #[track_caller]
     pub fn shows(self, text: &str) -> Self {
         assert!(
@@ -286,13 +287,13 @@ impl Ran {
     }
 }
 
-/// Programs that note each call of them and then are the real ones.
+/// Wrappers of programs that log each call and then run the real program.
 pub struct Counters {
     dir: tempfile::TempDir,
 }
 
 impl Counters {
-    /// For `programs`, which must be on PATH.
+    /// Wraps `programs`, which must be on PATH.
     pub fn new(programs: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for program in programs {
@@ -311,7 +312,7 @@ impl Counters {
         Self { dir }
     }
 
-    /// PATH with the counting programs first.
+    /// PATH with the wrappers first.
     pub fn path(&self) -> String {
         format!(
             "{}:{}",
@@ -329,7 +330,7 @@ impl Counters {
     }
 }
 
-/// Where a program is.
+/// The path of a program.
 pub fn which(program: &str) -> PathBuf {
     std::env::split_paths(&std::env::var_os("PATH").unwrap())
         .map(|dir| dir.join(program))

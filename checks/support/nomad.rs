@@ -1,11 +1,11 @@
 //! A stand-in for Nomad's servers, whose program is in no package registry.
 //!
-//! It answers as Nomad 1.6.10 was seen to where the tool uses it (`checks/nomad.rs` compares
-//! the two): settings that it does not know are dropped, an omitted field is zero, check-and-set and
-//! enforced indexes are honoured, queries with an index block, an unhealthy
-//! autopilot answers 429 with a body, the parser refuses `file()`, and an election is told in several ways.
-//! What it does not do: run anything; a drain is over after a moment. A job's `Meta.outcome` says what becomes of it:
-//! `healthy` (or none), `failing`, `stuck` until the progress deadline, `unplaced`, `never`.
+//! It answers as Nomad 1.6.10 does where the tool uses it; `checks/nomad.rs` compares the two. It drops
+//! unknown settings, reads an omitted field as zero, honours check-and-set and enforced indexes, blocks
+//! queries with an index, answers 429 with a body for an unhealthy autopilot, refuses `file()` in jobs,
+//! and reports an election in several ways. It runs nothing, and a drain is over after a moment. A job's
+//! `Meta.outcome` decides its fate: `healthy` (or none), `failing`, `stuck` until the progress
+//! deadline, `unplaced`, `never`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,39 +18,39 @@ use serde_json::{Map, Value, json};
 
 use super::endpoint::{Answer, Endpoint, Handler, answer};
 
-/// What the stand-in holds, for a test to look at and to change.
+/// The stand-in's state, for a test to read and change.
 #[derive(Default)]
 pub struct State {
     pub index: u64,
     pub scheduler: Map<String, Value>,
     pub jobs: BTreeMap<String, Value>,
     pub things: BTreeMap<String, Value>,
-    /// Every write, as its path.
+    /// The path of every write.
     pub writes: Vec<String>,
     pub leaderless: bool,
-    /// How many requests find no leader after each registration, as one election would have it.
+    /// The number of requests that find no leader after each registration, as in an election.
     pub election: usize,
     electing: usize,
     pub unhealthy: bool,
     pub token: Option<String>,
-    /// How many scheduler writes someone else gets ahead of.
+    /// The number of scheduler writes that lose against another operator's.
     pub overtaken: usize,
-    /// Whether someone else registers each job between its plan and its registration.
+    /// Whether another operator registers each job between its plan and its registration.
     pub meddled: bool,
     /// The client nodes, by their IDs.
     pub nodes: BTreeMap<String, Value>,
-    /// Whether what runs on a node never leaves it.
+    /// Whether allocations never leave a node.
     pub drains_forever: bool,
-    /// How often a deployment was asked for.
+    /// The number of requests for a deployment.
     pub watched: usize,
-    /// Whether no task starts for now.
+    /// Whether tasks do not start for now.
     pub held: bool,
     /// The log of every task.
     pub log: String,
 }
 
-/// What a server says for some seconds after the leader has gone, one after the other.
-/// How long a drained node's tasks take to stop after the drain is over.
+/// A server's answers in the seconds after it lost its leader, in turn.
+/// The time that tasks take to stop after a drain is over.
 const STOPPING: Duration = Duration::from_millis(1500);
 const ELECTION: [&str; 5] = [
     "rpc error: EOF",
@@ -60,7 +60,7 @@ const ELECTION: [&str; 5] = [
     "No cluster leader",
 ];
 
-/// A stand-in that runs, and what it holds.
+/// A running stand-in with its state.
 pub struct Nomad {
     pub state: Arc<Mutex<State>>,
     handler: Handler,
@@ -94,7 +94,7 @@ impl Nomad {
         self.handler.clone()
     }
 
-    /// Adds a client node that is up; gives its ID.
+    /// Adds a client node that is up, and returns its ID.
     pub fn add_node(&self, name: &str) -> String {
         let number = self.state.lock().unwrap().nodes.len();
         let id = format!("00000000-0000-4000-8000-{number:012}");
@@ -103,7 +103,7 @@ impl Nomad {
         id
     }
 
-    /// Something that runs on a client node until it is drained.
+    /// Adds an allocation that runs on a client node until the node is drained.
     pub fn run_on(&self, node: &str, name: &str) {
         let allocation = json!({"ID": "00000000-0000-4000-8000-00000000a110", "Name": name, "NodeID": node, "JobID": "web",
             "ClientStatus": "running", "DesiredStatus": "run", "ModifyIndex": 1});
@@ -194,7 +194,7 @@ async fn respond(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Answer
     write(&path, &query, body, &state)
 }
 
-/// A read, held back until there is something newer than the index that the query names.
+/// A read that waits for something newer than the query's index.
 async fn read(path: &str, query: &BTreeMap<String, String>, state: &Arc<Mutex<State>>) -> Answer {
     let newer_than: u64 = query.get("index").map_or(0, |index| index.parse().unwrap());
     let seconds = query
@@ -300,14 +300,14 @@ fn look_up(path: &str, state: &State) -> Option<(Value, u64)> {
     }
 }
 
-/// A job as Nomad holds it, with defaults filled in; times are in nanoseconds.
+/// A job as Nomad stores it, with defaults; times are in nanoseconds.
 fn registered(id: &str, job: &Value) -> Value {
     let update = json!({"MinHealthyTime": 100_000_000, "ProgressDeadline": 2_000_000_000_u64});
     json!({"ID": id, "Version": job["Version"], "JobModifyIndex": job["JobModifyIndex"],
         "TaskGroups": [{"Name": "main", "Update": update}]})
 }
 
-/// What is left of settings that are written: those that are known, zero where one is left out.
+/// Settings as Nomad stores them: the known ones, zero if omitted.
 fn known(there: &Map<String, Value>, written: &Value) -> Map<String, Value> {
     let zero = |value: &Value| match value {
         Value::Bool(_) => json!(false),
@@ -400,7 +400,7 @@ fn drain(id: &str, body: &Value, state: &mut State, shared: Arc<Mutex<State>>) -
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 shared.lock().unwrap().nodes.get_mut(&id).unwrap()["DrainStrategy"] = Value::Null;
-                // Marked, and asked to stop: for its kill_timeout a task runs on.
+                // The task is told to stop, and runs on for its kill_timeout.
                 tokio::time::sleep(STOPPING).await;
                 for thing in shared.lock().unwrap().things.values_mut() {
                     if thing["NodeID"] == id.as_str() {
@@ -518,7 +518,7 @@ fn register(body: Value, state: &mut State, shared: Arc<Mutex<State>>) -> Answer
 
 fn put(state: &mut State, name: &str, mut value: Value) {
     state.index += 1;
-    // Nomad leaves it out where all groups have a node.
+    // Nomad omits the field if all groups have a node.
     if value["FailedTGAllocs"].is_null() {
         value.as_object_mut().unwrap().remove("FailedTGAllocs");
     }
@@ -526,7 +526,7 @@ fn put(state: &mut State, name: &str, mut value: Value) {
     state.things.insert(name.to_owned(), value);
 }
 
-/// A version of a job, and what becomes of it.
+/// A version of a job, and its fate.
 struct Run {
     id: String,
     version: u64,
@@ -595,7 +595,7 @@ impl Run {
                 &format!("evaluation {blocked}"),
                 json!({"ID": blocked, "Status": "blocked", "JobID": id, "FailedTGAllocs": null}),
             );
-            // The progress deadline begins with the first placement: nothing ever ends this.
+            // The progress deadline begins with the first placement, so this never ends.
             return;
         }
         step().await;
@@ -612,7 +612,7 @@ impl Run {
                 {"Type": "Not Restarting", "DisplayMessage": "Exceeded allowed attempts 2"}]}),
                 "failed",
             ),
-            // Health checks fail; the allocation's health stays open until the deployment's end.
+            // Health checks fail; the allocation's health stays unknown until the deployment ends.
             "stuck" => (
                 "running",
                 None,

@@ -1,14 +1,13 @@
-//! A password store of its own for a test, with GPG keys of its own.
+//! A test's own password store and GPG keys.
 //!
-//! GnuPG finds its keys by environment variables, so a test that calls the
-//! library in-process runs in a second process of the same test binary
-//! ([`PassStore::rerun`]).
+//! Environment variables tell GnuPG where its keys are, so a test that calls the library runs in a
+//! second process of the test program ([`PassStore::rerun`]).
 
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Says, in that second process, that this is it.
+/// The variable that marks the second process.
 const INSIDE: &str = "NIXCFG_TEST_INSIDE";
 
 /// A store, and the folder with its keys; both are removed at the end.
@@ -16,13 +15,13 @@ pub struct PassStore {
     dir: tempfile::TempDir,
 }
 
-/// Somebody else who may read the store: with a key that the operator has the public half of.
+/// Another reader of the store, whose public key the operator has.
 pub struct Reader {
     keys: tempfile::TempDir,
 }
 
 impl Reader {
-    /// What they read of an entry by `pass` itself, if they can.
+    /// The entry as they read it by `pass`; none if they cannot decrypt it.
     pub fn reads(&self, store: &PassStore, entry: &str) -> Option<String> {
         let mut command = Command::new("pass");
         store.in_env(command.args(["show", entry]));
@@ -35,7 +34,7 @@ impl Reader {
             .then(|| String::from_utf8(output.stdout).unwrap())
     }
 
-    /// Lets a command use their keys, and no others.
+    /// Makes a command use their keys only.
     pub fn as_them<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("GNUPGHOME", self.keys.path())
     }
@@ -47,7 +46,7 @@ impl Drop for Reader {
     }
 }
 
-/// What makes a key that never ends.
+/// Arguments of gpg for a key that does not expire.
 fn quick_key<'a>(name: &'a str, passphrase: &'a str) -> [&'a str; 11] {
     [
         "--batch",
@@ -64,7 +63,7 @@ fn quick_key<'a>(name: &'a str, passphrase: &'a str) -> [&'a str; 11] {
     ]
 }
 
-/// Ends the agent of these keys alone.
+/// Ends the GPG agent of these keys.
 fn end_agent(keys: &Path) {
     let _ = Command::new("gpgconf")
         .arg("--homedir")
@@ -73,7 +72,7 @@ fn end_agent(keys: &Path) {
         .status();
 }
 
-/// A folder's settings: a passphrase that is not known yet cannot be asked for.
+/// Writes the settings of a GPG folder: nobody can be asked for a passphrase.
 fn settle(keys: &Path) {
     std::fs::set_permissions(keys, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     std::fs::write(
@@ -81,7 +80,7 @@ fn settle(keys: &Path) {
         "pinentry-program /bin/false\nallow-loopback-pinentry\n",
     )
     .unwrap();
-    // Keys that are imported are as good as one's own.
+    // Imported keys are trusted like the operator's own.
     std::fs::write(keys.join("gpg.conf"), "trust-model always\n").unwrap();
 }
 
@@ -90,14 +89,14 @@ pub fn inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs a program to its end and takes any exit code but 0 as a failed test.
+/// Runs a program to its end. Any exit code but 0 fails the test.
 pub fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", said(&output));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// All that a program printed.
+/// All output of a program.
 pub fn said(output: &Output) -> String {
     format!(
         "{}{}",
@@ -106,7 +105,7 @@ pub fn said(output: &Output) -> String {
     )
 }
 
-/// A run of the tool ended with `code` and said each of `told`.
+/// Asserts that a run of the tool ended with `code` and printed each of `told`.
 #[track_caller]
 pub fn ended(output: &Output, code: i32, told: &[&str]) {
     let said = said(output);
@@ -117,7 +116,7 @@ pub fn ended(output: &Output, code: i32, told: &[&str]) {
 }
 
 impl PassStore {
-    /// A store for a key without a passphrase, in no repository.
+    /// A store without Git, for a key without a passphrase.
     pub fn plain() -> Self {
         let store = Self::empty();
         store.key("tester", "");
@@ -125,7 +124,7 @@ impl PassStore {
         store
     }
 
-    /// The same in a Git repository.
+    /// A plain store in a Git repository.
     pub fn git() -> Self {
         let store = Self::plain();
         store.begin_history(&store.root());
@@ -147,7 +146,7 @@ impl PassStore {
         Self { dir }
     }
 
-    /// Makes `folder` a Git repository with all that is in it.
+    /// Makes `folder` a Git repository with its content.
     pub fn begin_history(&self, folder: &Path) {
         for args in [
             &["init", "-q"][..],
@@ -158,7 +157,7 @@ impl PassStore {
         }
     }
 
-    /// Somebody else, whose public key the operator has.
+    /// Makes keys of another reader, and imports the public key as the operator.
     pub fn reader(&self, name: &str) -> Reader {
         let keys = tempfile::Builder::new()
             .prefix("nixcfg-keys-")
@@ -187,7 +186,7 @@ impl PassStore {
         line.unwrap().split(':').nth(9).unwrap().to_owned()
     }
 
-    /// Makes a key of the operator's.
+    /// Makes a key for the operator.
     pub fn key(&self, name: &str, passphrase: &str) {
         run(self.in_env(Command::new("gpg").args(quick_key(name, passphrase))));
     }
@@ -226,7 +225,7 @@ impl PassStore {
         log.lines().map(str::to_owned).collect()
     }
 
-    /// What Git has to say about files that are not as committed.
+    /// Git's list of uncommitted changes.
     pub fn uncommitted(&self, folder: &Path) -> String {
         run(self.in_env(
             Command::new("git")
@@ -246,7 +245,7 @@ impl PassStore {
         self.dir.path()
     }
 
-    /// Lets a command use this store and these keys, and nothing of the machine's own.
+    /// Makes a command use this store and these keys, and nothing of the machine's.
     pub fn in_env<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .env("PASSWORD_STORE_DIR", self.root())
@@ -264,7 +263,7 @@ impl PassStore {
             .env_remove("PASSWORD_STORE_KEY")
     }
 
-    /// This same test, of the module that calls, in a process that uses this store.
+    /// The calling module's test of that name, in a process that uses this store.
     #[track_caller]
     pub fn rerun(&self, test: &str) -> Command {
         let module = Path::new(Location::caller().file()).file_stem().unwrap();
@@ -278,7 +277,7 @@ impl PassStore {
         command
     }
 
-    /// Runs this same test in a process that uses this store.
+    /// Runs the calling module's test of that name in a process that uses this store.
     #[track_caller]
     pub fn inside(&self, test: &str) {
         let output = self.rerun(test).output().unwrap();

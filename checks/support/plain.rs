@@ -1,4 +1,4 @@
-//! Plain HTTP, written and read by hand: what goes over the wire is what the test says.
+//! Plain HTTP, written and read by hand, so that tests decide every byte.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ pub struct Reply {
     pub body: String,
 }
 
-/// Waits for what is read for five minutes, and fails then: longer than any answer takes here.
+/// Limits reads to five minutes, longer than any answer takes.
 pub fn patient(stream: TcpStream) -> TcpStream {
     stream
         .set_read_timeout(Some(Duration::from_secs(300)))
@@ -20,19 +20,19 @@ pub fn patient(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Connects to a port of loopback, patiently.
+/// Connects to a port of loopback, with retries.
 pub fn connect(port: u16) -> TcpStream {
     patient(TcpStream::connect(("127.0.0.1", port)).unwrap())
 }
 
-/// Sends `request` to `address`, a whole request with its head, and reads the answer.
+/// Sends a complete request to `address`, and reads the answer.
 pub fn ask(address: &str, request: &str) -> Reply {
     let mut stream = patient(TcpStream::connect(address).unwrap());
     stream.write_all(request.as_bytes()).unwrap();
     reply(&mut BufReader::new(stream))
 }
 
-/// Gets `path` from a port of loopback, with further header lines.
+/// Gets `path` from a port of loopback, with additional header lines.
 pub fn get(port: u16, path: &str, headers: &str) -> Reply {
     ask(
         &format!("127.0.0.1:{port}"),
@@ -77,7 +77,7 @@ pub fn reply(reader: &mut impl BufRead) -> Reply {
     }
 }
 
-/// An offset at which nothing listens on the proxy's local ports.
+/// An offset at which the proxy's local ports are free.
 pub fn free_offset() -> u16 {
     let seed = std::process::id() as u16
         ^ std::thread::current().name().map_or(0, |n| {
@@ -94,13 +94,13 @@ pub fn free_offset() -> u16 {
         .unwrap()
 }
 
-/// A connection that went over to another protocol.
+/// A connection upgraded to another protocol.
 pub struct Upgraded {
     stream: BufReader<TcpStream>,
 }
 
 impl Upgraded {
-    /// Asks for it as a browser does.
+    /// Requests the upgrade as a browser does.
     pub fn open(port: u16, path: &str) -> Self {
         let mut stream = connect(port);
         let own = format!("Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n");
@@ -115,7 +115,7 @@ impl Upgraded {
         Self { stream }
     }
 
-    /// Says a word and gives what comes back for it, which is as long.
+    /// Sends a word, and returns the answer, which is as long.
     pub fn say(&mut self, word: &str) -> String {
         self.stream.get_mut().write_all(word.as_bytes()).unwrap();
         let mut heard = vec![0; word.len()];

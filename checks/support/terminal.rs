@@ -1,22 +1,22 @@
-//! A program on a terminal of its own, by script(1), and someone who types.
+//! A program on its own terminal, by script(1), with an operator who types.
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-/// What there was to see.
+/// The result of a session.
 pub struct Session {
-    /// All that the terminal showed.
+    /// All that the terminal showed, prompts included.
     pub shown: String,
     /// The exit code.
     pub code: i32,
-    /// Whether the terminal shows what is typed, as it did at the beginning.
+    /// Whether the terminal echoes input at the end, as at the beginning.
     pub echoes: bool,
 }
 
 const SILENT: &str = "(the terminal is left without its echo)";
 
-/// Runs a command on a terminal and types each answer once its prompt is shown.
-/// Fails where a prompt never came.
+/// Runs a command on a terminal and types each answer after its prompt. Fails if a prompt does not
+/// come.
 pub fn converse(command: &Command, answers: &[(&str, &str)]) -> Session {
     let mut typed: Vec<_> = answers
         .iter()
@@ -30,10 +30,10 @@ pub fn converse(command: &Command, answers: &[(&str, &str)]) -> Session {
     answer(command, &mut answers)
 }
 
-/// A prompt, and what makes the answer to it once it is shown.
+/// A prompt, and the function that makes its answer.
 pub type Answer<'a> = (&'a str, &'a mut dyn FnMut() -> String);
 
-/// The same with answers that are made when their prompt comes.
+/// Runs a command as [`converse`] does, and makes each answer when its prompt comes.
 pub fn answer(command: &Command, answers: &mut [Answer<'_>]) -> Session {
     let words: Vec<String> = std::iter::once(command.get_program())
         .chain(command.get_args())

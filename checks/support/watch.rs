@@ -1,5 +1,5 @@
-//! Looks for secrets where they must not be: in arguments and environments, in what is written
-//! to files, on disks. What is secret is known afterwards: until then all that is seen is kept.
+//! Looks for secrets where they must not be: in arguments, environments, written files and on disks.
+//! The secrets are known only afterwards, so everything seen is kept until then.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-/// What the processes of this machine show, which those of nodes are too, and what each program
-/// that was traced did.
+/// What was seen of the processes of this machine and its nodes, and of the traced programs.
 pub struct Watch {
     stop: Arc<AtomicBool>,
     looked: Arc<AtomicUsize>,
@@ -19,12 +18,12 @@ pub struct Watch {
     traces: tempfile::TempDir,
 }
 
-/// The system calls by which a secret could leave a program, and those that start one.
+/// The system calls that start a program, or by which a secret could leave one.
 const CALLS: &str =
     "trace=execve,execveat,write,writev,pwrite64,pwritev,pwritev2,sendfile,copy_file_range";
 
 impl Watch {
-    /// Begins to look at every process.
+    /// Begins to watch every process.
     pub fn begin() -> Self {
         let (stop, looked) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let (stopped, count) = (stop.clone(), looked.clone());
@@ -43,7 +42,7 @@ impl Watch {
         }
     }
 
-    /// The same command under strace, which follows all that it starts here.
+    /// Runs a command under strace, with all processes that it starts here.
     pub fn traced(&self, command: &Command) -> Command {
         let number = fs::read_dir(self.traces.path()).unwrap().count();
         let file = self.traces.path().join(number.to_string());
@@ -78,8 +77,8 @@ impl Watch {
         traced
     }
 
-    /// Ends, and gives every place in which one of the secrets was seen. `given` is what the
-    /// caller itself put into the tool's environment, which its first image holds.
+    /// Stops watching, and returns every place where a secret was seen. `given` is the caller's own
+    /// addition to the tool's environment, which the first process image shows.
     pub fn end(self, secrets: &[String], given: Option<&str>) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         let seen = self.thread.join().unwrap();
@@ -102,7 +101,7 @@ impl Watch {
             }
         }
         for entry in fs::read_dir(self.traces.path()).unwrap() {
-            // Strings of bytes that are no text.
+            // Strings that are not text.
             let trace = fs::read(entry.unwrap().path()).unwrap();
             let trace = String::from_utf8_lossy(&trace);
             let mut first = true;
@@ -133,7 +132,7 @@ impl Watch {
     }
 }
 
-/// Whether what is behind the `<` of a descriptor is a file, and no terminal, pipe or socket.
+/// Whether a descriptor, by the path after its `<`, is a file and no terminal, pipe or socket.
 fn is_file(descriptor: &str) -> bool {
     let device = descriptor.starts_with("/dev/") && !descriptor.starts_with("/dev/shm/");
     descriptor.starts_with('/') && !device
@@ -147,7 +146,7 @@ fn look(count: &AtomicUsize, seen: &mut BTreeSet<String>) {
             continue;
         }
         for part in ["cmdline", "environ"] {
-            // Processes end while they are looked at.
+            // A process may end during the look.
             let Ok(bytes) = fs::read(entry.path().join(part)) else {
                 continue;
             };
@@ -160,12 +159,11 @@ fn look(count: &AtomicUsize, seen: &mut BTreeSet<String>) {
     }
 }
 
-/// What lines begin with that are the same in many values: of keys the first and last lines and how OpenSSH's begin, and the
-/// day on which a password was set.
+/// Beginnings of lines that many values share: first and last lines of keys, the start of OpenSSH keys,
+/// and the date of a password.
 const COMMON: [&str; 3] = ["-----", "b3BlbnNzaC1rZXktdjE", "set: "];
 
-/// The parts of a value by which it is recognised: lines of some length. A key's first and last
-/// lines are the same for all keys.
+/// The lines of a value that identify it: long ones, except those that all keys share.
 pub fn marks(value: &str) -> Vec<String> {
     let lines = value.lines().map(str::trim);
     lines
@@ -174,7 +172,7 @@ pub fn marks(value: &str) -> Vec<String> {
         .collect()
 }
 
-/// The files below some folders of this machine that hold one of the secrets.
+/// Files below these folders of this machine that contain a secret.
 pub fn files_with(secrets: &[String], folders: &[&Path]) -> Vec<PathBuf> {
     let mut grep = Command::new("grep")
         .args([
