@@ -1,4 +1,4 @@
-"""What must hold of a deployment that goes wrong, and of one that takes a restart: the same script on the lab's nodes and in the NixOS VM test.
+"""Asserts the outcome of a failed deployment and of one with a restart, on the lab's nodes and in the NixOS VM test.
 
 A node has `execute(command)` as root, which gives an exit code and the output. `choose(name)` makes the flake say the system of that
 name; `tool(operation, args)` runs nixcfg and gives an exit code and the output. The systems: `first`, which runs and was booted;
@@ -31,13 +31,13 @@ def ran(result, wanted, *words):
 
 
 def at_rest(node):
-    """Nothing is left of a change; a lease whose holder was cut off ends within a minute."""
+    """Waits until nothing of a change is left; a lease whose holder was cut off ends within a minute."""
     left = '[ -n "$(ls -d /var/lib/nixcfg/rollback/pending /var/lib/nixcfg/drained /run/nixcfg/*.lease 2>/dev/null)" ]'
     told(node, f"i=0; while {left} && [ $i -lt 70 ]; do sleep 1; i=$((i + 1)); done; ! {left}")
 
 
 def check(node, choose, tool, confirm="15"):
-    """The node runs `first` and was booted with it; within so many seconds a change is confirmed."""
+    """The node runs `first` and was booted with it; a change is confirmed within this many seconds."""
     short = ["--confirm-timeout", confirm]
     before, started = state(node), boot(node)
 
@@ -63,7 +63,7 @@ def check(node, choose, tool, confirm="15"):
 
 
 def line(*words):
-    """Words as a shell reads them, for the machines' test, which has nothing but shells."""
+    """Quotes words for a shell, as the VM test runs shell commands only."""
     return shlex.join(words)
 
 

@@ -31,7 +31,7 @@ def by_python(password, hashed):
 
 
 def by_mkpasswd(password, hashed):
-    # A salt that begins with a dollar is handed to crypt(3) as it is.
+    # A salt that begins with a dollar goes to crypt(3) unchanged.
     setting = hashed[: hashed.rindex(b"$")]
     method = "yescrypt" if setting.startswith(b"$y$") else "sha-512"
     command = ["mkpasswd", "--stdin", "-m", method, "-S", setting.decode()]

@@ -15,9 +15,9 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# They start another program, which follows their options and so many words.
+# These start another program, which follows their options and this many words.
 WRAPPERS = {"unshare": 0, "setsid": 0, "timeout": 1, "faketime": 1, "env": 0, "ip netns exec": 1}
-# A test is about its absence.
+# A test checks its absence.
 ABSENT = {"no-such-program-here"}
 STARTERS = {"run", "Popen", "check_output", "check_call", "call"}
 
@@ -26,7 +26,7 @@ def listed(file):
     """The programs in the list."""
     lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
     names = {words[0].rsplit("/", 1)[-1] for words in lines if words}
-    # One package, many programs.
+    # One package with many programs.
     if "nix" in names:
         names |= {"nix-store", "nix-build", "nix-instantiate", "nix-env"}
     if "ssh" in names:
@@ -36,7 +36,7 @@ def listed(file):
 
 @functools.cache
 def is_base(program):
-    """Whether it is of a package that Debian calls essential, or a needed part of one."""
+    """Whether an essential package of Debian, or a dependency of one, has the program."""
     path = shutil.which(program)
     for place in filter(None, [path, path and path.removeprefix("/usr")]):
         found = subprocess.run(["dpkg-query", "--search", place], capture_output=True, text=True, check=False)
@@ -50,7 +50,7 @@ def is_base(program):
 
 
 def started(words):
-    """The programs in a command's words, of which None is one that is not known."""
+    """The programs in a command's words; None is an unknown word."""
     while words:
         name = words[0]
         if name is None:
@@ -83,7 +83,7 @@ def of_python(text):
 
 def of_rust(text):
     for found in re.finditer(r'Command::new\(\s*"([^"]+)"\s*\)', text):
-        # The words that are written down, up to the end of the statement.
+        # The literal words up to the end of the statement.
         rest = text[found.end() :].split(";", 1)[0]
         words = [found[1]]
         for given in re.finditer(r'\.args?\(\s*&?(\[[^]]*\]|[^)]*)', rest):

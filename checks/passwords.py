@@ -1,4 +1,4 @@
-"""What must hold of an administrator's password on real nodes: the same script on the lab's nodes and in the NixOS VM test.
+"""Asserts the effects of an administrator's password, on the lab's nodes and in the NixOS VM test.
 
 Nodes have `name`, `execute(command)` as root, which gives an exit code and the output, and `reboot()`. `tool(operation, args,
 password, line)` runs nixcfg with a sudo password and a line on standard input, and gives the same.
@@ -13,14 +13,14 @@ ASKING = {"sudo": "sudo -k -S -p '' true", "su": "su alice -c true"}
 
 
 def takes(node, how, password):
-    """Whether alice gets through with a password."""
+    """Whether a password lets alice in."""
     asked = f"printf '%s\\n' {shlex.quote(password)} | {ASKING[how]}"
     status, _ = node.execute(f"runuser -u alice -- sh -c {shlex.quote(asked)}")
     return status == 0
 
 
 def only(nodes, password, *others):
-    """That nothing but the one password is taken, on every node."""
+    """Asserts that every node accepts this password only."""
     for node in nodes:
         for how in ASKING:
             assert takes(node, how, password), f"{node.name}: {how} does not take the password"

@@ -1,4 +1,4 @@
-"""tlsproxy to three servers of Consul and Nomad, one of which goes down: the same script on the lab's nodes (pki/lab.py) and in
+"""tlsproxy to three servers of Consul and Nomad, one of which fails: the same script on the lab's nodes (pki/lab.py) and in
 virtual machines (tlsproxy.nix).
 
 The driver is that of pki/scenario.py, with two more: `offset`, a number to add to the ports on the operator's machine, and `desk_address`,
@@ -13,7 +13,7 @@ import scenario  # type: ignore
 
 
 class Proxy:
-    """A tlsproxy that serves, and what is asked through it on the operator's machine."""
+    """A running tlsproxy, and requests through it on the operator's machine."""
 
     def __init__(self, driver):
         self.driver, self.file = driver, f"{driver.folder}/proxy"
@@ -27,7 +27,7 @@ class Proxy:
         return {"nomad": 4646, "consul": 8500}[app] + self.driver.offset
 
     def get(self, app, path, options=""):
-        """The answer to a request, or nothing."""
+        """The answer to a request; empty without one."""
         url = shlex.quote(f"http://localhost:{self.port(app)}{path}")
         return self.driver.desk(f"curl --silent --fail --max-time 20 {options} {url}")[1]
 
@@ -37,14 +37,14 @@ class Proxy:
         return told and json.loads(told)["Config"]["NodeName"]
 
     def end(self):
-        """Interrupts it; its exit code."""
+        """Interrupts the proxy, and returns its exit code."""
         scenario.desk(self.driver, f"kill -INT $(cat {self.file}.pid)")
         scenario.until(30, "the end of tlsproxy", lambda: self.driver.desk(f"test -s {self.file}.code")[0] == 0)
         return int(scenario.desk(self.driver, f"cat {self.file}.code"))
 
 
 def commands_inside(proxy):
-    """Before anything serves: tlsproxy for the time of a command."""
+    """Runs tlsproxy for the duration of a command."""
     asked = "curl --silent --fail $NOMAD_ADDR/v1/status/leader && curl --silent --fail $CONSUL_HTTP_ADDR/v1/status/leader"
     told = scenario.desk(proxy.driver, proxy.words("--", "sh", "-c", asked))
     scenario.check(":4647" in told and ":8300" in told, f"a command inside finds both services: {told}")
@@ -58,12 +58,12 @@ def what_it_lets_in(proxy):
     code = scenario.desk(driver, f"curl -s -o {driver.folder}/refused -w '%{{http_code}}' -H 'Origin: http://evil.example' localhost:{port}/v1/jobs")
     scenario.check(code == "403", f"pages of other origins are refused: {code}")
     told = driver.root(driver.servers[0], f"curl -s --max-time 5 http://{driver.desk_address}:{port}/v1/status/leader; echo $?")
-    # curl(1): 7 is a connection that was refused.
+    # curl(1): 7 means that the connection was refused.
     scenario.check(told.strip() == "7", f"nobody else is served: {told}")
 
 
 def a_follower(proxy):
-    """The node that answers, once it is not the one that leads: without a leader Consul itself ends queries that wait."""
+    """The node that answers, if it does not lead: without a leader Consul itself ends waiting queries."""
     who = proxy.who()
     told = proxy.get("consul", "/v1/operator/autopilot/health")
     if not who or not told:

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Every process of a node lives in a control group of the node's own. The kernel's list of them is the lab's only record of what
-# runs: no process id is kept in a file, and none is guessed.
+# Each node has a control group for all its processes. The kernel's list of them is the lab's only record of what runs: there are
+# no PID files.
 
 CGROUPS=() # one folder of this lab in each hierarchy: cgroup v2 first, then systemd's own where the machine has both
 
@@ -48,11 +48,11 @@ cgroup_freeze() { # NODE 0|1
     wait_until 10 grep -q "^frozen $2" "${CGROUPS[0]}/$1/cgroup.events" || die "$1: the kernel does not freeze or thaw it"
 }
 
-# The node's process 1, as the machine numbers it; nothing while there is none.
+# The machine's ID of the node's process 1; nothing without one.
 cgroup_init() {
     local group=${CGROUPS[0]}/$1
     [ -d "$group" ] || return 0
-    # Processes come and go meanwhile: one that is gone is no failure.
+    # Processes may end meanwhile; that is no failure.
     # shellcheck disable=SC2016 # awk's own variables
     find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | sed 's|.*|/proc/&/status|' |
         xargs -r grep -H '^NSpid:' 2>/dev/null | awk 'NF == 3 && $3 == 1 { print $2 }' | head -n 1 || true

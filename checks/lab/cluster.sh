@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Bringing the nodes of a cluster up and down.
+# Starts and stops the nodes of a cluster.
 
 # Prints one line a node: name, IPv4, IPv6 (- for none), administrators separated by commas.
 cluster_nodes() {
     local evaluated log=$STATE/evaluation.log
-    # Nix says at length that nixpkgs is not the pinned one: that is of interest only when it fails.
+    # Nix reports the override of nixpkgs at length, which matters only if it fails.
     evaluated=$(lab_nix "" eval --json "$REPOSITORY#clusters.$1" 2>"$log") || { cat "$log" >&2; return 1; }
     jq -er <<<"$evaluated" '.nodes | to_entries[] | [.key, .value.address.ipv4 // "-", .value.address.ipv6 // "-",
                 ((.value.admins // []) | if . == [] then "-" else join(",") end)] | join(" ")'
@@ -66,7 +66,7 @@ up_locked() {
     trap - EXIT INT TERM
 }
 
-# A node that cannot answer, by a fault that was asked for, is not waited for.
+# Does not wait for a node that a requested fault keeps from answering.
 await_logins() {
     local node pid bad=0
     AWAITING=()
@@ -83,7 +83,7 @@ await_logins() {
     [ "$bad" = 0 ] || die "not all nodes came up"
 }
 
-# An `up` that does not end well leaves what it found.
+# A failed `up` leaves the former state.
 up_undo() {
     local node
     [ ${#AWAITING[@]} = 0 ] || kill "${AWAITING[@]}" 2>/dev/null || true
@@ -161,7 +161,7 @@ node_state() {
     fi
 }
 
-# What its processes hold, shared pages by their share, in MiB.
+# The memory of its processes in MiB, with shared pages by their share.
 node_memory() {
     local group=${CGROUPS[0]}/$1
     [ -d "$group" ] || { echo -; return; }

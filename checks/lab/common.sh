@@ -13,11 +13,11 @@ say() { printf '%s\n' "$*" >&2; }
 die() { printf 'lab: %s\n' "$*" >&2; exit 1; }
 usage_error() { printf 'lab: %s\n(see checks/lab/lab --help)\n' "$*" >&2; exit 2; }
 
-# Milliseconds of a clock, for what the lab prints about itself.
+# A clock in milliseconds, for the lab's own messages.
 now_ms() { local t=${EPOCHREALTIME/[.,]/}; echo $((t / 1000)); }
 seconds() { printf '%d.%02d s' $(($1 / 1000)) $(($1 % 1000 / 10)); }
 
-# wait_until SECONDS COMMAND…: true as soon as COMMAND is, false when the time is over.
+# wait_until SECONDS COMMAND…: succeeds as soon as COMMAND does, fails after SECONDS.
 wait_until() {
     local end=$(($(now_ms) + $1 * 1000))
     shift
@@ -33,8 +33,8 @@ check_lab_name() {
     [[ $LAB =~ ^[a-z0-9]{1,20}$ ]] || usage_error "LAB='$LAB': a lab's name is 1 to 20 of a-z and 0-9"
 }
 
-# with_lock NAME COMMAND…: COMMAND while no other process of any lab holds NAME. The descriptor is closed on exec of
-# long-running children by their starter (node_start).
+# with_lock NAME COMMAND…: runs COMMAND while no other process of any lab holds NAME. node_start closes the descriptor for
+# long-running children.
 with_lock() {
     local name=$1 fd
     shift
@@ -48,13 +48,13 @@ with_lock() {
 }
 LOCK_FDS=()
 
-# write_file FILE: standard input becomes FILE in one step.
+# write_file FILE: replaces FILE by standard input in one step.
 write_file() {
     local new=$1.new.$BASHPID
     cat >"$new" && mv -f "$new" "$1"
 }
 
-# The Debian archive: as given, or as this machine's own apt has it, or (on a machine that is not Debian) as debootstrap has it.
+# The Debian archive: the given one, that of this machine's apt or, on other systems, that of debootstrap.
 debian_mirror() {
     local mirror=${NIXCFG_LAB_MIRROR:-}
     [ -n "$mirror" ] || mirror=$(apt_mirror)

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What can happen to a node and to its cable.
+# Faults of a node and its cable.
 
 cmd_fault() {
     local node=${1:-} what=${2:-}
@@ -45,7 +45,7 @@ fault_join() {
     cable_connect "$1"
 }
 
-# An orderly reboot, asked for inside the node; done when the node has a new process 1.
+# Reboots the node from inside, and waits for its new process 1.
 fault_reboot() {
     local node=$1 before
     need_running "$node"
@@ -60,8 +60,8 @@ init_is_new() {
     [ -n "$init" ] && [ "$init" != "$2" ]
 }
 
-# Takes every free block, root's too, without writing them one by one; again until nothing more can be written, because what was
-# deleted before comes free a little later.
+# Allocates every free block, root's too, without writing them. Repeats until nothing more can be written, as deleted files free
+# their blocks a little later.
 fault_fill_disk() {
     # shellcheck disable=SC2016 # expanded in the node
     node_enter "$1" sh -euc '
@@ -93,7 +93,7 @@ fault_clear() {
     [ -z "$(cgroup_init "$1")" ] || fault_free_disk "$1"
 }
 
-# The cable of NODE: v<i> is the lab's end of it. While it delays or loses frames, relay.py stands between it and the bridge.
+# The cable of NODE; v<i> is the lab's end. While it delays or loses frames, relay.py is between it and the bridge.
 link_delay() { cut -d' ' -f1 "$FAULTS/$1.link" 2>/dev/null || echo 0; }
 link_loss() { cut -d' ' -f2 "$FAULTS/$1.link" 2>/dev/null || echo 0; }
 

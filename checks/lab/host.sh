@@ -1,19 +1,19 @@
 # shellcheck shell=bash
-# `lab setup`: the host's packages and the root that all nodes are laid over.
+# `lab setup`: the host's packages, and the root below all nodes' disks.
 
 host_packages() { "$REPOSITORY/checks/setup" nodes >&2 || die 'this machine lacks what is named above'; }
 
-# Each node takes some six of root's inotify instances, and the usual limit of 128 is all of this machine's.
+# Each node needs about six of root's inotify instances, and the usual limit of 128 is for the whole machine.
 raise_limits() {
     local limit=/proc/sys/fs/inotify/max_user_instances
     [ "$(cat "$limit")" -ge 1024 ] || echo 1024 >"$limit" || die "cannot raise $limit, which ends at some 20 nodes"
 }
 
 root_hash() { (cd "$HERE" && find root.sh node bare -type f -exec sha256sum {} + | sort -k2 | sha256sum | cut -c1-16); }
-# The root of this lab's nodes: NixOS's where it was brought up with that, or the stand-in's.
+# The root of this lab's nodes: NixOS's or the stand-in's.
 root_dir() { readlink "$STATE/nixos" || echo "$CACHE/root-$(root_hash)"; }
 
-# Roots of earlier recipes, where no disk is laid over them any more.
+# Removes roots of earlier recipes that no disk uses.
 remove_old_roots() {
     local root
     for root in "$CACHE"/root-*/; do
@@ -31,7 +31,7 @@ build_root() {
     started=$(now_ms)
     rm -rf "$CACHE"/root-*.partial
     mkdir -p "$dir.partial"
-    # A mount and a process namespace of its own: whatever interrupts it, no mount and no process is left.
+    # New mount and process namespaces, so that an interrupt leaves no mount and no process.
     unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
         "$HERE/root.sh" "$dir.partial" "$mirror" >"$log" 2>&1 </dev/null ||
         { tail -n 20 "$log" >&2; die "the nodes' root could not be built: see $log"; }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The lab's network: one namespace with a bridge, one leg of it in the machine's own namespace, one namespace a node.
+# The lab's network: a namespace with a bridge, one leg of it in the machine's namespace, and a namespace for each node.
 # A node has its lab address 10.77.<lab>.<10+index> and the addresses that its cluster documents, all on host0.
 
 node_ns() { echo "$HUB.$1"; }
@@ -7,7 +7,7 @@ node_index() { cat "$STATE/nodes/$1/index"; }
 node_address() { echo "10.77.$(lab_number).$((10 + $(node_index "$1")))"; }
 node_mac() { printf '02:4e:43:%02x:00:%02x' "$(lab_number)" "$(node_index "$1")"; }
 
-# This lab's number on this machine, until it is wiped or the machine restarts: its ssh_config never leads into another lab.
+# This lab's number on this machine, until a wipe or a restart of the machine: its ssh_config never leads into another lab.
 lab_number() { cut -d' ' -f1 "$RUN/$LAB.lab"; }
 claim_number() { with_lock numbers claim_number_locked; }
 claim_number_locked() {
@@ -38,7 +38,7 @@ hub_up() {
     ip link del "$leg" 2>/dev/null || true
     ip netns del "$HUB" 2>/dev/null || true
     ip netns add "$HUB"
-    # Frames pass; the namespace itself takes no part.
+    # The namespace forwards frames only, without addresses of its own.
     ip netns exec "$HUB" sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
     ip -n "$HUB" link add br0 type bridge
     ip -n "$HUB" link set br0 up
@@ -53,7 +53,7 @@ hub_down() {
     for ns in $(ip netns list | awk -v hub="$HUB." 'index($1, hub) == 1 { print $1 }'); do ip netns del "$ns"; done
     rm -rf "$FAULTS"
     if hub_exists; then
-        # The kernel would remove the machine's own leg as well, but only after a while.
+        # The kernel would remove the machine's leg too, but later.
         leg=$(ip -n "$HUB" -o link show host 2>/dev/null | sed -n 's/^[0-9]*: host@if\([0-9]*\):.*/\1/p')
         leg=$(ip -o link | awk -F '[:@] *' -v index_="$leg" '$1 == index_ && $2 ~ /^nixcfg/ { print $2 }')
         [ -z "$leg" ] || ip link del "$leg"
@@ -61,8 +61,8 @@ hub_down() {
     fi
 }
 
-# A fresh network namespace for NODE, as a machine that boots has: no firewall and no address of the run before. Its cable stays
-# the same, so that a fault on the cable outlives a reboot.
+# Makes a new network namespace for NODE, without the firewall and addresses of its former boot. The cable stays, so that its faults
+# outlive a reboot.
 net_fresh() {
     local node=$1 ns index
     ns=$(node_ns "$node") index=$(node_index "$node")
@@ -79,12 +79,12 @@ net_fresh() {
         ip -n "$HUB" link set "v$index" up
         cable_connect "$node"
     fi
-    # The lab's operator is taken to be beyond a router: a node that is cut off is silence, not "no route to host".
+    # The operator is behind a router, in effect: a node that is cut off is silent, instead of "no route to host".
     ip neigh replace "$(node_address "$node")" lladdr "$(node_mac "$node")" nud permanent dev "nixcfg$(lab_number)"
     net_configure "$node" "$ns"
 }
 
-# Puts NODE's end of the cable on the bridge, or its relay's where frames are delayed or lost; neither while it is cut.
+# Connects NODE's end of the cable to the bridge, or its relay's if frames are delayed or lost; neither while it is cut.
 cable_connect() {
     local index used unused
     index=$(node_index "$1") used=v$index unused=p$index

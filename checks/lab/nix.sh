@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Nix as on the operator's machine: without the network, with a folder in the place of the flake's nixpkgs, in the machine's own
-# version or in one of three that are in use.
+# Nix as on the operator's machine, in the machine's version or one of three others: without the network, with a folder in place of
+# the flake's nixpkgs.
 
-# A lab of NixOS nodes has one of its own (genuine.sh).
+# A lab of NixOS nodes has its own nixpkgs (genuine.sh).
 NIXPKGS_DIR=$(readlink "$STATE/nixpkgs" || echo "${NIXPKGS:-$HERE/nixpkgs}")
 
-# version of the client: the Debian suite that has it
+# Version of the client: its Debian suite.
 client_suite() {
     case $1 in
     2.8) echo bookworm ;;
@@ -15,7 +15,7 @@ client_suite() {
     esac
 }
 
-# Two evaluators of one flake at once, in labs side by side, spoil Nix 2.8's cache.
+# Parallel evaluations of one flake damage Nix 2.8's cache.
 nix_config() {
     printf '%s\n' 'experimental-features = nix-command flakes' 'substituters =' 'flake-registry =' 'sandbox = false' \
         'build-users-group =' 'warn-dirty = false' 'eval-cache = false'
@@ -31,7 +31,7 @@ cmd_nix() {
     lab_nix "$client" "$@"
 }
 
-# lab_nix CLIENT ARGS…: CLIENT '' is the machine's own.
+# lab_nix CLIENT ARGS…: an empty CLIENT is the machine's Nix.
 lab_nix() {
     local client=$1 words=1
     shift
@@ -64,8 +64,8 @@ cmd_client() {
     in_client "$@"
 }
 
-# in_client VERSION COMMAND…: COMMAND with that Nix first on PATH, a /nix of its own in a mount namespace of its own and a
-# HOME of its own.
+# in_client VERSION COMMAND…: runs COMMAND with that Nix first on PATH, in a mount namespace with its own /nix, and with its own
+# HOME.
 in_client() {
     local version=$1 dir
     shift
@@ -74,7 +74,7 @@ in_client() {
     dir=$CACHE/client/$version
     with_lock "client-$version" build_client "$version"
     mkdir -p /nix "$dir/nix" "$dir/home" "$dir/conf"
-    # Cargo and rustup keep what they have in the old HOME.
+    # Cargo and rustup have their files in the old HOME.
     local cargo=${CARGO_HOME:-$HOME/.cargo} rustup=${RUSTUP_HOME:-$HOME/.rustup}
     # shellcheck disable=SC2016 # expanded by the shell that is started
     NIX_CONFIG=$(nix_config) NIX_CONF_DIR=$dir/conf PATH=$dir/bin:$PATH \
@@ -98,7 +98,7 @@ build_client() {
     say "lab: $("$dir/bin/nix" --version)"
 }
 
-# relocate_client TREE NEW DIR: Nix and its libraries out of a suite's TREE into NEW, bound to each other where they will stand, in DIR.
+# relocate_client TREE NEW DIR: copies Nix and its libraries from a suite's TREE to NEW, linked for their later place, DIR.
 relocate_client() {
     local tree=$1 new=$2 dir=$3 loader path='' found name
     mkdir -p "$new/bin" "$new/lib"

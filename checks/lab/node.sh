@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Nodes: their disks, starting, stopping, reaching.
+# Nodes: disks, start, stop, access.
 
 DISK_SIZE=${NIXCFG_LAB_DISK:-2G}
 
-# register_node NAME IPV4 IPV6 ADMINS: what `up` was told of a node; - is none, ADMINS is separated by commas.
+# register_node NAME IPV4 IPV6 ADMINS: notes a node for `up`; - is none, commas separate ADMINS.
 register_node() {
     local node=$1 ipv4=$2 ipv6=$3 admins=$4 dir=$STATE/nodes/$1 index=1
     mkdir -p "$dir"
@@ -26,7 +26,7 @@ register_node() {
     fi
 }
 
-# alice is on every node; each administrator has a password of his own, which the lab makes no secret of.
+# Every node has alice. Each administrator has a password, which is no secret.
 node_users() {
     local user
     for user in $(tr ',' '\n' <<<"alice,$1" | sed 's/^-$//' | awk 'NF && !seen[$0]++'); do
@@ -41,7 +41,7 @@ need_running() {
     node_running "$1" || die "$1 does not run (checks/lab/lab up, or fault $1 start)"
 }
 
-# A bare disk, where there is none; also where the root it was laid over is gone.
+# Makes a bare disk, if there is none or its root is gone.
 node_disk() {
     local node=$1 dir=$STATE/nodes/$1
     if [ -e "$dir/disk.img" ] && [ -d "$(readlink -f "$dir/base")" ]; then
@@ -51,7 +51,7 @@ node_disk() {
     fi
     rm -f "$dir/disk.new"
     truncate -s "$DISK_SIZE" "$dir/disk.new"
-    # None of it kept back for root: full is full. The file is of zeros already.
+    # No blocks reserved for root: full is full. The file contains zeros already.
     mkfs.ext4 -q -m 0 -E lazy_itable_init=1,lazy_journal_init=1 "$dir/disk.new"
     ln -sfn "$(root_dir)" "$dir/base"
     mv "$dir/disk.new" "$dir/disk.img"
@@ -64,7 +64,7 @@ node_start() {
     cgroup_remove "$node"
     hub_up
     node_disk "$node"
-    # Nothing of the caller stays open in the node: neither locks nor pipes.
+    # The node inherits no locks or pipes of the caller.
     (
         for fd in "${LOCK_FDS[@]}"; do exec {fd}>&-; done
         cgroup_join "$node"
@@ -75,7 +75,7 @@ node_start() {
     wait_until 10 node_running "$node" || die "$node: its first process does not run (see $dir/console.log)"
 }
 
-# As a power cut: no process of it goes on. Its network stays, so that it refuses connections.
+# A power cut: ends all processes. The network stays, so the node refuses connections.
 node_kill() { cgroup_kill "$1"; }
 
 node_reset() {
@@ -85,13 +85,13 @@ node_reset() {
 
 login_works() { ssh -F "$STATE/ssh_config" -o ConnectTimeout=5 "$1" true >/dev/null 2>&1 </dev/null; }
 
-# Once is enough: a node may restart by itself a moment later.
+# One success is enough: a node may restart by itself a moment later.
 login_or_end() {
     ! login_works "$1" || { ANSWERED=yes; return 0; }
     ! node_running "$1"
 }
 
-# await_login NODE SECONDS: prints how long it took since SINCE_MS.
+# await_login NODE SECONDS: waits for a login, and prints the time since SINCE_MS.
 await_login() {
     local ANSWERED=''
     wait_until "$2" login_or_end "$1" || true
@@ -104,7 +104,7 @@ await_login() {
     fi
 }
 
-# node_enter NODE COMMAND…: as root inside it, by its namespaces and not by its sshd.
+# node_enter NODE COMMAND…: runs COMMAND as root inside the node, by its namespaces instead of sshd.
 node_enter() {
     local node=$1 init
     shift

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Debian packages unpacked into the lab's cache, for programs that tests need and that must not be installed on the machine.
+# Unpacks Debian packages into the lab's cache, for programs that tests need without installing them on the machine.
 
-# An apt of its own in DIR, for one Debian SUITE, that knows nothing of what this machine has installed.
+# A separate apt in DIR for one Debian SUITE, which ignores the packages of this machine.
 own_apt() { # DIR ARGUMENT…
     local dir=$1
     shift
@@ -11,7 +11,7 @@ own_apt() { # DIR ARGUMENT…
         -o Debug::NoLocking=true -o APT::Sandbox::User=root "$@"
 }
 
-# download DIR SUITE COMMAND…: into DIR/cache/archives what `apt-get COMMAND…` downloads of SUITE.
+# download DIR SUITE COMMAND…: downloads packages of SUITE by `apt-get COMMAND…` to DIR/cache/archives.
 download() {
     local dir=$1 suite=$2
     shift 2
@@ -21,7 +21,7 @@ download() {
     cd "$dir/cache/archives" && own_apt "$dir" update && own_apt "$dir" "$@"
 }
 
-# unpacked NAME SUITE COMMAND…: $CACHE/NAME/tree with what `apt-get COMMAND…` downloads of SUITE. Done once.
+# unpacked NAME SUITE COMMAND…: downloads by `apt-get COMMAND…` from SUITE, unpacked in $CACHE/NAME/tree. Done once.
 unpacked() {
     local name=$1 suite=$2 dir=$CACHE/$1 new=$CACHE/$1.partial
     shift 2
@@ -38,5 +38,5 @@ unpacked() {
     mv "$new" "$dir"
 }
 
-# fetched NAME: ends unless `unpacked` has made it. No test waits for a download.
+# fetched NAME: fails unless `unpacked` has made it. No test waits for a download.
 fetched() { [ -d "$CACHE/$1" ] || die "$1 has not been fetched: checks/setup does that, and checks/run before its first stage"; }

@@ -22,7 +22,7 @@ main() {
 boot() {
     local node=$1 dir=$STATE/nodes/$1 start=(--boot)
     mkdir -p "$dir/disk" "$dir/root"
-    # The machine may not lose power in the life of a lab, its processes may: no write barriers.
+    # Only processes of the lab lose power, not the machine, so write barriers are off.
     mount -o loop,barrier=0 "$dir/disk.img" "$dir/disk"
     [ -e "$dir/disk/ready" ] || rm -rf "$dir/disk/upper" "$dir/disk/work"
     mkdir -p "$dir/disk/upper" "$dir/disk/work"
@@ -33,14 +33,14 @@ boot() {
         : >"$dir/disk/ready"
     fi
     export UNIFIED_CGROUP_HIERARCHY=1 # the node sees cgroup v2 alone, whatever the machine has
-    # NixOS starts by the `init` of the system that its boot loader has chosen.
+    # NixOS boots by the `init` of the system that its boot loader selects.
     [ -x "$dir/root/usr/sbin/useradd" ] || start=("$(next_system "$dir/root")/init")
     exec systemd-nspawn --quiet --directory="$dir/root" --machine="$node" --register=no --keep-unit --console=pipe \
         --network-namespace-path="/run/netns/$(node_ns "$node")" --capability=CAP_NET_ADMIN \
         --resolv-conf=off --timezone=off --link-journal=no "${start[@]}"
 }
 
-# What the boot loader's file names; where that is gone, the system profile's.
+# The system in the boot loader's file or, without that, in the system profile.
 next_system() {
     local root=$1 top
     top=$(cat "$root/boot/default" || true)
@@ -48,7 +48,7 @@ next_system() {
     echo "$top"
 }
 
-# What an installation gives a machine: a name, an identity and host keys; then the administrators.
+# The result of an installation: a name, an identity and host keys; then the administrators.
 install_node() {
     local node=$1 dir=$2 root=$3
     install -d "$root/etc/ssh"
@@ -69,7 +69,7 @@ debian_users() {
     done <"$dir/users"
 }
 
-# Before NixOS's first activation, which adds its own accounts and leaves these as they are.
+# Before NixOS's first activation, which adds its accounts and keeps these.
 nixos_users() {
     local dir=$1 root=$2 user password uid=1000 members
     members=$(cut -d' ' -f1 "$dir/users" | paste -sd,)

@@ -1,4 +1,4 @@
-"""Asks Consul and Nomad as an operator does, by TLS with a certificate.
+"""Sends requests to Consul and Nomad like an operator, by TLS with a certificate.
 
 usage: asker.py FOLDER HOST…                  asks Consul for its leader all the time, and counts what fails
        asker.py --get FOLDER APP HOST:PORT PATH    asks once, and prints the answer
@@ -21,7 +21,7 @@ def get(folder, app, host, port, path):
     """One answer."""
     context = ssl.create_default_context(cafile=str(folder / f"{app}-ca.crt"))
     context.load_cert_chain(folder / f"{app}.pem")
-    # Nodes are reached by address here; each proves the name that its certificate holds on the node itself.
+    # Requests use addresses; each node proves the name in its certificate.
     context.check_hostname = False
     connection = http.client.HTTPSConnection(host, port, timeout=10, context=context)
     connection.request("GET", path)
@@ -36,7 +36,7 @@ def get(folder, app, host, port, path):
 def count(folder, hosts):
     asked, failed = 0, 0
     for host in itertools.cycle(hosts):
-        # Whoever started it may be gone, and the folder with them.
+        # The parent may have ended and removed the folder.
         if (folder / "stop").exists() or not folder.exists():
             break
         asked += 1

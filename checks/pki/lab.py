@@ -48,7 +48,7 @@ Restart=on-failure
 """
 
 
-# As with cluster.nomad.dropPrivileges; Nomad as root is what the virtual machines have.
+# As with cluster.nomad.dropPrivileges; in virtual machines Nomad runs as root.
 NOMAD_UNIT = """[Unit]
 ConditionPathExists={folder}/nomad.crt
 ConditionPathExists={folder}/consul-client.crt
@@ -73,9 +73,9 @@ KillSignal=SIGINT
 
 
 class Lab:
-    """What both drivers share: nodes of the lab, and the tool on this machine."""
+    """The common part of both drivers: nodes of the lab, and the tool on this machine."""
 
-    # Where nixpkgs is, and modules of every node beside the cluster's own.
+    # The reference of nixpkgs, and modules of every node in addition to the cluster's.
     nixpkgs, modules = None, []
     cluster, servers, clients, nodes = "prod", SERVERS, CLIENTS, NODES
     nomad_pki = "/var/lib/nixcfg/pki/nomad"
@@ -93,7 +93,7 @@ class Lab:
         }
 
     def make(self):
-        """New nodes, and what is deployed from this machine."""
+        """Starts new nodes, and prepares the repository on this machine."""
         self.lab("wipe")
         self.lab("up", "--nodes", ",".join(self.nodes))
         told = {name: value.strip("'") for name, value in (line.split("=", 1) for line in self.lab("env").splitlines())}
@@ -107,7 +107,7 @@ class Lab:
 
     @functools.cached_property
     def offset(self):
-        """Of ports on this machine that nobody has."""
+        """An offset of free ports on this machine."""
         for offset in range(1000, 20000, 100):
             with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as two:
                 one.bind(("127.0.0.1", 4646 + offset))
@@ -128,13 +128,13 @@ class Lab:
         return done.stdout if isinstance(done.stdout, str) else done.stdout.decode()
 
     def said(self):
-        """What those that ran in the background have said last: why a wait was in vain."""
+        """The last output of programs in the background, which explains a wait in vain."""
         for name in ["said", "background", "background.said", "asked", "proxy", "news.said"]:
             with contextlib.suppress(FileNotFoundError):
                 yield f"== {name}\n" + (self.folder / name).read_text(errors="replace")[-3000:]
 
     def fault(self, node, *what):
-        """Does something bad to a node, or undoes it."""
+        """Causes or undoes a fault of a node."""
         self.lab("fault", node, *what)
 
     def root(self, node, script):
@@ -162,7 +162,7 @@ class Lab:
         self.repository = repository
         self.run("git", "-C", repository, "init", "-q")
         self.run("git", "-C", repository, "add", "-A")
-        # What the model makes of the files, once: evaluation is another test's.
+        # Evaluates the files once; other tests cover evaluation.
         data = self.evaluated("clusters.prod")
         self.flake = self.folder / "flake"
         self.flake.mkdir()
@@ -219,7 +219,7 @@ class Standin(Lab):
         self.make_nomad()
 
     def make_secrets(self):
-        """Gossip is not encrypted here."""
+        """Does nothing: gossip is not encrypted here."""
 
     def make_consul(self):
         program = pathlib.Path(self.run(ROOT / "checks/lab/consul").strip()).read_bytes()
@@ -233,7 +233,7 @@ class Standin(Lab):
                 "bind_addr": self.addresses[node], "client_addr": "127.0.0.1",
                 "addresses": {"https": f"127.0.0.1 {self.addresses[node]}"},
                 "ports": {"http": -1, "https": 8501, "serf_wan": -1}, "performance": {"raft_multiplier": 1},
-                # After 10 seconds by itself, for which each run would wait.
+                # By default after 10 seconds, for which each run would wait.
                 "autopilot": {"server_stabilization_time": "1s"},
                 "verify_incoming": True, "verify_outgoing": True, "verify_server_hostname": True, **files,
                 **({"bootstrap_expect": len(SERVERS)} if server else {}),
@@ -245,7 +245,7 @@ class Standin(Lab):
                             "/var/lib/consul; systemctl daemon-reload")
 
     def others(self, node):
-        """The addresses of the servers that a node joins."""
+        """The addresses of servers that a node joins."""
         return [self.addresses[server] for server in SERVERS if server != node]
 
     def make_nomad(self):
@@ -260,7 +260,7 @@ class Standin(Lab):
             self.lab("root", node, "sh", "-c", "cat >/etc/systemd/system/nomad.service; systemctl daemon-reload", stdin=unit)
 
     def make_real_nomad(self, program):
-        """The program itself, in a unit like the stand-in's; servers are no clients here, as in the stand-in."""
+        """The real program, in a unit like the stand-in's. As there, servers are no clients."""
         own = {f"{kind}_file": f"{self.nomad_pki}/{name}" for kind, name in
                [("ca", "nomad-ca.crt"), ("cert", "nomad.crt"), ("key", "nomad.key")]}
         consul = {f"{kind}_file": f"{self.nomad_pki}/{name}" for kind, name in
@@ -273,7 +273,7 @@ class Standin(Lab):
                 "disable_update_check": True,
                 "tls": {"http": True, "rpc": True, "verify_server_hostname": True, "verify_https_client": True, **own},
                 "consul": {"address": "127.0.0.1:8501", "ssl": True, "verify_ssl": True, **consul},
-                # As with Consul: after 10 seconds by itself.
+                # As with Consul, by default after 10 seconds.
                 "autopilot": {"server_stabilization_time": "1s"},
                 **({"server": {"enabled": True, "bootstrap_expect": len(SERVERS), "raft_protocol": 3, "raft_multiplier": 1, "server_join": join}}
                    if node in SERVERS else {"client": {"enabled": True, "network_interface": "host0", "server_join": join}}),
@@ -286,13 +286,13 @@ class Standin(Lab):
 
     @contextlib.contextmanager
     def conditions(self, node):
-        """While it lasts, Consul on a node has the conditions and the path unit that the model makes. The files it needs."""
+        """Gives Consul on a node the model's conditions and path unit for the duration. Yields the files that it needs."""
         units = json.loads(self.evaluated(
             f"nixosConfigurations.prod-{node}.config.system.build.standinUnits",
             'units: builtins.mapAttrs (_: unit: unit.text) { inherit (units) "consul.service" "consul.path"; }',
         ))
         made = [line for line in units["consul.service"].splitlines() if line.startswith("ConditionPathExists=")]
-        # With `|` are the stand-in's own, about programs.
+        # Those with `|` are the stand-in's own, about programs.
         needed = [path for line in made if not (path := line.split("=", 1)[1]).startswith("|")]
         kept = self.root(node, "cat /etc/systemd/system/consul.service")
         own = [line for line in kept.splitlines() if not line.startswith("Condition")]
@@ -323,7 +323,7 @@ class Nixos(Lab):
         self.deploy("deploy-nixos")
 
     def make_secrets(self):
-        """The keys of gossip, without which no agent starts."""
+        """Deploys the gossip keys, without which no agent starts."""
         self.run(self.nixcfg, "gen-secrets", "prod", "--flake", self.flake)
         self.run(self.nixcfg, "deploy-secrets", "prod", "--flake", self.flake, "--ssh-config", self.ssh_config)
 
@@ -338,7 +338,7 @@ class Nixos(Lab):
 
 
 class Prod(Nixos):
-    """The cluster of this repository as it is, with its overlay."""
+    """The cluster of this repository, with its overlay network."""
 
     nodes, clients, nomad_pki = SERVERS, [], "/var/lib/nomad/pki"
 
@@ -391,7 +391,7 @@ def whole(driver):
 
 
 def bench(driver, runs=9):
-    """How long deploy-pki takes with nothing to do, and that it does nothing."""
+    """Measures deploy-pki with nothing to do, and asserts that it does nothing."""
     driver.nodes, driver.clients = SERVERS, []
     driver.make_secrets()
     scenario.tool(driver, "gen-pki")
@@ -410,7 +410,7 @@ def bench(driver, runs=9):
 
 
 def prod(driver):
-    """Secrets and certificates make a cluster of Consul of nodes that have been deployed."""
+    """Makes a Consul cluster of deployed nodes by secrets and certificates."""
     driver.make_secrets()
     scenario.tool(driver, "gen-pki")
     events = scenario.tool(driver, "deploy-pki")
@@ -450,7 +450,7 @@ def main():
     nixos = bool(os.environ.get("LAB_NIXOS"))
     if args.prod and not nixos:
         parser.error("--prod is for nodes of NixOS: LAB_NIXOS=1")
-    # As after an interrupt: nodes do not outlive it.
+    # Nodes do not outlive the script, not even after an interrupt.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     driver = (Prod if args.prod else Nixos if nixos else Standin)(args.nixcfg, args.standin)
     try:

@@ -18,12 +18,12 @@ import time
 
 passed = 0
 failed = 0
-# How many times longer than on the lab a thing may take: emulated machines are slow, and not wrong for that.
+# The factor on the lab's time limits: emulated machines are slow.
 patience = 1
 
 
 class Failed(Exception):
-    """A step that others build on failed."""
+    """A step failed that others depend on."""
 
     def __init__(self, what):
         global failed
@@ -41,7 +41,7 @@ def check(ok, what):
 
 
 def until(seconds, what, condition):
-    """Waits for something, and gives it."""
+    """Waits for a result, and returns it."""
     end = time.monotonic() + seconds * patience
     while True:
         found = condition()
@@ -67,7 +67,7 @@ def events_of(out):
 
 
 def tool(driver, operation, *argv, wanted=0):
-    """Runs an operation on the cluster, and gives its events."""
+    """Runs an operation on the cluster, and returns its events."""
     said = f"{driver.folder}/said"
     code, out = driver.desk(f"{shlex.join(driver.command(operation, *argv))} 2>{said}")
     if code != wanted:
@@ -76,7 +76,7 @@ def tool(driver, operation, *argv, wanted=0):
 
 
 class Background:
-    """An operation that runs while other things happen."""
+    """An operation in the background."""
 
     def __init__(self, driver, operation, *argv):
         self.driver, self.file = driver, f"{driver.folder}/background"
@@ -111,7 +111,7 @@ def show(driver, name):
 
 
 class Operator:
-    """An operator's certificates as files: asks agents once, or Consul all the time."""
+    """An operator with certificates in files, who asks agents once, or Consul all the time."""
 
     def __init__(self, driver, year):
         self.driver, self.folder = driver, f"{driver.folder}/asker"
@@ -119,7 +119,7 @@ class Operator:
         self.take(year)
 
     def take(self, year):
-        """Takes the store's certificates, as an operator who pulled it."""
+        """Takes the store's certificates, like an operator after a pull."""
         lines = ["set -e"]
         for app in ["consul", "nomad"]:
             pair = f"{app}{year}-client"
@@ -131,7 +131,7 @@ class Operator:
         desk(self.driver, "\n".join(lines))
 
     def get(self, app, node, port, path):
-        """An answer, or why there is none."""
+        """The answer, or the error."""
         address = f"{self.driver.addresses[node]}:{port}"
         code, out = self.driver.desk(f"python3 {self.driver.asker} --get {self.folder} {app} {address} {shlex.quote(path)} 2>&1")
         return (code == 0, out)
@@ -154,14 +154,14 @@ class Operator:
 
 
 def pids(driver, *apps):
-    """The processes, by app and node."""
+    """The process IDs, by app and node."""
     units = " ".join(f"{app}.service" for app in apps)
     told = {node: driver.root(node, f"systemctl show -p MainPID --value {units}").split() for node in driver.nodes}
     return {(app, node): told[node][number] for number, app in enumerate(apps) for node in driver.nodes}
 
 
 def logins(driver):
-    """How many logins each node's sshd has accepted."""
+    """The number of logins that each node's sshd has accepted."""
     count = "journalctl --sync; journalctl -o cat --no-pager | grep -c 'Accepted publickey' || true"
     return {node: int(driver.root(node, count)) for node in driver.nodes}
 
@@ -179,7 +179,7 @@ def leader(driver, operator, app):
 
 
 def breaks_at_its_start(driver, node, app):
-    """From now on a unit's program ends as soon as it is started."""
+    """Makes a unit's program exit at each start."""
     folder = f"/run/systemd/system/{app}.service.d"
     lines = "[Service]\\nRestart=no\\nExecStart=\\nExecStart=/bin/sh -c \"exit 1\"\\n"
     driver.root(node, f"mkdir -p {folder}; printf '{lines}' >{folder}/broken.conf; systemctl daemon-reload")
@@ -189,14 +189,14 @@ def mended(driver, node, app):
     driver.root(node, f"rm -f /run/systemd/system/{app}.service.d/broken.conf; systemctl daemon-reload; systemctl reset-failed")
 
 
-# What happens, in this order.
+# The steps, in this order.
 
 
 def first_deployment(driver, year):
     tool(driver, "deploy-pki", wanted=2)
     check(driver.root("alder", f"find /var/lib/consul {driver.nomad_pki} -type f 2>&1 || true").count(".crt") == 0, "nothing is deployed before it is made")
     tool(driver, "gen-pki")
-    # As a first run that ended after one server: alone it has no leader, and cannot be healthy before the others run.
+    # Like a first run that ended after one server: alone it has no leader, and is not healthy before the others run.
     first = driver.servers[0]
     tool(driver, "deploy-pki", first)
     check(driver.root(first, "systemctl is-active consul.service || true").strip() == "active", f"Consul runs on {first} alone")
@@ -211,7 +211,7 @@ def first_deployment(driver, year):
     check((nomad, key) == wanted, f"Nomad's are for the user that it runs as: {nomad}, {key}")
     user = driver.root("alder", "ps -o user= -p $(systemctl show -p MainPID --value nomad)").strip()
     check((user == "root") == own, f"which is {user}")
-    # Until the servers have voted each other in: what is asked for before is no failed request.
+    # Requests count only after the servers have elected a leader.
     for _ in range(200):
         code, out = driver.desk(shlex.join(driver.command("pki-status", "--live")) + " 2>&1")
         if code == 0:
@@ -238,7 +238,7 @@ def nothing_to_do(driver):
 
 
 def in_other_store(driver, operation, *argv, wanted):
-    """Runs an operation with another cluster's store of the same name; what it told."""
+    """Runs an operation with the store of another cluster of the same name, and returns its output."""
     command = f"PASSWORD_STORE_DIR={driver.folder}/other {shlex.join(driver.command(operation, *argv))} 2>&1"
     code, out = driver.desk(command)
     if code != wanted:
@@ -247,13 +247,13 @@ def in_other_store(driver, operation, *argv, wanted):
 
 
 def deployed(driver):
-    """What is on the disks, by node."""
+    """The files on the disks, by node."""
     script = f"cd /; find var/lib/consul/pki {driver.nomad_pki[1:]} -name '*.*' | sort | xargs stat -c '%n %i %Z' --; cat {driver.nomad_pki}/*.* | sha256sum"
     return {node: driver.root(node, script) for node in driver.nodes}
 
 
 def another_store(driver):
-    """A whole PKI that is not this cluster's goes to no node, whichever is asked for."""
+    """The complete PKI of another cluster goes to no node."""
     ids = '$(cat "${PASSWORD_STORE_DIR:-$HOME/.password-store}/.gpg-id")'
     desk(driver, f"PASSWORD_STORE_DIR={driver.folder}/other pass init {ids}")
     in_other_store(driver, "gen-pki", wanted=0)
@@ -268,7 +268,7 @@ def another_store(driver):
 
 
 def replaced_at_once(driver, year, operator):
-    """The other store's authorities take the place of these where that is asked for in so many words."""
+    """An explicit option replaces the authorities by those of the other store."""
     told = in_other_store(driver, "deploy-pki", "--replace", "--unhealthy", wanted=2)
     check("unexpected argument" in told, "a part of the option's name is no option")
     in_other_store(driver, "gen-pki", "--year", str(year), wanted=0)
@@ -297,7 +297,7 @@ def renewal(driver, year):
     events = tool(driver, "gen-pki", "--year", str(year + 1))
     check("consul-ca" in summary(events)["unchanged"], "next year's certificates are by the same authority")
     tool(driver, "pki-status", "--live", "--year", str(year + 1), wanted=5)
-    # A node whose disk is full is told of, and goes on as it is; the others are served.
+    # The run reports a node with a full disk, which stays as it is, and continues with the others.
     driver.fault("dogwood", "fill-disk")
     outcomes = done(tool(driver, "deploy-pki", "dogwood", "--year", str(year + 1), wanted=5))
     check(not outcomes["dogwood"]["ok"], f"a full disk is told of: {outcomes['dogwood']['outcome']}")
@@ -311,7 +311,7 @@ def renewal(driver, year):
 
 
 def rotation(driver, year, operator):
-    """Each step; the client takes the store's certificates between them, as operators do who pull it."""
+    """All steps. Between them the client takes the store's certificates, like operators after a pull."""
     before = pids(driver, "consul")
     old = show(driver, "consul-ca.crt")
     at = ["--app", "consul", "--year", str(year)]
@@ -322,7 +322,7 @@ def rotation(driver, year, operator):
     both = show(driver, "consul-ca.crt")
     check(both.startswith(old) and both.count("BEGIN CERTIFICATE") == 2, "both authorities are trusted, the old one signs")
     operator.take(year)
-    # Whatever is behind on one node keeps the next step from beginning.
+    # A node that is behind blocks the next step.
     driver.root("dogwood", "cp /var/lib/consul/pki/consul-ca.crt /root/; head -c 100 /root/consul-ca.crt >/var/lib/consul/pki/consul-ca.crt")
     tool(driver, "rotate-ca", *at, "--step", "leaves", wanted=5)
     check(show(driver, "consul-ca.crt") == both, "no certificate is replaced while a node is behind")
@@ -357,23 +357,23 @@ def published(driver, year, operator):
 
 
 def told(events, node):
-    """What went wrong with a node, and what a stop says of all."""
+    """The error of a node, and the summary of the stopped run."""
     failures = [event["what"] for event in events if event["event"] == "failure" and event.get("node") == node]
     stops = [event["what"] for event in events if event["event"] == "warning" and "stopped half-way" in event["what"]]
     return "; ".join(failures), "; ".join(stops)
 
 
 def in_turn(driver, operator, app):
-    """The servers as they are gone through: the leader last."""
+    """The servers in the order of a rollout: the leader last."""
     last = leader(driver, operator, app)
     return [node for node in driver.servers if node != last] + [last]
 
 
 def stopped_half_way(driver, year, operator):
-    """A second server that does not take its files ends it: those after it go on as they are, and the next run goes on from there."""
+    """A run ends at a second server that does not accept its files. The servers after it stay as they are, and the next run continues."""
     rotate = ["rotate-ca", "--app", "consul", "--year", str(year), "--step", "trust", "--patience", "4"]
     first, second, last = in_turn(driver, operator, "consul")
-    # Consul reads its whole configuration when it is signalled, and stays with the old one if that is damaged.
+    # On a signal Consul reads its whole configuration, and keeps the old one if that is damaged.
     driver.root(second, "mkdir -p /etc/consul.d; echo '{' >/etc/consul.d/damaged.json")
     events = tool(driver, *rotate, wanted=5)
     check(done(events)[first]["outcome"].count("Consul reloaded") == 1, f"{first}, which came first, has its files")
@@ -401,7 +401,7 @@ def stopped_half_way(driver, year, operator):
 
 
 def lost_half_way(driver, year, operator):
-    """A node whose power is cut in the midst of a run, and a server whose Consul is gone before one."""
+    """A node loses power during a run, and a server's Consul has stopped before one."""
     at = ["--year", str(year)]
     rotate = ["rotate-ca", "--app", "consul", *at, "--step"]
     running = Background(driver, "deploy-pki", *at)
@@ -431,10 +431,10 @@ def lost_half_way(driver, year, operator):
 
 
 def intruder(driver, pair):
-    """Starts an agent on dogwood that would be a server, with the certificate and key in two files there."""
+    """Starts an agent on dogwood as a server, with the certificate and key in two files there."""
     base = json.loads(driver.root("dogwood", "cat /etc/consul.json"))
     own = {"cert_file": "/run/intruder/crt", "key_file": "/run/intruder/key"}
-    # Ports from which no agent of the cluster is served, and which nodes let each other in to.
+    # Ports that no agent uses and that nodes open to each other.
     ports = {"https": 28501, "server": 28300, "serf_lan": 28301, "dns": -1}
     if "tls" in base:
         base["tls"]["defaults"] |= own
@@ -442,7 +442,7 @@ def intruder(driver, pair):
     else:
         base |= own
     base |= {"node_name": "intruder", "server": True, "data_dir": "/run/intruder/data", "leave_on_terminate": True}
-    # An address without a port would be asked on the intruder's own.
+    # An address without a port would mean the intruder's own port.
     base["retry_join"] = [f"{driver.addresses[server]}:8301" for server in driver.servers]
     base["ports"] |= ports
     text = base64.b64encode(json.dumps(base).encode()).decode()
@@ -457,7 +457,7 @@ def intruder(driver, pair):
 
 
 def intruders(driver, operator):
-    """What an agent may be is what its certificate says, however it calls itself."""
+    """An agent's certificate decides its role, whatever the agent claims."""
     votes = lambda: [server["Node"] for server in json.loads(operator.get("consul", "alder", 8501, "/v1/operator/raft/configuration")[1])["Servers"] if server["Voter"]]
     serves = lambda: operator.get("consul", "dogwood", 28501, "/v1/agent/self")
     refused = lambda words: any(

@@ -31,7 +31,7 @@ STRANGE_ADDRESS = "192.0.2.1"
 
 passed = 0
 failures = []
-# What expect.json says of them, by file.
+# The expectations of expect.json, by file.
 AUTHORITIES = {}
 
 
@@ -132,11 +132,11 @@ def check_cryptography(folder, leaf, expected, others):
 
 
 def check_pkilint(folder, file):
-    """Every finding at or above NOTICE that is not on the argued list is a failure."""
+    """Fails on findings at or above NOTICE, except those that the list explains."""
     allowed = {
         line.split()[0] for line in ALLOWED.read_text().splitlines() if line.strip() and not line.startswith("#")
     }
-    # A file of several certificates is linted one by one.
+    # Certificates of one file are linted one by one.
     for certificate in x509.load_pem_x509_certificates((folder / file).read_bytes()):
         one = folder / "lint.pem"
         one.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
