@@ -101,7 +101,7 @@ pub struct Ssh {
     /// The user, where the configuration names one.
     #[serde(default)]
     pub user: Option<Name>,
-    /// The port; 22 where there is none.
+    /// The port; none means 22.
     #[serde(default)]
     pub port: Option<u16>,
 }

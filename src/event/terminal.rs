@@ -155,7 +155,7 @@ mod tests {
 
     use indicatif::{ProgressDrawTarget, TermLike};
 
-    /// A terminal that keeps what it is told to write.
+    /// A terminal that records its output.
     #[derive(Debug, Clone)]
     struct Paper(u16, Arc<Mutex<Vec<String>>>);
 
@@ -196,7 +196,7 @@ mod tests {
         }
     }
 
-    /// What a terminal of so many columns is told to show of a copy.
+    /// The lines of a copy on a terminal with that many columns.
     fn shown(name: &str, template: &str, columns: u16) -> String {
         let paper = Paper(columns, Arc::default());
         let target = ProgressDrawTarget::term_like(Box::new(paper.clone()));

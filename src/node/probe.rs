@@ -61,7 +61,7 @@ pub struct Facts {
     /// The switch inhibitors of the running system.
     pub running_inhibitors: Inhibitors,
     pub profile_inhibitors: Inhibitors,
-    /// Since when, by whom and for what it is drained in Nomad, by this tool.
+    /// When, by whom and for which operation this tool drained it in Nomad; none if it did not.
     pub drained: Option<String>,
     pub addresses: Vec<IpAddr>,
     /// The run whose switch is neither confirmed nor undone.

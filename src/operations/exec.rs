@@ -14,9 +14,7 @@ use crate::operation::{ClusterArgs, Invocation, Operation};
 
 /// The arguments of `exec`.
 #[derive(Debug, Clone, clap::Args)]
-#[command(
-    after_help = "The command is run as its words say, by no shell; for one: -- sh -c 'a | b'"
-)]
+#[command(after_help = "The command runs without a shell. To use one: -- sh -c 'a | b'")]
 pub struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,

@@ -1,9 +1,9 @@
 # Prints the state of this node's daemons and their servers. Runs as root, with the node's own certificates. Arguments,
 # for each daemon: its name, unit, HTTPS port, the name in its certificate, the folder of its certificates.
 #   daemon NAME STATE INVOCATION         as systemd has them; a dash for none
-#   health NAME STATUS BASE64            the answer to /v1/operator/autopilot/health; 000 where there is none
-#   peers NAME STATUS BASE64             the answer to /v1/status/peers?stale, which a server without a leader gives too
-#   end                                  that was all
+#   health NAME STATUS BASE64            the answer to /v1/operator/autopilot/health; status 000 without an answer
+#   peers NAME STATUS BASE64             the answer to /v1/status/peers?stale, which needs no leader
+#   end                                  the end of the answer
 set -u
 newline='
 '

@@ -25,11 +25,12 @@ pub struct Common {
     /// The cluster: a folder below cluster/
     pub cluster: Name,
 
-    /// Log in as this user, to look at the machines [default: the administrator whom init asks for; for add-node your own name]
+    /// Log in to the machines as this user [default: for init the administrator, for add-node your
+    /// own name]
     #[arg(long, value_name = "USER", env = "SSH_USER")]
     pub ssh_user: Option<String>,
 
-    /// Do not log in to the machines: what they are is left for you to write
+    /// Do not log in to the machines; you write their hardware configuration yourself
     #[arg(long)]
     pub no_survey: bool,
 
@@ -37,7 +38,7 @@ pub struct Common {
     #[arg(long)]
     pub offline: bool,
 
-    /// Take what is proposed, host keys included, without asking
+    /// Accept all proposed answers, host keys included, without asking
     #[arg(long)]
     pub yes: bool,
 }

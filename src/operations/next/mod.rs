@@ -23,7 +23,7 @@ use steps::{Facts, steps, words};
 /// The arguments of `next`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
-Changes nothing. Names of entries are read from the store, not the entries themselves.")]
+Changes nothing. Reads the names of the store's entries, not the entries themselves.")]
 pub struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,

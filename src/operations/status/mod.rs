@@ -38,7 +38,7 @@ const CERTIFICATES: Script = Script {
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Exits with 0 if all nodes are well and run what the flake says, with 5 if some are not, with 3 if some cannot be reached.
-The days that certificates have left are told where the sudo password is given or not needed.")]
+Certificates, leaders and servers are shown if the sudo password is given or not needed.")]
 pub struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -78,7 +78,7 @@ pub struct State {
     pub restart_for: Vec<String>,
     /// Units that have failed.
     pub failed_units: Vec<String>,
-    /// Since when, by whom and for what it is drained in Nomad.
+    /// When, by whom and for which operation it was drained in Nomad; none if it was not.
     pub drained: Option<String>,
     /// The holder of its lease.
     pub lease: Option<Holder>,
