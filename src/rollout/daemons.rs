@@ -116,7 +116,7 @@ fn read(answer: &Answer, daemons: &[Daemon]) -> Result<Seen> {
     Ok(seen)
 }
 
-/// Parses any answer and drops the result, for [`crate::fuzz`].
+/// Parses any answer and drops the result, for `fuzz.rs`.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn odd(answer: &Answer) {
     let _ = read(answer, &Daemon::ALL);
