@@ -10,7 +10,7 @@ use crate::event::Reporter;
 use crate::operation::Invocation;
 use crate::operations::{
     add_node, app_secrets, deploy_apps, deploy_nixos, deploy_passwords, deploy_pki, deploy_secrets,
-    exec, gen_pki, gen_secrets, generations, init, manual, next, nomad_scheduler, passwd,
+    doctor, exec, gen_pki, gen_secrets, generations, init, manual, next, nomad_scheduler, passwd,
     pki_status, rollback, rotate_ca, rotate_gossip, ssh, status, tlsproxy, upgrade_nixos,
 };
 use crate::secret::Passwords;
@@ -70,6 +70,7 @@ enum Operation {
     Rollback(rollback::Args),
     Generations(generations::Args),
     Status(status::Args),
+    Doctor(doctor::Args),
     Next(next::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
@@ -144,6 +145,7 @@ impl Cli {
             Operation::Rollback(args) => Box::pin(rollback::run(&args, invocation)).await,
             Operation::Generations(args) => Box::pin(generations::run(&args, invocation)).await,
             Operation::Status(args) => Box::pin(status::run(&args, invocation)).await,
+            Operation::Doctor(args) => Box::pin(doctor::run(&args, invocation)).await,
             Operation::Next(args) => Box::pin(next::run(&args, invocation)).await,
             Operation::Exec(args) => Box::pin(exec::run(&args, invocation)).await,
             Operation::Ssh(args) => Box::pin(ssh::run(&args, invocation)).await,

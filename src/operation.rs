@@ -131,17 +131,29 @@ impl Operation {
     /// Finds the flake, makes its folder the working directory, and reads the cluster. `ssh_config`
     /// names files relative to that folder.
     pub async fn start(args: &ClusterArgs, invocation: Invocation) -> Result<Self> {
-        let mut this = Self::begin(&args.described, &args.login, invocation).await?;
+        let mut this = Self::begin(&args.described, &args.login, invocation, true).await?;
+        this.access = this.access.to(&this.cluster.nodes).await?;
+        Ok(this)
+    }
+
+    /// The same without a warning of what Nix does not see, for who tells of it itself.
+    pub async fn quietly(args: &ClusterArgs, invocation: Invocation) -> Result<Self> {
+        let mut this = Self::begin(&args.described, &args.login, invocation, false).await?;
         this.access = this.access.to(&this.cluster.nodes).await?;
         Ok(this)
     }
 
     /// The same, for an operation that logs in to no node.
     pub async fn start_without_nodes(args: &FlakeArgs, invocation: Invocation) -> Result<Self> {
-        Self::begin(args, &LoginArgs::default(), invocation).await
+        Self::begin(args, &LoginArgs::default(), invocation, true).await
     }
 
-    async fn begin(args: &FlakeArgs, login: &LoginArgs, invocation: Invocation) -> Result<Self> {
+    async fn begin(
+        args: &FlakeArgs,
+        login: &LoginArgs,
+        invocation: Invocation,
+        warns: bool,
+    ) -> Result<Self> {
         let Invocation {
             reporter,
             flake,
@@ -160,7 +172,7 @@ impl Operation {
             Untracked::of(&flake, args.cluster.as_str())
         );
         let source = source?;
-        if let Some(what) = untracked.warning() {
+        if let Some(what) = untracked.warning().filter(|_| warns) {
             reporter.warning(None, what);
         }
         let mut cache = Cache::open(&source, &settings);

@@ -74,6 +74,21 @@ pub enum Event {
         #[serde(flatten)]
         data: serde_json::Value,
     },
+    /// Something was looked at.
+    Check {
+        /// The node it is about, if it is about one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        node: Option<Name>,
+        /// What was looked at, in a word.
+        check: &'static str,
+        /// Whether it is as it should be.
+        verdict: Verdict,
+        /// What was found.
+        told: String,
+        /// What to do.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        help: Option<String>,
+    },
     /// Something failed.
     Failure {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +116,18 @@ pub enum Event {
         #[serde(flatten)]
         data: serde_json::Value,
     },
+}
+
+/// Whether what was looked at is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// It is.
+    Ok,
+    /// It is not.
+    Wrong,
+    /// It could not be looked at.
+    Unseen,
 }
 
 impl From<&Error> for Event {

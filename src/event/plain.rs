@@ -2,7 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
-use super::{Event, Renderer, printable};
+use super::{Event, Renderer, Verdict, printable};
+use crate::cluster::Name;
 
 /// Plain lines: progress and trouble on standard error, results on standard output.
 pub(super) struct Plain;
@@ -44,7 +45,7 @@ pub(super) fn line(event: &Event) -> Option<(Stream, String)> {
 }
 
 fn words(event: &Event) -> Option<(Stream, String)> {
-    let of = |node: &Option<crate::cluster::Name>, text: &str| match node {
+    let of = |node: &Option<Name>, text: &str| match node {
         Some(node) => format!("{node}: {text}"),
         None => text.to_owned(),
     };
@@ -57,6 +58,16 @@ fn words(event: &Event) -> Option<(Stream, String)> {
         Event::Warning { node, what } => (Stream::Err, format!("warning: {}", of(node, what))),
         Event::Plan { node, plan, .. } => (Stream::Out, format!("{node:<12} {plan}")),
         Event::Done { node, outcome, .. } => (Stream::Out, format!("{node:<12} {outcome}")),
+        Event::Check {
+            node,
+            check,
+            verdict,
+            told,
+            help,
+        } => (
+            Stream::Out,
+            checked(node.as_ref(), check, *verdict, told, help.as_deref()),
+        ),
         Event::Failure {
             node,
             what,
@@ -67,6 +78,25 @@ fn words(event: &Event) -> Option<(Stream, String)> {
         } => (Stream::Err, failure(node, what, command, output, help)),
         Event::Summary { text, .. } => (Stream::Out, text.clone()),
     })
+}
+
+/// A verdict, what it is on, and what to do below it.
+fn checked(
+    node: Option<&Name>,
+    check: &str,
+    verdict: Verdict,
+    told: &str,
+    help: Option<&str>,
+) -> String {
+    let verdict = match verdict {
+        Verdict::Ok => "ok    ",
+        Verdict::Wrong => "wrong ",
+        Verdict::Unseen => "unseen",
+    };
+    let told = told.replace('\n', "\n         ");
+    let on = node.map_or(String::new(), |node| format!("{node}: "));
+    let help = help.map_or(String::new(), |help| format!("\n       → {help}"));
+    format!("{verdict} {on}{check}: {told}{help}")
 }
 
 fn failure(
@@ -130,6 +160,26 @@ mod tests {
             let (_, text) = line(&event).unwrap();
             assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_check_tells_its_verdict_and_what_to_do_below_it() {
+        let check = |verdict, help: Option<&str>| Event::Check {
+            node: Some("alder".parse().unwrap()),
+            check: "disk",
+            verdict,
+            told: "9 % free".into(),
+            help: help.map(str::to_owned),
+        };
+        let text = |event| line(&event).unwrap().1;
+        assert_eq!(
+            text(check(Verdict::Ok, None)),
+            "ok     alder: disk: 9 % free"
+        );
+        assert_eq!(
+            text(check(Verdict::Wrong, Some("make room"))),
+            "wrong  alder: disk: 9 % free\n       → make room"
+        );
     }
 
     #[test]

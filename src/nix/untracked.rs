@@ -49,8 +49,14 @@ impl Untracked {
         }
     }
 
-    /// The warning, with the command that adds the files; none if there are no files.
+    /// What to warn of, and what to do about it, in one line; nothing if there is none.
     pub fn warning(&self) -> Option<String> {
+        let (what, help) = self.told()?;
+        Some(format!("{what}: {help}"))
+    }
+
+    /// What to warn of, and the command that mends it; nothing if there is none.
+    pub fn told(&self) -> Option<(String, String)> {
         let (first, rest) = self.files.split_first()?;
         let more = match rest.len() {
             0 => String::new(),
@@ -61,11 +67,11 @@ impl Untracked {
             true => ("is", "it"),
             false => ("are", "them"),
         };
-        Some(format!(
-            "{}{more} {are} not tracked by Git, so Nix does not see {them}: git add {}",
-            first.display(),
-            self.folder.display()
-        ))
+        let what = format!(
+            "{}{more} {are} not tracked by Git, so Nix does not see {them}",
+            first.display()
+        );
+        Some((what, format!("git add {}", self.folder.display())))
     }
 
     /// Adds to an error about a missing thing that its file is not tracked. `word` names the thing

@@ -7,6 +7,7 @@ pub mod deploy_nixos;
 pub mod deploy_passwords;
 pub mod deploy_pki;
 pub mod deploy_secrets;
+pub mod doctor;
 pub mod exec;
 pub mod gen_pki;
 pub mod gen_secrets;

@@ -18,6 +18,44 @@ const GIT_ENVIRONMENT: [&str; 7] = [
     "GIT_COMMON_DIR",
 ];
 
+/// How a repository stands to the one that it is shared through, as was last fetched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// How many files are not as committed.
+    pub uncommitted: usize,
+    /// The branch that it follows.
+    pub upstream: Option<String>,
+    /// How many commits that branch lacks, and how many it has besides.
+    pub apart: (usize, usize),
+}
+
+impl Standing {
+    /// Reads what `git status --porcelain=v2 --branch` prints.
+    pub(crate) fn read(status: &str) -> Self {
+        let mut standing = Self::default();
+        for line in status.lines() {
+            match line.strip_prefix("# ") {
+                None => standing.uncommitted += 1,
+                Some(header) => {
+                    if let Some(branch) = header.strip_prefix("branch.upstream ") {
+                        standing.upstream = Some(branch.to_owned());
+                    } else if let Some(apart) = header.strip_prefix("branch.ab ") {
+                        let apart: Vec<usize> = apart
+                            .split(' ')
+                            .filter_map(|n| n.trim_start_matches(['+', '-']).parse().ok())
+                            .collect();
+                        standing.apart = match apart[..] {
+                            [ahead, behind] => (ahead, behind),
+                            _ => (0, 0),
+                        };
+                    }
+                }
+            }
+        }
+        standing
+    }
+}
+
 /// The repository of a folder of the store.
 #[derive(Debug)]
 pub struct History {
@@ -42,6 +80,18 @@ impl History {
             Err(_) if !root.join(".git").exists() => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    /// How it stands to the repository that it is shared through. Asks no other machine.
+    pub async fn standing(&self) -> Result<Standing> {
+        let status = [
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "--untracked-files=all",
+        ];
+        let told = self.git.clone().args(status).output().await?;
+        Ok(Standing::read(&String::from_utf8_lossy(&told)))
     }
 
     /// Commits all changes of these entries, and nothing else.
@@ -104,6 +154,15 @@ pub(crate) fn paths(status: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repository_is_compared_with_the_one_it_follows() {
+        let status = "# branch.oid 1234\n# branch.head main\n# branch.upstream origin/main\n# branch.ab +2 -1\n1 .M N... x\n? y\n";
+        let standing = Standing::read(status);
+        assert_eq!(standing.upstream.as_deref(), Some("origin/main"));
+        assert_eq!((standing.uncommitted, standing.apart), (2, (2, 1)));
+        assert_eq!(Standing::read("# branch.head main\n"), Standing::default());
+    }
 
     #[test]
     fn the_paths_of_a_status_are_told_from_their_marks() {

@@ -3,7 +3,9 @@
 //! A store is one folder of entries, that of a cluster. [`pass::Pass`] is the operator's own
 //! `pass`; another kind of store implements these two traits.
 
+pub mod health;
 pub(crate) mod history;
+pub mod keys;
 pub mod name;
 pub mod pass;
 pub(crate) mod trouble;

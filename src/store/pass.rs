@@ -23,7 +23,7 @@ use crate::process::Command;
 use crate::secret::Secret;
 
 /// How many entries are decrypted at once; GnuPG's agent fails with many more.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 /// How often an entry is tried.
 const TRIES: u32 = 4;
 /// How long to wait before the second try; doubled for each further one.
@@ -31,12 +31,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The prefix of a stage's name, beside its entry.
 const STAGE_PREFIX: &str = ".nixcfg-stage-";
 /// Files that name the readers of a folder.
-const RECIPIENTS: [&str; 2] = [".gpg-id", ".gpg-id.sig"];
+pub(super) const RECIPIENTS: [&str; 2] = [".gpg-id", ".gpg-id.sig"];
 /// A folder of the operator's password store.
 #[derive(Debug, Clone)]
 pub struct Pass {
     /// The store's root.
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// The folder, below the root.
     folder: EntryName,
 }
@@ -66,11 +66,11 @@ impl Pass {
         Ok(Self { root, folder })
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.root.join(self.folder.as_str())
     }
 
-    fn file(&self, name: &EntryName) -> PathBuf {
+    pub(super) fn file(&self, name: &EntryName) -> PathBuf {
         self.path().join(format!("{name}.gpg"))
     }
 
@@ -343,7 +343,7 @@ fn lock(root: &Path) -> Result<File> {
 
 /// The folder whose `.gpg-id` names the readers of an entry's file: the nearest one above it, as
 /// for `pass`.
-fn recipients(root: &Path, file: &Path) -> Result<PathBuf> {
+pub(super) fn recipients(root: &Path, file: &Path) -> Result<PathBuf> {
     let nearest = file
         .ancestors()
         .skip(1)
@@ -361,7 +361,7 @@ fn recipients(root: &Path, file: &Path) -> Result<PathBuf> {
 
 /// Refuses a list of recipients whose last line has no newline: `pass` 1.7.4 reads it with the
 /// shell's `read`, and does not encrypt for the key in such a line, without a word.
-fn ends_its_lines(list: &Path) -> Result<()> {
+pub(super) fn ends_its_lines(list: &Path) -> Result<()> {
     let text = fs::read_to_string(list).context(|| format!("cannot read {}", list.display()))?;
     let last = text.rsplit('\n').next().unwrap_or_default();
     let key = last.split('#').next().unwrap_or_default().trim();

@@ -34,7 +34,7 @@ pub fn locked(error: Error, place: &str) -> Error {
 }
 
 /// The text without GnuPG's status lines.
-fn spoken(said: &str) -> String {
+pub(super) fn spoken(said: &str) -> String {
     let lines: Vec<&str> = said
         .lines()
         .filter(|line| !line.starts_with("[GNUPG:]"))

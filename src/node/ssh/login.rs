@@ -11,6 +11,7 @@ pub struct Login {
     port: u16,
     user: String,
     alias: Option<String>,
+    known_hosts: Vec<String>,
 }
 
 impl Login {
@@ -30,11 +31,38 @@ impl Login {
                 .unwrap_or(22),
             user: value("user").unwrap_or_default(),
             alias: value("hostkeyalias").filter(|alias| alias != "none"),
+            known_hosts: ["userknownhostsfile", "globalknownhostsfile"]
+                .iter()
+                .filter_map(|key| value(key))
+                .flat_map(|files| {
+                    let files = files.split_whitespace().map(str::to_owned);
+                    files.collect::<Vec<_>>()
+                })
+                .collect(),
         }
     }
 
     pub fn user(&self) -> &str {
         &self.user
+    }
+
+    /// The machine that is logged in to.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The files that host keys are looked up in.
+    pub fn known_hosts(&self) -> &[String] {
+        &self.known_hosts
+    }
+
+    /// The name that the machine's host key is looked up by.
+    pub fn known_as(&self) -> String {
+        match (&self.alias, self.port) {
+            (Some(alias), _) => alias.clone(),
+            (None, 22) => self.host.clone(),
+            (None, port) => format!("[{}]:{port}", self.host),
+        }
     }
 
     /// The other logins that the node's configuration implies. With `fixed` the operator named the
@@ -63,6 +91,7 @@ impl Login {
                 port,
                 user: user.clone(),
                 alias: self.alias.clone(),
+                known_hosts: self.known_hosts.clone(),
             };
             if other != *self && !others.contains(&other) {
                 others.push(other);
@@ -74,11 +103,7 @@ impl Login {
     /// The settings of this login for `ssh -o`; everything else is from `ssh_config`. The host key
     /// is known under the name in `before`.
     pub fn options(&self, before: &Self) -> Vec<String> {
-        let alias = match (&before.alias, before.port) {
-            (Some(alias), _) => alias.clone(),
-            (None, 22) => before.host.clone(),
-            (None, port) => format!("[{}]:{port}", before.host),
-        };
+        let alias = before.known_as();
         vec![
             format!("HostName={}", self.host),
             format!("Port={}", self.port),
@@ -122,6 +147,15 @@ mod tests {
                 .others(false, &node(Some(22), Some("alice"), Some("10.0.0.1")), &[])
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn where_host_keys_are_looked_up_is_read() {
+        let login = Login::read(
+            "hostname 10.0.0.1\nport 2222\nuserknownhostsfile /a /b\nglobalknownhostsfile /c\n",
+        );
+        assert_eq!(login.known_as(), "[10.0.0.1]:2222");
+        assert_eq!(login.known_hosts(), ["/a", "/b", "/c"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod begin;
 pub mod bounded;
 pub mod elevate;
 mod error;
+pub mod known;
 pub(crate) mod login;
 mod master;
 mod patience;

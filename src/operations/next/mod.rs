@@ -98,6 +98,14 @@ fn on_nodes(cluster: &Cluster, states: &BTreeMap<Name, State>) -> Facts {
     }
 }
 
+/// The steps that make what the store lacks; `has` knows the names of its entries.
+pub fn lacking(cluster: &Cluster, has: &dyn Fn(&str) -> bool) -> Result<Vec<steps::Step>> {
+    let nodes = cluster.nodes.keys().cloned().collect();
+    let mut facts = Facts::settled(cluster.name.clone(), nodes);
+    in_store(&mut facts, cluster, has)?;
+    Ok(steps(&facts))
+}
+
 /// Adds what the store lacks, by names of entries.
 fn in_store(facts: &mut Facts, cluster: &Cluster, has: &dyn Fn(&str) -> bool) -> Result<()> {
     for value in values(cluster).keys() {

@@ -52,6 +52,24 @@ impl Facts {
             nodes,
         }
     }
+
+    /// A cluster that is as its files say.
+    pub fn settled(cluster: Name, nodes: Vec<Name>) -> Self {
+        Self {
+            cluster,
+            nodes,
+            login: None,
+            untracked: false,
+            unreached: Vec::new(),
+            secrets: Vec::new(),
+            certificates: Vec::new(),
+            behind: Vec::new(),
+            without_secrets: Vec::new(),
+            without_certificates: Vec::new(),
+            without_password: Vec::new(),
+            restart: Vec::new(),
+        }
+    }
 }
 
 /// A command, and its reason.
@@ -135,7 +153,7 @@ fn list(nodes: &[Name]) -> String {
 }
 
 /// The first few names, and the number of others.
-fn few(names: &[String]) -> String {
+pub fn few(names: &[String]) -> String {
     const FEW: usize = 4;
     match names.len().saturating_sub(FEW) {
         0 => names.join(", "),
@@ -156,17 +174,7 @@ mod tests {
     }
 
     fn settled() -> Facts {
-        Facts {
-            untracked: false,
-            unreached: vec![],
-            secrets: vec![],
-            certificates: vec![],
-            behind: vec![],
-            without_secrets: vec![],
-            without_certificates: vec![],
-            without_password: vec![],
-            ..Facts::new("prod".parse().unwrap(), names(&["alder", "birch"]), vec![])
-        }
+        Facts::settled("prod".parse().unwrap(), names(&["alder", "birch"]))
     }
 
     #[test]

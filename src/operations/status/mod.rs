@@ -1,6 +1,6 @@
 //! `status`: shows the state of nodes, over one connection each.
 
-mod daemons;
+pub(super) mod daemons;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,11 +52,11 @@ pub struct Args {
     no_drift: bool,
 
     /// A certificate with fewer days left is trouble
-    #[arg(long, value_name = "DAYS", default_value_t = 14)]
+    #[arg(long, value_name = "DAYS", default_value_t = Limits::USUAL.certificate_days)]
     certificate_days: i64,
 
     /// A disk with less free space is trouble, in per cent
-    #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
+    #[arg(long, value_name = "PERCENT", default_value_t = Limits::USUAL.free, value_parser = clap::value_parser!(u8).range(0..=100))]
     free: u8,
 }
 
@@ -103,6 +103,14 @@ pub struct Limits {
     pub certificate_days: i64,
     /// Free space that a disk must have, in per cent.
     pub free: u8,
+}
+
+impl Limits {
+    /// What counts as trouble where nothing else is said.
+    pub const USUAL: Self = Self {
+        certificate_days: 14,
+        free: 10,
+    };
 }
 
 impl State {
@@ -236,7 +244,7 @@ pub(super) async fn look(
         tasks.spawn(async move {
             let looked = async {
                 let probed = probe::probe(&access, &node, password).await?;
-                one(&cluster, &node, probed).await
+                one(&cluster, &node, &probed).await
             };
             (node.clone(), looked.await)
         });
@@ -256,9 +264,9 @@ pub(super) async fn look(
 }
 
 /// Looks at a reachable node, as root if possible.
-async fn one(cluster: &Cluster, node: &Name, probed: Probed) -> Result<State> {
+pub(super) async fn one(cluster: &Cluster, node: &Name, probed: &Probed) -> Result<State> {
     let told = probed.connection.ask(STATUS, &[]).await?;
-    let mut state = read(&probed, &told, &managed(cluster));
+    let mut state = read(probed, &told, &managed(cluster));
     let Some(how) = probed.facts.elevation(probed.password.as_ref()) else {
         state.not_root = probed.facts.no_root(node).map(|error| error.what);
         state.daemons = daemons::units(cluster, &told);
@@ -415,10 +423,7 @@ pub(crate) mod tests {
         assert_eq!(waiting["consul.service"].len(), 2);
     }
 
-    const LIMITS: Limits = Limits {
-        certificate_days: 14,
-        free: 10,
-    };
+    const LIMITS: Limits = Limits::USUAL;
 
     #[test]
     fn a_node_that_is_as_the_flake_says_has_no_trouble() {
