@@ -23,6 +23,8 @@ mod bad_input;
 #[cfg(feature = "lab")]
 mod deploy;
 #[cfg(feature = "lab")]
+mod doctor; // also pass, GnuPG and faketime
+#[cfg(feature = "lab")]
 mod faults;
 #[cfg(feature = "lab")]
 mod genuine; // nodes of genuine NixOS: checks/run --nixos

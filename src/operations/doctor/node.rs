@@ -56,11 +56,12 @@ impl Offset {
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let n = self.0.abs();
+        let of = |unit: i64| (n + unit / 2) / unit;
         match n {
             0..120 => write!(f, "{n} s")?,
-            120..7200 => write!(f, "{} min", n / 60)?,
-            7200..172_800 => write!(f, "{} h", n / 3600)?,
-            _ => write!(f, "{} days", n / DAY)?,
+            120..7200 => write!(f, "{} min", of(60))?,
+            7200..172_800 => write!(f, "{} h", of(3600))?,
+            _ => write!(f, "{} days", of(DAY))?,
         }
         f.write_str(if self.0 < 0 { " behind" } else { " ahead" })
     }
