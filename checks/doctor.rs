@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::pass::{PassStore, run, said};
-use crate::support::{Lab, Ran, Repo, Tool};
+use crate::support::{Lab, Repo, Tool};
 
 const FOLDER: &str = "example/cluster/prod";
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Result;
-use crate::event::Reporter;
+use crate::event::{Level, Reporter};
 use crate::operation::Invocation;
 use crate::operations::{
     add_node, app_secrets, deploy_apps, deploy_nixos, deploy_passwords, deploy_pki, deploy_secrets,
@@ -40,6 +41,18 @@ struct Global {
     /// Print events as JSON, one to a line
     #[arg(help_heading = COMMON, global = true, long)]
     json: bool,
+
+    /// Show the commands that are run as well
+    #[arg(help_heading = COMMON, global = true, long, short, conflicts_with = "quiet")]
+    verbose: bool,
+
+    /// Show what failed only
+    #[arg(help_heading = COMMON, global = true, long, short, conflicts_with = "json")]
+    quiet: bool,
+
+    /// Add all that happens to a file, commands too
+    #[arg(help_heading = COMMON, global = true, long, value_name = "FILE")]
+    log: Option<PathBuf>,
 }
 
 const EXIT_CODES: &str = "\
@@ -47,6 +60,7 @@ Environment:
   SUDO_PASS   the sudo password on the nodes (asked for if it is needed and not set);
               SUDO_PASS_<node> is that of one node, with _ for - in its name
   SSH_USER    log in to the nodes as this user
+  NO_COLOR    no colours on a terminal, if it is set
   NIXCFG_LOG  diagnostics of nixcfg itself, such as debug
 
 Exit codes:
@@ -120,8 +134,14 @@ impl Cli {
     }
 
     /// The reporter for the operation.
-    pub fn reporter(&self) -> Reporter {
-        Reporter::new(self.global.json, Self::command())
+    pub fn reporter(&self) -> Result<Reporter> {
+        let global = &self.global;
+        let level = match (global.quiet, global.verbose) {
+            (true, _) => Level::Quiet,
+            (false, true) => Level::Verbose,
+            (false, false) => Level::Usual,
+        };
+        Reporter::new(global.json, level, global.log.as_deref(), Self::command())
     }
 
     /// Whether the operation handles ^C itself.
@@ -240,6 +260,20 @@ mod tests {
         ] {
             let cli = Cli::try_parse_from(line).unwrap();
             assert_eq!((cli.global.flake.as_str(), cli.global.json), ("x", true));
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_asked_for_in_one_way() {
+        for line in [
+            ["nixcfg", "-v", "status", "prod"],
+            ["nixcfg", "status", "prod", "-q"],
+        ] {
+            assert!(Cli::try_parse_from(line).unwrap().reporter().is_ok());
+        }
+        for both in [["-q", "-v"], ["-q", "--json"]] {
+            let line = ["nixcfg", "status", "prod"].into_iter().chain(both);
+            assert!(Cli::try_parse_from(line).is_err());
         }
     }
 

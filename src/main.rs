@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use nixcfg::cli::Cli;
 use nixcfg::error::{Error, Exit};
+use nixcfg::event::commands::Commands;
 use nixcfg::secret::{self, TerminalGuard};
 use nixcfg::signal::Signals;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::prelude::*;
 
 /// How long stopped work may take to clean up.
 const SHUTDOWN: Duration = Duration::from_millis(500);
@@ -22,16 +25,20 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::from_env("NIXCFG_LOG"))
-        .with_writer(std::io::stderr)
+    let reporter = match cli.reporter() {
+        Ok(reporter) => reporter,
+        Err(error) => return fail(&error),
+    };
+    let diagnostics = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(diagnostics.with_filter(EnvFilter::from_env("NIXCFG_LOG")))
+        .with(Commands(reporter.clone()).with_filter(filter_fn(Commands::concerns)))
         .init();
     let terminal = TerminalGuard::new();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(e) => return fail(&Error::unexpected(format!("cannot start: {e}"))),
     };
-    let reporter = cli.reporter();
     let minds_interrupts = cli.minds_interrupts();
     let result = runtime.block_on(async {
         tokio::select! {

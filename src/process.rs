@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
+use crate::event::commands;
 
 /// How many last lines of a child's output an error has.
 const TAIL_LINES: usize = 40;
@@ -133,7 +134,7 @@ impl Command {
     }
 
     async fn to_its_end(&self, mut line: impl FnMut(&str)) -> Result<Finished> {
-        tracing::debug!(command = %self.display(), "run");
+        tracing::debug!(target: commands::TARGET, "{}", self.display());
         let mut command = tokio::process::Command::new(&self.program);
         for name in &self.not_env {
             command.env_remove(name);

@@ -1,17 +1,24 @@
 //! The events of a run, as values. Renderers show them.
 
+mod colour;
+pub mod commands;
+mod fit;
 mod json;
+mod level;
 mod plain;
 mod printable;
 mod terminal;
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::cluster::Name;
-use crate::error::Error;
+use crate::error::{Error, Result};
+pub use level::Level;
+use level::Levelled;
 pub use printable::printable;
 
 #[derive(Debug, Clone, Serialize)]
@@ -39,6 +46,11 @@ pub enum Event {
         done: u64,
         /// Bytes to do in all.
         total: u64,
+    },
+    /// A command is run, here or on a node: its words, none of which is a secret.
+    Command {
+        /// The command as one would type it; on a node, by the node's name.
+        line: String,
     },
     /// A line of output worth reading.
     Log {
@@ -164,9 +176,14 @@ pub struct Reporter {
 
 impl Reporter {
     /// Chooses the renderer of this run: JSON lines, live lines on a terminal, or plain lines
-    /// elsewhere. `command_line` describes the options of the process, for the command that resumes
-    /// the run.
-    pub fn new(json: bool, command_line: clap::Command) -> Self {
+    /// elsewhere. It shows events of `level`; the file `log` gets all of them. `command_line`
+    /// describes the options of the process, for the command that resumes the run.
+    pub fn new(
+        json: bool,
+        level: Level,
+        log: Option<&Path>,
+        command_line: clap::Command,
+    ) -> Result<Self> {
         let renderer: Arc<dyn Renderer> = if json {
             Arc::new(json::Json)
         } else if std::io::stderr().is_terminal() {
@@ -174,10 +191,10 @@ impl Reporter {
         } else {
             Arc::new(plain::Plain::new())
         };
-        Self {
-            renderer,
+        Ok(Self {
+            renderer: Arc::new(Levelled::new(renderer, level, log)?),
             command_line: Arc::new(command_line),
-        }
+        })
     }
 
     /// A reporter with the given renderer, for tests and other programs.

@@ -2,7 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
-use super::{Event, Renderer, Verdict, printable};
+use super::colour::{self, Meaning, coloured};
+use super::{Event, Renderer, Verdict, fit, printable};
 use crate::cluster::Name;
 
 /// Plain lines: progress and trouble on standard error, results on standard output.
@@ -33,15 +34,54 @@ pub(super) enum Stream {
     Err,
 }
 
-/// The text of an event, safe for a terminal; none if only a live display shows the event. Output
-/// of the operator's own command goes to pipes and files unchanged.
+/// The text of an event for its stream: as wide as the terminal, with colours if it has them; none if
+/// only a live display shows the event. Output of the operator's own command goes to pipes and files
+/// unchanged.
 pub(super) fn line(event: &Event) -> Option<(Stream, String)> {
-    let (stream, text) = words(event)?;
-    let as_it_is = matches!(event, Event::Output { .. }) && !std::io::stdout().is_terminal();
-    match as_it_is {
-        true => Some((stream, text)),
-        false => Some((stream, printable(&text).into_owned())),
+    let own = matches!(event, Event::Output { .. });
+    if own && !std::io::stdout().is_terminal() {
+        return words(event);
     }
+    let (stream, mut text) = text(event)?;
+    let (columns, colours) = match stream {
+        Stream::Out => (
+            fit::columns(std::io::stdout()),
+            colour::shows(&std::io::stdout()),
+        ),
+        Stream::Err => (None, colour::shows(&std::io::stderr())),
+    };
+    if let Some(columns) = columns.filter(|_| !own) {
+        text = fit::fitted(&text, columns);
+    }
+    if colours {
+        text = marked(event, text);
+    }
+    Some((stream, text))
+}
+
+/// The text of an event, in which nothing is left that a terminal obeys.
+pub(super) fn text(event: &Event) -> Option<(Stream, String)> {
+    let (stream, text) = words(event)?;
+    Some((stream, printable(&text).into_owned()))
+}
+
+/// The text with its first word in the colour of what it says.
+fn marked(event: &Event, text: String) -> String {
+    let meaning = match event {
+        Event::Plan { .. } => Meaning::Wanted,
+        Event::Done { ok: true, .. } => Meaning::Changed,
+        Event::Check { verdict, .. } => match verdict {
+            Verdict::Ok => Meaning::Changed,
+            Verdict::Wrong => Meaning::Failed,
+            Verdict::Unseen => Meaning::Waiting,
+        },
+        Event::Done { ok: false, .. } | Event::Failure { .. } => Meaning::Failed,
+        Event::Warning { .. } => Meaning::Waiting,
+        _ => return text,
+    };
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    format!("{}{rest}", coloured(word, meaning))
 }
 
 fn words(event: &Event) -> Option<(Stream, String)> {
@@ -53,6 +93,7 @@ fn words(event: &Event) -> Option<(Stream, String)> {
         Event::Phase { doing } => (Stream::Err, doing.clone()),
         Event::Step { node, doing } => (Stream::Err, format!("{node}: {doing}")),
         Event::Progress { .. } => return None,
+        Event::Command { line } => (Stream::Err, format!("$ {line}")),
         Event::Log { node, line } => (Stream::Err, of(node, line)),
         Event::Output { node, line } => (Stream::Out, format!("{node}: {line}")),
         Event::Warning { node, what } => (Stream::Err, format!("warning: {}", of(node, what))),
@@ -126,9 +167,9 @@ mod tests {
     #[test]
     fn a_failure_reads_as_the_error_does() {
         let error = Error::usage("no such node").on("alder").help("try again");
-        let (stream, text) = line(&Event::from(&error)).unwrap();
+        let (stream, told) = text(&Event::from(&error)).unwrap();
         assert_eq!(stream, Stream::Err);
-        assert_eq!(text, "error: alder: no such node\n  help: try again");
+        assert_eq!(told, "error: alder: no such node\n  help: try again");
     }
 
     #[test]
@@ -157,8 +198,8 @@ mod tests {
             },
         ];
         for event in events {
-            let (_, text) = line(&event).unwrap();
-            assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
+            let (_, told) = text(&event).unwrap();
+            assert!(!told.contains(['\u{1b}', '\u{7}']), "{told:?}");
         }
     }
 
@@ -171,13 +212,13 @@ mod tests {
             told: "9 % free".into(),
             help: help.map(str::to_owned),
         };
-        let text = |event| line(&event).unwrap().1;
+        let told = |event| text(&event).unwrap().1;
         assert_eq!(
-            text(check(Verdict::Ok, None)),
+            told(check(Verdict::Ok, None)),
             "ok     alder: disk: 9 % free"
         );
         assert_eq!(
-            text(check(Verdict::Wrong, Some("make room"))),
+            told(check(Verdict::Wrong, Some("make room"))),
             "wrong  alder: disk: 9 % free\n       → make room"
         );
     }
@@ -188,6 +229,22 @@ mod tests {
             text: "3 nodes as wanted".into(),
             data: serde_json::Value::Null,
         };
-        assert_eq!(line(&event).unwrap().0, Stream::Out);
+        assert_eq!(text(&event).unwrap().0, Stream::Out);
+    }
+
+    #[test]
+    fn the_first_word_has_the_colour_of_what_it_says() {
+        let done = |ok| Event::Done {
+            node: "alder".parse().unwrap(),
+            ok,
+            outcome: "unchanged".into(),
+            data: serde_json::Value::Null,
+        };
+        let told = |event: Event| marked(&event, text(&event).unwrap().1);
+        let well = "\u{1b}[32malder\u{1b}[0m        unchanged";
+        assert_eq!(told(done(true)), well);
+        assert_eq!(told(done(false)), well.replace("32", "31"));
+        let error = told(Event::from(&Error::usage("no")));
+        assert!(error.starts_with("\u{1b}[31merror:\u{1b}[0m no"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::plain::{Stream, line};
-use super::{Event, Renderer, printable};
+use super::{Event, Renderer, fit, printable};
 use crate::cluster::Name;
 
 const PHASE: &str = "{spinner} {wide_msg}";
@@ -82,9 +82,7 @@ fn copying(names: usize, columns: usize) -> String {
 
 /// The present width of the terminal.
 fn columns() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stderr());
-    let columns = size.map(|size| usize::from(size.ws_col));
-    columns.ok().filter(|columns| *columns > 0).unwrap_or(80)
+    fit::columns(std::io::stderr()).unwrap_or(80)
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -26,6 +26,7 @@ use tempfile::TempDir;
 
 use crate::cluster::{self, Name};
 use crate::error::{Context, Error, Kind, Result};
+use crate::event::commands;
 use crate::private;
 use crate::process::{self, Tail};
 use answer::Answer;
@@ -113,7 +114,7 @@ impl Access {
     /// Logs in to a node over a new TCP connection, without the multiplexing and forwards of
     /// `ssh_config`.
     pub async fn connect(&self, node: &Name) -> Result<Connection> {
-        tracing::debug!(%node, "connect");
+        tracing::debug!(target: commands::TARGET, "{}", self.command(node));
         let own = [
             "BatchMode=yes".to_owned(),
             "StrictHostKeyChecking=yes".to_owned(),
@@ -262,7 +263,10 @@ impl Connection {
         let Some((program, args)) = argv.split_first() else {
             return Err(Error::unexpected("an empty command"));
         };
-        tracing::debug!(node = %self.node, program, args = args.len(), "spawn");
+        // Of a script its name tells more than its text.
+        let shown = args.get(2).filter(|_| args.first() == Some(&"-c"));
+        let shown = shown.unwrap_or(program);
+        tracing::debug!(target: commands::TARGET, "{}: {shown}", self.node);
         let mut command = self.session.clone().arc_command(*program);
         command
             .args(args)

@@ -170,6 +170,7 @@ fn replace(file: &Path, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Level;
 
     fn repository() -> (tempfile::TempDir, Flake) {
         let dir = tempfile::tempdir().unwrap();
@@ -187,7 +188,9 @@ mod tests {
     }
 
     fn open(flake: &Flake) -> Result<Guard> {
-        Guard::open(flake, &Reporter::new(false, clap::Command::default()))
+        let command_line = clap::Command::default();
+        let reporter = Reporter::new(false, Level::Usual, None, command_line).unwrap();
+        Guard::open(flake, &reporter)
     }
 
     #[test]
