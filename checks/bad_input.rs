@@ -131,12 +131,20 @@ fn an_unreachable_node_stops_the_run_and_is_the_only_one_named() {
     let repo = Repo::new();
     lab.fault("birch", &["kill"]);
     let ran = Tool::deploy(&repo, &lab).run();
+    // What is proposed works as it stands.
+    let without = Tool::deploy(&repo, &lab).args(&["!birch", "--plan"]).run();
+    let all = Tool::deploy(&repo, &lab).arg("birch").run();
     lab.fault("birch", &["start"]);
     let ran = ran
         .exits(3)
         .tells("error: birch:")
-        .tells("1 of 3 nodes cannot be used; nothing was changed");
+        .tells("1 of 3 nodes cannot be used; nothing was changed")
+        .tells("to go on without: '!birch'");
     assert!(!ran.err.contains("error: alder"), "{}", ran.err);
+    without.exits(0).shows("alder").shows("cedar");
+    // Without it nothing would be left.
+    let all = all.exits(3).tells("error: birch:");
+    assert!(!all.err.contains("go on without"), "{}", all.err);
 }
 
 #[test]
