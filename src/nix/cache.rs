@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -84,10 +85,7 @@ fn file(source: &Source, settings: &Settings) -> Option<PathBuf> {
         settings.options,
         nix_identity()
     );
-    let digest: String = Sha256::digest(key)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = HEXLOWER.encode(&Sha256::digest(key));
     Some(
         cache_folder()?
             .join("nixcfg/evaluations")

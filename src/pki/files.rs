@@ -1,6 +1,7 @@
 //! The files of the PKI on a node. Their names are those of the earlier scripts. The daemons'
 //! configuration names links, which are the same every year.
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::Year;
@@ -97,8 +98,7 @@ pub fn wanted(
     }
     for deployed in pairs(cluster, daemon, year, node) {
         let (certificate, key) = whole(stored, &deployed.pair)?;
-        let digest = Sha256::digest(key.pem().expose().as_bytes());
-        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = HEXLOWER.encode(&Sha256::digest(key.pem().expose()));
         let at_start = at_start(deployed.pair.daemon);
         for (ending, content) in [("crt", certificate.pem()), ("key", digest)] {
             let path = folder.join(&format!("{}.{ending}", deployed.link))?;

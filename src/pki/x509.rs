@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use data_encoding::HEXLOWER;
 use pkcs8::der::Encode;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -117,7 +118,7 @@ impl Certificate {
 
     /// SHA-256 of its DER form in hexadecimal, as `openssl x509 -fingerprint` prints it.
     pub fn fingerprint(&self) -> String {
-        hex(&Sha256::digest(&self.der))
+        HEXLOWER.encode(&Sha256::digest(&self.der))
     }
 
     /// Whether `issuer` signed it.
@@ -230,7 +231,7 @@ impl Key {
     ) -> Result<Certificate> {
         let mut spec = spec.clone();
         // Distinguishes the two authorities of a cluster during a rotation.
-        let mark = hex(&Sha256::digest(self.pair.public_key_raw()));
+        let mark = HEXLOWER.encode(&Sha256::digest(self.pair.public_key_raw()));
         spec.common_name = format!(
             "{} {}",
             spec.common_name,
@@ -361,10 +362,6 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 fn damaged(what: &str, why: &dyn fmt::Display) -> Error {
     Error::usage(format!("{what} cannot be read: {why}"))
         .help("restore it from a backup or from the store’s history: git log")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

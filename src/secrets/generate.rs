@@ -1,6 +1,7 @@
 //! Generators of secrets.
 
 use base64ct::{Base64, Encoding};
+use data_encoding::HEXLOWER;
 use ssh_key::LineEnding;
 use ssh_key::private::{Ed25519Keypair, KeypairData, PrivateKey};
 use zeroize::Zeroizing;
@@ -74,13 +75,7 @@ fn letters(length: usize) -> Result<Secret> {
 }
 
 fn hex(bytes: &[u8]) -> Secret {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        for half in [byte >> 4, byte & 15] {
-            text.extend(char::from_digit(half.into(), 16));
-        }
-    }
-    Secret::new(text)
+    Secret::new(HEXLOWER.encode(bytes))
 }
 
 /// A UUID of version 4 (RFC 9562 §5.4).

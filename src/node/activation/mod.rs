@@ -6,6 +6,7 @@ pub mod scripts;
 pub mod verdict;
 
 use clap::ValueEnum;
+use data_encoding::HEXLOWER;
 
 use crate::error::{Error, Result};
 use crate::nix::store::StorePath;
@@ -59,7 +60,7 @@ impl Mode {
 pub fn run_name() -> Result<String> {
     let mut random = [0_u8; 8];
     getrandom::fill(&mut random).map_err(|e| Error::unexpected(format!("no randomness: {e}")))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(HEXLOWER.encode(&random))
 }
 
 /// Shows what a switch would do, and changes nothing.

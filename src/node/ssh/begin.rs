@@ -1,6 +1,7 @@
 //! The beginning of a command on a node: it prints a mark that nothing else can print. Output of
 //! the login shell before the mark is skipped.
 
+use data_encoding::HEXLOWER;
 use tokio::io::AsyncBufRead;
 
 use super::bounded;
@@ -30,8 +31,7 @@ impl Mark {
         let mut random = [0_u8; 8];
         getrandom::fill(&mut random)
             .map_err(|e| Error::unexpected(format!("no randomness: {e}")))?;
-        let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self(format!("nixcfg-{hex}")))
+        Ok(Self(format!("nixcfg-{}", HEXLOWER.encode(&random))))
     }
 
     pub(super) fn as_str(&self) -> &str {
