@@ -189,10 +189,10 @@ pub struct Pki {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PkiFiles {
-    pub directory: String,
+    pub directory: NodePath,
     /// The owner of the files in it.
-    pub owner: String,
-    pub group: String,
+    pub owner: Account,
+    pub group: Account,
     /// Whether the daemon reads them as a member of that group, not as their owner.
     #[serde(default)]
     pub group_reads: bool,

@@ -9,7 +9,7 @@ use super::layout::PairId;
 use super::stored::Stored;
 use super::x509::{Certificate, Key};
 use crate::cluster::Daemon;
-use crate::cluster::ownership::{Account, Mode, Ownership};
+use crate::cluster::ownership::{Mode, Ownership};
 use crate::cluster::{Cluster, Name, NodePath};
 use crate::error::{Error, Result};
 use crate::node::install::{Content, Manifest};
@@ -63,7 +63,7 @@ pub fn bundle(stored: &Stored, daemon: Daemon) -> String {
 
 /// The file in the folder of a daemon with the certificates that it trusts of `authority`'s.
 pub fn trusted(cluster: &Cluster, daemon: Daemon, authority: Daemon) -> Result<NodePath> {
-    let folder: NodePath = daemon.place(cluster).directory.parse()?;
+    let folder = &daemon.place(cluster).directory;
     folder.join(&format!("{authority}-ca.crt"))
 }
 
@@ -86,7 +86,7 @@ pub fn wanted(
     node: &Name,
     stored: &Stored,
 ) -> Result<Vec<Wanted>> {
-    let folder: NodePath = daemon.place(cluster).directory.parse()?;
+    let folder = &daemon.place(cluster).directory;
     let at_start = |of: Daemon| daemon == Daemon::Nomad && of == Daemon::Consul;
     let mut files = Vec::new();
     for authority in authorities(cluster, daemon) {
@@ -122,12 +122,10 @@ pub fn manifest(
     manifest: &mut Manifest,
 ) -> Result<()> {
     let place = daemon.place(cluster);
-    let folder: NodePath = place.directory.parse()?;
-    let user: Account = place.owner.parse()?;
-    let group: Account = place.group.parse()?;
+    let folder = &place.directory;
     let ownership = |mode| Ownership {
-        user: user.clone(),
-        group: group.clone(),
+        user: place.owner.clone(),
+        group: place.group.clone(),
         mode,
     };
     let (folder_mode, key_mode) = match place.group_reads {
@@ -163,7 +161,7 @@ pub fn manifest(
             manifest.link(
                 folder.join(&format!("{link}.{ending}"))?,
                 format!("{file}.{ending}"),
-                user.clone(),
+                place.owner.clone(),
             );
         }
     }
@@ -225,7 +223,7 @@ mod tests {
             "file 400 root root",
         ];
         assert_eq!(closed(&cluster, Daemon::Nomad), owners);
-        cluster.pki.nomad.group = "nomad-pki".into();
+        cluster.pki.nomad.group = "nomad-pki".parse().unwrap();
         cluster.pki.nomad.group_reads = true;
         let groups = [
             "folder 750 root nomad-pki",

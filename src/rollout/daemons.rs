@@ -35,7 +35,7 @@ pub fn words(cluster: &Cluster, daemon: Daemon, node: &Node) -> [String; 5] {
         files.unit.clone(),
         daemon.port(cluster).to_string(),
         daemon.agent_name(cluster, node.role),
-        files.directory.clone(),
+        files.directory.to_string(),
     ]
 }
 
