@@ -39,9 +39,10 @@ fn rotates(service: &str) {
     ];
     // A normal run tries one step; runs with given programs and soak runs try all.
     let given = ["NOMAD", "CONSUL", "NIXCFG_FAULT_RUNS"].map(std::env::var_os);
-    let steps = match given.iter().any(Option::is_some) {
-        true => &steps[..],
-        false => &steps[..1],
+    let steps = if given.iter().any(Option::is_some) {
+        &steps[..]
+    } else {
+        &steps[..1]
     };
     for step in steps {
         let mut child = stage

@@ -372,9 +372,10 @@ fn the_scheduler_is_set_as_far_as_this_nomad_knows_its_settings() {
             && !own["PreemptionConfig"]["SysBatchSchedulerEnabled"].is_null()
     };
     let settings = stage.agents.ask(path);
-    let (code, told) = match knows(&settings) {
-        true => (0, "Nomad's scheduler settings are as wanted"),
-        false => (5, "Nomad does not take over MemoryOversubscriptionEnabled"),
+    let (code, told) = if knows(&settings) {
+        (0, "Nomad's scheduler settings are as wanted")
+    } else {
+        (5, "Nomad does not take over MemoryOversubscriptionEnabled")
     };
     ended(&stage.run("nomad-scheduler", &[]), code, &[told]);
     ended(&stage.run("nomad-scheduler", &["--check"]), code, &[]);

@@ -336,9 +336,10 @@ fn accounts_that_a_failed_system_took_over_or_made_are_as_before() {
 /// A system whose unit makes accounts like userborn (nixos/modules/services/system/userborn.nix, 26.05):
 /// it opens the files, changes them and, if users are immutable, closes each by a bind mount on itself.
 fn by_userborn(immutable: bool, change: &str, more: &str) -> String {
-    let shut = match immutable {
-        true => "mount --bind -o ro /etc/$file /etc/$file",
-        false => "true",
+    let shut = if immutable {
+        "mount --bind -o ro /etc/$file /etc/$file"
+    } else {
+        "true"
     };
     format!(
         r#"{{ lib, ... }}: {{

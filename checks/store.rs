@@ -349,9 +349,10 @@ async fn goes_wrong() {
 #[tokio::test]
 async fn a_store_that_is_not_initialised_is_named() {
     let this = "a_store_that_is_not_initialised_is_named";
-    match inside() {
-        false => trouble(&PassStore::empty(), this, "is not initialised"),
-        true => goes_wrong().await,
+    if inside() {
+        goes_wrong().await
+    } else {
+        trouble(&PassStore::empty(), this, "is not initialised")
     }
 }
 
@@ -412,13 +413,14 @@ async fn a_recipient_that_pass_would_leave_out_is_named() {
 #[tokio::test]
 async fn an_entry_that_is_missing_is_named() {
     let this = "an_entry_that_is_missing_is_named";
-    match inside() {
-        false => trouble(
+    if inside() {
+        goes_wrong().await
+    } else {
+        trouble(
             &PassStore::plain(),
             this,
             "example/cluster/prod/a is not in the password store",
-        ),
-        true => goes_wrong().await,
+        )
     }
 }
 

@@ -55,9 +55,10 @@ impl Stage {
 
     /// A cluster with Consul and Nomad, whose Nomad is not started.
     fn with_nomad() -> Self {
-        let lab = match BARE.swap(true, Ordering::Relaxed) {
-            false => Lab::bare(),
-            true => Lab::get(),
+        let lab = if BARE.swap(true, Ordering::Relaxed) {
+            Lab::get()
+        } else {
+            Lab::bare()
         };
         let cluster = Cluster::new();
         for node in SERVERS {

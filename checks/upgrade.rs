@@ -85,9 +85,10 @@ impl Upgrade {
 
     /// A newer revision, with another kernel.
     fn second(&self) -> String {
-        let file = match genuine() {
-            true => "kernel.nix",
-            false => "pkgs/kernels.nix",
+        let file = if genuine() {
+            "kernel.nix"
+        } else {
+            "pkgs/kernels.nix"
         };
         let file = self.nixpkgs.path().join(file);
         let text = fs::read_to_string(&file).unwrap();

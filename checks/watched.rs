@@ -265,9 +265,10 @@ fn no_secret_is_seen_from_gen_pki_to_rollback() {
     let mut run = |operation: &str, args: &[&str], input: &str| {
         eprintln!("{operation} {args:?}");
         let on_store = ["gen-pki", "gen-secrets", "passwd"].contains(&operation);
-        let mut tool = Tool::new(&repo, operation).password(match on_store {
-            true => None,
-            false => Some(typed.sudo.as_str()),
+        let mut tool = Tool::new(&repo, operation).password(if on_store {
+            None
+        } else {
+            Some(typed.sudo.as_str())
         });
         if !on_store {
             tool = tool.args(&["--ssh-config", &config]);

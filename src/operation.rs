@@ -234,9 +234,10 @@ impl Operation {
         for error in &bad {
             self.reporter.failure(error);
         }
-        let exit = match bad.iter().all(|e| e.kind.exit() == Exit::Usage) {
-            true => Exit::Usage,
-            false => Exit::Probe,
+        let exit = if bad.iter().all(|e| e.kind.exit() == Exit::Usage) {
+            Exit::Usage
+        } else {
+            Exit::Probe
         };
         let what = format!(
             "{} of {} nodes cannot be used; nothing was changed",

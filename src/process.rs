@@ -188,12 +188,13 @@ impl Command {
         let read = async {
             let most = self.most as u64 + 1;
             stdout.take(most).read_to_end(&mut out).await?;
-            match out.len() > self.most {
-                true => Err(std::io::Error::other(format!(
+            if out.len() > self.most {
+                Err(std::io::Error::other(format!(
                     "prints more than {} bytes",
                     self.most
-                ))),
-                false => Ok(()),
+                )))
+            } else {
+                Ok(())
             }
         };
         let wait = async { child.wait().await };

@@ -288,9 +288,10 @@ async fn throughput(what: &str, peers: &[Peer], up: bool) {
     for _ in 0..ROUNDS {
         for (number, peer) in peers.iter().enumerate() {
             let (began, used) = (Instant::now(), peer.processor());
-            match up {
-                true => upload(peer.port).await,
-                false => download(peer.port).await,
+            if up {
+                upload(peer.port).await
+            } else {
+                download(peer.port).await
             }
             let mib = (TRANSFER >> 20) as f64;
             speeds[number].push(mib / began.elapsed().as_secs_f64());

@@ -44,9 +44,10 @@ impl Consul {
         let files = format!(
             r#""ca_file": "{ca}", "cert_file": "{certificate}", "key_file": "{key}", "verify_incoming": true, "verify_outgoing": true"#
         );
-        let tls = match given() {
-            true => format!(r#""tls": {{"defaults": {{{files}}}}}"#),
-            false => files,
+        let tls = if given() {
+            format!(r#""tls": {{"defaults": {{{files}}}}}"#)
+        } else {
+            files
         };
         let config = format!(
             r#"{{{more} "datacenter": "prod", "node_name": "alder", "server": true, "bootstrap_expect": 1,

@@ -154,15 +154,14 @@ impl Gossip {
                 let files = json!({"ca_file": ca, "cert_file": certificate, "key_file": own,
                     "verify_incoming": true, "verify_outgoing": true});
                 // 1.8.7 has other names for these.
-                match std::env::var_os("CONSUL").is_some_and(|path| !path.is_empty()) {
-                    true => {
-                        config["tls"] = json!({"defaults": files});
-                        config["ports"]["grpc_tls"] = json!(-1);
-                    }
-                    false => config
+                if std::env::var_os("CONSUL").is_some_and(|path| !path.is_empty()) {
+                    config["tls"] = json!({"defaults": files});
+                    config["ports"]["grpc_tls"] = json!(-1);
+                } else {
+                    config
                         .as_object_mut()
                         .unwrap()
-                        .extend(files.as_object().unwrap().clone()),
+                        .extend(files.as_object().unwrap().clone())
                 }
                 config
             }

@@ -8,41 +8,46 @@ pub fn genuine() -> bool {
 
 /// The part of a bare node's system path that identifies it.
 pub fn bare_system() -> &'static str {
-    match genuine() {
-        true => "nixos-system-unnamed",
-        false => "nixos-system-bare",
+    if genuine() {
+        "nixos-system-unnamed"
+    } else {
+        "nixos-system-bare"
     }
 }
 
 /// The command that stops a node's sshd.
 pub fn stop_sshd() -> &'static str {
-    match genuine() {
-        true => "systemctl stop sshd.service",
-        false => "systemctl stop ssh.socket ssh.service",
+    if genuine() {
+        "systemctl stop sshd.service"
+    } else {
+        "systemctl stop ssh.socket ssh.service"
     }
 }
 
 /// The command that starts sshd again.
 pub fn start_sshd() -> &'static str {
-    match genuine() {
-        true => "systemctl start sshd.service",
-        false => "systemctl start ssh.service",
+    if genuine() {
+        "systemctl start sshd.service"
+    } else {
+        "systemctl start ssh.service"
     }
 }
 
 /// The folder of systemd's programs that are not on PATH.
 pub fn systemd_programs() -> &'static str {
-    match genuine() {
-        true => "/run/current-system/systemd/lib/systemd",
-        false => "/lib/systemd",
+    if genuine() {
+        "/run/current-system/systemd/lib/systemd"
+    } else {
+        "/lib/systemd"
     }
 }
 
 /// The folder on every user's PATH for programs installed by hand.
 pub fn programs_by_hand() -> &'static str {
-    match genuine() {
-        true => "/nix/var/nix/profiles/default/bin",
-        false => "/usr/local/bin",
+    if genuine() {
+        "/nix/var/nix/profiles/default/bin"
+    } else {
+        "/usr/local/bin"
     }
 }
 
@@ -66,10 +71,9 @@ fn disturbing(name: &str, script: &str, back: &str) -> String {
 /// A module whose kernel only a restart activates. NixOS nodes of the lab are containers, whose systems
 /// have no kernel: any file in its place will do, as nothing starts it.
 pub fn other_kernel() -> &'static str {
-    match genuine() {
-        true => {
-            r#"system.extraSystemBuilderCmds = "ln -s ${pkgs.writeText "kernel" "another one"} $out/kernel";"#
-        }
-        false => "boot.kernelPackages = pkgs.linuxPackages_latest;",
+    if genuine() {
+        r#"system.extraSystemBuilderCmds = "ln -s ${pkgs.writeText "kernel" "another one"} $out/kernel";"#
+    } else {
+        "boot.kernelPackages = pkgs.linuxPackages_latest;"
     }
 }

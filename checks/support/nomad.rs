@@ -359,10 +359,13 @@ fn write(
                 state.index,
             )
         }
-        "/v1/jobs/parse" => match body["JobHCL"].as_str().unwrap().contains("file(") {
-            true => answer(500, "function \"file\" is not allowed"),
-            false => answer(501, "the stand-in reads no HCL"),
-        },
+        "/v1/jobs/parse" => {
+            if body["JobHCL"].as_str().unwrap().contains("file(") {
+                answer(500, "function \"file\" is not allowed")
+            } else {
+                answer(501, "the stand-in reads no HCL")
+            }
+        }
         "/v1/jobs" => register(body, &mut state, shared),
         _ if path.starts_with("/v1/node/") => {
             state.writes.push(path.to_owned());

@@ -218,9 +218,10 @@ impl Change<'_> {
                 }
             }
             tokio::time::sleep(pause).await;
-            pause = match tried.restarting.begun {
-                true => PAUSES.0,
-                false => (pause * 2).min(PAUSES.1),
+            pause = if tried.restarting.begun {
+                PAUSES.0
+            } else {
+                (pause * 2).min(PAUSES.1)
             };
         }
         let said = last.map(|e| e.to_string()).unwrap_or_default();
@@ -251,13 +252,14 @@ impl Change<'_> {
         let args = [run, &seconds, &toplevel];
         // The confirming script becomes root meanwhile, and waits for the verdict.
         let ready = async {
-            match std::mem::take(&mut tried.at_once) {
-                true => Some(
+            if std::mem::take(&mut tried.at_once) {
+                Some(
                     connection
                         .spawn_root_script(self.target.how, CONFIRM, &[run])
                         .await,
-                ),
-                false => None,
+                )
+            } else {
+                None
             }
         };
         let asked = async {
@@ -278,9 +280,10 @@ impl Change<'_> {
             })));
         }
         if !told.pending {
-            let end = match tried.confirmed {
-                true => End::Confirmed,
-                false => End::Untouched,
+            let end = if tried.confirmed {
+                End::Confirmed
+            } else {
+                End::Untouched
             };
             return Ok(Some(report.ended(end)));
         }

@@ -130,9 +130,10 @@ impl Restarts {
         // Somebody else made it ineligible, so it stays so: it is emptied, but not made eligible
         // afterwards.
         let stays = !client.is_eligible() && restarting.drained.is_none();
-        let doing = match stays {
-            true => "draining in Nomad, where it stays ineligible as it was",
-            false => "draining in Nomad",
+        let doing = if stays {
+            "draining in Nomad, where it stays ineligible as it was"
+        } else {
+            "draining in Nomad"
         };
         self.reporter.step(target.node(), doing);
         if !stays {
@@ -229,16 +230,15 @@ pub async fn finish_drains(
         let finished = joined.map_err(|e| Error::unexpected(format!("a node was lost: {e}")))?;
         failed.extend(finished.err());
     }
-    match failed.is_empty() {
-        true => Ok(()),
-        false => {
-            for error in &failed {
-                operation.reporter.failure(error);
-            }
-            let what = "nodes that an earlier run drained cannot be made eligible in Nomad; nothing was changed";
-            Err(Error::new(Exit::Probe, what)
-                .help("once they are, by hand: remove /var/lib/nixcfg/drained on them"))
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        for error in &failed {
+            operation.reporter.failure(error);
         }
+        let what = "nodes that an earlier run drained cannot be made eligible in Nomad; nothing was changed";
+        Err(Error::new(Exit::Probe, what)
+            .help("once they are, by hand: remove /var/lib/nixcfg/drained on them"))
     }
 }
 

@@ -71,15 +71,16 @@ pub async fn settle(
             (name, None) => stuck.push(name.to_string()),
         }
     }
-    match stuck.is_empty() {
-        true => finish_drains(operation, probed).await,
-        false => Err(Error::new(
+    if stuck.is_empty() {
+        finish_drains(operation, probed).await
+    } else {
+        Err(Error::new(
             Exit::Probe,
             format!(
                 "{} did not come to the end of an earlier change; nothing was changed",
                 stuck.join(", ")
             ),
         )
-        .help("see /var/lib/nixcfg/rollback and `journalctl -t nixcfg` there")),
+        .help("see /var/lib/nixcfg/rollback and `journalctl -t nixcfg` there"))
     }
 }

@@ -241,9 +241,10 @@ impl Evaluation {
         let (source, settings) = (operation.source.clone(), operation.settings.clone());
         let task = tokio::spawn(async move {
             let workers = eval::workers_here(unknown.len());
-            match unknown.is_empty() {
-                true => Ok(BTreeMap::new()),
-                false => eval::systems(&source, &settings, &unknown, workers).await,
+            if unknown.is_empty() {
+                Ok(BTreeMap::new())
+            } else {
+                eval::systems(&source, &settings, &unknown, workers).await
             }
         });
         Self { names, known, task }
@@ -429,12 +430,13 @@ async fn plan_nodes(
             plans.insert(node.clone(), plan);
         }
     }
-    match failed.values().any(|e| e.exit == Exit::Probe) {
-        true => Err(Error::new(
+    if failed.values().any(|e| e.exit == Exit::Probe) {
+        Err(Error::new(
             Exit::Probe,
             "some nodes cannot be deployed to; nothing was changed",
-        )),
-        false => Ok(plans),
+        ))
+    } else {
+        Ok(plans)
     }
 }
 

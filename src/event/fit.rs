@@ -15,9 +15,12 @@ pub fn columns(stream: impl AsFd) -> Option<usize> {
 /// follow each other, and a cell that is too long is broken between words. A longer word stays whole: it may be
 /// copied.
 pub fn fitted(text: &str, columns: usize) -> String {
-    let lines = text.lines().map(|line| match width(line) <= columns {
-        true => line.to_owned(),
-        false => Broken::of(line, columns).text,
+    let lines = text.lines().map(|line| {
+        if width(line) <= columns {
+            line.to_owned()
+        } else {
+            Broken::of(line, columns).text
+        }
     });
     lines.collect::<Vec<_>>().join("\n")
 }

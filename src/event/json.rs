@@ -11,9 +11,10 @@ impl Renderer for Json {
         if let Ok(line) = serde_json::to_string(event) {
             let mut out = std::io::stdout();
             // JSON escapes only some of the characters that a terminal obeys.
-            let line = match out.is_terminal() {
-                true => printable(&line),
-                false => line.into(),
+            let line = if out.is_terminal() {
+                printable(&line)
+            } else {
+                line.into()
             };
             // A closed output does not stop a deployment.
             let _ = writeln!(out, "{line}");

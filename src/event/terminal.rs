@@ -73,9 +73,10 @@ fn spinner(names: usize) -> String {
 /// The template of a line that counts copied bytes, at most `columns` wide.
 fn copying(names: usize, columns: usize) -> String {
     // Room for `1000.00 MiB/1000.00 MiB` and the rate per second.
-    let rate = match columns >= names + 3 + 23 + 15 {
-        true => " {binary_bytes_per_sec}",
-        false => "",
+    let rate = if columns >= names + 3 + 23 + 15 {
+        " {binary_bytes_per_sec}"
+    } else {
+        ""
     };
     format!("{{spinner}} {{prefix:<{names}!}} {{bytes}}/{{total_bytes}}{rate} {{wide_msg}}")
 }
@@ -111,9 +112,10 @@ impl Renderer for Terminal {
                 let names = bars.names;
                 if let Some(bar) = bars.nodes.get(node) {
                     // The copy is complete: Nix registers the last paths, so there is no rate.
-                    bar.set_style(style(&match done < total {
-                        true => copying(names, columns()),
-                        false => spinner(names),
+                    bar.set_style(style(&if done < total {
+                        copying(names, columns())
+                    } else {
+                        spinner(names)
                     }));
                     bar.set_length(*total);
                     bar.set_position(*done);

@@ -44,9 +44,10 @@ pub async fn realise(
     let remembered: Vec<StorePath> = remembered.map(|system| system.out.clone()).collect();
     let absent = missing(settings, &remembered).await?;
     let targets = systems.values().map(|system| {
-        match remembered.contains(&system.out) && !absent.contains(&system.out) {
-            true => system.out.to_string(),
-            false => system.drv.to_string(),
+        if remembered.contains(&system.out) && !absent.contains(&system.out) {
+            system.out.to_string()
+        } else {
+            system.drv.to_string()
         }
     });
     let command = settings

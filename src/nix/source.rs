@@ -169,9 +169,10 @@ impl<'a> Local<'a> {
         {
             parameters.push(format!("dir={}", encoded(below, &PARAMETER)));
         }
-        let query = match parameters.is_empty() {
-            true => String::new(),
-            false => format!("?{}", parameters.join("&")),
+        let query = if parameters.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", parameters.join("&"))
         };
         (
             format!("{scheme}{}{query}", encoded(place, &PATH)),
@@ -342,9 +343,10 @@ pub(crate) fn parse(metadata: &Value, flake: &Flake) -> Source {
 /// Completes a locked URL by what Nix 2.8 reports elsewhere.
 fn whole(url: String, locked: &Value) -> String {
     ["submodules", "shallow"].iter().fold(url, |url, name| {
-        match locked[name] == true && !url.contains(&format!("{name}=")) {
-            true => format!("{url}&{name}=1"),
-            false => url,
+        if locked[name] == true && !url.contains(&format!("{name}=")) {
+            format!("{url}&{name}=1")
+        } else {
+            url
         }
     })
 }

@@ -63,9 +63,10 @@ impl Untracked {
             1 => " and 1 more file".to_owned(),
             more => format!(" and {more} more files"),
         };
-        let (are, them) = match rest.is_empty() {
-            true => ("is", "it"),
-            false => ("are", "them"),
+        let (are, them) = if rest.is_empty() {
+            ("is", "it")
+        } else {
+            ("are", "them")
         };
         let what = format!(
             "{}{more} {are} not tracked by Git, so Nix does not see {them}",

@@ -89,9 +89,10 @@ fn updates(diff: &Value) -> String {
         .map(|(what, count)| format!("{count} {what}"))
         .chain(list(diff, "Annotations").filter_map(|a| a.as_str().map(str::to_owned)))
         .collect();
-    match updates.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", updates.join(", ")),
+    if updates.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", updates.join(", "))
     }
 }
 

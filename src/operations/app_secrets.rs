@@ -321,9 +321,10 @@ async fn printed(key: &str, command: &str) -> Result<Secret> {
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Error::usage(format!("the command of {key} does not print text")))?;
     let text = text.trim_end_matches(['\n', '\r']);
-    match text.is_empty() {
-        true => Err(Error::usage(format!("the command of {key} prints nothing")).running(command)),
-        false => Ok(Secret::new(text.to_owned())),
+    if text.is_empty() {
+        Err(Error::usage(format!("the command of {key} prints nothing")).running(command))
+    } else {
+        Ok(Secret::new(text.to_owned()))
     }
 }
 

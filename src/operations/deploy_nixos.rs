@@ -12,11 +12,10 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     args.check()?;
     let mut operation = Operation::start(args.cluster(), invocation).await?;
     let prepared = prepare(args, &mut operation).await?;
-    match args.plan {
-        true => prepared.planned(args, &operation),
-        false => {
-            prepared.possible(&operation.reporter)?;
-            carry_out(args, &operation, prepared).await
-        }
+    if args.plan {
+        prepared.planned(args, &operation)
+    } else {
+        prepared.possible(&operation.reporter)?;
+        carry_out(args, &operation, prepared).await
     }
 }

@@ -78,9 +78,10 @@ async fn read(
         for node in spec.nodes.iter().filter(|node| nodes.contains(*node)) {
             let value = Value::of(secret, spec, node);
             let entry = value.entry()?;
-            match there.contains(&entry) {
-                true => wanted.insert(entry),
-                false => missing.insert(entry),
+            if there.contains(&entry) {
+                wanted.insert(entry)
+            } else {
+                missing.insert(entry)
             };
         }
     }
@@ -268,9 +269,10 @@ async fn write_one(
     }
     Ok(Outcome {
         ok: true,
-        words: match parts.is_empty() {
-            true => "unchanged".into(),
-            false => parts.join("; "),
+        words: if parts.is_empty() {
+            "unchanged".into()
+        } else {
+            parts.join("; ")
         },
     })
 }

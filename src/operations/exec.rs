@@ -41,9 +41,10 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let probed = operation.probe(&nodes, args.sudo).await?;
     let mut tasks = JoinSet::new();
     for (node, p) in probed {
-        let how = match args.sudo {
-            true => Some(operation.elevation(&p)?),
-            false => None,
+        let how = if args.sudo {
+            Some(operation.elevation(&p)?)
+        } else {
+            None
         };
         let (reporter, command) = (reporter.clone(), args.command.clone());
         tasks.spawn(async move {
@@ -72,23 +73,25 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     }
     failed.sort();
     reporter.emit(Event::Summary {
-        text: match failed.is_empty() {
-            true => format!("done on {}", count(nodes.len(), "node")),
-            false => format!(
+        text: if failed.is_empty() {
+            format!("done on {}", count(nodes.len(), "node"))
+        } else {
+            format!(
                 "failed on {} of {} nodes: {}",
                 failed.len(),
                 nodes.len(),
                 failed.join(", ")
-            ),
+            )
         },
         data: json!({"nodes": nodes.len(), "failed": failed}),
     });
-    match failed.is_empty() {
-        true => Ok(()),
-        false => Err(Error::new(
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::new(
             Exit::Partial,
             "the command did not succeed everywhere",
-        )),
+        ))
     }
 }
 
@@ -143,11 +146,12 @@ async fn relay(reporter: &Reporter, node: &Name, mut from: impl AsyncBufRead + U
 
 fn tell(reporter: &Reporter, node: &Name, line: String, error: bool) {
     let node = node.clone();
-    reporter.emit(match error {
-        true => Event::Log {
+    reporter.emit(if error {
+        Event::Log {
             node: Some(node),
             line,
-        },
-        false => Event::Output { node, line },
+        }
+    } else {
+        Event::Output { node, line }
     });
 }

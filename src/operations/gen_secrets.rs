@@ -66,13 +66,14 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         .iter()
         .map(|(label, key)| format!("{label:<20} {key}"))
         .collect();
-    lines.push(match made.is_empty() {
-        true => "every secret is there".to_owned(),
-        false => format!(
+    lines.push(if made.is_empty() {
+        "every secret is there".to_owned()
+    } else {
+        format!(
             "made: {}; deploy-secrets {} brings them to the nodes",
             made.join(", "),
             cluster.name
-        ),
+        )
     });
     reporter.emit(Event::Summary {
         text: lines.join("\n"),

@@ -141,25 +141,25 @@ async fn places(args: &Args, asker: &Asker) -> Result<Vec<Place>> {
         let answer = asker
             .read("Node, as NAME=ADDRESS (empty: no more): ".into(), "--node")
             .await?;
-        match answer.is_empty() {
-            true => break,
-            false => match answer.parse() {
+        if answer.is_empty() {
+            break;
+        } else {
+            match answer.parse() {
                 Ok(place) => match another(&places, &place) {
                     Ok(()) => places.push(place),
                     Err(error) => asker.reporter.failure(&error),
                 },
                 Err(error) => asker.reporter.failure(&error),
-            },
+            }
         }
     }
     for (number, place) in places.iter().enumerate() {
         another(&places[..number], place)?;
     }
-    match places.is_empty() {
-        true => {
-            Err(Error::usage("a cluster has at least one node").help("--node alder=192.0.2.11"))
-        }
-        false => Ok(places),
+    if places.is_empty() {
+        Err(Error::usage("a cluster has at least one node").help("--node alder=192.0.2.11"))
+    } else {
+        Ok(places)
     }
 }
 

@@ -68,15 +68,14 @@ async fn set(
     store: &Pass,
     user: &Name,
 ) -> Result<()> {
-    let password = match args.stdin {
-        true => prompt::from_standard_input()?,
-        false => {
-            prompt::twice(
-                reporter,
-                format!("new password of {user} on {}", cluster.name),
-            )
-            .await?
-        }
+    let password = if args.stdin {
+        prompt::from_standard_input()?
+    } else {
+        prompt::twice(
+            reporter,
+            format!("new password of {user} on {}", cluster.name),
+        )
+        .await?
     };
     if !args.force {
         let mut about = vec![

@@ -103,24 +103,26 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     }];
     if args.live {
         let names: Vec<&str> = wrong.iter().map(Name::as_str).collect();
-        words.push(match names.is_empty() {
-            true => format!("{} as wanted", count(nodes.len(), "node")),
-            false => format!(
+        words.push(if names.is_empty() {
+            format!("{} as wanted", count(nodes.len(), "node"))
+        } else {
+            format!(
                 "{} of {} as wanted; not: {}",
                 nodes.len() - names.len(),
                 count(nodes.len(), "node"),
                 names.join(", ")
-            ),
+            )
         });
     }
     reporter.emit(Event::Summary {
         text: words.join("; "),
         data: json!({"year": year, "store": entries, "notAsWanted": wrong, "ok": fine}),
     });
-    match fine {
-        true => Ok(()),
-        false => Err(Error::new(Exit::Partial, "some certificates are not as wanted")
-            .help("gen-pki makes what is missing; deploy-pki brings it to the nodes; rotate-ca replaces an authority")),
+    if fine {
+        Ok(())
+    } else {
+        Err(Error::new(Exit::Partial, "some certificates are not as wanted")
+            .help("gen-pki makes what is missing; deploy-pki brings it to the nodes; rotate-ca replaces an authority"))
     }
 }
 

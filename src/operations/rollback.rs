@@ -70,15 +70,16 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             reporter.failure(error);
         }
         let usage = bad.iter().all(|error| error.exit == Exit::Usage);
-        let (exit, what) = match usage {
-            true => (
+        let (exit, what) = if usage {
+            (
                 Exit::Usage,
                 "not every node has that generation; nothing was changed",
-            ),
-            false => (
+            )
+        } else {
+            (
                 Exit::Probe,
                 "not every node tells its generations; nothing was changed",
-            ),
+            )
         };
         return Err(Error::new(exit, what));
     }
@@ -148,12 +149,13 @@ async fn tell(
     });
     let mut refused = Vec::new();
     for (node, to, inhibited) in try_join_all(asked).await? {
-        let only = match inhibited.is_empty() {
-            true => String::new(),
-            false => format!(
+        let only = if inhibited.is_empty() {
+            String::new()
+        } else {
+            format!(
                 "only a restart brings its {}",
                 inhibitors::in_words(&inhibited)
-            ),
+            )
         };
         let mut plan = format!("to generation {}, {}", to.number, to.system.name());
         if !only.is_empty() {
@@ -180,9 +182,10 @@ async fn go(operation: &Operation, turn: &Turn, generation: &Generation) -> Resu
     Ok(Outcome {
         ok: report.as_wanted,
         changed: turn.changed(&report, &generation.system),
-        words: match report.as_wanted {
-            true => format!("at generation {}", generation.number),
-            false => report.words(Mode::Switch),
+        words: if report.as_wanted {
+            format!("at generation {}", generation.number)
+        } else {
+            report.words(Mode::Switch)
         },
         data: json!({
             "action": report.end.keyword(),

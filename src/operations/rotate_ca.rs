@@ -221,9 +221,10 @@ fn taking_part(cluster: &Cluster, without: &[Name]) -> Result<BTreeSet<Name>> {
         .filter(|name| !without.contains(name))
         .cloned()
         .collect();
-    match nodes.is_empty() {
-        true => Err(Error::usage("no node is left")),
-        false => Ok(nodes),
+    if nodes.is_empty() {
+        Err(Error::usage("no node is left"))
+    } else {
+        Ok(nodes)
     }
 }
 
@@ -352,9 +353,10 @@ pub async fn change(
             let [first, second, ..] = held.certificates.as_slice() else {
                 return Err(missing());
             };
-            let (old, new) = match first.not_before < second.not_before {
-                true => (first, second),
-                false => (second, first),
+            let (old, new) = if first.not_before < second.not_before {
+                (first, second)
+            } else {
+                (second, first)
             };
             let key = |certificate: &Certificate| {
                 held.keys

@@ -93,12 +93,11 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let entries = Entries::of(&secret)?;
     reporter.phase("reading the password store");
     let known = stored(&store, &entries).await?;
-    let probed = match args.reach.by_ssh() {
-        true => {
-            reporter.phase(format!("probing {}", count(spec.nodes.len(), "node")));
-            Some(operation.probe(&nodes, true).await?)
-        }
-        false => None,
+    let probed = if args.reach.by_ssh() {
+        reporter.phase(format!("probing {}", count(spec.nodes.len(), "node")));
+        Some(operation.probe(&nodes, true).await?)
+    } else {
+        None
     };
     let uplink = args.reach.uplink(&operation)?;
     let api = Api::new(Client::new(uplink, args.app));
@@ -220,12 +219,13 @@ async fn turn(
         Act::Use => held.in_use(&keys.new),
         Act::Remove => held.everywhere(&keys.new) && !held.others(&[&keys.new]),
     };
-    match done {
-        true => Ok(()),
-        false => Err(
+    if done {
+        Ok(())
+    } else {
+        Err(
             Error::new(Exit::Partial, format!("{phase}: not every agent did"))
                 .help("run it again: it goes on from here"),
-        ),
+        )
     }
 }
 
@@ -240,10 +240,7 @@ enum Known {
 async fn stored(store: &Pass, entries: &Entries) -> Result<Known> {
     let there = store.list().await?;
     let begun = there.contains(&entries.both);
-    let entry = match begun {
-        true => &entries.both,
-        false => &entries.key,
-    };
+    let entry = if begun { &entries.both } else { &entries.key };
     if !there.contains(entry) {
         return Err(
             Error::usage(format!("{} is not in the store", store.place(entry))).help(

@@ -39,11 +39,12 @@ pub fn from_standard_input() -> Result<Password> {
 pub async fn twice(reporter: &Reporter, what: String) -> Result<Password> {
     let first = once(reporter, format!("{what}: ")).await?;
     let again = once(reporter, format!("{what}, again: ")).await?;
-    match first == again {
-        true => Ok(first),
-        false => Err(Error::usage(
+    if first == again {
+        Ok(first)
+    } else {
+        Err(Error::usage(
             "the two passwords are not the same; nothing was changed",
-        )),
+        ))
     }
 }
 

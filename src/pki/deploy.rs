@@ -78,12 +78,15 @@ pub fn faults(
         .iter()
         .flat_map(|daemon| PairId::wanted(cluster, *daemon, year));
     pairs
-        .filter_map(|pair| match stored.held(&pair).certificates.is_empty() {
-            true => Some(
-                Error::usage(format!("{pair}.crt is not in the store"))
-                    .help("make it with gen-pki, or pull the store if others did"),
-            ),
-            false => stored.fault(&pair, now),
+        .filter_map(|pair| {
+            if stored.held(&pair).certificates.is_empty() {
+                Some(
+                    Error::usage(format!("{pair}.crt is not in the store"))
+                        .help("make it with gen-pki, or pull the store if others did"),
+                )
+            } else {
+                stored.fault(&pair, now)
+            }
         })
         .collect()
 }
@@ -153,9 +156,10 @@ pub async fn bring(
     let written = join_all(told.map(|(member, before)| async move {
         let written = async {
             let touched = member.install(work, daemons).await?;
-            let state = match touched.is_empty() {
-                true => before,
-                false => member.state(work, daemons).await?,
+            let state = if touched.is_empty() {
+                before
+            } else {
+                member.state(work, daemons).await?
             };
             Ok::<_, Error>((touched, state))
         };

@@ -128,9 +128,10 @@ pub fn manifest(
         group: place.group.clone(),
         mode,
     };
-    let (folder_mode, key_mode) = match place.group_reads {
-        true => (Mode::GROUP_FOLDER, Mode::GROUP_SECRET),
-        false => (Mode::PRIVATE_FOLDER, Mode::SECRET),
+    let (folder_mode, key_mode) = if place.group_reads {
+        (Mode::GROUP_FOLDER, Mode::GROUP_SECRET)
+    } else {
+        (Mode::PRIVATE_FOLDER, Mode::SECRET)
     };
     manifest.folder(folder.clone(), ownership(folder_mode));
     for authority in authorities(cluster, daemon) {

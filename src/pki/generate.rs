@@ -58,9 +58,10 @@ pub async fn generate<S: Store>(
     }
     for make in &plan.make {
         let until = create(cluster, make, &mut stored, &mut writer, now).await?;
-        let made = match make.key_exists {
-            true => "made for the key that was there",
-            false => "made",
+        let made = if make.key_exists {
+            "made for the key that was there"
+        } else {
+            "made"
         };
         reporter.emit(Event::Log {
             node: None,
@@ -76,16 +77,17 @@ pub async fn generate<S: Store>(
     let names =
         |pairs: &mut dyn Iterator<Item = &PairId>| pairs.map(PairId::stem).collect::<Vec<_>>();
     reporter.emit(Event::Summary {
-        text: match plan.make.is_empty() {
-            true => format!(
+        text: if plan.make.is_empty() {
+            format!(
                 "nothing to do: {} of {year} are there",
                 count(plan.complete.len(), "certificate")
-            ),
-            false => format!(
+            )
+        } else {
+            format!(
                 "{} made, {} there already; deploy-pki brings them to the nodes",
                 plan.make.len(),
                 plan.complete.len()
-            ),
+            )
         },
         data: json!({
             "year": year,
@@ -122,14 +124,13 @@ async fn create(
         }
     };
     let spec = Spec::of(cluster, pair);
-    let certificate = match *pair == PairId::authority(pair.daemon) {
-        true => key.self_signed(&spec, None, now)?,
-        false => {
-            let authority = stored.authority(pair.daemon);
-            let authority = authority
-                .ok_or_else(|| Error::unexpected(format!("{}-ca cannot sign", pair.daemon)))?;
-            authority.sign(&spec, &key, now)?
-        }
+    let certificate = if *pair == PairId::authority(pair.daemon) {
+        key.self_signed(&spec, None, now)?
+    } else {
+        let authority = stored.authority(pair.daemon);
+        let authority = authority
+            .ok_or_else(|| Error::unexpected(format!("{}-ca cannot sign", pair.daemon)))?;
+        authority.sign(&spec, &key, now)?
     };
     let text = Secret::new(certificate.pem());
     writer

@@ -67,9 +67,10 @@ pub fn plan(
         plan.make.extend(missing);
     }
     plan.warnings.extend(ending(stored, now));
-    match errors.is_empty() {
-        true => Ok(plan),
-        false => Err(errors),
+    if errors.is_empty() {
+        Ok(plan)
+    } else {
+        Err(errors)
     }
 }
 
@@ -111,12 +112,13 @@ fn deviation(cluster: &Cluster, pair: &PairId, certificate: &Certificate) -> Opt
     if !needless.is_empty() {
         parts.push(format!("has {} besides", needless.join(", ")));
     }
-    match parts.is_empty() {
-        true => None,
-        false => Some(format!(
+    if parts.is_empty() {
+        None
+    } else {
+        Some(format!(
             "{pair}.crt {}: to make it anew, remove the pair first (pass rm)",
             parts.join(" and ")
-        )),
+        ))
     }
 }
 

@@ -74,9 +74,12 @@ fn standing(daemon: Daemon, looked: &[(&Name, Option<String>)], health: Option<&
         .iter()
         .filter_map(|(name, why)| Some(format!("{name} ({})", why.as_deref()?)));
     let bad: Vec<String> = bad.collect();
-    let list = |names: Vec<&str>| match names.is_empty() {
-        true => "none".to_owned(),
-        false => names.join(", "),
+    let list = |names: Vec<&str>| {
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        }
     };
     format!(
         "{} was stopped half-way. Servers with the store’s certificates: {}; without: {}. {}",
@@ -162,9 +165,10 @@ impl AppRollout<'_> {
         let own = format!("{}/{}", folder.directory, self.daemon);
         let touched = touched.get(&member.name);
         let touched = touched.is_some_and(|paths| paths.iter().any(|path| path.starts_with(&own)));
-        let lacking = match unit.active {
-            true => member.lacking(self.work, self.daemon).await?.is_some(),
-            false => false,
+        let lacking = if unit.active {
+            member.lacking(self.work, self.daemon).await?.is_some()
+        } else {
+            false
         };
         Ok(decide(&unit, touched, state.newer(&wanted, &unit), lacking))
     }
@@ -409,9 +413,10 @@ impl Guard for Guarded<'_> {
         quorum::until(quorum::SETTLING.min(patience), async || {
             let health = self.health(member).await?;
             health.spare(alone).map_err(|e| e.on(node))?;
-            Ok(match health.leads(node) {
-                true => Ready::Leads,
-                false => Ready::Go,
+            Ok(if health.leads(node) {
+                Ready::Leads
+            } else {
+                Ready::Go
             })
         })
         .await

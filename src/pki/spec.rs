@@ -76,9 +76,10 @@ impl Spec {
                     .is_some_and(|node| node.role == Role::Server);
                 spec(
                     Usage::Agent,
-                    match server {
-                        true => server_names(cluster, pair.daemon, std::iter::once(name)),
-                        false => agent_names(cluster, pair.daemon),
+                    if server {
+                        server_names(cluster, pair.daemon, std::iter::once(name))
+                    } else {
+                        agent_names(cluster, pair.daemon)
                     },
                 )
             }

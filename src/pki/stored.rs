@@ -79,9 +79,10 @@ impl Stored {
             }
             stored.pairs.insert(pair.clone(), held);
         }
-        match errors.is_empty() {
-            true => Ok(stored),
-            false => Err(errors),
+        if errors.is_empty() {
+            Ok(stored)
+        } else {
+            Err(errors)
         }
     }
 
@@ -187,9 +188,10 @@ impl Stored {
         let authority = pair.holder == Holder::Authority;
         if certificate.authority != authority {
             return error(
-                match authority {
-                    true => "is no authority’s certificate".into(),
-                    false => "is an authority’s certificate".into(),
+                if authority {
+                    "is no authority’s certificate".into()
+                } else {
+                    "is an authority’s certificate".into()
                 },
                 "restore the right one from the store’s history: git log",
             );

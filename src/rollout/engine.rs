@@ -291,9 +291,10 @@ impl Rollout<'_> {
     }
 
     fn taken(&self, node: &Name, outcome: Outcome, why: &str, results: &mut Results) {
-        let words = match outcome.ok {
-            true => format!("{}: {why}", outcome.words),
-            false => format!("not taken back: {}", outcome.words),
+        let words = if outcome.ok {
+            format!("{}: {why}", outcome.words)
+        } else {
+            format!("not taken back: {}", outcome.words)
         };
         let outcome = Outcome {
             ok: false,

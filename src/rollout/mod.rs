@@ -129,9 +129,10 @@ impl RolloutArgs {
         disturbing: bool,
     ) -> Result<Order> {
         let rolling = disturbing && self.strategy == Strategy::Rolling;
-        let quorum = match rolling {
-            true => Quorum::survey(operation, probed, nodes, self.unhealthy).await?,
-            false => Quorum::none(operation),
+        let quorum = if rolling {
+            Quorum::survey(operation, probed, nodes, self.unhealthy).await?
+        } else {
+            Quorum::none(operation)
         };
         let plan = self.plan(&operation.cluster, nodes, |name| quorum.part(name))?;
         if let Some(words) = plan.words() {
@@ -250,14 +251,15 @@ pub fn conclude(
 ) -> Result<()> {
     let (done, undone): (Vec<&Name>, Vec<&Name>) = nodes.iter().partition(|node| as_wanted(node));
     let list: Vec<&str> = undone.iter().map(|name| name.as_str()).collect();
-    let text = match undone.is_empty() {
-        true => format!("{} as wanted", count(nodes.len(), "node")),
-        false => format!(
+    let text = if undone.is_empty() {
+        format!("{} as wanted", count(nodes.len(), "node"))
+    } else {
+        format!(
             "{} of {} as wanted; not: {}",
             done.len(),
             count(nodes.len(), "node"),
             list.join(", ")
-        ),
+        )
     };
     let mut data = json!({"nodes": nodes.len(), "asWanted": done.len(), "notAsWanted": undone});
     let resume = resume::command(reporter.command_line(), undone.iter().copied());
@@ -267,18 +269,17 @@ pub fn conclude(
         data.insert("resume".into(), json!(resume));
     }
     reporter.emit(Event::Summary { text, data });
-    match undone.is_empty() {
-        true => Ok(()),
-        false => {
-            let error = Error::new(
-                Exit::Partial,
-                format!("{} not as wanted", count(undone.len(), "node")),
-            );
-            let first = first
-                .map(|first| format!("{first}, then "))
-                .unwrap_or_default();
-            Err(error.help(format!("{first}go on with them: {resume}")))
-        }
+    if undone.is_empty() {
+        Ok(())
+    } else {
+        let error = Error::new(
+            Exit::Partial,
+            format!("{} not as wanted", count(undone.len(), "node")),
+        );
+        let first = first
+            .map(|first| format!("{first}, then "))
+            .unwrap_or_default();
+        Err(error.help(format!("{first}go on with them: {resume}")))
     }
 }
 

@@ -106,9 +106,10 @@ impl Plan {
             };
             let some = Phase::Some { nodes, canary };
             // Prefers canaries without a vote.
-            phases.extend(match canary {
-                true => [some, servers],
-                false => [servers, some],
+            phases.extend(if canary {
+                [some, servers]
+            } else {
+                [servers, some]
             });
         }
         Self::of(phases, candidates, limits)

@@ -130,12 +130,13 @@ impl Health {
 
     /// Fails unless the servers are healthy.
     pub fn whole(&self) -> Result<()> {
-        match self.healthy {
-            true => Ok(()),
-            false => Err(Error::new(
+        if self.healthy {
+            Ok(())
+        } else {
+            Err(Error::new(
                 Exit::Partial,
                 format!("the servers are {}", self.words()),
-            )),
+            ))
         }
     }
 }

@@ -134,9 +134,10 @@ impl Guard for World {
             return Err(Error::new(Exit::Partial, "the servers are not healthy"));
         }
         *self.allowed.borrow_mut() = Some(node.clone());
-        Ok(match self.leader.as_ref() == Some(node) {
-            true => Ready::Leads,
-            false => Ready::Go,
+        Ok(if self.leader.as_ref() == Some(node) {
+            Ready::Leads
+        } else {
+            Ready::Go
         })
     }
 

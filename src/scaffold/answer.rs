@@ -37,12 +37,13 @@ impl FromStr for Place {
 pub fn label(text: &str) -> Result<Name> {
     let name: Name = text.parse()?;
     let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    match name.as_str().chars().all(lower) && !name.as_str().ends_with('-') {
-        true => Ok(name),
-        false => Err(
+    if name.as_str().chars().all(lower) && !name.as_str().ends_with('-') {
+        Ok(name)
+    } else {
+        Err(
             Error::usage(format!("‘{text}’ is no name of a cluster, site or node"))
                 .help("lower-case letters, digits and hyphens, with no hyphen at its ends"),
-        ),
+        )
     }
 }
 
@@ -63,12 +64,13 @@ pub fn public_key(file: &str) -> Result<String> {
     let text = std::fs::read_to_string(file)
         .map_err(|e| Error::usage(format!("the public key {file} cannot be read: {e}")))?;
     let key = text.trim();
-    match key.lines().count() == 1 && is_key(key) {
-        true => Ok(key.to_owned()),
-        false => Err(
+    if key.lines().count() == 1 && is_key(key) {
+        Ok(key.to_owned())
+    } else {
+        Err(
             Error::usage(format!("{file} is no public SSH key on one line"))
                 .help("public keys are in files that end with .pub"),
-        ),
+        )
     }
 }
 

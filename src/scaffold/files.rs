@@ -116,9 +116,10 @@ fn string(text: &str) -> String {
 
 /// A name as an attribute of Nix, in quotes unless it begins with a letter.
 fn attribute(name: &Name) -> String {
-    match name.as_str().starts_with(|c: char| c.is_ascii_alphabetic()) {
-        true => name.to_string(),
-        false => string(name.as_str()),
+    if name.as_str().starts_with(|c: char| c.is_ascii_alphabetic()) {
+        name.to_string()
+    } else {
+        string(name.as_str())
     }
 }
 

@@ -86,31 +86,30 @@ impl Machine {
                     .help("on its console: ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub"),
             );
         }
-        let survey = match common.no_survey {
-            true => None,
-            false => {
-                let private = private::folder("nixcfg-", &std::env::temp_dir())
-                    .context(|| "cannot make a private folder".into())?;
-                let found = survey::survey(
-                    &node.name,
-                    node.address,
-                    node.port,
-                    login,
-                    &key,
-                    private.path(),
-                )
-                .await?;
-                if found.hardware.is_none() {
-                    asker.reporter.warning(
+        let survey = if common.no_survey {
+            None
+        } else {
+            let private = private::folder("nixcfg-", &std::env::temp_dir())
+                .context(|| "cannot make a private folder".into())?;
+            let found = survey::survey(
+                &node.name,
+                node.address,
+                node.port,
+                login,
+                &key,
+                private.path(),
+            )
+            .await?;
+            if found.hardware.is_none() {
+                asker.reporter.warning(
                         Some(&node.name),
                         format!(
                             "it has no nixos-generate-config: hardware/{}.nix is a guess for you to correct",
                             node.name
                         ),
                     );
-                }
-                Some(found)
             }
+            Some(found)
         };
         Ok(Self {
             node,
@@ -125,11 +124,12 @@ pub fn root(flake: &str) -> Result<PathBuf> {
     let cwd = std::env::current_dir()
         .map_err(|e| Error::usage(format!("there is no working directory: {e}")))?;
     let root = Flake::locate(flake, &cwd)?.root;
-    match root.join("flake.nix").is_file() {
-        true => Ok(root),
-        false => Err(Error::usage(format!(
+    if root.join("flake.nix").is_file() {
+        Ok(root)
+    } else {
+        Err(Error::usage(format!(
             "{flake} is no folder here, to write files in"
-        ))),
+        )))
     }
 }
 

@@ -56,9 +56,10 @@ impl Key {
             }
         }
         // The part that lasts longest is what GnuPG takes.
-        let last = match parts_end.iter().any(Option::is_none) {
-            true => None,
-            false => parts_end.into_iter().flatten().max(),
+        let last = if parts_end.iter().any(Option::is_none) {
+            None
+        } else {
+            parts_end.into_iter().flatten().max()
         };
         key.ends = [whole_ends, last].into_iter().flatten().min();
         key
@@ -154,9 +155,10 @@ pub(super) async fn read(file: &Path) -> Result<Reading> {
             return Ok(Reading::Locked);
         }
     }
-    Ok(match trouble::may_pass(&said) {
-        true => Reading::Foreign,
-        false => Reading::Fails(trouble::spoken(&said)),
+    Ok(if trouble::may_pass(&said) {
+        Reading::Foreign
+    } else {
+        Reading::Fails(trouble::spoken(&said))
     })
 }
 

@@ -107,12 +107,11 @@ impl Pass {
                 return Err(explain(error, &place));
             }
             if tried == TRIES {
-                return Err(
-                    match have_key(&options, &trouble::recipients(&said)).await {
-                        true => trouble::locked(error, &place),
-                        false => explain(error, &place),
-                    },
-                );
+                return Err(if have_key(&options, &trouble::recipients(&said)).await {
+                    trouble::locked(error, &place)
+                } else {
+                    explain(error, &place)
+                });
             }
             tokio::time::sleep(PAUSE * 2_u32.pow(tried - 1)).await;
         }

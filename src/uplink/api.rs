@@ -269,11 +269,10 @@ fn refusal(daemon: Daemon, with_token: bool, path: &str, status: StatusCode, sai
             (Daemon::Consul, _) => "key:write for the prefix secrets/",
         };
         let variable = token_variable(daemon);
-        let what = match with_token {
-            true => format!("{title} refuses {path}: the token in {variable} may not do this"),
-            false => {
-                format!("{title} refuses {path}: its ACLs are on, and {variable} is not set")
-            }
+        let what = if with_token {
+            format!("{title} refuses {path}: the token in {variable} may not do this")
+        } else {
+            format!("{title} refuses {path}: its ACLs are on, and {variable} is not set")
         };
         return new(what).help(format!("set {variable} to a token that allows {needs}"));
     }

@@ -119,11 +119,10 @@ impl Entries {
             return Ok(());
         }
         let (daemon, title, year) = (self.daemon, self.daemon.title(), self.year);
-        let what = match !present.contains(&self.ca) {
-            true => format!("the password store has no PKI of {title} for this cluster"),
-            false => {
-                format!("the password store has no operator certificate of {title} for {year}")
-            }
+        let what = if !present.contains(&self.ca) {
+            format!("the password store has no PKI of {title} for this cluster")
+        } else {
+            format!("the password store has no operator certificate of {title} for {year}")
         };
         let years: Vec<&str> = present
             .iter()
@@ -132,12 +131,13 @@ impl Entries {
                 year.strip_suffix("-client.crt")
             })
             .collect();
-        let help = match years.is_empty() {
-            true => "make it with gen-pki, or pull the store if others did".to_owned(),
-            false => format!(
+        let help = if years.is_empty() {
+            "make it with gen-pki, or pull the store if others did".to_owned()
+        } else {
+            format!(
                 "there is one for {}: gen-pki makes this year's, or pull the store if others did",
                 years.join(", ")
-            ),
+            )
         };
         Err(Error::usage(what)
             .saying(format!("missing: {}", missing.join(", ")))
@@ -209,9 +209,10 @@ fn certificates(pem: &Secret) -> std::result::Result<Vec<CertificateDer<'static>
     let all: Vec<_> = CertificateDer::pem_slice_iter(pem.expose().as_bytes())
         .collect::<std::result::Result<_, _>>()
         .map_err(|e| e.to_string())?;
-    match all.is_empty() {
-        true => Err("it holds no certificate".into()),
-        false => Ok(all),
+    if all.is_empty() {
+        Err("it holds no certificate".into())
+    } else {
+        Ok(all)
     }
 }
 

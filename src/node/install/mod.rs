@@ -255,12 +255,13 @@ impl Report {
     /// The error of a run of `install.sh` with this report.
     pub fn failed(&self, node: &Name, said: &str) -> Error {
         let touched: Vec<&str> = self.touched().collect();
-        let what = match touched.is_empty() {
-            true => "files could not be written; nothing was changed".to_owned(),
-            false => format!(
+        let what = if touched.is_empty() {
+            "files could not be written; nothing was changed".to_owned()
+        } else {
+            format!(
                 "files could not be written; before that were: {}",
                 touched.join(", ")
-            ),
+            )
         };
         Error::new(Exit::Partial, what)
             .on(node)

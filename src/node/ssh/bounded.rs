@@ -31,9 +31,10 @@ pub async fn whole(node: &Name, stream: impl AsyncRead + Unpin) -> Result<String
         .take(MOST_ANSWER as u64 + 1)
         .read_to_end(&mut bytes)
         .await;
-    match bytes.len() > MOST_ANSWER {
-        true => Err(too_long(node)),
-        false => Ok(text(bytes)),
+    if bytes.len() > MOST_ANSWER {
+        Err(too_long(node))
+    } else {
+        Ok(text(bytes))
     }
 }
 
@@ -113,9 +114,10 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         let mut bytes = Vec::new();
         let _ = until_newline(&mut self.stream, &mut bytes, most).await;
         if bytes.last() != Some(&b'\n') {
-            return match bytes.len() >= most {
-                true => Err(too_long(&self.node)),
-                false => Ok(None),
+            return if bytes.len() >= most {
+                Err(too_long(&self.node))
+            } else {
+                Ok(None)
             };
         }
         self.left = self.left.saturating_sub(bytes.len() + LINE);

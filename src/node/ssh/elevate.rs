@@ -65,9 +65,10 @@ impl Elevation {
 fn with_sudo(text: &str, mark: &Mark, password: bool) -> Vec<String> {
     let mut words = vec!["sh", "-c", text, "nixcfg-sudo", mark.as_str()];
     let prompt = sudo::prompt(mark);
-    match password {
-        true => words.extend(["sudo", "-k", "-S", "-p", &prompt, "--"]),
-        false => words.extend(["sudo", "-k", "-n", "--"]),
+    if password {
+        words.extend(["sudo", "-k", "-S", "-p", &prompt, "--"])
+    } else {
+        words.extend(["sudo", "-k", "-n", "--"])
     }
     words.into_iter().map(str::to_owned).collect()
 }
@@ -185,9 +186,10 @@ impl Connection {
             Outcome::Begun(begun) => {
                 let asked = begun.asked;
                 begun.finish(b"").await?;
-                return Ok(match asked {
-                    true => Sudo::Right,
-                    false => Sudo::Passwordless,
+                return Ok(if asked {
+                    Sudo::Right
+                } else {
+                    Sudo::Passwordless
                 });
             }
             Outcome::Not(not) => not,
@@ -201,9 +203,10 @@ impl Connection {
             _ => {}
         }
         let refusal = Refusal::new(&not.asked, not.said);
-        Ok(match password.is_none() && refusal.wants_password() {
-            true => Sudo::Wanted,
-            false => Sudo::Refused(refusal),
+        Ok(if password.is_none() && refusal.wants_password() {
+            Sudo::Wanted
+        } else {
+            Sudo::Refused(refusal)
         })
     }
 
@@ -377,9 +380,10 @@ impl Begun {
     pub async fn finish_ok(self, script: Script, input: &[u8]) -> Result<String> {
         let node = self.node.clone();
         let output = self.finish(input).await?;
-        match output.status.success() {
-            true => Ok(output.stdout),
-            false => Err(super::failed(&node, script, &output)),
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(super::failed(&node, script, &output))
         }
     }
 
@@ -484,17 +488,18 @@ fn obey<'a>(script: Script, mark: &'a Mark, size: &'a str, args: &[&'a str]) -> 
 /// The error of a node that takes too long to begin.
 fn silent(node: &Name, not: &NotBegun, time: Duration) -> Error {
     let seconds = time.as_secs();
-    match not.reached {
-        true => Error::new(Kind::SudoRefused, "cannot become root")
+    if not.reached {
+        Error::new(Kind::SudoRefused, "cannot become root")
             .on(node)
             .saying(format!("sudo says nothing for {seconds} seconds"))
-            .help("does it ask for more than a password, or ask a directory that does not answer?"),
-        false => Error::new(
+            .help("does it ask for more than a password, or ask a directory that does not answer?")
+    } else {
+        Error::new(
             Kind::NoAnswer,
             format!("a command did not begin within {seconds} seconds"),
         )
         .on(node)
-        .help("the node may be frozen or overloaded"),
+        .help("the node may be frozen or overloaded")
     }
 }
 

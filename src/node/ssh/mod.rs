@@ -76,9 +76,10 @@ impl Access {
             );
         }
         let base = std::env::temp_dir();
-        let base = match base.as_os_str().len() <= LONGEST_FOLDER {
-            true => base,
-            false => PathBuf::from("/tmp"),
+        let base = if base.as_os_str().len() <= LONGEST_FOLDER {
+            base
+        } else {
+            PathBuf::from("/tmp")
         };
         let folder = private::folder("nixcfg-", &base)
             .context(|| format!("cannot make a private folder in {}", base.display()))?;

@@ -185,9 +185,10 @@ pub(super) fn without_prompts(text: &str, mark: &Mark) -> (Vec<Prompt>, String) 
             anew: !since.trim().is_empty(),
         });
         said.push_str(&std::mem::take(&mut since));
-        rest = match rs {
-            true => after.split_once('\n').map_or("", |(_, after)| after),
-            false => after,
+        rest = if rs {
+            after.split_once('\n').map_or("", |(_, after)| after)
+        } else {
+            after
         };
     }
     said.push_str(rest);

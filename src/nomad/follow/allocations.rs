@@ -117,9 +117,10 @@ impl Follower<'_> {
                 });
             }
             // If only time is missing, wait no longer than that: no change will come.
-            let seconds = match all_there && unplaced.is_none() {
-                true => left.as_secs() + LOOK,
-                false => waiting.left().as_secs() + LOOK,
+            let seconds = if all_there && unplaced.is_none() {
+                left.as_secs() + LOOK
+            } else {
+                waiting.left().as_secs() + LOOK
             };
             wait = u32::try_from(seconds).unwrap_or(WAIT).min(WAIT);
             index = next;

@@ -80,13 +80,14 @@ pub async fn change(
     match proved {
         Ok(()) => {
             let ended = child.finish(b"keep\n").await?;
-            match ended.status.success() && ended.stdout.lines().last() == Some("kept") {
-                true => Ok(()),
-                false => Err(failed(
+            if ended.status.success() && ended.stdout.lines().last() == Some("kept") {
+                Ok(())
+            } else {
+                Err(failed(
                     node,
                     "the change could not be concluded",
                     &ended.stderr,
-                )),
+                ))
             }
         }
         Err(error) => {
@@ -109,9 +110,10 @@ async fn prove(access: &Access, node: &Name, proof: &Proof) -> Result<()> {
     };
     let child = connection.spawn_root(how, &["true"]).await?;
     let ended = child.finish(b"").await?;
-    match ended.status.success() {
-        true => Ok(()),
-        false => Err(Error::unexpected("root’s first command failed").saying(ended.stderr)),
+    if ended.status.success() {
+        Ok(())
+    } else {
+        Err(Error::unexpected("root’s first command failed").saying(ended.stderr))
     }
 }
 

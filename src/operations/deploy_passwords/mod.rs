@@ -295,12 +295,11 @@ impl Proofs {
             let Some(wanted) = wanted.get(&work.node).and_then(|users| users.get(login)) else {
                 continue;
             };
-            let proof = match args.assume_changed {
-                true => Proof::Login,
-                false => {
-                    let new = new_password(args, operation, login, current, &wanted.hash).await?;
-                    Proof::Root(Elevation::Password(new))
-                }
+            let proof = if args.assume_changed {
+                Proof::Login
+            } else {
+                let new = new_password(args, operation, login, current, &wanted.hash).await?;
+                Proof::Root(Elevation::Password(new))
             };
             proofs.new.insert(login.clone(), proof);
         }

@@ -134,16 +134,18 @@ impl Plan {
             .filter(|(_, account)| **account == Account::Different)
             .map(|(user, _)| user);
         for user in usable.filter(meant) {
-            let list = match lock_removed && Some(user) != login {
-                true => &mut plan.lock,
-                false => &mut plan.left,
+            let list = if lock_removed && Some(user) != login {
+                &mut plan.lock
+            } else {
+                &mut plan.left
             };
             list.insert(user.clone());
         }
         for user in seen.files.iter().filter(meant) {
-            let list = match lock_removed && Some(user) != login {
-                true => &mut plan.remove,
-                false => &mut plan.left,
+            let list = if lock_removed && Some(user) != login {
+                &mut plan.remove
+            } else {
+                &mut plan.left
             };
             list.insert(user.clone());
         }
@@ -237,9 +239,10 @@ impl Plan {
         .into_iter()
         .flatten()
         .collect();
-        match parts.is_empty() {
-            true => "unchanged".into(),
-            false => parts.join("; "),
+        if parts.is_empty() {
+            "unchanged".into()
+        } else {
+            parts.join("; ")
         }
     }
 }

@@ -48,9 +48,10 @@ pub fn reading(health: &Health) -> Check {
 
 /// One of the keys that are to read it.
 pub fn key(key: &Key, now: OffsetDateTime) -> Check {
-    let whose = match key.whose.is_empty() {
-        true => &key.named,
-        false => &key.whose,
+    let whose = if key.whose.is_empty() {
+        &key.named
+    } else {
+        &key.whose
     };
     if !key.is_known() {
         let told = format!("GnuPG does not have {whose}, for whom the store is encrypted");

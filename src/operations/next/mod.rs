@@ -54,9 +54,10 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let wanted = |node: &Name| systems.get(node).map(|system| &system.out);
     facts.behind = behind(&states, wanted);
     let steps = steps(&facts);
-    let text = match steps.is_empty() {
-        true => format!("nothing is left to do for {}", facts.cluster),
-        false => words(&steps),
+    let text = if steps.is_empty() {
+        format!("nothing is left to do for {}", facts.cluster)
+    } else {
+        words(&steps)
     };
     reporter.emit(Event::Summary {
         text,

@@ -61,9 +61,10 @@ impl Agent {
             return Some(format!("{} does not run", of.title()));
         }
         let told = self.trouble.as_ref()?;
-        Some(match told.starts_with("the servers") {
-            true => told.replacen("the servers", &format!("{}’s servers", of.title()), 1),
-            false => told.clone(),
+        Some(if told.starts_with("the servers") {
+            told.replacen("the servers", &format!("{}’s servers", of.title()), 1)
+        } else {
+            told.clone()
         })
     }
 

@@ -19,9 +19,10 @@ pub fn lines<T>(rows: &[(Name, State, Vec<String>, T)]) -> Vec<String> {
             let columns: Vec<String> = columns
                 .map(|(i, cell)| format!("{cell:<w$}", w = width(i)))
                 .collect();
-            let verdict = match trouble.is_empty() {
-                true => "well".to_owned(),
-                false => trouble.join("; "),
+            let verdict = if trouble.is_empty() {
+                "well".to_owned()
+            } else {
+                trouble.join("; ")
             };
             let columns = columns.iter().filter(|column| !column.is_empty());
             let columns: Vec<&str> = columns.map(String::as_str).collect();

@@ -107,9 +107,10 @@ async fn prepare(args: &Args, invocation: Invocation) -> Result<Prepared> {
         apis.insert(daemon, Loopback::bind(port, daemon.title()).await?);
     }
     // With --no-ssh, the same program that forwards the APIs' ports forwards these.
-    let of_cluster = match args.reach.by_ssh() {
-        true => operation.cluster.forwards.clone(),
-        false => Forwards::new(),
+    let of_cluster = if args.reach.by_ssh() {
+        operation.cluster.forwards.clone()
+    } else {
+        Forwards::new()
     };
     let mut forwards = BTreeMap::new();
     for (name, forward) in forward::all(&of_cluster, &args.forwards, args.port_offset)? {
@@ -209,12 +210,11 @@ impl Prepared {
                 reporter.clone(),
             ));
         }
-        let result = match args.command.is_empty() {
-            true => {
-                signals.next().await;
-                Ok(())
-            }
-            false => inside::run(&args.command, &addresses, signals).await,
+        let result = if args.command.is_empty() {
+            signals.next().await;
+            Ok(())
+        } else {
+            inside::run(&args.command, &addresses, signals).await
         };
         serving.shutdown().await;
         result

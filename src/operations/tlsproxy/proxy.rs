@@ -126,9 +126,10 @@ impl Proxy {
             .contains_key(header::UPGRADE)
             .then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let body = match body.is_end_stream() {
-            true => Either::Left(Full::default()),
-            false => Either::Right(Patient::new(body, PART)),
+        let body = if body.is_end_stream() {
+            Either::Left(Full::default())
+        } else {
+            Either::Right(Patient::new(body, PART))
         };
         let mut outgoing: Request<Body> = Request::new(body);
         *outgoing.method_mut() = parts.method;

@@ -124,19 +124,23 @@ fn signed(growth: i64) -> String {
 }
 
 fn line(change: &Change) -> String {
-    let versions = |versions: &[String]| match versions.is_empty() {
-        true => "none".to_owned(),
-        false => versions.join(", "),
+    let versions = |versions: &[String]| {
+        if versions.is_empty() {
+            "none".to_owned()
+        } else {
+            versions.join(", ")
+        }
     };
-    match change.before == change.after {
-        true => format!("{}: {}", change.name, signed(change.growth)),
-        false => format!(
+    if change.before == change.after {
+        format!("{}: {}", change.name, signed(change.growth))
+    } else {
+        format!(
             "{}: {} → {} ({})",
             change.name,
             versions(&change.before),
             versions(&change.after),
             signed(change.growth)
-        ),
+        )
     }
 }
 

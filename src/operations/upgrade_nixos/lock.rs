@@ -79,9 +79,10 @@ impl Update {
         let locks = &metadata["locks"];
         let locked = &locks["nodes"][&node_of(locks, INPUT)?];
         let after = relocked(&lock, &node, locked)?;
-        let after = match after == lock {
-            true => before.clone(),
-            false => printed(&after)?,
+        let after = if after == lock {
+            before.clone()
+        } else {
+            printed(&after)?
         };
         Ok(Self {
             file,
@@ -106,9 +107,10 @@ impl Update {
 
     /// Reports the change.
     pub fn tell(&self, reporter: &Reporter) {
-        let text = match self.before == self.after {
-            true => format!("nixpkgs stays at {}", self.from),
-            false => format!("nixpkgs: {} → {}", self.from, self.to),
+        let text = if self.before == self.after {
+            format!("nixpkgs stays at {}", self.from)
+        } else {
+            format!("nixpkgs: {} → {}", self.from, self.to)
         };
         reporter.emit(Event::Log {
             node: None,
@@ -176,9 +178,10 @@ fn reference(original: &Value, target: &Target) -> Result<String> {
                 .filter_map(|(name, value)| Some(format!("{name}={}", (*value)?)));
             let more = more.collect::<Vec<_>>().join("&");
             let mark = if url.contains('?') { "&" } else { "?" };
-            Ok(match more.is_empty() {
-                true => format!("git+{url}"),
-                false => format!("git+{url}{mark}{more}"),
+            Ok(if more.is_empty() {
+                format!("git+{url}")
+            } else {
+                format!("git+{url}{mark}{more}")
             })
         }
         "indirect" => {

@@ -63,15 +63,14 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     }
     let settings = nix.settings(&cwd);
     let guard = Guard::open(&flake, &reporter)?;
-    let guard = match args.no_update {
-        true => guard,
-        false => {
-            let target = args.to.clone().map_or(Target::Newest, Target::Revision);
-            reporter.phase("looking for nixpkgs");
-            let update = Update::find(&flake, &settings, &target).await?;
-            update.tell(&reporter);
-            guard.write(&update)?
-        }
+    let guard = if args.no_update {
+        guard
+    } else {
+        let target = args.to.clone().map_or(Target::Newest, Target::Revision);
+        reporter.phase("looking for nixpkgs");
+        let update = Update::find(&flake, &settings, &target).await?;
+        update.tell(&reporter);
+        guard.write(&update)?
     };
     let outcome = upgrade(args, invocation, &guard).await;
     guard.close()?;

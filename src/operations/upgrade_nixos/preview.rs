@@ -27,9 +27,10 @@ pub async fn show(
     prepared: &mut Prepared,
 ) -> Result<()> {
     let diffs = diffs(operation, prepared).await?;
-    let units = match args.plans_only() || !args.activates() {
-        true => BTreeMap::new(),
-        false => ask(args, operation, prepared).await?,
+    let units = if args.plans_only() || !args.activates() {
+        BTreeMap::new()
+    } else {
+        ask(args, operation, prepared).await?
     };
     for (node, diff) in diffs {
         let units = units.get(&node);
