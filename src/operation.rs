@@ -54,7 +54,7 @@ pub struct ClusterArgs {
 /// Options of logins.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct LoginArgs {
-    /// How to reach the nodes [default: cluster/<CLUSTER>/ssh_config]
+    /// How to reach the nodes [default: cluster/CLUSTER/ssh_config]
     #[arg(help_heading = "Login", long, value_name = "FILE")]
     pub ssh_config: Option<PathBuf>,
 

@@ -38,7 +38,7 @@ pub struct Args {
     #[command(flatten)]
     reach: Reach,
 
-    /// The app: a folder below cluster/<CLUSTER>/app/
+    /// The app: a folder below cluster/CLUSTER/app/
     #[arg(value_name = "APP")]
     app: Name,
 

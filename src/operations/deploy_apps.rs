@@ -23,7 +23,7 @@ pub struct Args {
     #[command(flatten)]
     reach: Reach,
 
-    /// The apps: folders below cluster/<CLUSTER>/app/ [default: all]
+    /// The apps: folders below cluster/CLUSTER/app/ [default: all]
     #[arg(value_name = "APP")]
     apps: Vec<Name>,
 
