@@ -19,12 +19,14 @@ use crate::node::generations::Generations;
 use crate::node::install;
 use crate::node::ssh::answer::Answer;
 use crate::node::ssh::login::Login;
+use crate::node::ssh::sudo::Sudo;
 use crate::node::{lease, probe};
 use crate::nomad::follow::answer as follow;
 use crate::nomad::{diff, drain, job};
 use crate::operations::deploy_passwords::plan::Seen;
-use crate::operations::status;
+use crate::operations::doctor::node::{Nix, Offset};
 use crate::operations::upgrade_nixos::{closure as sizes, preview};
+use crate::operations::{doctor, status};
 use crate::password::entry::Entry;
 use crate::pki::node::State;
 use crate::pki::x509::{Certificate, Key};
@@ -33,7 +35,8 @@ use crate::rollout::quorum::{self, Health};
 use crate::scaffold::survey::Survey;
 use crate::secret::Secret;
 use crate::secrets::keyring::Held;
-use crate::store::{history, trouble};
+use crate::store::history::Standing;
+use crate::store::{history, keys, trouble};
 
 /// A parser: its name, and a function that gives it bytes.
 pub type Target = (&'static str, fn(&[u8]));
@@ -72,6 +75,16 @@ pub const TARGETS: &[Target] = &[
             let _ = (diff::is_empty(&value), diff::lines(&value));
         }
     }),
+    ("doctor", |bytes| {
+        let said = text(bytes);
+        let _ = doctor::machine::tool("nix", (2, 8), Some(&said));
+        let told = Answer::of(&said.lines().map(str::to_owned).collect::<Vec<_>>());
+        let offset = Offset::read(0, &told, 1);
+        let _ = doctor::node::clock(offset, Some(300));
+        let _ =
+            doctor::node::own_offset(&offset.into_iter().chain([Offset(0)]).collect::<Vec<_>>());
+        let _ = doctor::node::nix(&Nix::read(&told), &Sudo::Right);
+    }),
     ("drain", |bytes| as_json::<Vec<drain::Client>>(bytes)),
     ("facts", |bytes| {
         let told: Vec<String> = text(bytes).lines().map(str::to_owned).collect();
@@ -107,13 +120,20 @@ pub const TARGETS: &[Target] = &[
         let read = Generations::read(&lines(bytes));
         let _ = (read.target(None), read.target(Some(7)));
     }),
+    ("gpg", |bytes| {
+        let said = text(bytes);
+        let _ = keys::Key::read("alice", &said);
+        let _ = keys::expanded(keys::names(&said), &said);
+    }),
     ("health", |bytes| {
         _ = (
             Health::read("Consul", 200, bytes),
             quorum::never_formed(200, bytes),
         )
     }),
-    ("history", |bytes| _ = history::paths(bytes)),
+    ("history", |bytes| {
+        let _ = (history::paths(bytes), Standing::read(&text(bytes)));
+    }),
     ("inhibitors", |bytes| {
         let read = inhibitors::Inhibitors::read(&text(bytes));
         let _ = read.against(&read);

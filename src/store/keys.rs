@@ -94,7 +94,7 @@ pub(super) fn gpg() -> Command {
 }
 
 /// The names in a `.gpg-id`: one a line, `#` begins a remark (pass 1.7.4).
-pub(super) fn names(list: &str) -> Vec<String> {
+pub(crate) fn names(list: &str) -> Vec<String> {
     let lines = list.lines();
     let lines = lines.map(|line| line.split('#').next().unwrap_or_default().trim());
     let names = lines.filter(|line| !line.is_empty());
@@ -102,7 +102,7 @@ pub(super) fn names(list: &str) -> Vec<String> {
 }
 
 /// The groups of keys that `gpg.conf` makes, out of `gpg --list-config group`.
-pub(super) fn expanded(names: Vec<String>, groups: &str) -> Vec<String> {
+pub(crate) fn expanded(names: Vec<String>, groups: &str) -> Vec<String> {
     let members = |name: &str| -> Option<Vec<String>> {
         let lines = groups.lines().filter_map(|l| l.strip_prefix("cfg:group:"));
         let mut lines = lines.filter_map(|line| line.split_once(':'));

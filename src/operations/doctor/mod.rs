@@ -1,9 +1,9 @@
 //! `doctor`: what would stop an operation, before one is begun. Each check is a function from facts to a
 //! verdict; here the facts are gathered.
 
-mod check;
-mod machine;
-mod node;
+pub(crate) mod check;
+pub(crate) mod machine;
+pub(crate) mod node;
 mod store;
 
 use std::collections::BTreeMap;
@@ -220,9 +220,8 @@ async fn reach(operation: &Operation, name: &Name) -> Result<Seen> {
     let before = OffsetDateTime::now_utc().unix_timestamp();
     let told = probed.connection.ask(DOCTOR, &[]).await?;
     let after = OffsetDateTime::now_utc().unix_timestamp();
-    let there = told.one("time").parse().ok();
     Ok(Seen {
-        clock: there.map(|there| Offset::of(before, there, after)),
+        clock: Offset::read(before, &told, after),
         nix: Nix::read(&told),
         state,
         facts: probed.facts,

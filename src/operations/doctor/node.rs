@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use time::OffsetDateTime;
+
 use super::check::Check;
 use crate::cluster::{Cluster, Daemon, Name};
 use crate::error::Error;
@@ -45,6 +47,12 @@ impl Offset {
             _ if there > after => Self(there - after),
             _ => Self(0),
         }
+    }
+
+    /// Of a clock that told its time in the answer of `doctor.sh`. A time that is no date tells nothing.
+    pub fn read(before: i64, told: &Answer, after: i64) -> Option<Self> {
+        let there = OffsetDateTime::from_unix_timestamp(told.one("time").parse().ok()?);
+        Some(Self::of(before, there.ok()?.unix_timestamp(), after))
     }
 
     /// Whether it is too far.
@@ -315,6 +323,11 @@ mod tests {
         assert_eq!(Offset::of(100, 99, 100), Offset(0));
         assert_eq!(Offset::of(100, 90, 101), Offset(-9));
         assert_eq!(Offset::of(100, 111, 101), Offset(10));
+        let told = |time: i64| read(&format!("time {time}\nend\n")).unwrap();
+        assert_eq!(Offset::read(100, &told(90), 101), Some(Offset(-9)));
+        for never in [i64::MAX, i64::MIN] {
+            assert_eq!(Offset::read(100, &told(never), 101), None);
+        }
     }
 
     #[test]
