@@ -284,7 +284,7 @@ fn a_job_that_no_node_has_room_for_ends_by_a_limit_of_the_tools_own() {
             &stage.run("deploy-apps", &[app]),
             5,
             &[
-                "no node has room for the group ‘main’: memory (1 nodes)",
+                "no node has room for the group ‘main’: memory (1 node)",
                 "a part of it",
             ],
         );

@@ -145,7 +145,7 @@ fn a_job_that_no_node_has_room_for_ends_and_says_why() {
             &stage.run("deploy-apps", &[]),
             5,
             &[
-                "no node has room for the group ‘main’: memory (1 nodes)",
+                "no node has room for the group ‘main’: memory (1 node)",
                 "core is not healthy: no node had room",
             ],
         );
@@ -159,7 +159,7 @@ fn a_job_that_no_node_has_room_for_ends_and_says_why() {
     ended(
         &stage.run("deploy-apps", &[]),
         5,
-        &["${attr.kernel.name} = plan9 (1 nodes)"],
+        &["${attr.kernel.name} = plan9 (1 node)"],
     );
 }
 
