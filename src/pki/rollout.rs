@@ -12,9 +12,9 @@ use crate::cluster::Daemon;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
-use crate::rollout::engine::{Guard, Ready};
+use crate::rollout::guard::{self, Ask, Need, Quorum, Server, States};
 use crate::rollout::plan::{Part, Plan};
-use crate::rollout::quorum::{self, Health};
+use crate::rollout::quorum::Health;
 use crate::rollout::{OnFailure, Outcome, Rollout};
 
 /// How long a daemon may take before the tool checks whether it runs at all.
@@ -213,10 +213,26 @@ impl AppRollout<'_> {
             .iter()
             .map(|(member, action)| (&member.name, (*member, *action)))
             .collect();
-        let guard = Guarded {
-            rollout: self,
-            members: &by_name,
-            alone: count == 1,
+        let guarded = servers.iter().map(|(member, action)| {
+            let need = match action {
+                _ if self.care.unhealthy => Need::Nothing,
+                Action::Start => Need::Nothing,
+                // A daemon keeps running while it rereads its files.
+                Action::Reload if count == 1 => Need::Health,
+                _ => Need::Spare,
+            };
+            let before = States::new();
+            (member.name.clone(), Server { need, before })
+        });
+        let quorum = Quorum {
+            ask: Tunnelled {
+                rollout: self,
+                members: &by_name,
+            },
+            servers: guarded.collect(),
+            waits: !self.care.unhealthy,
+            patience: self.care.patience(),
+            reporter: self.reporter.clone(),
         };
         let apply = async |name: &Name| match by_name.get(name) {
             Some((member, action)) => match self.one(member, *action).await {
@@ -239,7 +255,7 @@ impl AppRollout<'_> {
         // Installed files stay: nothing goes back.
         let back = async |name: &Name| Outcome::failed(Error::unexpected("stays").on(name));
         let mut left = Vec::new();
-        for (name, outcome) in turns.run(&guard, apply, back).await {
+        for (name, outcome) in turns.run(&quorum, apply, back).await {
             let Some((member, action)) = by_name.get(&name) else {
                 continue;
             };
@@ -386,57 +402,28 @@ impl AppRollout<'_> {
     }
 }
 
-/// Keeps a daemon's servers healthy during the rollout.
-struct Guarded<'a> {
+/// Asks servers about one daemon through tunnels.
+struct Tunnelled<'a> {
     rollout: &'a AppRollout<'a>,
     members: &'a BTreeMap<&'a Name, (&'a Member, Action)>,
-    alone: bool,
 }
 
-impl Guarded<'_> {
-    async fn health(&self, member: &Member) -> Result<Health> {
-        member.health(self.rollout.work, self.rollout.daemon).await
+impl Tunnelled<'_> {
+    fn get(&self, server: &Name) -> Result<(&Member, Action)> {
+        let found = self.members.get(server).copied();
+        found.ok_or_else(|| Error::unexpected("is no server").on(server))
     }
 }
 
-impl Guard for Guarded<'_> {
-    async fn before(&self, node: &Name) -> Result<Ready> {
-        let Some((member, action)) = self.members.get(node) else {
-            return Ok(Ready::Go);
-        };
-        if *action == Action::Start || self.rollout.care.unhealthy {
-            return Ok(Ready::Go);
-        }
-        // A daemon keeps running while it rereads its files.
-        let alone = self.alone && *action == Action::Reload;
-        let patience = self.rollout.care.patience();
-        quorum::until(quorum::SETTLING.min(patience), async || {
-            let health = self.health(member).await?;
-            health.spare(alone).map_err(|e| e.on(node))?;
-            Ok(if health.leads(node) {
-                Ready::Leads
-            } else {
-                Ready::Go
-            })
-        })
-        .await
+impl Ask for Tunnelled<'_> {
+    async fn look(&self, server: &Name) -> Result<States> {
+        let AppRollout { work, daemon, .. } = self.rollout;
+        let health = self.get(server)?.0.health(work, *daemon).await;
+        Ok([(*daemon, guard::State::Up(health))].into())
     }
 
-    async fn after(&self, node: &Name) -> Result<()> {
-        let Some((member, action)) = self.members.get(node) else {
-            return Ok(());
-        };
-        if self.rollout.care.unhealthy {
-            return Ok(());
-        }
-        let well = quorum::until(self.rollout.care.patience(), async || {
-            self.health(member).await?.whole()
-        });
-        well.await.map_err(|error| {
-            let (daemon, doing) = (self.rollout.daemon.title(), action.doing());
-            let what = format!("{daemon} is not well after {doing}: {}", error.what);
-            Error::new(Exit::Partial, what).on(node)
-        })
+    async fn restarted(&self, server: &Name) -> Result<bool> {
+        Ok(self.get(server)?.1 != Action::Reload)
     }
 }
 

@@ -8,12 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use base64ct::{Base64, Encoding};
 use futures_util::future::join_all;
 
-use super::engine::{Guard, Ready};
+use super::guard::{Ask, Need, Quorum, Server, State, States};
 use super::plan::Part;
 use super::quorum::{self, Health};
 use crate::cluster::{Cluster, Daemon, Name, Node, Role};
 use crate::error::{Error, Exit, Result};
-use crate::event::Reporter;
 use crate::node::probe::Probed;
 use crate::node::ssh::answer::Answer;
 use crate::node::ssh::elevate::Elevation;
@@ -37,17 +36,6 @@ pub fn words(cluster: &Cluster, daemon: Daemon, node: &Node) -> [String; 5] {
         daemon.agent_name(cluster, node.role),
         files.directory.to_string(),
     ]
-}
-
-/// The state of a daemon on a node.
-#[derive(Debug, Clone)]
-pub enum State {
-    /// It does not run.
-    Down,
-    /// It runs, and has never been part of a quorum.
-    Unformed,
-    /// It runs; with the health of its servers, or why that is not known.
-    Up(Result<Health>),
 }
 
 /// Each daemon's start (systemd's invocation ID) and state.
@@ -132,36 +120,34 @@ fn health(daemon: Daemon, (status, body): (u16, Vec<u8>)) -> Result<Health> {
     }
 }
 
-/// A server that will be changed.
+/// A server's login, and its daemons' starts before the change.
 struct Seat {
-    node: Node,
-    access: Access,
     how: Elevation,
     connection: Mutex<Connection>,
-    before: Seen,
+    starts: BTreeMap<Daemon, String>,
 }
 
-/// Guards the quorum of a cluster's servers during changes.
-pub struct Quorum {
+/// Asks servers by curl on themselves.
+pub struct Curl {
     cluster: Cluster,
+    access: Access,
     daemons: Vec<Daemon>,
     seats: BTreeMap<Name, Seat>,
-    /// Whether to guard at all.
-    minded: bool,
-    /// Whether there is no other server.
-    alone: bool,
-    reporter: Reporter,
 }
 
-impl Quorum {
+impl Quorum<Curl> {
     /// No quorum to keep.
     pub fn none(operation: &Operation) -> Self {
         Self {
-            cluster: operation.cluster.clone(),
-            daemons: Vec::new(),
-            seats: BTreeMap::new(),
-            minded: false,
-            alone: false,
+            ask: Curl {
+                cluster: operation.cluster.clone(),
+                access: operation.access.clone(),
+                daemons: operation.cluster.daemons(),
+                seats: BTreeMap::new(),
+            },
+            servers: BTreeMap::new(),
+            waits: false,
+            patience: quorum::PATIENCE,
             reporter: operation.reporter.clone(),
         }
     }
@@ -175,54 +161,56 @@ impl Quorum {
         unhealthy: bool,
     ) -> Result<Self> {
         let mut this = Self::none(operation);
-        this.daemons = operation.cluster.daemons();
         let servers = operation.cluster.nodes.iter();
-        let servers: Vec<(&Name, &Node)> = servers
-            .filter(|(_, node)| node.role == Role::Server)
-            .collect();
-        this.alone = servers.len() == 1;
-        this.minded = !unhealthy && !this.alone;
-        if this.daemons.is_empty() {
+        let servers = servers.filter(|(_, node)| node.role == Role::Server);
+        let servers: Vec<&Name> = servers.map(|(name, _)| name).collect();
+        let alone = servers.len() == 1;
+        this.waits = alone || !unhealthy;
+        if this.ask.daemons.is_empty() {
             return Ok(this);
         }
-        for (name, node) in servers {
+        for name in servers {
             let Some(probed) = probed.get(name).filter(|_| nodes.contains(name)) else {
                 continue;
             };
             let seat = Seat {
-                node: node.clone(),
-                access: operation.access.clone(),
                 how: operation.elevation(probed)?,
                 connection: Mutex::new(probed.connection.clone()),
-                before: Seen::new(),
+                starts: BTreeMap::new(),
             };
-            this.seats.insert(name.clone(), seat);
+            this.ask.seats.insert(name.clone(), seat);
         }
-        let looks = this.seats.keys().map(|name| this.look(name));
-        let looks = join_all(looks).await;
-        for (seat, look) in this.seats.values_mut().zip(looks) {
-            seat.before = look?;
+        let looks = join_all(this.ask.seats.keys().map(|name| this.ask.seen(name))).await;
+        let need = if alone || unhealthy {
+            Need::Nothing
+        } else {
+            Need::Spare
+        };
+        for ((name, seat), look) in this.ask.seats.iter_mut().zip(looks) {
+            let mut before = States::new();
+            for (daemon, (start, state)) in look? {
+                seat.starts.insert(daemon, start);
+                before.insert(daemon, state);
+            }
+            this.servers.insert(name.clone(), Server { need, before });
         }
-        this.say();
+        this.say(alone);
         Ok(this)
     }
 
-    /// Reports if there is no quorum to keep, and why.
-    fn say(&self) {
-        if self.seats.is_empty() {
+    /// Reports if there is no quorum to keep, and why. `alone`: there is no other server.
+    fn say(&self, alone: bool) {
+        if self.servers.is_empty() {
             return;
         }
         let servers = |daemon: Daemon, like: fn(&State) -> bool| -> Vec<&str> {
-            let is = |seat: &Seat| {
-                seat.before
-                    .get(&daemon)
-                    .is_some_and(|(_, state)| like(state))
-            };
-            let seats = self.seats.iter().filter(|(_, seat)| is(seat));
-            seats.map(|(name, _)| name.as_str()).collect()
+            let servers = self.servers.iter();
+            let servers =
+                servers.filter(|(_, server)| server.before.get(&daemon).is_some_and(like));
+            servers.map(|(name, _)| name.as_str()).collect()
         };
         let mut up = Vec::new();
-        for daemon in &self.daemons {
+        for daemon in &self.ask.daemons {
             if !servers(*daemon, |state| matches!(state, State::Up(_))).is_empty() {
                 up.push(daemon.title());
                 continue;
@@ -232,117 +220,76 @@ impl Quorum {
             self.reporter
                 .emit(crate::event::Event::Log { node: None, line });
         }
-        if self.alone && !up.is_empty() {
+        if alone && !up.is_empty() {
             let what = format!(
                 "is the cluster’s only server: {} may stand still while it is changed",
                 up.join(" and ")
             );
-            self.reporter.warning(self.seats.keys().next(), what);
+            self.reporter.warning(self.servers.keys().next(), what);
         }
     }
 
     /// A node's part in the quorum.
     pub fn part(&self, name: &Name) -> Part {
-        let Some(seat) = self.seats.get(name) else {
+        let Some(server) = self.servers.get(name) else {
             return Part::None;
         };
-        let up = |seat: &Seat| {
-            let mut daemons = seat.before.values();
-            daemons.any(|(_, state)| matches!(state, State::Up(_)))
+        let up = |server: &Server| {
+            let mut states = server.before.values();
+            states.any(|state| matches!(state, State::Up(_)))
         };
-        let leads = seat
-            .before
-            .values()
-            .filter(|(_, state)| matches!(state, State::Up(Ok(health)) if health.leads(name)))
+        let states = server.before.values();
+        let leads = states
+            .filter(|state| matches!(state, State::Up(Ok(health)) if health.leads(name)))
             .count();
-        match (leads, up(seat)) {
+        match (leads, up(server)) {
             (0, true) => Part::Voter,
-            (0, false) if self.seats.values().any(up) => Part::Down,
+            (0, false) if self.servers.values().any(up) => Part::Down,
             (0, false) => Part::None,
             (leads, _) => Part::Leader(leads),
         }
     }
+}
 
+impl Curl {
     /// Asks a server, over the present connection, or a new one if that is lost.
-    async fn look(&self, name: &Name) -> Result<Seen> {
+    async fn seen(&self, name: &Name) -> Result<Seen> {
         let seat = self
             .seats
             .get(name)
             .ok_or_else(|| Error::unexpected("is no server").on(name))?;
-        let words = self
-            .daemons
-            .iter()
-            .flat_map(|daemon| words(&self.cluster, *daemon, &seat.node));
-        let words: Vec<String> = words.collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let connection = seat
-            .connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let told = match connection.ask_root(&seat.how, DAEMONS, &words, b"").await {
-            Ok(told) => told,
+        let ask =
+            async |connection: &Connection| ask(&self.cluster, name, connection, &seat.how).await;
+        let locked = || {
+            seat.connection
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let connection = locked().clone();
+        match ask(&connection).await {
             Err(e) => {
                 tracing::debug!(node = %name, "{e}");
-                let connection = seat.access.connect(name).await?;
-                let told = connection.ask_root(&seat.how, DAEMONS, &words, b"").await?;
-                *seat
-                    .connection
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = connection;
-                told
+                let connection = self.access.connect(name).await?;
+                let seen = ask(&connection).await?;
+                *locked() = connection;
+                Ok(seen)
             }
-        };
-        read(&told, &self.daemons).map_err(|e| e.on(name))
-    }
-
-    /// Whether the other servers can do without this one.
-    async fn spared(&self, name: &Name) -> Result<Ready> {
-        let mut ready = Ready::Go;
-        for (daemon, (_, state)) in self.look(name).await? {
-            if let State::Up(health) = state {
-                let health = health.map_err(|e| e.on(name))?;
-                health
-                    .spare(false)
-                    .map_err(|e| of(daemon, e).on(name).exit(Exit::Partial))?;
-                if health.leads(name) {
-                    ready = Ready::Leads;
-                }
-            }
+            seen => seen,
         }
-        Ok(ready)
+    }
+}
+
+impl Ask for Curl {
+    async fn look(&self, server: &Name) -> Result<States> {
+        let seen = self.seen(server).await?.into_iter();
+        Ok(seen.map(|(daemon, (_, state))| (daemon, state)).collect())
     }
 
-    /// Fails unless a server takes part as before.
-    async fn takes_part(&self, name: &Name) -> Result<()> {
-        let before = self.seats.get(name).map(|seat| &seat.before);
-        for (daemon, (_, state)) in self.look(name).await? {
-            let was = before.and_then(|before| before.get(&daemon));
-            match (state, was) {
-                (State::Up(health), _) => health
-                    .and_then(|health| health.whole())
-                    .map_err(|e| of(daemon, e).on(name))?,
-                (State::Down, Some((_, State::Up(_)))) => {
-                    let what = format!("{} does not run any more", daemon.title());
-                    return Err(Error::new(Exit::Partial, what).on(name));
-                }
-                (State::Unformed, Some((_, State::Up(_)))) => {
-                    let what = format!("{} knows of no other server any more", daemon.title());
-                    return Err(Error::new(Exit::Partial, what).on(name));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a daemon was started since the survey.
-    async fn restarted(&self, name: &Name) -> Result<bool> {
-        let before = self.seats.get(name).map(|seat| &seat.before);
-        let now = self.look(name).await?;
-        Ok(now.iter().any(|(daemon, (invocation, _))| {
-            let was = before.and_then(|before| before.get(daemon));
-            was.is_none_or(|(was, _)| was != invocation)
+    async fn restarted(&self, server: &Name) -> Result<bool> {
+        let starts = self.seats.get(server).map(|seat| &seat.starts);
+        let now = self.seen(server).await?;
+        Ok(now.iter().any(|(daemon, (start, _))| {
+            starts.and_then(|starts| starts.get(daemon)) != Some(start)
         }))
     }
 }
@@ -357,35 +304,6 @@ fn nothing_to_keep(daemon: Daemon, unformed: &[&str]) -> String {
         ),
     };
     format!("no quorum of {} to keep: {why}", daemon.title())
-}
-
-fn of(daemon: Daemon, mut error: Error) -> Error {
-    error.what = error
-        .what
-        .replacen("the servers", &format!("{}’s servers", daemon.title()), 1);
-    error
-}
-
-impl Guard for Quorum {
-    async fn before(&self, node: &Name) -> Result<Ready> {
-        if !self.minded {
-            return Ok(Ready::Go);
-        }
-        quorum::until(quorum::SETTLING, async || self.spared(node).await).await
-    }
-
-    async fn after(&self, node: &Name) -> Result<()> {
-        if !self.minded && !self.alone {
-            return Ok(());
-        }
-        self.reporter
-            .step(node, "waiting for the servers to be well");
-        let look = async || self.restarted(node).await;
-        let restarted = quorum::until(quorum::PATIENCE, look).await?;
-        let times = if restarted { quorum::STEADY } else { 1 };
-        let look = async || self.takes_part(node).await;
-        quorum::steadily(times, quorum::PATIENCE, look).await
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 
 pub mod daemons;
 pub mod engine;
+pub mod guard;
 pub mod membership;
 pub mod plan;
 pub mod quorum;
@@ -29,8 +30,9 @@ use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
 use crate::node::probe::Probed;
 use crate::operation::Operation;
-use daemons::Quorum;
+use daemons::Curl;
 pub use engine::{OnFailure, Outcome, Rollout};
+use guard::Quorum;
 use plan::{Candidate, Limits, Part, Plan};
 pub use turn::Turn;
 
@@ -101,7 +103,7 @@ pub struct RolloutArgs {
 /// A run's order, and the guard of its quorum.
 pub struct Order {
     pub plan: Plan,
-    quorum: Quorum,
+    quorum: Quorum<Curl>,
     on_failure: OnFailure,
     reporter: Reporter,
 }

@@ -10,6 +10,7 @@ use crate::node::ssh::Connection;
 use crate::node::ssh::answer::Answer;
 use crate::node::ssh::elevate::Elevation;
 use crate::rollout::daemons;
+use crate::rollout::guard::State;
 use crate::rollout::quorum::Health;
 
 /// The state of a daemon on a node.
@@ -111,9 +112,9 @@ pub async fn look(
             let title = daemon.title();
             let never = || Error::unexpected(format!("{title} has never had a leader"));
             let agent = match &state {
-                daemons::State::Down => Agent::stopped(unit),
-                daemons::State::Unformed => Agent::running(unit, Err(&never())),
-                daemons::State::Up(health) => Agent::running(unit, health.as_ref()),
+                State::Down => Agent::stopped(unit),
+                State::Unformed => Agent::running(unit, Err(&never())),
+                State::Up(health) => Agent::running(unit, health.as_ref()),
             };
             (daemon, agent)
         })
