@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use serde_json::Value;
-use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, Name, name, select};
 use crate::error::{Error, Exit, Result};
@@ -17,6 +17,7 @@ use crate::nix::eval::{self, Named};
 use crate::nix::source::{self, Flake, Source};
 use crate::nix::untracked::Untracked;
 use crate::node::Sudo;
+use crate::node::each::{ALL, each};
 use crate::node::probe::{self, Probed};
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Patience};
@@ -115,7 +116,7 @@ pub struct Operation {
     pub source: Source,
     /// The cache of the flake's evaluation.
     pub cache: Cache,
-    pub cluster: Cluster,
+    pub cluster: Arc<Cluster>,
     /// Its files that Git does not track.
     pub untracked: Untracked,
     /// How to reach its nodes.
@@ -197,7 +198,7 @@ impl Operation {
             root: flake.root,
             source,
             cache,
-            cluster,
+            cluster: Arc::new(cluster),
             untracked,
             access,
             passwords,
@@ -324,37 +325,34 @@ impl Operation {
         bad.sort_by(|a, b| a.node.cmp(&b.node));
     }
 
+    /// Probes one node, with its known password.
+    pub async fn probe_one(&self, node: &Name) -> Result<Probed> {
+        probe::probe(&self.access, node, self.passwords.of(node.as_str())).await
+    }
+
     async fn probe_each(
         &self,
         nodes: &BTreeSet<Name>,
         bad: &mut Vec<Error>,
     ) -> BTreeMap<Name, Probed> {
-        let mut tasks = JoinSet::new();
-        for node in nodes {
-            let (access, node) = (self.access.clone(), node.clone());
-            let (password, other) = (
-                self.passwords.of(node.as_str()),
-                self.other_password.clone(),
-            );
-            tasks.spawn(async move {
-                let mut probed = probe::probe(&access, &node, password).await;
-                if let (Ok(p), Some(other)) = (&mut probed, other)
-                    && p.facts.sudo.is_wrong_password()
-                    && let Err(e) = probe::try_password(p, &other).await
+        let mut looks = each(
+            ALL,
+            nodes.iter().map(|node| (node, ())),
+            async |node, ()| {
+                let mut probed = self.probe_one(node).await?;
+                if let Some(other) = &self.other_password
+                    && probed.facts.sudo.is_wrong_password()
                 {
-                    return (node, Err(e));
+                    probe::try_password(&mut probed, other).await?;
                 }
-                (node, probed)
-            });
-        }
+                Ok(probed)
+            },
+        );
         let mut probed = BTreeMap::new();
-        while let Some(joined) = tasks.join_next().await {
-            match joined {
-                Ok((node, Ok(p))) => {
-                    probed.insert(node, p);
-                }
-                Ok((_, Err(e))) => bad.push(e),
-                Err(e) => bad.push(Error::unexpected(format!("a probe was lost: {e}"))),
+        while let Some((node, look)) = looks.next().await {
+            match look {
+                Ok(p) => drop(probed.insert(node.clone(), p)),
+                Err(e) => bad.push(e),
             }
         }
         probed
@@ -390,25 +388,14 @@ async fn try_everywhere(
     password: &Arc<Secret>,
     bad: &mut Vec<Error>,
 ) {
-    let mut tasks = JoinSet::new();
-    for name in wanting {
-        if let Some(mut p) = probed.remove(name) {
-            let (name, password) = (name.clone(), password.clone());
-            tasks.spawn(async move {
-                let tried = probe::try_password(&mut p, &password).await;
-                (name, p, tried)
-            });
-        }
-    }
-    while let Some(joined) = tasks.join_next().await {
-        match joined {
-            Ok((name, p, tried)) => {
-                bad.extend(tried.err());
-                probed.insert(name, p);
-            }
-            Err(e) => bad.push(Error::unexpected(format!("a probe was lost: {e}"))),
-        }
-    }
+    let those = probed.iter_mut().filter(|(name, _)| wanting.contains(name));
+    let tried = each(ALL, those, |_, p| probe::try_password(p, password));
+    bad.extend(
+        tried
+            .filter_map(async |(_, tried)| tried.err())
+            .collect::<Vec<_>>()
+            .await,
+    );
 }
 
 /// Reads the cluster `name` of `source`, from the cache or by evaluation.

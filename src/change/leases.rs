@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::task::JoinSet;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
 
 use crate::cluster::{Cluster, Name, Role};
 use crate::error::{Error, Exit, Result};
+use crate::node::each::{ALL, each};
 use crate::node::lease::{self, Answer, Claim, Lease, Scope, held, take};
-use crate::node::probe::{self, Probed};
+use crate::node::probe::Probed;
 use crate::node::ssh::Connection;
 use crate::node::ssh::elevate::Elevation;
 use crate::operation::Operation;
@@ -89,38 +91,37 @@ impl Leases {
             .filter(|name| !probed.contains_key(*name))
             .cloned()
             .collect();
-        let (beside, mut refused) = reach(operation, others).await;
-        let mut asked = JoinSet::new();
+        let (beside, mut refused) = reach(operation, &others).await;
+        let mut those = BTreeMap::new();
         for (name, p) in probed.iter().chain(&beside) {
             let (of_node, of_cluster) = (nodes.contains(name), keepers.contains(name));
             let scopes: Vec<Scope> = [(of_node, Scope::Node), (of_cluster, Scope::Cluster)]
                 .into_iter()
                 .filter_map(|(wanted, scope)| wanted.then_some(scope))
                 .collect();
-            if scopes.is_empty() {
-                continue;
+            if !scopes.is_empty() {
+                those.insert(name, (p, operation.elevation(p)?, scopes));
             }
-            let (name, connection, from) =
-                (name.clone(), p.connection.clone(), p.facts.from.clone());
-            let (how, claim) = (operation.elevation(p)?, claim.clone());
-            asked.spawn(async move {
-                let answer = lease::take(&connection, &how, &claim, &from, &scopes).await;
-                (name, from, scopes, answer)
-            });
         }
+        let ask = async |_: &Name, (p, how, scopes): (&Probed, Elevation, Vec<Scope>)| {
+            let from = p.facts.from.clone();
+            let answer = lease::take(&p.connection, &how, claim, &from, &scopes).await;
+            Ok((from, scopes, answer?))
+        };
+        let mut asked = each(ALL, those, ask);
         let mut bad = Vec::new();
         let mut granted = 0;
-        while let Some(joined) = asked.join_next().await {
-            match joined.map_err(|e| Error::unexpected(format!("a lease was lost: {e}")))? {
-                (name, from, scopes, Ok(Answer::Taken(lease))) => {
+        while let Some((name, answer)) = asked.next().await {
+            match answer {
+                Ok((from, scopes, Answer::Taken(lease))) => {
                     granted += usize::from(scopes.contains(&Scope::Cluster));
-                    let changed = probed.get(&name).is_some_and(|p| {
+                    let changed = probed.get(name).is_some_and(|p| {
                         lease.current != p.facts.current || lease.profile != p.facts.profile
                     });
-                    if changed && nodes.contains(&name) {
+                    if changed && nodes.contains(name) {
                         let error =
                             Error::new(Exit::Probe, "was changed by somebody else meanwhile");
-                        bad.push(error.on(&name).help("run again: it will be looked at anew"));
+                        bad.push(error.on(name).help("run again: it will be looked at anew"));
                     }
                     let kept = Kept {
                         lease,
@@ -128,13 +129,11 @@ impl Leases {
                         from,
                         scopes,
                     };
-                    self.all().insert(name, kept);
+                    self.all().insert(name.clone(), kept);
                 }
-                (name, .., Ok(Answer::Held(scope, holder))) => {
-                    bad.push(held(scope, &holder).on(name))
-                }
-                (name, .., Err(error)) if nodes.contains(&name) => bad.push(error),
-                (.., Err(error)) => refused.push(error),
+                Ok((.., Answer::Held(scope, holder))) => bad.push(held(scope, &holder).on(name)),
+                Err(error) if nodes.contains(name) => bad.push(error),
+                Err(error) => refused.push(error),
             }
         }
         if !bad.is_empty() {
@@ -163,36 +162,26 @@ impl Leases {
 
     /// Releases all leases.
     pub async fn release(&self) {
-        let mut tasks = JoinSet::new();
-        for (_, kept) in std::mem::take(&mut *self.all()) {
-            tasks.spawn(kept.lease.release());
-        }
-        while tasks.join_next().await.is_some() {}
+        let all = std::mem::take(&mut *self.all());
+        join_all(all.into_values().map(|kept| kept.lease.release())).await;
     }
 }
 
 /// Probes keepers that the run does not change. Returns usable ones and the errors of the others.
-async fn reach(operation: &Operation, names: Vec<Name>) -> (BTreeMap<Name, Probed>, Vec<Error>) {
-    let mut tasks = JoinSet::new();
-    for name in names {
-        let access = operation.access.clone();
-        let password = operation.passwords.of(name.as_str());
-        tasks.spawn(async move {
-            let probed = probe::probe(&access, &name, password).await;
-            (name, probed)
-        });
-    }
+async fn reach(operation: &Operation, names: &[Name]) -> (BTreeMap<Name, Probed>, Vec<Error>) {
+    let mut looks = each(
+        ALL,
+        names.iter().map(|name| (name, ())),
+        async |name, ()| {
+            let probed = operation.probe_one(name).await?;
+            probed.facts.no_root(name).map_or(Ok(probed), Err)
+        },
+    );
     let (mut reached, mut refused) = (BTreeMap::new(), Vec::new());
-    while let Some(joined) = tasks.join_next().await {
-        match joined {
-            Ok((name, Ok(probed))) => match probed.facts.no_root(&name) {
-                None => {
-                    reached.insert(name, probed);
-                }
-                Some(error) => refused.push(error),
-            },
-            Ok((_, Err(error))) => refused.push(error),
-            Err(e) => refused.push(Error::unexpected(format!("a probe was lost: {e}"))),
+    while let Some((name, look)) = looks.next().await {
+        match look {
+            Ok(probed) => drop(reached.insert(name.clone(), probed)),
+            Err(error) => refused.push(error),
         }
     }
     (reached, refused)

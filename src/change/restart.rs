@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use futures_util::StreamExt;
 
 use super::target::{Target, Way};
 use crate::cluster::Name;
@@ -12,6 +12,7 @@ use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
 use crate::node::activation::outcome::Report;
 use crate::node::activation::scripts::{DRAINED, HOLD, RESTART};
+use crate::node::each::{ALL, each};
 use crate::node::probe::Probed;
 use crate::node::ssh::Connection;
 use crate::node::ssh::answer::Answer;
@@ -206,30 +207,21 @@ pub async fn finish_drains(
     operation: &Operation,
     probed: &mut BTreeMap<Name, Probed>,
 ) -> Result<()> {
-    let drained: Vec<Name> = probed
-        .iter()
-        .filter(|(_, p)| p.facts.drained.is_some())
-        .map(|(name, _)| name.clone())
-        .collect();
+    let mut drained = BTreeMap::new();
+    for (name, p) in probed {
+        if p.facts.drained.take().is_some() {
+            drained.insert(name, (operation.elevation(p)?, &p.connection));
+        }
+    }
     if drained.is_empty() {
         return Ok(());
     }
-    let restarts = Restarts::of(operation, Duration::ZERO);
-    let mut tasks = JoinSet::new();
-    for name in drained {
-        let Some(p) = probed.get_mut(&name) else {
-            continue;
-        };
-        p.facts.drained = None;
-        let (connection, how) = (p.connection.clone(), operation.elevation(p)?);
-        let restarts = restarts.clone();
-        tasks.spawn(async move { finish(&restarts, &connection, &how).await });
-    }
-    let mut failed = Vec::new();
-    while let Some(joined) = tasks.join_next().await {
-        let finished = joined.map_err(|e| Error::unexpected(format!("a node was lost: {e}")))?;
-        failed.extend(finished.err());
-    }
+    let restarts = &Restarts::of(operation, Duration::ZERO);
+    let finished = each(ALL, drained, async |_, (how, connection)| {
+        finish(restarts, connection, &how).await
+    });
+    let failed = finished.filter_map(async |(_, finished)| finished.err());
+    let failed: Vec<Error> = failed.collect().await;
     if failed.is_empty() {
         Ok(())
     } else {

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use super::restart::finish_drains;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
+use crate::node::each::{ALL, each};
 use crate::node::lease::{Scope, held};
-use crate::node::probe::{self, Probed};
+use crate::node::probe::Probed;
 use crate::operation::Operation;
 
 /// How long a node may take to confirm or undo an earlier change.
@@ -37,40 +38,30 @@ pub async fn settle(
         let what = "nodes are held by another operator; nothing was changed";
         return Err(Error::new(Exit::Probe, what));
     }
-    let mut tasks = JoinSet::new();
-    for (name, p) in probed.iter() {
-        if p.facts.pending.is_none() {
-            continue;
-        }
+    let pending = probed.iter().filter(|(_, p)| p.facts.pending.is_some());
+    let mut waits = each(ALL, pending, async |name, _| {
         let what = "waiting for the end of a change that nobody confirmed";
         operation.reporter.step(name, what);
-        let (access, name, password) = (
-            operation.access.clone(),
-            name.clone(),
-            operation.passwords.of(name.as_str()),
-        );
-        tasks.spawn(async move {
-            let until = Instant::now() + LONGEST;
-            while Instant::now() < until {
-                tokio::time::sleep(PAUSE).await;
-                match probe::probe(&access, &name, password.clone()).await {
-                    Ok(p) if p.facts.pending.is_none() => return (name, Some(p)),
-                    Ok(_) => {}
-                    Err(e) => tracing::debug!(node = %name, "{e}"),
-                }
+        let until = Instant::now() + LONGEST;
+        while Instant::now() < until {
+            tokio::time::sleep(PAUSE).await;
+            match operation.probe_one(name).await {
+                Ok(p) if p.facts.pending.is_none() => return Ok(Some(p)),
+                Ok(_) => {}
+                Err(e) => tracing::debug!(node = %name, "{e}"),
             }
-            (name, None)
-        });
-    }
-    let mut stuck = Vec::new();
-    while let Some(joined) = tasks.join_next().await {
-        match joined.map_err(|e| Error::unexpected(format!("a wait was lost: {e}")))? {
-            (name, Some(p)) => {
-                probed.insert(name, p);
-            }
-            (name, None) => stuck.push(name.to_string()),
+        }
+        Ok(None)
+    });
+    let (mut settled, mut stuck) = (BTreeMap::new(), Vec::new());
+    while let Some((name, wait)) = waits.next().await {
+        match wait? {
+            Some(p) => drop(settled.insert(name.clone(), p)),
+            None => stuck.push(name.to_string()),
         }
     }
+    drop(waits);
+    probed.extend(settled);
     if stuck.is_empty() {
         finish_drains(operation, probed).await
     } else {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::cluster::{Name, Node};
 use crate::error::{Error, Kind, Result};
@@ -49,21 +49,18 @@ impl Target<'_> {
     /// Logs in by all ways at once, the one by `ssh_config` a moment earlier. The first success
     /// counts.
     pub async fn connect(&self, ways: &[Access]) -> Result<(Way, Connection)> {
-        let mut tasks = JoinSet::new();
-        for (number, access) in ways.iter().cloned().enumerate() {
-            let node = self.node().clone();
-            tasks.spawn(async move {
-                if number > 0 {
-                    tokio::time::sleep(HEAD_START).await;
-                }
-                let connected = access.connect(&node).await;
-                (number, access, connected)
-            });
-        }
+        let logins = ways.iter().enumerate().map(async |(number, access)| {
+            if number > 0 {
+                tokio::time::sleep(HEAD_START).await;
+            }
+            (number, access, access.connect(self.node()).await)
+        });
+        let mut logins: FuturesUnordered<_> = logins.collect();
         let mut first = None;
-        while let Some(joined) = tasks.join_next().await {
-            match joined.map_err(|e| Error::unexpected(format!("a login was lost: {e}")))? {
+        while let Some(ended) = logins.next().await {
+            match ended {
                 (number, access, Ok(connection)) => {
+                    let access = access.clone();
                     return Ok((Way { number, access }, connection));
                 }
                 (0, _, Err(e)) => first = Some(e),

@@ -228,7 +228,7 @@ struct Ahead {
     substitute: bool,
     settings: Settings,
     folder: std::path::PathBuf,
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     reporter: Reporter,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -96,20 +97,15 @@ pub async fn systems(
     workers: usize,
 ) -> Systems {
     let chunks = spread(names, workers);
-    let runs = chunks.into_iter().map(|chunk| {
-        let (source, settings) = (source.clone(), settings.clone());
-        tokio::spawn(async move { chunk_of_systems(&source, &settings, chunk).await })
-    });
+    let runs = chunks
+        .into_iter()
+        .map(|chunk| chunk_of_systems(source, settings, chunk));
     let mut found = BTreeMap::new();
     let mut failed = Vec::new();
-    for run in runs.collect::<Vec<_>>() {
-        match run.await {
-            Ok(Ok(systems)) => found.extend(systems),
-            Ok(Err(errors)) => failed.extend(errors),
-            Err(e) => failed.push((
-                String::new(),
-                Error::unexpected(format!("an evaluation was lost: {e}")),
-            )),
+    for run in join_all(runs).await {
+        match run {
+            Ok(systems) => found.extend(systems),
+            Err(errors) => failed.extend(errors),
         }
     }
     if failed.is_empty() {

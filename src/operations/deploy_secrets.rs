@@ -2,17 +2,16 @@
 //! use them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
+use futures_util::StreamExt;
 use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::cluster::ownership::{Mode, Ownership};
 use crate::cluster::{Cluster, Name};
-use crate::error::{Context, Error, Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
+use crate::node::each::each;
 use crate::node::install::{self, Content, Manifest};
 use crate::node::probe::Probed;
 use crate::node::ssh::Script;
@@ -167,30 +166,25 @@ pub async fn write(
     values: &BTreeMap<EntryName, Secret>,
     probed: BTreeMap<Name, Probed>,
 ) -> Result<BTreeMap<Name, Outcome>> {
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
-    let mut tasks = JoinSet::new();
-    for (node, probed) in probed {
-        let how = operation.elevation(&probed)?;
-        let input = input(&operation.cluster, &node, values)?;
-        let (reporter, permits) = (operation.reporter.clone(), permits.clone());
-        tasks.spawn(async move {
-            let _permit = permits.acquire_owned().await;
-            let outcome = match input {
-                None => Ok(Outcome {
-                    ok: true,
-                    words: "no secret goes there".into(),
-                }),
-                Some((manifest, input)) => {
-                    write_one(&reporter, &probed, &how, &manifest, &input).await
-                }
-            };
-            (node, outcome)
-        });
-    }
     let reporter = &operation.reporter;
+    let mut inputs = BTreeMap::new();
+    for (node, probed) in &probed {
+        let input = input(&operation.cluster, node, values)?;
+        inputs.insert(node, (probed, operation.elevation(probed)?, input));
+    }
+    let mut written = each(
+        AT_ONCE,
+        inputs,
+        async |_, (probed, how, input)| match input {
+            None => Ok(Outcome {
+                ok: true,
+                words: "no secret goes there".into(),
+            }),
+            Some((manifest, input)) => write_one(reporter, probed, &how, &manifest, &input).await,
+        },
+    );
     let mut outcomes = BTreeMap::new();
-    while let Some(joined) = tasks.join_next().await {
-        let (node, outcome) = joined.context(|| "a node’s work was cut short".into())?;
+    while let Some((node, outcome)) = written.next().await {
         let outcome = outcome.unwrap_or_else(|error| {
             reporter.failure(&error);
             Outcome {
@@ -204,7 +198,7 @@ pub async fn write(
             outcome: outcome.words.clone(),
             data: json!({}),
         });
-        outcomes.insert(node, outcome);
+        outcomes.insert(node.clone(), outcome);
     }
     Ok(outcomes)
 }

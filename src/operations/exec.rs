@@ -1,12 +1,13 @@
 //! `exec`: runs a command on many nodes at once, and prints each line with its node's name.
 
+use futures_util::StreamExt;
 use serde_json::json;
 use tokio::io::{AsyncBufRead, BufReader};
-use tokio::task::JoinSet;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
+use crate::node::each::{ALL, each};
 use crate::node::probe::Probed;
 use crate::node::ssh::bounded::{MOST_LINE, until_newline};
 use crate::node::ssh::elevate::Elevation;
@@ -39,29 +40,24 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let nodes = operation.select(&args.nodes)?;
     reporter.phase(format!("probing {}", count(nodes.len(), "node")));
     let probed = operation.probe(&nodes, args.sudo).await?;
-    let mut tasks = JoinSet::new();
-    for (node, p) in probed {
+    let mut commands = each(ALL, &probed, async |_, p| {
         let how = if args.sudo {
-            Some(operation.elevation(&p)?)
+            Some(operation.elevation(p)?)
         } else {
             None
         };
-        let (reporter, command) = (reporter.clone(), args.command.clone());
-        tasks.spawn(async move {
-            let ended = one(&reporter, &p, how.as_ref(), &command).await;
-            (node, ended)
-        });
-    }
+        one(&reporter, p, how.as_ref(), &args.command).await
+    });
     let mut failed = Vec::new();
-    while let Some(joined) = tasks.join_next().await {
-        match joined.map_err(|e| Error::unexpected(format!("a command was lost: {e}")))? {
+    while let Some(ended) = commands.next().await {
+        match ended {
             (_, Ok(Some(0))) => {}
             (node, Ok(code)) => {
                 let code = code.map_or("no exit code".to_owned(), |code| {
                     format!("exit code {code}")
                 });
                 reporter.failure(
-                    &Error::new(Exit::Partial, format!("the command failed ({code})")).on(&node),
+                    &Error::new(Exit::Partial, format!("the command failed ({code})")).on(node),
                 );
                 failed.push(node.to_string());
             }

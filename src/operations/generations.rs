@@ -28,7 +28,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let nodes: BTreeSet<Name> = operation.select(&args.nodes)?;
     reporter.phase(format!("probing {}", count(nodes.len(), "node")));
     let (probed, mut bad) = operation.probe_some(&nodes, false).await?;
-    for (node, generations) in list_all(&probed).await? {
+    for (node, generations) in list_all(&probed).await {
         let generations = match generations {
             Ok(generations) => generations,
             Err(error) => {

@@ -56,7 +56,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     }
     let mut targets: BTreeMap<Name, Generation> = BTreeMap::new();
     let mut bad = Vec::new();
-    for (node, generations) in list_all(&probed).await? {
+    for (node, generations) in list_all(&probed).await {
         match generations.and_then(|all| all.target(args.to).cloned()) {
             Ok(target) => {
                 targets.insert(node, target);

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use tokio::task::JoinSet;
+use futures_util::StreamExt;
 
 use crate::cluster::{Cluster, Name};
-use crate::error::{Context, Error, Exit, Result};
+use crate::error::{Error, Exit, Result};
+use crate::node::each::{ALL, each};
 use crate::node::probe::Probed;
 use crate::node::ssh::{MINUTE, Script};
 use crate::operation::Operation;
@@ -24,7 +25,7 @@ pub async fn check<'a>(
     nodes: impl Iterator<Item = &'a Name>,
     probed: &BTreeMap<Name, Probed>,
 ) -> Result<()> {
-    let mut tasks = JoinSet::new();
+    let mut those = BTreeMap::new();
     for node in nodes.filter(|node| !operation.cluster.leaves_passwords(node)) {
         let Some(probed) = probed.get(node) else {
             continue;
@@ -36,22 +37,18 @@ pub async fn check<'a>(
             );
             continue;
         };
-        let (connection, input) = (
-            probed.connection.clone(),
-            question(&operation.cluster, node),
-        );
-        tasks.spawn(async move {
-            let told = connection
-                .ask_root(&how, LOCKOUT, &[], input.as_bytes())
-                .await;
-            (connection.node().clone(), told)
-        });
+        those.insert(node, (&probed.connection, how));
     }
+    let mut looks = each(ALL, those, async |node, (connection, how)| {
+        let input = question(&operation.cluster, node);
+        connection
+            .ask_root(&how, LOCKOUT, &[], input.as_bytes())
+            .await
+    });
     let mut bad = Vec::new();
-    while let Some(joined) = tasks.join_next().await {
-        let (node, told) = joined.context(|| "a look at password files was cut short".into())?;
+    while let Some((node, told)) = looks.next().await {
         let told = told.map_err(|e| e.exit(Exit::Probe))?;
-        bad.extend(verdict(&operation.cluster, &node, told.text()));
+        bad.extend(verdict(&operation.cluster, node, told.text()));
     }
     if bad.is_empty() {
         return Ok(());

@@ -1,6 +1,7 @@
 //! A node during an operation on the PKI: its login, its files, its ports.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::Method;
@@ -23,7 +24,7 @@ use crate::rollout::quorum::{self, Health};
 
 /// The object of an operation.
 pub struct Work {
-    pub cluster: Cluster,
+    pub cluster: Arc<Cluster>,
     /// The content of the store.
     pub stored: Stored,
     /// The year of the wanted certificates.

@@ -3,7 +3,7 @@
 //! nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64ct::{Base64, Encoding};
 use futures_util::future::join_all;
@@ -129,7 +129,7 @@ struct Seat {
 
 /// Asks servers by curl on themselves.
 pub struct Curl {
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     access: Access,
     daemons: Vec<Daemon>,
     seats: BTreeMap<Name, Seat>,

@@ -11,8 +11,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use rustix::fs::{FlockOperation, RenameFlags};
-use tokio::task::JoinSet;
 
 use super::history::History;
 use super::trouble::{self, explain, may_pass};
@@ -155,29 +155,19 @@ impl Store for Pass {
 
     async fn show(&self, names: &BTreeSet<EntryName>) -> Result<BTreeMap<EntryName, Secret>> {
         let mut values = BTreeMap::new();
-        let mut names = names.iter().cloned();
+        let mut names = names.iter();
         // The first entry alone, so that GnuPG asks once for a locked key.
         if let Some(first) = names.next() {
-            let value = self.show_one(&first).await?;
-            values.insert(first, value);
+            values.insert(first.clone(), self.show_one(first).await?);
         }
-        let mut tasks = JoinSet::new();
-        loop {
-            while tasks.len() < AT_ONCE
-                && let Some(name) = names.next()
-            {
-                let store = self.clone();
-                tasks.spawn(async move { store.show_one(&name).await.map(|value| (name, value)) });
-            }
-            match tasks.join_next().await {
-                Some(joined) => {
-                    let (name, value) =
-                        joined.context(|| "reading the store was cut short".into())??;
-                    values.insert(name, value);
-                }
-                None => return Ok(values),
-            }
+        let rest: Vec<_> = names
+            .map(async |name| self.show_one(name).await.map(|value| (name.clone(), value)))
+            .collect();
+        let mut rest = stream::iter(rest).buffer_unordered(AT_ONCE);
+        while let Some(shown) = rest.next().await {
+            values.extend([shown?]);
         }
+        Ok(values)
     }
 
     async fn writer(&self) -> Result<PassWriter> {

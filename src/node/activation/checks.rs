@@ -1,6 +1,6 @@
 //! The checks that must pass on a node before it is confirmed.
 
-use tokio::task::JoinSet;
+use futures_util::future::try_join_all;
 
 use crate::cluster::schema::Probe;
 use crate::cluster::{Check, Node};
@@ -16,40 +16,28 @@ pub const CHECK: Script = Script {
 
 /// Runs all of a node's checks at once. Returns the failed ones with their output.
 pub async fn failing(connection: &Connection, how: &Elevation, node: &Node) -> Result<Vec<String>> {
-    let mut tasks = JoinSet::new();
-    for (name, check) in &node.checks {
-        let (connection, how, name, args) = (
-            connection.clone(),
-            how.clone(),
-            name.clone(),
-            arguments(check),
-        );
+    let tried = node.checks.iter().map(async |(name, check)| {
+        let args = arguments(check);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let script = Script {
             seconds: longest(check),
             ..CHECK
         };
-        tasks.spawn(async move {
-            let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            let output = connection.run_root(&how, script, &args, b"").await?;
-            // 1 is the check's own code; without a code the connection is lost.
-            match output.status.code() {
-                Some(0) => Ok(None),
-                Some(1) => Ok(Some(match output.stdout.trim() {
-                    "" => format!("check {name}"),
-                    said => format!("check {name} ({})", said.replace('\n', "; ")),
-                })),
-                _ => Err(
-                    Error::new(Exit::Unexpected, "the check’s connection was lost")
-                        .on(connection.node()),
-                ),
-            }
-        });
-    }
-    let mut failing = Vec::new();
-    while let Some(joined) = tasks.join_next().await {
-        let result = joined.map_err(|e| Error::unexpected(format!("a check was lost: {e}")))?;
-        failing.extend(result?);
-    }
+        let output = connection.run_root(how, script, &args, b"").await?;
+        // 1 is the check's own code; without a code the connection is lost.
+        match output.status.code() {
+            Some(0) => Ok(None),
+            Some(1) => Ok(Some(match output.stdout.trim() {
+                "" => format!("check {name}"),
+                said => format!("check {name} ({})", said.replace('\n', "; ")),
+            })),
+            _ => Err(
+                Error::new(Exit::Unexpected, "the check’s connection was lost")
+                    .on(connection.node()),
+            ),
+        }
+    });
+    let mut failing: Vec<String> = try_join_all(tried).await?.into_iter().flatten().collect();
     failing.sort();
     Ok(failing)
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::StreamExt;
 use serde::Serialize;
-use tokio::task::JoinSet;
 
 use crate::cluster::Name;
 use crate::error::{Error, Result};
 use crate::nix::store::StorePath;
+use crate::node::each::{ALL, each};
 use crate::node::probe::Probed;
 use crate::node::ssh::answer::Answer;
 use crate::node::ssh::{Connection, MINUTE, Script};
@@ -95,21 +96,12 @@ pub async fn list(connection: &Connection) -> Result<Generations> {
 }
 
 /// Asks all nodes at once.
-pub async fn list_all(
-    probed: &BTreeMap<Name, Probed>,
-) -> Result<BTreeMap<Name, Result<Generations>>> {
-    let mut tasks = JoinSet::new();
-    for (name, p) in probed {
-        let (name, connection) = (name.clone(), p.connection.clone());
-        tasks.spawn(async move { (name, list(&connection).await) });
-    }
-    let mut lists = BTreeMap::new();
-    while let Some(joined) = tasks.join_next().await {
-        let (name, list) =
-            joined.map_err(|e| Error::unexpected(format!("a list was lost: {e}")))?;
-        lists.insert(name, list);
-    }
-    Ok(lists)
+pub async fn list_all(probed: &BTreeMap<Name, Probed>) -> BTreeMap<Name, Result<Generations>> {
+    let lists = each(ALL, probed, |_, p| list(&p.connection));
+    lists
+        .map(|(name, list)| (name.clone(), list))
+        .collect()
+        .await
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@ pub mod plan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, Name, NodePath, name};
 use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
+use crate::node::each::{ALL, each};
 use crate::node::probe::Probed;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Connection, MINUTE, Script};
@@ -186,46 +186,43 @@ async fn plan_nodes(
     probed: &mut BTreeMap<Name, Probed>,
     outcomes: &mut Outcomes,
 ) -> Result<Vec<Work>> {
-    let mut tasks = JoinSet::new();
+    let folders = folders(&operation.cluster);
+    let mut those = BTreeMap::new();
     for (node, hashes) in wanted {
-        let Some(probed) = probed.remove(node) else {
-            continue;
-        };
-        let how = operation.elevation(&probed)?;
-        let folders = folders(&operation.cluster);
+        if let Some(probed) = probed.remove(node) {
+            those.insert(node, (operation.elevation(&probed)?, probed, hashes));
+        }
+    }
+    let mut compared = each(ALL, those, async |node, (how, probed, hashes)| {
+        let connection = probed.connection.clone();
+        let login = probed.facts.user.parse().ok();
         let admins = operation.cluster.nodes.get(node).map(|node| &node.admins);
         let input = question(admins.into_iter().flatten(), hashes, &folders);
-        let (node, only, lock_removed) = (node.clone(), args.user.clone(), args.lock_removed);
-        tasks.spawn(async move {
-            let connection = probed.connection.clone();
-            let login = probed.facts.user.parse().ok();
-            let plan = async {
-                let told = connection
-                    .ask_root(&how, INSPECT, &[], input.as_bytes())
-                    .await?;
-                let seen = Seen::parse(&told)?;
-                Plan::new(&seen, login.as_ref(), only.as_ref(), lock_removed)
-            };
-            let plan = plan.await.map_err(|e| e.on(&node));
-            let work = |plan| Work {
-                node: node.clone(),
-                connection: connection.clone(),
-                how,
-                login: login.clone(),
-                plan,
-                folders,
-                _probed: probed,
-            };
-            (node.clone(), plan.map(work))
-        });
-    }
+        let plan = async {
+            let told = connection
+                .ask_root(&how, INSPECT, &[], input.as_bytes())
+                .await?;
+            let seen = Seen::parse(&told)?;
+            Plan::new(&seen, login.as_ref(), args.user.as_ref(), args.lock_removed)
+        };
+        let plan = plan.await.map_err(|e| e.on(node))?;
+        Ok(Work {
+            node: node.clone(),
+            connection,
+            how,
+            login,
+            plan,
+            folders: folders.clone(),
+            _probed: probed,
+        })
+    });
     let mut works = Vec::new();
-    while let Some(joined) = tasks.join_next().await {
-        match joined.context(|| "a comparison was cut short".into())? {
-            (_, Ok(work)) => works.push(work),
-            (node, Err(error)) => {
+    while let Some((node, work)) = compared.next().await {
+        match work {
+            Ok(work) => works.push(work),
+            Err(error) => {
                 operation.reporter.failure(&error);
-                outcomes.add(&operation.reporter, node, Err(error.what));
+                outcomes.add(&operation.reporter, node.clone(), Err(error.what));
             }
         }
     }
@@ -368,27 +365,20 @@ async fn execute(
     outcomes: &mut Outcomes,
 ) -> Result<()> {
     let none = BTreeMap::new();
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
-    let mut tasks = JoinSet::new();
-    for work in works {
+    let reporter = &operation.reporter;
+    let mut inputs = BTreeMap::new();
+    for work in &works {
         let hashes = wanted.get(&work.node).unwrap_or(&none);
         let mut input = work.plan.manifest(hashes, &work.folders)?.encode()?;
         input.extend_from_slice(work.plan.accounts(hashes).as_bytes());
-        let proof = proofs.of(&work);
-        let (access, reporter, permits) = (
-            operation.access.clone(),
-            operation.reporter.clone(),
-            permits.clone(),
-        );
-        tasks.spawn(async move {
-            let _permit = permits.acquire_owned().await;
-            let done = work.run(&access, &reporter, &proof, &input).await;
-            (work, done)
-        });
+        inputs.insert(&work.node, (work, proofs.of(work), input));
     }
-    let reporter = &operation.reporter;
-    while let Some(joined) = tasks.join_next().await {
-        let (work, done) = joined.context(|| "a node’s work was cut short".into())?;
+    let mut changed = each(AT_ONCE, inputs, async |_, (work, proof, input)| {
+        let done = work.run(&operation.access, reporter, &proof, &input).await;
+        Ok((work, done))
+    });
+    while let Some((_, done)) = changed.next().await {
+        let (work, done) = done?;
         for user in &work.plan.left {
             reporter.warning(
                 Some(&work.node),
@@ -397,7 +387,7 @@ async fn execute(
         }
         match done {
             Ok(()) if work.plan.unknown.is_empty() => {
-                outcomes.add(reporter, work.node, Ok(&work.plan));
+                outcomes.add(reporter, work.node.clone(), Ok(&work.plan));
             }
             Ok(()) => {
                 let names: Vec<&str> = work.plan.unknown.iter().map(Name::as_str).collect();
@@ -406,11 +396,11 @@ async fn execute(
                     .on(&work.node)
                     .help("the password file is in place: deploy-nixos makes the account with it");
                 reporter.failure(&error);
-                outcomes.add(reporter, work.node, Err(what));
+                outcomes.add(reporter, work.node.clone(), Err(what));
             }
             Err(error) => {
                 reporter.failure(&error);
-                outcomes.add(reporter, work.node, Err(error.what));
+                outcomes.add(reporter, work.node.clone(), Err(error.what));
             }
         }
     }

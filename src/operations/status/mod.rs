@@ -4,19 +4,19 @@ pub(super) mod daemons;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use base64ct::{Base64, Encoding};
+use futures_util::StreamExt;
 use serde::Serialize;
 use time::OffsetDateTime;
-use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, Daemon, Name};
 use crate::deployment::Evaluation;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
 use crate::nix::store::StorePath;
-use crate::node::probe::{self, Holder, Probed};
+use crate::node::each::{ALL, each};
+use crate::node::probe::{Holder, Probed};
 use crate::node::ssh::answer::Answer;
 use crate::node::ssh::{MINUTE, Script};
 use crate::operation::{ClusterArgs, Invocation, Operation};
@@ -234,29 +234,21 @@ pub(super) async fn look(
     operation: &Operation,
     nodes: &BTreeSet<Name>,
 ) -> (BTreeMap<Name, State>, Vec<Error>) {
-    let cluster = Arc::new(operation.cluster.clone());
     let looking = format!("looking at {}", count(nodes.len(), "node"));
     operation.reporter.phase(looking);
-    let mut tasks = JoinSet::new();
-    for node in nodes {
-        let (access, node, cluster) = (operation.access.clone(), node.clone(), cluster.clone());
-        let password = operation.passwords.of(node.as_str());
-        tasks.spawn(async move {
-            let looked = async {
-                let probed = probe::probe(&access, &node, password).await?;
-                one(&cluster, &node, &probed).await
-            };
-            (node.clone(), looked.await)
-        });
-    }
+    let mut looks = each(
+        ALL,
+        nodes.iter().map(|node| (node, ())),
+        async |node, ()| {
+            let probed = operation.probe_one(node).await?;
+            one(&operation.cluster, node, &probed).await
+        },
+    );
     let (mut states, mut errors) = (BTreeMap::new(), Vec::new());
-    while let Some(joined) = tasks.join_next().await {
-        match joined {
-            Ok((node, Ok(state))) => {
-                states.insert(node, state);
-            }
-            Ok((_, Err(error))) => errors.push(error),
-            Err(e) => errors.push(Error::unexpected(format!("a look was lost: {e}"))),
+    while let Some((node, look)) = looks.next().await {
+        match look {
+            Ok(state) => drop(states.insert(node.clone(), state)),
+            Err(error) => errors.push(error),
         }
     }
     errors.sort_by(|a: &Error, b: &Error| a.node.cmp(&b.node));

@@ -10,6 +10,7 @@ pub mod proxy;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -135,19 +136,15 @@ async fn check(
     daemons: impl Iterator<Item = Daemon>,
     reporter: &Reporter,
 ) -> Result<()> {
-    let mut tasks = JoinSet::new();
-    for daemon in daemons {
-        let uplink = uplink.clone();
-        tasks.spawn(async move {
-            let api = Api::new(Client::new(uplink, daemon));
+    let mut asked: FuturesUnordered<_> = daemons
+        .map(|daemon| async move {
+            let api = Api::new(Client::new(uplink.clone(), daemon));
             (daemon, api.leader().await)
-        });
-    }
+        })
+        .collect();
     let mut silent: Vec<Error> = Vec::new();
     let mut answering = 0;
-    while let Some(joined) = tasks.join_next().await {
-        let (daemon, leader) =
-            joined.map_err(|e| Error::unexpected(format!("a check was lost: {e}")))?;
+    while let Some((daemon, leader)) = asked.next().await {
         match leader {
             Ok(Some(_)) => answering += 1,
             Ok(None) => {

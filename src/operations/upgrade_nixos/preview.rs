@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::json;
-use tokio::task::JoinSet;
 
 use super::closure;
 use super::diff::{Closure, Diff};
 use crate::cluster::Name;
 use crate::deployment::plan::Action;
 use crate::deployment::{self, Prepared};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Event;
 use crate::nix::build;
 use crate::nix::closure::Graph;
 use crate::nix::store::StorePath;
 use crate::node::activation;
+use crate::node::each::{ALL, each};
 use crate::operation::Operation;
 
 /// Shows the changes of each node that gets another system. Copies the systems to the nodes if
@@ -61,31 +62,26 @@ async fn diffs(operation: &Operation, prepared: &Prepared) -> Result<BTreeMap<Na
     roots.sort();
     roots.dedup();
     let graph = Graph::of(&operation.settings, &roots).await?;
-    let mut tasks = JoinSet::new();
-    for (node, new, old) in changing() {
-        let after = graph.sizes(new);
-        let here = old.filter(|old| !absent.contains(old));
-        let before = here.map(|old| graph.sizes(old));
-        let probed = prepared.probed.get(node);
-        let connection = probed.map(|p| p.connection.clone());
-        let how = probed.and_then(|p| p.facts.elevation(p.password.as_ref()));
-        let (node, old) = (node.clone(), old.cloned());
-        tasks.spawn(async move {
-            let before = match (before, connection, old) {
-                (Some(before), ..) => before,
-                (None, Some(connection), Some(old)) => {
-                    closure::ask(&connection, how.as_ref(), &old).await?
+    let absent = &absent;
+    let mut compared = each(
+        ALL,
+        changing().map(|(node, new, old)| (node, (new, old))),
+        async |node, (new, old)| {
+            let after = graph.sizes(new);
+            let before = match (old, prepared.probed.get(node)) {
+                (Some(old), _) if !absent.contains(old) => graph.sizes(old),
+                (Some(old), Some(p)) => {
+                    let how = p.facts.elevation(p.password.as_ref());
+                    closure::ask(&p.connection, how.as_ref(), old).await?
                 }
                 _ => Closure::new(),
             };
-            Ok::<_, Error>((node, Diff::of(&before, &after)))
-        });
-    }
+            Ok(Diff::of(&before, &after))
+        },
+    );
     let mut diffs = BTreeMap::new();
-    while let Some(joined) = tasks.join_next().await {
-        let (node, diff) =
-            joined.map_err(|e| Error::unexpected(format!("a comparison was lost: {e}")))??;
-        diffs.insert(node, diff);
+    while let Some((node, diff)) = compared.next().await {
+        diffs.insert(node.clone(), diff?);
     }
     Ok(diffs)
 }
@@ -98,27 +94,21 @@ async fn ask(
 ) -> Result<BTreeMap<Name, Units>> {
     operation.reporter.phase("asking nodes what would restart");
     deployment::bring(args, operation, prepared).await?;
-    let mut tasks = JoinSet::new();
-    for (node, plan) in &prepared.plans {
-        let Some(probed) = prepared.probed.get(node) else {
-            continue;
-        };
-        if !matches!(plan.action, Action::Deploy { .. }) {
-            continue;
-        }
-        let (node, system) = (node.clone(), plan.system.out.clone());
-        let (connection, how) = (probed.connection.clone(), operation.elevation(probed)?);
-        tasks.spawn(async move {
-            let told = activation::dry_activate(&connection, &how, &system).await?;
-            Ok::<_, Error>((node, Units::read(&told)))
-        });
-    }
+    let changing = prepared.plans.iter().filter_map(|(node, plan)| {
+        let deployed = matches!(plan.action, Action::Deploy { .. });
+        let probed = prepared.probed.get(node).filter(|_| deployed)?;
+        Some((node, (probed, &plan.system.out)))
+    });
+    let mut asked = each(ALL, changing, async |_, (probed, system)| {
+        let how = operation.elevation(probed)?;
+        let told = activation::dry_activate(&probed.connection, &how, system).await?;
+        Ok(Units::read(&told))
+    });
     let mut units = BTreeMap::new();
-    while let Some(joined) = tasks.join_next().await {
-        let (node, told) =
-            joined.map_err(|e| Error::unexpected(format!("a question was lost: {e}")))??;
-        units.insert(node, told);
+    while let Some((node, told)) = asked.next().await {
+        units.insert(node.clone(), told?);
     }
+    drop(asked);
     Ok(units)
 }
 
