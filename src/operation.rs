@@ -359,16 +359,8 @@ impl Operation {
     }
 
     async fn ask(&self, prompt: String) -> Result<Arc<Secret>> {
-        let reporter = self.reporter.clone();
-        let asked =
-            tokio::task::spawn_blocking(move || reporter.pause(|| secret::ask(&prompt))).await;
-        match asked {
-            Ok(Some(answer)) => answer.map(Arc::new),
-            Ok(None) => Err(Error::unexpected("the password was not asked for")),
-            Err(e) => Err(Error::unexpected(format!(
-                "the password could not be asked for: {e}"
-            ))),
-        }
+        let asked = self.reporter.ask(move || secret::ask(&prompt)).await;
+        asked.map(Arc::new)
     }
 
     /// How to become root on a probed node.

@@ -245,8 +245,8 @@ fn ended(status: std::process::ExitStatus) -> String {
 }
 
 /// Quotes a word for a POSIX shell, for display only.
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+#".contains(c);
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
     } else {

@@ -246,6 +246,17 @@ impl Reporter {
         self.emit(Event::from(error));
     }
 
+    /// Asks a person by a blocking `question`, with the live lines cleared.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let reporter = self.clone();
+        let asked = tokio::task::spawn_blocking(move || reporter.pause(question)).await;
+        let asked = asked.ok().flatten();
+        asked.unwrap_or_else(|| Err(Error::unexpected("the question could not be asked")))
+    }
+
     /// Clears the live lines while `during` prompts on the terminal; none if it did not run.
     pub fn pause<T>(&self, during: impl FnOnce() -> T) -> Option<T> {
         let mut during = Some(during);

@@ -18,12 +18,11 @@ use crate::event::{Event, Reporter, count};
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::process::Command;
 use crate::secret::{Secret, read_unechoed};
+use crate::secrets::generate::letters;
 use crate::uplink::api::Api;
 use crate::uplink::client::Client;
 use crate::uplink::reach::{self, Reach};
 
-/// The alphabet of random secrets.
-const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 /// The length of a service user's password, in characters.
 const PASSWORD_LENGTH: usize = 32;
 /// How long self-signed certificates are valid. Their daemons check no dates of their peers.
@@ -184,8 +183,8 @@ async fn make(
             Kind::User { .. } | Kind::SslCert(_) => continue,
             Kind::Command(command) => printed(key, command).await?,
             Kind::Constant(value) | Kind::UserName(value) => Secret::new(value.clone()),
-            Kind::Random(length) => random(*length)?,
-            Kind::UserPassword(_) => random(PASSWORD_LENGTH)?,
+            Kind::Random(length) => letters(*length)?,
+            Kind::UserPassword(_) => letters(PASSWORD_LENGTH)?,
             Kind::SslKey(_) => new_key()?,
         };
         values.insert(key.clone(), value);
@@ -271,15 +270,10 @@ async fn ask(
         ""
     };
     let prompt = format!("{key} ({description}{example}{end}): ");
-    let (key, reporter) = (key.to_owned(), reporter.clone());
-    let asked = tokio::task::spawn_blocking(move || {
-        reporter.pause(|| read_answer(&key, &prompt, multiline))
-    });
-    match asked.await {
-        Ok(Some(answer)) => answer,
-        Ok(None) => Err(Error::unexpected("nothing was asked")),
-        Err(e) => Err(Error::unexpected(format!("it could not be asked: {e}"))),
-    }
+    let key = key.to_owned();
+    reporter
+        .ask(move || read_answer(&key, &prompt, multiline))
+        .await
 }
 
 fn read_answer(key: &str, prompt: &str, multiline: bool) -> Result<Secret> {
@@ -328,20 +322,6 @@ async fn printed(key: &str, command: &str) -> Result<Secret> {
     }
 }
 
-fn random(length: usize) -> Result<Secret> {
-    let mut text = Zeroizing::new(String::with_capacity(length));
-    let mut bytes = Zeroizing::new([0_u8; 64]);
-    while text.len() < length {
-        getrandom::fill(&mut *bytes).context(|| "there is no randomness".into())?;
-        for byte in bytes.iter().filter(|byte| **byte < 248) {
-            if text.len() < length {
-                text.push(char::from(LETTERS[usize::from(byte % 62)]));
-            }
-        }
-    }
-    Ok(Secret::new(text.to_string()))
-}
-
 fn new_key() -> Result<Secret> {
     let key = KeyPair::generate().context(|| "cannot make a key".into())?;
     Ok(Secret::new(key.serialize_pem()))
@@ -366,14 +346,6 @@ fn certificate(key: &Secret, pair: &Pair) -> Result<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn random_secrets_have_their_length_and_differ() {
-        let (one, two) = (random(100).unwrap(), random(100).unwrap());
-        assert_eq!(one.expose().len(), 100);
-        assert!(one.expose().bytes().all(|b| LETTERS.contains(&b)));
-        assert_ne!(one.expose(), two.expose());
-    }
 
     #[tokio::test]
     async fn a_command_that_fails_or_prints_nothing_makes_no_secret() {

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Read};
 use zeroize::Zeroizing;
 
 use super::hash::Password;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::event::Reporter;
 use crate::secret;
 
@@ -54,13 +54,6 @@ pub async fn once(reporter: &Reporter, prompt: String) -> Result<Password> {
         return Err(Error::usage("there is no terminal to ask for the password")
             .help("give it on standard input, with --stdin"));
     }
-    let reporter = reporter.clone();
-    let ask = move || reporter.pause(|| secret::read_unechoed(&prompt));
-    let asked = tokio::task::spawn_blocking(ask)
-        .await
-        .context(|| "the password could not be asked for".into())?;
-    match asked {
-        Some(answer) => super::password(answer?),
-        None => Err(Error::unexpected("the password was not asked for")),
-    }
+    let asked = reporter.ask(move || secret::read_unechoed(&prompt));
+    super::password(asked.await?)
 }

@@ -4,6 +4,7 @@
 use clap::Command;
 
 use crate::cluster::Name;
+use crate::process::quote;
 
 /// The command, from this process's own command line, which `cli` describes.
 pub fn command<'a>(cli: &Command, undone: impl Iterator<Item = &'a Name>) -> String {
@@ -57,7 +58,7 @@ fn rebuild(words: &[String], cli: &Command, nodes: &[&str]) -> String {
     }
     positional.extend(nodes.iter().map(ToString::to_string));
     positional.extend(options);
-    let quoted: Vec<String> = positional.iter().map(|word| quoted(word)).collect();
+    let quoted: Vec<String> = positional.iter().map(|word| quote(word)).collect();
     quoted.join(" ")
 }
 
@@ -68,16 +69,6 @@ fn values(command: &Command, option: &str) -> usize {
     arg.filter(|arg| arg.get_action().takes_values())
         .and_then(|arg| arg.get_num_args())
         .map_or(0, |count| count.min_values())
-}
-
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@%+=".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Write};
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::{Reporter, printable};
 
 /// The error after which no question is repeated.
@@ -82,25 +82,19 @@ impl Asker {
 
     /// A line of standard input, without the white space around it; empty for an empty line.
     pub async fn read(&self, prompt: String, option: &str) -> Result<String> {
-        let reporter = self.reporter.clone();
-        let ask = move || {
-            reporter.pause(|| {
-                let mut err = std::io::stderr();
+        let asked = self.reporter.ask(move || {
+            let mut err = std::io::stderr();
+            let mut line = String::new();
+            let mut read = || {
                 write!(err, "{}", printable(&prompt))?;
                 err.flush()?;
-                let mut line = String::new();
-                let read = std::io::stdin().lock().read_line(&mut line)?;
-                Ok::<_, std::io::Error>((read > 0).then(|| line.trim().to_owned()))
-            })
-        };
-        let asked = tokio::task::spawn_blocking(ask)
-            .await
-            .context(|| "the question could not be asked".into())?;
-        match asked {
-            Some(Ok(Some(answer))) => Ok(answer),
-            Some(Ok(None)) => Err(Error::usage(END).help(format!("give it with {option}"))),
-            Some(Err(e)) => Err(Error::unexpected(format!("cannot read the answer: {e}"))),
-            None => Err(Error::unexpected("the question was not asked")),
-        }
+                std::io::stdin().lock().read_line(&mut line)
+            };
+            let read =
+                read().map_err(|e| Error::unexpected(format!("cannot read the answer: {e}")))?;
+            Ok((read > 0).then(|| line.trim().to_owned()))
+        });
+        let answer = asked.await?;
+        answer.ok_or_else(|| Error::usage(END).help(format!("give it with {option}")))
     }
 }

@@ -61,7 +61,7 @@ fn random(n: usize) -> Result<Zeroizing<Vec<u8>>> {
 }
 
 /// Random letters. Bytes of 248 and more are skipped, so that all letters are equally likely.
-fn letters(length: usize) -> Result<Secret> {
+pub fn letters(length: usize) -> Result<Secret> {
     let mut text = String::with_capacity(length);
     while text.len() < length {
         let bytes = random(length)?;

@@ -99,17 +99,11 @@ async fn upgrade(args: &Args, invocation: Invocation, guard: &Guard) -> Result<(
 
 /// Asks on the terminal.
 async fn agreed(reporter: &Reporter) -> Result<bool> {
-    let reporter = reporter.clone();
-    let asked = tokio::task::spawn_blocking(move || {
-        reporter.pause(|| {
-            eprint!("deploy this? [y/N] ");
-            let mut line = String::new();
-            std::io::stdin().lock().read_line(&mut line).map(|_| line)
-        })
+    let asked = reporter.ask(|| {
+        eprint!("deploy this? [y/N] ");
+        let mut line = String::new();
+        let read = std::io::stdin().lock().read_line(&mut line);
+        Ok(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"))
     });
-    let line = asked
-        .await
-        .map_err(|e| Error::unexpected(format!("the answer was lost: {e}")))?;
-    let agrees = |line: &str| matches!(line.trim(), "y" | "Y" | "yes");
-    Ok(line.is_some_and(|line| line.is_ok_and(|line| agrees(&line))))
+    asked.await
 }
