@@ -320,9 +320,8 @@ async fn look(
                     continue;
                 }
             };
-            if let Some(trouble) = &look.trouble {
-                problems.push(format!("{port} {trouble}"));
-            }
+            let trouble = look.trouble.map(|failure| Error::from(failure).what);
+            problems.extend(trouble.clone());
             if let Some(served) = &look.served {
                 ending(served, &port.to_string(), &mut problems);
                 if Some(served) != member.certificate(work, *daemon) {
@@ -333,7 +332,7 @@ async fn look(
                 }
             }
             let served = look.served.as_ref().map(|served| data(served, now));
-            ports.push(json!({"port": port, "unit": unit, "trouble": look.trouble.map(|t| t.to_string()), "served": served}));
+            ports.push(json!({"port": port, "unit": unit, "trouble": trouble, "served": served}));
         }
     }
     Ok((problems, json!({"disk": disk, "ports": ports})))

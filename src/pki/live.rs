@@ -2,44 +2,34 @@
 //! certificate. Chain and name are always verified. A port's certificate is known even if that
 //! fails.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::WebPkiServerVerifier;
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
 use super::x509::{Certificate, Key};
 use crate::cluster::Daemon;
 use crate::cluster::{Cluster, Name, Node, Role};
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::node::ssh::Connection;
+use crate::uplink::identity::Identity;
+use crate::uplink::link::{Forwards, Remote};
+use crate::uplink::route::Way;
+use crate::uplink::verifier::Seen;
+use crate::uplink::{Failure, Secured, handshake};
 
 /// How long a port may take for connection, handshake and answer.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// The longest answer, in bytes.
 const MOST: usize = 1024 * 1024;
-/// Numbers the sockets of a run.
-static SOCKETS: AtomicUsize = AtomicUsize::new(0);
 
 /// A port of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -48,9 +38,10 @@ pub struct Port {
     pub daemon: Daemon,
     /// Its protocol: `https` or `rpc`.
     pub kind: &'static str,
-    /// The host, as seen from the node.
+    /// Its address, as seen from the node.
     #[serde(skip)]
-    host: String,
+    remote: Remote,
+    /// Its number.
     pub number: u16,
     /// The byte by which a client asks for TLS on a port with several protocols.
     #[serde(skip)]
@@ -75,7 +66,10 @@ impl Port {
         Self {
             daemon,
             kind: "https",
-            host: "127.0.0.1".into(),
+            remote: Remote {
+                host: "127.0.0.1".into(),
+                port: daemon.port(cluster),
+            },
             number: daemon.port(cluster),
             opening: None,
         }
@@ -95,55 +89,32 @@ impl Port {
             ports.push(Self {
                 daemon,
                 kind: "rpc",
-                host: address.to_string(),
+                remote: Remote {
+                    host: address.to_string(),
+                    port: number,
+                },
                 number,
                 opening: Some(opening),
             });
         }
         ports
     }
+
+    fn way(&self, node: &Name) -> Way {
+        Way::Node {
+            node: node.clone(),
+            remote: self.remote.clone(),
+        }
+    }
+
+    fn silent(&self, node: &Name) -> Failure {
+        Failure::silent(self.daemon, &self.way(node), PATIENCE)
+    }
 }
 
 /// The way to the ports of one node, over the run's login there.
 #[derive(Clone)]
-pub struct Tunnels {
-    connection: Connection,
-    folder: PathBuf,
-    known: Arc<tokio::sync::Mutex<BTreeMap<(String, u16), PathBuf>>>,
-}
-
-impl Tunnels {
-    /// Goes through `connection`, with sockets in the run's private folder.
-    pub fn new(connection: Connection, folder: PathBuf) -> Self {
-        Self {
-            connection,
-            folder,
-            known: Arc::default(),
-        }
-    }
-
-    async fn open(&self, port: &Port) -> Result<UnixStream, String> {
-        let mut known = self.known.lock().await;
-        let key = (port.host.clone(), port.number);
-        let socket = match known.get(&key) {
-            Some(socket) => socket.clone(),
-            None => {
-                let socket = self
-                    .folder
-                    .join(format!("port-{}", SOCKETS.fetch_add(1, Ordering::Relaxed)));
-                let forwarded = self
-                    .connection
-                    .forward(&socket, &port.host, port.number)
-                    .await;
-                forwarded.map_err(|e| e.what)?;
-                known.insert(key, socket.clone());
-                socket
-            }
-        };
-        drop(known);
-        UnixStream::connect(socket).await.map_err(|e| e.to_string())
-    }
-}
+pub struct Tunnels(Arc<Forwards>);
 
 /// The caller's identity, and the authorities that it trusts.
 pub struct Caller<'a> {
@@ -155,33 +126,12 @@ pub struct Caller<'a> {
 }
 
 /// The result of looking at a port.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Look {
     /// The port's certificate, if the handshake got that far.
     pub served: Option<Certificate>,
     /// What is wrong with the port; none if nothing is.
-    pub trouble: Option<Trouble>,
-}
-
-/// What is wrong with a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
-    /// Nothing answers, or not in time.
-    Silent(String),
-    /// The other end does not prove that it is the agent.
-    Untrusted(String),
-    /// It refuses the caller's certificate.
-    Refuses(String),
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Trouble::Silent(why) => write!(f, "does not answer: {why}"),
-            Trouble::Untrusted(why) => write!(f, "is not trusted: {why}"),
-            Trouble::Refuses(why) => write!(f, "refuses the operator’s certificate: {why}"),
-        }
-    }
+    pub trouble: Option<Failure>,
 }
 
 /// A request to an API.
@@ -200,6 +150,11 @@ pub struct Answer {
 }
 
 impl Tunnels {
+    /// Goes through `connection`, with sockets in the run's private folder.
+    pub fn new(connection: Connection, folder: PathBuf) -> Self {
+        Self(Arc::new(Forwards::new(connection, folder)))
+    }
+
     /// Looks at a port, where the agent of `node` has to prove itself.
     pub async fn look(
         &self,
@@ -223,11 +178,11 @@ impl Tunnels {
                     .err()
             }
             Some(_) => self
-                .handshake(cluster, node, port, caller, &seen)
+                .connect(cluster, node, port, caller, &seen)
                 .await?
                 .err(),
         };
-        let served = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let served = seen.take();
         let served = served
             .map(|der| Certificate::read(&der, "what is served"))
             .transpose()?;
@@ -242,7 +197,7 @@ impl Tunnels {
         daemon: Daemon,
         caller: &Caller<'_>,
         call: Call<'_>,
-    ) -> Result<Result<Answer, Trouble>> {
+    ) -> Result<Result<Answer, Failure>> {
         self.ask(
             cluster,
             node,
@@ -262,10 +217,10 @@ impl Tunnels {
         caller: &Caller<'_>,
         call: Call<'_>,
         seen: &Seen,
-    ) -> Result<Result<Answer, Trouble>> {
-        let stream = match self.handshake(cluster, node, port, caller, seen).await? {
+    ) -> Result<Result<Answer, Failure>> {
+        let stream = match self.connect(cluster, node, port, caller, seen).await? {
             Ok(stream) => stream,
-            Err(trouble) => return Ok(Err(trouble)),
+            Err(failure) => return Ok(Err(failure)),
         };
         let request = Request::builder()
             .method(call.method)
@@ -274,193 +229,61 @@ impl Tunnels {
             .body(Full::new(call.body));
         let request = request
             .map_err(|e| Error::unexpected(format!("{} cannot be asked for: {e}", call.path)))?;
+        let broken = |e: hyper::Error| Failure::of_request(port.daemon, &e);
         let answered = async {
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-            let exchange = async {
-                let response = sender.send_request(request).await?;
-                let status = response.status().as_u16();
-                Ok::<_, hyper::Error>((status, response.into_body()))
-            };
+            let io = TokioIo::new(stream);
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
+                .await
+                .map_err(broken)?;
             let driver = tokio::spawn(connection);
-            let (status, body) = exchange.await?;
-            let body = Limited::new(body, MOST).collect().await;
+            let response = sender.send_request(request).await.map_err(broken)?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), MOST).collect().await;
             driver.abort();
-            Ok::<_, hyper::Error>((status, body))
-        };
-        Ok(match tokio::time::timeout(PATIENCE, answered).await {
-            Ok(Ok((status, Ok(body)))) => Ok(Answer {
+            let body = body.map_err(|e| {
+                let what = format!("the answer of {port} broke off: {e}");
+                Failure::Broken(Error::new(Exit::Probe, what))
+            })?;
+            Ok(Answer {
                 status,
                 body: body.to_bytes(),
-            }),
-            Ok(Ok((_, Err(e)))) => Err(Trouble::Silent(e.to_string())),
-            Ok(Err(e)) => Err(refused(&e)),
-            Err(_) => Err(Trouble::Silent("no answer in time".into())),
-        })
+            })
+        };
+        let answered = tokio::time::timeout(PATIENCE, answered).await;
+        Ok(answered.unwrap_or_else(|_| Err(port.silent(node))))
     }
 
-    async fn handshake(
+    async fn connect(
         &self,
         cluster: &Cluster,
         node: &Name,
         port: &Port,
         caller: &Caller<'_>,
         seen: &Seen,
-    ) -> Result<Result<TlsStream<UnixStream>, Trouble>> {
+    ) -> Result<Result<Secured, Failure>> {
         let role = cluster
             .nodes
             .get(node)
             .map_or(Role::Client, |node| node.role);
         // Certificates of the earlier scripts lack `localhost`.
         let names = [port.daemon.agent_name(cluster, role), "localhost".into()];
-        let (config, first) = config(caller, &names, seen)?;
+        let mut roots = RootCertStore::empty();
+        for certificate in caller.trusted {
+            roots.add(certificate.der.clone().into()).map_err(|e| {
+                Error::usage(format!("{} cannot be trusted: {e}", certificate.subject))
+            })?;
+        }
+        let chain = vec![caller.certificate.der.clone().into()];
+        let key = PrivatePkcs8KeyDer::from(caller.key.pkcs8().to_vec());
+        let identity = Identity::of(roots, chain, key.into(), &names, seen.clone())?;
+        let way = port.way(node);
         let connecting = async {
-            let mut stream = self.open(port).await.map_err(Trouble::Silent)?;
-            if let Some(byte) = port.opening {
-                stream
-                    .write_all(&[byte])
-                    .await
-                    .map_err(|e| Trouble::Silent(e.to_string()))?;
-            }
-            let connector = TlsConnector::from(Arc::new(config));
-            connector.connect(first, stream).await.map_err(|e| {
-                match e
-                    .get_ref()
-                    .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-                {
-                    Some(rustls::Error::InvalidCertificate(reason)) => {
-                        Trouble::Untrusted(reason.to_string())
-                    }
-                    Some(rustls::Error::AlertReceived(alert)) => {
-                        Trouble::Refuses(format!("{alert:?}"))
-                    }
-                    _ => Trouble::Silent(e.to_string()),
-                }
-            })
+            let raw = self.0.open(&port.remote).await;
+            let raw = raw.map_err(Failure::Unreachable)?;
+            let began = Instant::now();
+            handshake(port.daemon, raw, port.opening, &identity, &way, began).await
         };
-        Ok(match tokio::time::timeout(PATIENCE, connecting).await {
-            Ok(connected) => connected,
-            Err(_) => Err(Trouble::Silent("no handshake in time".into())),
-        })
-    }
-}
-
-/// The error of an exchange after the handshake, usually the alert of an agent that refuses.
-fn refused(error: &hyper::Error) -> Trouble {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(e) = cause {
-        let tls = e.downcast_ref::<rustls::Error>().or_else(|| {
-            e.downcast_ref::<std::io::Error>()?
-                .get_ref()?
-                .downcast_ref()
-        });
-        if let Some(rustls::Error::AlertReceived(alert)) = tls {
-            return Trouble::Refuses(format!("{alert:?}"));
-        }
-        cause = e.source();
-    }
-    Trouble::Silent(error.to_string())
-}
-
-type Seen = Arc<Mutex<Option<Vec<u8>>>>;
-
-fn config(
-    caller: &Caller<'_>,
-    names: &[String],
-    seen: &Seen,
-) -> Result<(ClientConfig, ServerName<'static>)> {
-    let unusable = |e: &dyn fmt::Display| {
-        Error::usage(format!(
-            "the store’s certificates cannot be used for TLS: {e}"
-        ))
-    };
-    let provider = Arc::new(ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    for certificate in caller.trusted {
-        roots
-            .add(certificate.der.clone().into())
-            .map_err(|e| unusable(&e))?;
-    }
-    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .build()
-        .map_err(|e| unusable(&e))?;
-    let names: Vec<ServerName<'static>> = names
-        .iter()
-        .map(|name| ServerName::try_from(name.clone()).map_err(|e| unusable(&e)))
-        .collect::<Result<_>>()?;
-    let first = names
-        .first()
-        .cloned()
-        .ok_or_else(|| unusable(&"no name is wanted"))?;
-    let recorder = Recorder {
-        inner,
-        names,
-        seen: seen.clone(),
-    };
-    let key = PrivatePkcs8KeyDer::from(caller.key.pkcs8().to_vec());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| unusable(&e))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(recorder))
-        .with_client_auth_cert(vec![caller.certificate.der.clone().into()], key.into())
-        .map_err(|e| unusable(&e))?;
-    // Each look must be a full handshake.
-    config.resumption = rustls::client::Resumption::disabled();
-    Ok((config, first))
-}
-
-/// Records a server's certificate. rustls verifies the chain and one of the names.
-#[derive(Debug)]
-struct Recorder {
-    inner: Arc<WebPkiServerVerifier>,
-    names: Vec<ServerName<'static>>,
-    seen: Seen,
-}
-
-impl ServerCertVerifier for Recorder {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(end_entity.to_vec());
-        let mut verdict = Err(rustls::Error::General("no name is wanted".into()));
-        for name in &self.names {
-            verdict = self
-                .inner
-                .verify_server_cert(end_entity, intermediates, name, ocsp, now);
-            if verdict.is_ok() {
-                break;
-            }
-        }
-        verdict
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner
-            .verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner
-            .verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        let connected = tokio::time::timeout(PATIENCE, connecting).await;
+        Ok(connected.unwrap_or_else(|_| Err(port.silent(node))))
     }
 }

@@ -9,7 +9,7 @@ use hyper::Method;
 use super::Year;
 use super::files::{self, Wanted};
 use super::layout::PairId;
-use super::live::{Answer, Call, Caller, Look, Port, Trouble, Tunnels};
+use super::live::{Answer, Call, Caller, Look, Port, Tunnels};
 use super::node::{self, Action, State};
 use super::stored::Stored;
 use super::x509::{Authority, Certificate, Key};
@@ -21,6 +21,7 @@ use crate::node::probe::Probed;
 use crate::node::ssh::elevate::Elevation;
 use crate::operation::Operation;
 use crate::rollout::quorum::{self, Health};
+use crate::uplink::Failure;
 
 /// The object of an operation.
 pub struct Work {
@@ -148,8 +149,8 @@ impl Member {
         let wanted = self.certificate(work, daemon);
         for port in Port::of(&work.cluster, daemon, &self.node) {
             let look = self.look(work, &port).await?;
-            if let Some(trouble) = look.trouble {
-                return Ok(Some(format!("{port} {trouble}")));
+            if let Some(failure) = look.trouble {
+                return Ok(Some(Error::from(failure).what));
             }
             if look.served.as_ref() != wanted {
                 return Ok(Some(format!("{port} serves another certificate")));
@@ -161,11 +162,12 @@ impl Member {
             let both = work.stored.authorities(daemon).into_iter();
             // Nobody accepts what an expired authority signed.
             for authority in both.filter(|one| one.certificate.not_after > now) {
-                if let Some(trouble) = self.takes(work, daemon, &authority).await? {
+                if let Some(failure) = self.takes(work, daemon, &authority).await? {
                     return Ok(Some(format!(
-                        "{} does not trust {}: {trouble}",
+                        "{} does not trust {}: {}",
                         daemon.title(),
-                        authority.certificate.subject
+                        authority.certificate.subject,
+                        failure.error().what
                     )));
                 }
             }
@@ -218,7 +220,7 @@ impl Member {
         work: &Work,
         daemon: Daemon,
         authority: &Authority<'_>,
-    ) -> Result<Option<Trouble>> {
+    ) -> Result<Option<Failure>> {
         let key = Key::generate()?;
         let spec = super::spec::Spec::of(&work.cluster, &PairId::operator(daemon, work.year));
         let certificate = authority.sign(&spec, &key, time::OffsetDateTime::now_utc())?;
@@ -292,9 +294,7 @@ impl Member {
                 call,
             )
             .await?;
-        answer.map_err(|trouble| {
-            Error::new(Exit::Partial, format!("{} {trouble}", daemon.title())).on(&self.name)
-        })
+        answer.map_err(|failure| Error::from(failure).exit(Exit::Partial).on(&self.name))
     }
 }
 

@@ -70,7 +70,7 @@ impl Failure {
     }
 
     /// A server that does not answer.
-    pub(super) fn silent(daemon: Daemon, way: &Way, after: Duration) -> Self {
+    pub fn silent(daemon: Daemon, way: &Way, after: Duration) -> Self {
         let title = daemon.title();
         Failure::Unreachable(Error::new(
             Exit::Probe,
@@ -111,7 +111,7 @@ impl Failure {
     }
 
     /// A request that failed on an open connection.
-    pub(super) fn of_request(daemon: Daemon, error: &(dyn std::error::Error + 'static)) -> Self {
+    pub fn of_request(daemon: Daemon, error: &(dyn std::error::Error + 'static)) -> Self {
         if let Some(failure) = causes(error).find_map(|e| e.downcast_ref::<Failure>()) {
             return failure.clone();
         }

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 
 use super::Failure;
-
+use super::verifier::{Seen, Verifier};
 use crate::cluster::{Cluster, Daemon, Role};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
@@ -182,25 +182,51 @@ impl Identity {
                 .add(certificate)
                 .map_err(|e| unreadable("CA certificate", &e))?;
         }
+        check_own(daemon, &chain, Arc::new(roots.clone()), &provider)?;
+        let names = [name.to_owned()];
+        let this = Self::of(roots, chain, key, &names, Seen::default());
+        let digest = digest(material);
+        Ok(Self { digest, ..this? })
+    }
+
+    /// The identity of a client with `key`. A server has to prove one of `names` by a
+    /// certificate under `roots`; `seen` records its certificate.
+    pub fn of(
+        roots: RootCertStore,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        names: &[String],
+        seen: Seen,
+    ) -> Result<Self> {
+        let unusable = |e: &dyn std::fmt::Display| {
+            Error::usage(format!(
+                "the certificates in the password store cannot be used for TLS: {e}"
+            ))
+        };
+        let provider = Arc::new(ring::default_provider());
         let roots = Arc::new(roots);
-        check_own(daemon, &chain, roots.clone(), &provider)?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+        let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
             .build()
-            .map_err(|e| unreadable("CA certificate", &e))?;
+            .map_err(|e| unusable(&e))?;
+        let names: Vec<ServerName<'static>> = names
+            .iter()
+            .map(|name| ServerName::try_from(name.clone()).map_err(|e| unusable(&e)))
+            .collect::<Result<_>>()?;
+        let server = names.first().cloned();
+        let server = server.ok_or_else(|| unusable(&"no name is wanted"))?;
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|e| Error::unexpected(format!("TLS cannot be used: {e}")))?
-            .with_webpki_verifier(verifier)
+            .map_err(|e| unusable(&e))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier { inner, names, seen }))
             .with_client_auth_cert(chain, key)
-            .map_err(|e| unreadable("operator's key", &e))?;
+            .map_err(|e| unusable(&e))?;
         // A session ticket would resume a connection that a renewed configuration would refuse.
         config.resumption = rustls::client::Resumption::disabled();
-        let server = ServerName::try_from(name.to_owned())
-            .map_err(|e| Error::usage(format!("‘{name}’ is no name for a server: {e}")))?;
         Ok(Self {
             config: Arc::new(config),
             server,
-            digest: digest(material),
+            digest: [0; 32],
         })
     }
 }

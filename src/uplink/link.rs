@@ -129,12 +129,57 @@ impl Links {
     }
 }
 
+/// The forwards of one login: a socket for each remote port.
+pub struct Forwards {
+    connection: Connection,
+    folder: PathBuf,
+    sockets: Mutex<BTreeMap<Remote, PathBuf>>,
+}
+
+impl Forwards {
+    /// Through `connection`, with sockets in a private folder.
+    pub fn new(connection: Connection, folder: PathBuf) -> Self {
+        Self {
+            connection,
+            folder,
+            sockets: Mutex::default(),
+        }
+    }
+
+    /// Connects to `remote`.
+    pub async fn open(&self, remote: &Remote) -> Result<Channel> {
+        let mut sockets = self.sockets.lock().await;
+        let socket = match sockets.get(remote) {
+            Some(socket) => socket.clone(),
+            None => {
+                let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
+                let socket = self.folder.join(format!("forward-{number}"));
+                self.connection
+                    .forward(&socket, &remote.host, remote.port)
+                    .await?;
+                sockets.insert(remote.clone(), socket.clone());
+                socket
+            }
+        };
+        drop(sockets);
+        match UnixStream::connect(&socket).await {
+            Ok(stream) => Ok(Channel {
+                stream: Stream::Unix(stream),
+                link: None,
+            }),
+            Err(e) => Err(Error::new(Exit::Probe, "the connection was lost")
+                .on(self.connection.node())
+                .saying(e.to_string())),
+        }
+    }
+}
+
 /// A login on a node. It ends when the last connection through it has ended.
 pub struct Link {
     connection: Connection,
     /// Keeps the folder with the master's socket.
-    access: Access,
-    forwards: Mutex<BTreeMap<Remote, PathBuf>>,
+    _access: Access,
+    forwards: Forwards,
     made: Instant,
     dead: Arc<AtomicBool>,
     /// When the node last answered [`Link::doubt`].
@@ -158,9 +203,9 @@ impl Link {
             ended.store(true, Ordering::Relaxed);
         });
         Ok(Self {
-            access: access.clone(),
+            _access: access.clone(),
+            forwards: Forwards::new(connection.clone(), access.folder().to_owned()),
             connection,
-            forwards: Mutex::default(),
             made: Instant::now(),
             dead,
             present: Mutex::default(),
@@ -170,29 +215,9 @@ impl Link {
     }
 
     async fn open(self: &Arc<Self>, remote: &Remote) -> Result<Channel> {
-        let mut forwards = self.forwards.lock().await;
-        let socket = match forwards.get(remote) {
-            Some(socket) => socket.clone(),
-            None => {
-                let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
-                let socket = self.access.folder().join(format!("forward-{number}"));
-                self.connection
-                    .forward(&socket, &remote.host, remote.port)
-                    .await?;
-                forwards.insert(remote.clone(), socket.clone());
-                socket
-            }
-        };
-        drop(forwards);
-        match UnixStream::connect(&socket).await {
-            Ok(stream) => Ok(Channel {
-                stream: Stream::Unix(stream),
-                link: Some(self.clone()),
-            }),
-            Err(e) => Err(Error::new(Exit::Probe, "the connection was lost")
-                .on(self.connection.node())
-                .saying(e.to_string())),
-        }
+        let channel = self.forwards.open(remote).await?;
+        let link = Some(self.clone());
+        Ok(Channel { link, ..channel })
     }
 
     /// Asks the node for an answer, and gives the login up without one; returns whether it is given

@@ -9,11 +9,13 @@ pub mod link;
 pub mod patient;
 pub mod reach;
 pub mod route;
+pub mod verifier;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -112,7 +114,7 @@ impl Uplink {
         began: Instant,
     ) -> Result<Secured, Failure> {
         let identity = self.identities.of(daemon).await?;
-        let first = match handshake(daemon, raw, &identity, way, began).await {
+        let first = match handshake(daemon, raw, None, &identity, way, began).await {
             Err(untrusted @ Failure::Untrusted(_)) => untrusted,
             done => return done,
         };
@@ -120,7 +122,7 @@ impl Uplink {
             Ok(Some(renewed)) => {
                 let again = self.route.open(way, began).await;
                 let raw = again.map_err(Failure::Unreachable)?;
-                handshake(daemon, raw, &renewed, way, began).await
+                handshake(daemon, raw, None, &renewed, way, began).await
             }
             Ok(None) => Err(first),
             Err(e) => {
@@ -151,16 +153,23 @@ fn order(good: Option<usize>, ended: &[bool]) -> Vec<usize> {
     order
 }
 
-async fn handshake(
+/// Makes a TLS connection; sends `opening` first, if the port needs it.
+pub async fn handshake(
     daemon: Daemon,
-    raw: Channel,
+    mut raw: Channel,
+    opening: Option<u8>,
     identity: &Identity,
     way: &Way,
     began: Instant,
 ) -> Result<Secured, Failure> {
     let link = raw.link();
-    let connector = TlsConnector::from(identity.config.clone());
-    let handshake = connector.connect(identity.server.clone(), raw);
+    let handshake = async {
+        if let Some(byte) = opening {
+            raw.write_all(&[byte]).await?;
+        }
+        let connector = TlsConnector::from(identity.config.clone());
+        connector.connect(identity.server.clone(), raw).await
+    };
     // Finds out whether the server is silent or the node is gone.
     let gone = async {
         tokio::time::sleep(SILENCE).await;
