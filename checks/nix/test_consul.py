@@ -294,9 +294,12 @@ class Formed(Cluster):
         self.assertEqual(len(self.leader("dogwood")), 1)
 
     def test_site_is_metadata(self):
-        done = self.consul("alder", "catalog nodes", "-node-meta=site=brest")
-        names = {line.split()[0] for line in done.stdout.splitlines()[1:]}
-        self.assertEqual(names, {"cedar", "elm"})
+        def names():
+            done = self.consul("alder", "catalog nodes", "-node-meta=site=brest")
+            return {line.split()[0] for line in done.stdout.splitlines()[1:]}
+
+        # An agent is a member before its metadata is in the catalog.
+        self.wait(lambda: names() == {"cedar", "elm"}, lambda: f"both of the site are in the catalog: {names()}")
 
     def test_values_written_on_a_client_are_read_on_a_server(self):
         self.assertEqual(self.consul("elm", "kv put", "greeting", "hello").returncode, 0)
