@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::support::certificates::{Authority, Flaw};
+use crate::support::consul;
 use crate::support::{Lab, NIX_CONFIG, NODES, PASSWORD, Ran, Repo, Tool, genuine};
 
 /// A system whose activation takes a second, and notes its beginning and end.
@@ -120,28 +121,37 @@ struct Servers {
     folder: tempfile::TempDir,
 }
 
-/// The module's settings for Debian's Consul of 2021, with shorter times; on NixOS the lab translates
-/// them. Two systems differ in the time that a request waits for a leader, a setting that needs a restart.
+/// The module's settings with shorter times: as they are for a Consul that `CONSUL` names, in older words
+/// for Debian's; on NixOS the lab translates them. Two systems differ in the time that a request waits for
+/// a leader, a setting that needs a restart.
 fn consul(hold: &str) -> String {
+    let short = format!(
+        r#"performance = {{ raft_multiplier = 1; rpc_hold_timeout = "{hold}"; }}; retry_interval = "1s";"#
+    );
     if genuine() {
-        return format!(
-            r#"{{ services.consul.extraConfig = {{ performance = {{ raft_multiplier = 1; rpc_hold_timeout = "{hold}"; }}; retry_interval = "1s"; }}; }}"#
-        );
+        return format!("{{ services.consul.extraConfig = {{ {short} }}; }}");
     }
-    format!(
-        r#"{{ config, lib, ... }}: {{
-          environment.etc."consul.json".text = lib.mkForce (builtins.toJSON (
-            removeAttrs config.services.consul.extraConfig [ "tls" "telemetry" ]
-            // {{
-              data_dir = "/var/lib/consul";
-              performance = {{ raft_multiplier = 1; rpc_hold_timeout = "{hold}"; }};
-              retry_interval = "1s";
-              verify_incoming = true;
+    let (left_out, older) = if consul::given() {
+        ("", "")
+    } else {
+        (
+            r#""tls" "telemetry""#,
+            r#"verify_incoming = true;
               verify_outgoing = true;
               verify_server_hostname = true;
               ca_file = "/var/lib/consul/pki/consul-ca.crt";
               cert_file = "/var/lib/consul/pki/consul.crt";
-              key_file = "/var/lib/consul/pki/consul.key";
+              key_file = "/var/lib/consul/pki/consul.key";"#,
+        )
+    };
+    format!(
+        r#"{{ config, lib, ... }}: {{
+          environment.etc."consul.json".text = lib.mkForce (builtins.toJSON (
+            removeAttrs config.services.consul.extraConfig [ {left_out} ]
+            // {{
+              data_dir = "/var/lib/consul";
+              {short}
+              {older}
             }}
           ));
         }}"#

@@ -227,6 +227,11 @@ class Standin(Lab):
             server = node in SERVERS
             files = {f"{kind}_file": f"/var/lib/consul/pki/consul{end}" for kind, end in
                      [("ca", "-ca.crt"), ("cert", ".crt"), ("key", ".key")]}
+            files |= {"verify_incoming": True, "verify_outgoing": True}
+            # Debian's 1.8.7 has older names.
+            tls = {**files, "verify_server_hostname": True}
+            if os.environ.get("CONSUL"):
+                tls = {"tls": {"defaults": files, "internal_rpc": {"verify_server_hostname": True}}}
             settings = {
                 "datacenter": "prod", "node_name": node, "server": server, "data_dir": "/var/lib/consul",
                 "retry_join": self.others(node), "retry_interval": "1s",
@@ -235,7 +240,7 @@ class Standin(Lab):
                 "ports": {"http": -1, "https": 8501, "serf_wan": -1}, "performance": {"raft_multiplier": 1},
                 # By default after 10 seconds, for which each run would wait.
                 "autopilot": {"server_stabilization_time": "1s"},
-                "verify_incoming": True, "verify_outgoing": True, "verify_server_hostname": True, **files,
+                **tls,
                 **({"bootstrap_expect": len(SERVERS)} if server else {}),
             }
             self.lab("root", node, "sh", "-c", "cat >/usr/local/bin/consul; chmod 755 /usr/local/bin/consul", stdin=program)
