@@ -21,6 +21,8 @@ mod tlsproxy;
 #[cfg(feature = "lab")]
 mod bad_input;
 #[cfg(feature = "lab")]
+mod contract; // what `nomad` needs
+#[cfg(feature = "lab")]
 mod deploy;
 #[cfg(feature = "lab")]
 mod doctor; // also pass, GnuPG and faketime

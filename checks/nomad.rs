@@ -1,136 +1,12 @@
 //! `deploy-apps` and `nomad-scheduler` against a real Nomad, the program that `NOMAD` names.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::support::agent::{self, Agents};
-use crate::support::cluster::{self, Cluster, Running};
-use crate::support::nomad;
+use crate::support::cluster::{self, Running};
 use crate::support::pass::{self, ended};
+use crate::support::stage::{QUICK, SCHEDULER, Stage};
 use serde_json::{Value, json};
-
-/// A cluster with a real Nomad and no Consul.
-struct Stage {
-    cluster: Cluster,
-    agents: Agents,
-    programs: tempfile::TempDir,
-}
-
-impl Stage {
-    fn new() -> Self {
-        Self::with(1)
-    }
-
-    fn with(servers: usize) -> Self {
-        let cluster = Cluster::new();
-        let agents = Agents::start(&cluster, servers);
-        let programs = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(&agents.program, programs.path().join("nomad")).unwrap();
-        Self {
-            cluster,
-            agents,
-            programs,
-        }
-    }
-
-    fn command(&self, operation: &str, args: &[&str]) -> Command {
-        self.command_at(0, operation, args)
-    }
-
-    fn command_at(&self, agent: usize, operation: &str, args: &[&str]) -> Command {
-        let ports = format!("--no-ssh={}:1", self.agents.agents[agent].port);
-        let mut command = self.cluster.nixcfg(&[operation, "prod", &ports]);
-        let path = format!(
-            "{}:{}",
-            self.programs.path().display(),
-            std::env::var("PATH").unwrap()
-        );
-        command.args(args).env("PATH", path);
-        command
-    }
-
-    fn run(&self, operation: &str, args: &[&str]) -> Output {
-        self.command(operation, args).output().unwrap()
-    }
-
-    /// Writes the job of an app: of type `kind`, with one group of one task, an `sh` script.
-    fn job(&self, app: &str, kind: &str, script: &str, more: &str) {
-        let schedules = match kind {
-            "system" => "",
-            _ => "reschedule { \n attempts = 0 \n unlimited = false \n }",
-        };
-        let text = format!(
-            r#"job "{app}" {{
-              datacenters = ["lyon"]
-              type = "{kind}"
-              group "main" {{
-                {more}
-                {schedules}
-                restart {{
-                  attempts = 0
-                  mode = "fail"
-                }}
-                task "main" {{
-                  driver = "raw_exec"
-                  config {{
-                    command = "/bin/sh"
-                    args = ["-c", "{script}"]
-                  }}
-                  resources {{
-                    cpu = 20
-                    memory = 16
-                  }}
-                }}
-              }}
-            }}"#
-        );
-        self.file(app, &text);
-    }
-
-    fn file(&self, app: &str, text: &str) {
-        let folder = self
-            .cluster
-            .folder()
-            .join(format!("cluster/prod/app/{app}/deploy"));
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(format!("{app}.hcl")), text).unwrap();
-    }
-
-    fn text(&self, app: &str) -> String {
-        let file = format!("cluster/prod/app/{app}/deploy/{app}.hcl");
-        std::fs::read_to_string(self.cluster.folder().join(file)).unwrap()
-    }
-
-    /// The exit code of `nomad-scheduler`: 5 if this Nomad is too old for some of its settings.
-    fn scheduler_code(&self) -> i32 {
-        let port = self.agents.agents.iter().map(|agent| agent.port);
-        let told = port
-            .map(|port| self.agents.call_port(port, "GET", SCHEDULER, None))
-            .find(|(status, _)| *status == 200)
-            .unwrap();
-        let settings = &told.1["SchedulerConfig"];
-        let known = !settings["MemoryOversubscriptionEnabled"].is_null()
-            && !settings["PreemptionConfig"]["SysBatchSchedulerEnabled"].is_null();
-        if known { 0 } else { 5 }
-    }
-
-    fn registered(&self) -> Vec<String> {
-        let jobs = self.agents.ask("/v1/jobs");
-        let jobs = jobs.as_array().unwrap();
-        jobs.iter()
-            .map(|job| job["ID"].as_str().unwrap().to_owned())
-            .collect()
-    }
-}
-
-/// The path of the scheduler's settings in Nomad's API.
-const SCHEDULER: &str = "/v1/operator/scheduler/configuration";
-
-/// An update block with short times.
-const QUICK: &str = r#"update {
-  min_healthy_time = "1s"
-  healthy_deadline = "5s"
-  progress_deadline = "10s"
-}"#;
 
 #[test]
 fn a_job_that_no_node_has_room_for_ends_and_says_why() {
@@ -365,13 +241,12 @@ fn a_leader_that_goes_in_the_midst_of_a_deployment_is_waited_out() {
 #[test]
 fn the_scheduler_is_set_as_far_as_this_nomad_knows_its_settings() {
     let stage = Stage::new();
-    let path = "/v1/operator/scheduler/configuration";
     let knows = |settings: &Value| {
         let own = &settings["SchedulerConfig"];
         !own["MemoryOversubscriptionEnabled"].is_null()
             && !own["PreemptionConfig"]["SysBatchSchedulerEnabled"].is_null()
     };
-    let settings = stage.agents.ask(path);
+    let settings = stage.agents.ask(SCHEDULER);
     let (code, told) = if knows(&settings) {
         (0, "Nomad's scheduler settings are as wanted")
     } else {
@@ -379,7 +254,7 @@ fn the_scheduler_is_set_as_far_as_this_nomad_knows_its_settings() {
     };
     ended(&stage.run("nomad-scheduler", &[]), code, &[told]);
     ended(&stage.run("nomad-scheduler", &["--check"]), code, &[]);
-    let settings = stage.agents.ask(path);
+    let settings = stage.agents.ask(SCHEDULER);
     assert_eq!(
         settings["SchedulerConfig"]["PreemptionConfig"]["ServiceSchedulerEnabled"],
         true
@@ -421,160 +296,6 @@ fn a_drain_is_over_while_a_task_still_stops() {
     stage
         .agents
         .wait("the end of the task", |agents| status(agents) == "complete");
-}
-
-/// The kind of a field, which two answers must share.
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "nothing",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "text",
-        Value::Array(_) => "list",
-        Value::Object(_) => "map",
-    }
-}
-
-/// Asserts that Nomad's answer has every field of the stand-in's, of the same kind.
-fn disagreements(place: &str, standin: &Value, real: &Value, found: &mut Vec<String>) {
-    match (standin, real) {
-        (Value::Object(standin), Value::Object(real)) => {
-            for (name, value) in standin {
-                match real.get(name) {
-                    // Fields of the stand-in that test how the tool treats unknown ones.
-                    None if name.starts_with("Future") => {}
-                    None => found.push(format!("{place}.{name}: Nomad has no such field")),
-                    Some(real) => disagreements(&format!("{place}.{name}"), value, real, found),
-                }
-            }
-        }
-        (Value::Array(standin), Value::Array(real)) => {
-            if let (Some(standin), Some(real)) = (standin.first(), real.first()) {
-                disagreements(&format!("{place}[0]"), standin, real, found);
-            }
-        }
-        (Value::Null, _) | (_, Value::Null) => {}
-        _ if kind(standin) == kind(real) => {}
-        _ => found.push(format!("{place}: {standin} here, {real} of Nomad")),
-    }
-}
-
-/// Sends the same requests to the stand-in and to Nomad, and compares status, kinds of fields, errors
-/// and the order of events.
-#[test]
-fn the_stand_in_answers_as_nomad_does() {
-    let mut stage = Stage::new();
-    let standin = nomad::Nomad::new();
-    let endpoint = nomad::endpoint(&stage.cluster, &standin);
-    let own = standin.add_node("alder");
-    // An older Nomad has fewer settings.
-    let known = stage.agents.ask(SCHEDULER)["SchedulerConfig"].clone();
-    let preemption = "PreemptionConfig";
-    standin.set(|state| {
-        let is = |of: &Value, name: &str| !of[name].is_null();
-        state.scheduler.retain(|name, _| is(&known, name));
-        if let Some(Value::Object(kinds)) = state.scheduler.get_mut(preemption) {
-            kinds.retain(|name, _| is(&known[preemption], name));
-        }
-    });
-    let node = stage.agents.ask("/v1/nodes")[0]["ID"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let (real, imitated) = (stage.agents.agents[0].port, endpoint.port);
-    let update = json!({"MaxParallel": 1, "MinHealthyTime": 100_000_000, "HealthyDeadline": 5_000_000_000_u64,
-        "ProgressDeadline": 10_000_000_000_u64, "HealthCheck": "checks"});
-    let job = |priority: u32| {
-        json!({"ID": "web", "Name": "web", "Type": "service", "Priority": priority, "Datacenters": ["lyon"], "Namespace": "default",
-            "TaskGroups": [{"Name": "main", "Count": 1, "Update": update, "Tasks": [{"Name": "main", "Driver": "raw_exec",
-                "Config": {"command": "/bin/sleep", "args": ["600"]}, "Resources": {"CPU": 20, "MemoryMB": 16}}]}]})
-    };
-    let unknown = "11111111-2222-3333-4444-555555555555";
-    let plan = |priority| json!({"Job": job(priority), "Diff": true});
-    let register = |priority, index: u64| json!({"Job": job(priority), "EnforceIndex": true, "JobModifyIndex": index});
-    let scheduler = "/v1/operator/scheduler/configuration";
-    let requests = [
-        ("GET", "/v1/status/leader".to_owned(), None),
-        ("GET", "/v1/operator/autopilot/health".into(), None),
-        ("GET", scheduler.into(), None),
-        (
-            "PUT",
-            format!("{scheduler}?cas=1"),
-            Some(json!({"SchedulerAlgorithm": "spread"})),
-        ),
-        (
-            "PUT",
-            scheduler.into(),
-            Some(json!({"SchedulerAlgorithm": "spread", "NoSuchSetting": 1})),
-        ),
-        ("GET", scheduler.into(), None),
-        ("GET", "/v1/nodes".into(), None),
-        ("GET", "/v1/node/NODE".into(), None),
-        ("GET", "/v1/node/malformed".into(), None),
-        ("GET", format!("/v1/node/{unknown}"), None),
-        ("GET", "/v1/node/NODE/allocations".into(), None),
-        ("GET", "/v1/job/web".into(), None),
-        ("GET", "/v1/job/web/allocations".into(), None),
-        ("GET", "/v1/job/web/evaluations".into(), None),
-        ("GET", "/v1/job/web/deployment".into(), None),
-        ("GET", format!("/v1/evaluation/{unknown}"), None),
-        ("GET", format!("/v1/deployment/{unknown}"), None),
-        ("PUT", "/v1/job/web/plan".into(), Some(plan(50))),
-        ("PUT", "/v1/jobs".into(), Some(register(50, 77))),
-        ("PUT", "/v1/jobs".into(), Some(register(50, 0))),
-        ("GET", "/v1/job/web".into(), None),
-        ("PUT", "/v1/job/web/plan".into(), Some(plan(50))),
-        ("PUT", "/v1/job/web/plan".into(), Some(plan(60))),
-        ("PUT", "/v1/jobs".into(), Some(register(60, 1))),
-    ];
-    let (mut found, mut compared) = (Vec::new(), 0);
-    for (method, path, body) in &requests {
-        let ask = |port, node: &str| {
-            let path = path.replace("NODE", node);
-            stage.agents.call_port(port, method, &path, body.as_ref())
-        };
-        let (theirs, ours) = (ask(real, &node), ask(imitated, &own));
-        let place = format!("{method} {path}");
-        if theirs.0 != ours.0 {
-            found.push(format!("{place}: {ours:?} here, {theirs:?} of Nomad"));
-        } else if theirs.0 >= 300 {
-            let error = |said: &Value| said.to_string().replace(&node, "NODE");
-            // Numbers may differ.
-            let text = |said: &Value| -> String {
-                error(said)
-                    .chars()
-                    .filter(|c| !c.is_ascii_digit())
-                    .collect()
-            };
-            if text(&theirs.1) != text(&ours.1) {
-                found.push(format!("{place}: {} here, {} of Nomad", ours.1, theirs.1));
-            }
-        } else {
-            disagreements(&place, &ours.1, &theirs.1, &mut found);
-        }
-        compared += 1;
-    }
-    // The job's events, in order.
-    for port in [real, imitated] {
-        stage
-            .agents
-            .wait("a deployment that is successful", |agents| {
-                let (_, deployment) = agents.call_port(port, "GET", "/v1/job/web/deployment", None);
-                deployment["Status"] == "successful"
-            });
-    }
-    for path in [
-        "/v1/job/web/allocations",
-        "/v1/job/web/evaluations",
-        "/v1/job/web/deployment",
-    ] {
-        let ask = |port| stage.agents.call_port(port, "GET", path, None);
-        let (theirs, ours) = (ask(real), ask(imitated));
-        disagreements(path, &ours.1, &theirs.1, &mut found);
-        compared += 1;
-    }
-    println!("{compared} answers compared");
-    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 /// An attribute of a node's configuration in `cluster/prod` of this repository.

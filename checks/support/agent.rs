@@ -27,17 +27,36 @@ pub struct Agent {
     child: Option<Child>,
 }
 
+/// How agents are set up.
+pub struct Setup {
+    pub servers: usize,
+    /// Whether their ACLs are on. The operator then has the first token.
+    pub acl: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            servers: 1,
+            acl: false,
+        }
+    }
+}
+
 /// Agents of one region, on loopback. They end when dropped.
 pub struct Agents {
     pub agents: Vec<Agent>,
     pub program: PathBuf,
+    region: String,
+    acl: bool,
+    /// The token that requests carry.
+    pub token: Option<String>,
     folder: tempfile::TempDir,
 }
 
 impl Agents {
-    /// Starts `servers` servers, and waits for a leader and a ready client. The first server is also the
-    /// client.
-    pub fn start(cluster: &Cluster, servers: usize) -> Self {
+    /// Starts servers, and waits for a leader and a ready client. The first server is also the client.
+    pub fn start(cluster: &Cluster, setup: &Setup) -> Self {
         let program = program().unwrap();
         let folder = tempfile::Builder::new()
             .prefix("nixcfg-nomad-")
@@ -49,11 +68,14 @@ impl Agents {
         write("ca.crt", &cluster.nomad.pem());
         write("own.crt", &certificate);
         write("own.key", &key);
-        let operator = cluster.nomad.operator("cli.prod.nomad", Flaw::None);
+        let region = cluster.region.clone();
+        let operator = cluster
+            .nomad
+            .operator(&format!("cli.{region}.nomad"), Flaw::None);
         write("operator.crt", &operator.certificate);
         write("operator.key", &operator.key);
         let names = ["alder", "birch", "cedar"];
-        let agents: Vec<Agent> = names[..servers]
+        let agents: Vec<Agent> = names[..setup.servers]
             .iter()
             .map(|name| {
                 let [port, rpc, serf] = free_ports();
@@ -70,9 +92,12 @@ impl Agents {
         let mut this = Self {
             agents,
             program,
+            region,
+            acl: setup.acl,
+            token: None,
             folder,
         };
-        for number in 0..servers {
+        for number in 0..setup.servers {
             this.configure(number);
             this.resume(number);
         }
@@ -81,6 +106,16 @@ impl Agents {
                 .iter()
                 .all(|agent| this.get(agent, "/v1/status/leader").0 == 200)
         });
+        if setup.acl {
+            let first = this.agents[0].port;
+            this.wait("a first token", |this| {
+                let (status, _) = this.call_port(first, "GET", "/v1/nodes", None);
+                status == 403
+            });
+            let (_, made) = this.call_port(first, "PUT", "/v1/acl/bootstrap", Some(&json!({})));
+            this.token = made["SecretID"].as_str().map(str::to_owned);
+            assert!(this.token.is_some(), "{made}");
+        }
         this.wait("a client that is ready", |this| {
             let (_, nodes) = this.get(&this.agents[0], "/v1/nodes");
             nodes[0]["Status"] == "ready"
@@ -104,7 +139,7 @@ impl Agents {
             .collect();
         std::fs::create_dir_all(&agent.folder).unwrap();
         let config = json!({
-            "region": "prod", "datacenter": "lyon", "name": agent.name,
+            "region": self.region, "acl": {"enabled": self.acl}, "datacenter": "lyon", "name": agent.name,
             "bind_addr": "127.0.0.1", "data_dir": agent.folder.join("data"),
             "advertise": {"http": "127.0.0.1", "rpc": "127.0.0.1", "serf": "127.0.0.1"},
             "ports": {"http": agent.port, "rpc": agent.rpc, "serf": agent.serf},
@@ -188,6 +223,7 @@ impl Agents {
         body: Option<&Value>,
     ) -> (u16, Value) {
         let at = |name: &str| self.folder.path().join(name);
+        let server = format!("server.{}.nomad", self.region);
         let mut command = Command::new("curl");
         command
             .args(["--silent", "--max-time", "60", "--request", method])
@@ -197,11 +233,14 @@ impl Agents {
             .arg(at("operator.crt"))
             .arg("--key")
             .arg(at("operator.key"))
-            .args(["--resolve", &format!("server.prod.nomad:{port}:127.0.0.1")]);
+            .args(["--resolve", &format!("{server}:{port}:127.0.0.1")]);
+        if let Some(token) = &self.token {
+            command.args(["--header", &format!("X-Nomad-Token: {token}")]);
+        }
         if let Some(body) = body {
             command.args(["--data", &body.to_string()]);
         }
-        command.arg(format!("https://server.prod.nomad:{port}{path}"));
+        command.arg(format!("https://{server}:{port}{path}"));
         let output = command.output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         let (body, status) = said.rsplit_once('\n').unwrap();

@@ -15,6 +15,8 @@ pub struct Cluster {
     pub store: PassStore,
     pub nomad: Authority,
     pub consul: Authority,
+    /// Nomad's region and Consul's datacenter.
+    pub region: String,
 }
 
 /// The year, in UTC.
@@ -25,16 +27,22 @@ pub fn year() -> i32 {
 impl Cluster {
     /// A cluster with valid certificates in its store.
     pub fn new() -> Self {
+        Self::of_region("prod")
+    }
+
+    /// A cluster with another region and datacenter than its name.
+    pub fn of_region(region: &str) -> Self {
         let this = Self {
             store: PassStore::plain(),
             nomad: Authority::new("Nomad CA"),
             consul: Authority::new("Consul CA"),
+            region: region.to_owned(),
         };
         this.flake("");
         for service in SERVICES {
             let authority = this.authority(service);
             this.keep_ca(service, &authority.pem());
-            let name = format!("cli.prod.{service}");
+            let name = format!("cli.{region}.{service}");
             this.keep_operator(service, year(), &authority.operator(&name, Flaw::None));
         }
         this
@@ -50,7 +58,7 @@ impl Cluster {
 
     /// The certificate of a server of a service.
     pub fn server(&self, service: &str) -> Pair {
-        let name = format!("server.prod.{service}");
+        let name = format!("server.{}.{service}", self.region);
         self.authority(service).server(&name, Flaw::None)
     }
 
@@ -77,7 +85,11 @@ impl Cluster {
     pub fn flake(&self, more: &str) {
         let folder = self.folder();
         std::fs::create_dir_all(&folder).unwrap();
+        let of = |name: &str, value: &str| format!("{name} = \"{value}\";");
         let text = include_str!("cluster.nix").replace("# more", more);
+        let text = ["region", "datacenter"].iter().fold(text, |text, name| {
+            text.replace(&of(name, "prod"), &of(name, &self.region))
+        });
         std::fs::write(folder.join("flake.nix"), text).unwrap();
     }
 

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod nomad;
 pub mod pass;
 pub mod plain;
+pub mod stage;
 pub mod terminal;
 pub mod watch;
 

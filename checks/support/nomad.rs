@@ -49,9 +49,9 @@ pub struct State {
     pub log: String,
 }
 
-/// A server's answers in the seconds after it lost its leader, in turn.
 /// The time that tasks take to stop after a drain is over.
 const STOPPING: Duration = Duration::from_millis(1500);
+/// A server's answers in the seconds after it lost its leader, in turn.
 const ELECTION: [&str; 5] = [
     "rpc error: EOF",
     "rpc error: failed to get conn: dial tcp 192.0.2.11:4647: connect: connection refused",
@@ -181,6 +181,9 @@ async fn respond(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Answer
         if path == "/v1/status/leader" {
             return json_answer(&json!("192.0.2.11:4647"), state.index);
         }
+        if path == "/v1/status/peers" {
+            return json_answer(&json!(["192.0.2.11:4647"]), state.index);
+        }
         if state.token.is_some() && state.token != token {
             return answer(403, "Permission denied");
         }
@@ -191,6 +194,18 @@ async fn respond(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Answer
     let Ok(body) = serde_json::from_slice::<Value>(&body) else {
         return answer(400, "failed to decode request body");
     };
+    if path == "/v1/operator/scheduler/configuration" {
+        let refused = match (&body, &body["SchedulerAlgorithm"]) {
+            (Value::String(_), _) => "Error parsing scheduler config: json: cannot unmarshal string into Go value of type api.SchedulerConfiguration".to_owned(),
+            (_, Value::String(name)) if !["", "binpack", "spread"].contains(&name.as_str()) => {
+                format!("invalid scheduler algorithm: {name}")
+            }
+            _ => String::new(),
+        };
+        if !refused.is_empty() {
+            return answer(400, refused);
+        }
+    }
     write(&path, &query, body, &state)
 }
 
@@ -214,11 +229,18 @@ async fn read(path: &str, query: &BTreeMap<String, String>, state: &Arc<Mutex<St
                 return answer(500, format!("node lookup failed: {why}"));
             }
             let Some((value, index)) = look_up(path, &state) else {
+                if let Some(id) = path.strip_prefix("/v1/client/fs/logs/") {
+                    return answer(404, format!("Unknown allocation \"{id}\""));
+                }
                 let what = path.split('/').nth(2).unwrap_or_default();
                 let what = what.replace("evaluation", "eval");
                 return answer(404, format!("{what} not found"));
             };
             if path.starts_with("/v1/client/fs/logs/") {
+                let task = query.get("task").map_or("", String::as_str);
+                if value["TaskStates"][task].is_null() {
+                    return answer(400, format!("unknown task name \"{task}\""));
+                }
                 return answer(200, state.log.clone());
             }
             if path == "/v1/operator/autopilot/health" && state.unhealthy {
@@ -388,7 +410,7 @@ fn drain(id: &str, body: &Value, state: &mut State, shared: Arc<Mutex<State>>) -
     state.index += 1;
     let index = state.index;
     let Some(node) = state.nodes.get_mut(id) else {
-        return answer(404, "node not found");
+        return answer(500, "node not found");
     };
     if body["DrainSpec"].is_null() {
         node["DrainStrategy"] = Value::Null;
@@ -423,8 +445,12 @@ fn set_eligibility(id: &str, body: &Value, state: &mut State) -> Answer {
     state.index += 1;
     let index = state.index;
     let Some(node) = state.nodes.get_mut(id) else {
-        return answer(404, "node not found");
+        return answer(500, "node not found");
     };
+    let wanted = &body["Eligibility"];
+    if wanted != "eligible" && wanted != "ineligible" {
+        return answer(500, format!("invalid scheduling eligibility {wanted}"));
+    }
     if body["Eligibility"] == "eligible" && !node["DrainStrategy"].is_null() {
         return answer(
             500,
@@ -436,7 +462,12 @@ fn set_eligibility(id: &str, body: &Value, state: &mut State) -> Answer {
 }
 
 fn plan(id: &str, body: &Value, state: &mut State) -> Answer {
-    let new = body["Job"].as_object().unwrap();
+    let Some(new) = body["Job"].as_object() else {
+        return answer(400, "Job must be specified");
+    };
+    if body["Job"]["ID"] != id {
+        return answer(400, "Job ID does not match");
+    }
     let (kind, fields, index) = match state.jobs.get(id) {
         None => ("Added", Vec::new(), 0),
         Some(old) => {
@@ -471,6 +502,9 @@ fn plan(id: &str, body: &Value, state: &mut State) -> Answer {
 
 fn register(body: Value, state: &mut State, shared: Arc<Mutex<State>>) -> Answer {
     let job = &body["Job"];
+    if job.is_null() {
+        return answer(400, "Job must be specified");
+    }
     let id = job["ID"].as_str().unwrap().to_owned();
     state.writes.push(format!("/v1/jobs {id}"));
     if body["EnforceIndex"] == true {
