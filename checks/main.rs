@@ -19,6 +19,8 @@ mod terminal;
 mod tlsproxy;
 
 #[cfg(feature = "lab")]
+mod acls; // what `nomad` needs
+#[cfg(feature = "lab")]
 mod bad_input;
 #[cfg(feature = "lab")]
 mod contract; // what `nomad` needs

@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
+
 use super::certificates::Pair;
 use super::cluster::Cluster;
 
@@ -44,15 +46,17 @@ impl Consul {
         let files = format!(
             r#""ca_file": "{ca}", "cert_file": "{certificate}", "key_file": "{key}", "verify_incoming": true, "verify_outgoing": true"#
         );
-        let tls = if given() {
-            format!(r#""tls": {{"defaults": {{{files}}}}}"#)
+        // Servers since 1.14 listen on the port 8503 for gRPC.
+        let (tls, grpc) = if given() {
+            let tls = format!(r#""tls": {{"defaults": {{{files}}}}}"#);
+            (tls, r#""grpc_tls": -1, "#)
         } else {
-            files
+            (files, "")
         };
         let config = format!(
             r#"{{{more} "datacenter": "prod", "node_name": "alder", "server": true, "bootstrap_expect": 1,
             "data_dir": "{}", "bind_addr": "127.0.0.1", "addresses": {{"https": "127.0.0.1"}},
-            "ports": {{"http": -1, "https": {}, "dns": -1, "grpc": -1, "server": {}, "serf_lan": {}, "serf_wan": -1}}, {tls}}}"#,
+            "ports": {{{grpc}"http": -1, "https": {}, "dns": -1, "grpc": -1, "server": {}, "serf_lan": {}, "serf_wan": -1}}, {tls}}}"#,
             at("data"),
             ports[0],
             ports[1],
@@ -92,6 +96,36 @@ impl Consul {
 
     /// The value of a key below `secrets/`, read by curl as the operator.
     pub fn value(&self, cluster: &Cluster, key: &str) -> Option<String> {
+        let path = format!("/v1/kv/secrets/{key}?raw");
+        let (status, said) = self.ask(cluster, None, "GET", &path, None);
+        (status == 200).then_some(said)
+    }
+
+    /// Sends a request as the operator, with a token or without. Returns the status, and the body as JSON
+    /// or as a string.
+    pub fn call(
+        &self,
+        cluster: &Cluster,
+        token: Option<&str>,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let (status, said) = self.ask(cluster, token, method, path, body);
+        (
+            status,
+            serde_json::from_str(&said).unwrap_or(Value::String(said)),
+        )
+    }
+
+    fn ask(
+        &self,
+        cluster: &Cluster,
+        token: Option<&str>,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, String) {
         let operator = cluster
             .consul
             .operator("cli.prod.consul", super::certificates::Flaw::None);
@@ -100,27 +134,27 @@ impl Consul {
             std::fs::write(&path, text).unwrap();
             path
         };
-        let output = Command::new("curl")
-            .args(["--silent", "--fail", "--cacert"])
+        let mut command = Command::new("curl");
+        command
+            .args(["--silent", "--request", method])
+            .args(["--write-out", "\n%{http_code}", "--cacert"])
             .arg(self.dir.path().join("ca.crt"))
             .arg("--cert")
             .arg(file("operator.crt", &operator.certificate))
             .arg("--key")
             .arg(file("operator.key", &operator.key))
-            .args([
-                "--resolve",
-                &format!("server.prod.consul:{}:127.0.0.1", self.port),
-            ])
-            .arg(format!(
-                "https://server.prod.consul:{}/v1/kv/secrets/{key}?raw",
-                self.port
-            ))
-            .output()
-            .unwrap();
-        output
-            .status
-            .success()
-            .then(|| String::from_utf8(output.stdout).unwrap())
+            .arg("--resolve")
+            .arg(format!("server.prod.consul:{}:127.0.0.1", self.port));
+        if let Some(token) = token {
+            command.args(["--header", &format!("X-Consul-Token: {token}")]);
+        }
+        if let Some(body) = body {
+            command.args(["--data", &body.to_string()]);
+        }
+        command.arg(format!("https://server.prod.consul:{}{path}", self.port));
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let (body, status) = said.rsplit_once('\n').unwrap();
+        (status.parse().unwrap(), body.to_owned())
     }
 }
 

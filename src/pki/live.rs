@@ -20,6 +20,7 @@ use crate::cluster::Daemon;
 use crate::cluster::{Cluster, Name, Node, Role};
 use crate::error::{Error, Exit, Result};
 use crate::node::ssh::Connection;
+use crate::uplink::api;
 use crate::uplink::identity::Identity;
 use crate::uplink::link::{Forwards, Remote};
 use crate::uplink::route::Way;
@@ -140,6 +141,8 @@ pub struct Call<'a> {
     pub method: Method,
     pub path: &'a str,
     pub body: Bytes,
+    /// Whether it carries the operator's token, which a probe of certificates does not need.
+    pub with_token: bool,
 }
 
 /// An answer of an API.
@@ -172,6 +175,7 @@ impl Tunnels {
                     method: Method::GET,
                     path: "/v1/status/leader",
                     body: Bytes::new(),
+                    with_token: false,
                 };
                 self.ask(cluster, node, port, caller, call, &seen)
                     .await?
@@ -227,8 +231,12 @@ impl Tunnels {
             .uri(call.path)
             .header("host", "localhost")
             .body(Full::new(call.body));
-        let request = request
+        let mut request = request
             .map_err(|e| Error::unexpected(format!("{} cannot be asked for: {e}", call.path)))?;
+        if let Some(token) = api::token(port.daemon).filter(|_| call.with_token) {
+            let header = api::token_header(port.daemon);
+            request.headers_mut().insert(header, token);
+        }
         let broken = |e: hyper::Error| Failure::of_request(port.daemon, &e);
         let answered = async {
             let io = TokioIo::new(stream);

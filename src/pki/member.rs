@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::Method;
+use hyper::{Method, StatusCode};
 
 use super::Year;
 use super::files::{self, Wanted};
@@ -21,7 +21,7 @@ use crate::node::probe::Probed;
 use crate::node::ssh::elevate::Elevation;
 use crate::operation::Operation;
 use crate::rollout::quorum::{self, Health};
-use crate::uplink::Failure;
+use crate::uplink::{Failure, api};
 
 /// The object of an operation.
 pub struct Work {
@@ -243,6 +243,7 @@ impl Member {
             method: Method::GET,
             path: quorum::HEALTH,
             body: Bytes::new(),
+            with_token: true,
         };
         let answer = self.call(work, daemon, call).await?;
         Health::read(daemon.title(), answer.status, &answer.body).map_err(|e| e.on(&self.name))
@@ -254,6 +255,7 @@ impl Member {
             method: Method::GET,
             path: quorum::PEERS,
             body: Bytes::new(),
+            with_token: true,
         };
         let answer = self.call(work, daemon, call).await?;
         Ok(!quorum::never_formed(answer.status, &answer.body))
@@ -269,18 +271,20 @@ impl Member {
                     method: Method::PUT,
                     path,
                     body: body.into(),
+                    with_token: true,
                 },
             )
             .await?;
-        match answer.status {
-            200 => Ok(()),
-            status => Err(Error::new(
-                Exit::Partial,
-                format!("{} answers {path} with {status}", daemon.title()),
-            )
-            .on(&self.name)
-            .saying(String::from_utf8_lossy(&answer.body))),
+        let status = StatusCode::from_u16(answer.status);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if status.is_success() {
+            return Ok(());
         }
+        let said = String::from_utf8_lossy(&answer.body);
+        let with_token = api::token(daemon).is_some();
+        Err(api::refusal(daemon, with_token, path, status, &said)
+            .exit(Exit::Partial)
+            .on(&self.name))
     }
 
     async fn call(&self, work: &Work, daemon: Daemon, call: Call<'_>) -> Result<Answer> {

@@ -67,7 +67,7 @@ impl Health {
                 "{title} does not tell of its health: its ACLs are on"
             ))
             .help(
-                "let anonymous clients read operator state, or go on without looking: --unhealthy",
+                "let clients without a token read it, as doc/acls.md says, or go on without looking: --unhealthy",
             )),
             500 if String::from_utf8_lossy(body).contains("No cluster leader") => {
                 Err(unknown(format!("{title}’s servers have no leader")).help(

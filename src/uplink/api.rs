@@ -60,6 +60,11 @@ impl Answer {
     pub fn is_passing(&self) -> bool {
         self.status.is_server_error() && between_leaders(&String::from_utf8_lossy(&self.body))
     }
+
+    /// Whether ACLs refuse the request.
+    pub fn is_refused(&self) -> bool {
+        refuses(self.status, &String::from_utf8_lossy(&self.body))
+    }
 }
 
 /// An API, with the operator's token for it.
@@ -81,14 +86,7 @@ impl Api {
     /// The API of the client's daemon, with the token of the environment
     /// (`NOMAD_TOKEN`, `CONSUL_HTTP_TOKEN`).
     pub fn new(client: Client) -> Self {
-        let token = std::env::var(token_variable(client.daemon())).ok();
-        let token = token
-            .filter(|token| !token.is_empty())
-            .and_then(|token| HeaderValue::from_str(&token).ok())
-            .map(|mut value| {
-                value.set_sensitive(true);
-                value
-            });
+        let token = token(client.daemon());
         Self {
             client,
             token,
@@ -214,6 +212,14 @@ impl Api {
     }
 }
 
+/// The operator's token for a daemon, from the environment.
+pub fn token(daemon: Daemon) -> Option<HeaderValue> {
+    let token = std::env::var(token_variable(daemon)).ok()?;
+    let mut value = HeaderValue::from_str(&token).ok()?;
+    value.set_sensitive(true);
+    Some(value).filter(|value| !value.is_empty())
+}
+
 /// The environment variable of the operator's token.
 pub const fn token_variable(daemon: Daemon) -> &'static str {
     match daemon {
@@ -222,7 +228,8 @@ pub const fn token_variable(daemon: Daemon) -> &'static str {
     }
 }
 
-const fn token_header(daemon: Daemon) -> HeaderName {
+/// The header of a request that carries the token.
+pub const fn token_header(daemon: Daemon) -> HeaderName {
     match daemon {
         Daemon::Nomad => HeaderName::from_static("x-nomad-token"),
         Daemon::Consul => HeaderName::from_static("x-consul-token"),
@@ -255,17 +262,35 @@ fn between_leaders(said: &str) -> bool {
         || said.starts_with("rpc error") && said.trim_end().ends_with("EOF")
 }
 
+/// Whether ACLs refuse a request. Nomad answers one for logs with 500 (`logs` in
+/// nomad/client_fs_endpoint.go).
+fn refuses(status: StatusCode, said: &str) -> bool {
+    status == StatusCode::FORBIDDEN
+        || status == StatusCode::UNAUTHORIZED
+        || status.is_server_error() && said.trim_end().ends_with("Permission denied")
+}
+
 /// The error of a daemon's refusal.
-fn refusal(daemon: Daemon, with_token: bool, path: &str, status: StatusCode, said: &str) -> Error {
+pub fn refusal(
+    daemon: Daemon,
+    with_token: bool,
+    path: &str,
+    status: StatusCode,
+    said: &str,
+) -> Error {
     let path = path.split('?').next().unwrap_or(path);
     let title = daemon.title();
     let new = |what: String| Error::new(Exit::Probe, what).saying(said);
-    if status == StatusCode::FORBIDDEN || status == StatusCode::UNAUTHORIZED {
+    if refuses(status, said) {
         let needs = match (daemon, path) {
             (Daemon::Nomad, path) if path.starts_with("/v1/operator/") => "operator:write",
             (Daemon::Nomad, path) if path.starts_with("/v1/agent/") => "agent:write",
+            (Daemon::Nomad, path) if path.starts_with("/v1/node") => {
+                "node:write, and read-job in every namespace"
+            }
             (Daemon::Nomad, _) => "submit-job, read-job and read-logs in the job's namespace",
             (Daemon::Consul, "/v1/operator/keyring") => "keyring = \"write\"",
+            (Daemon::Consul, path) if path.starts_with("/v1/operator/") => "operator = \"read\"",
             (Daemon::Consul, _) => "key:write for the prefix secrets/",
         };
         let variable = token_variable(daemon);
@@ -274,7 +299,9 @@ fn refusal(daemon: Daemon, with_token: bool, path: &str, status: StatusCode, sai
         } else {
             format!("{title} refuses {path}: its ACLs are on, and {variable} is not set")
         };
-        return new(what).help(format!("set {variable} to a token that allows {needs}"));
+        return new(what).help(format!(
+            "set {variable} to a token that allows {needs} (doc/acls.md)"
+        ));
     }
     if status.is_server_error() && between_leaders(said) {
         return new(format!("{title} has no leader")).help(
@@ -296,6 +323,14 @@ mod tests {
         assert_eq!(error.exit, Exit::Probe);
         assert!(error.what.contains("NOMAD_TOKEN is not set"), "{error}");
         assert!(error.help.unwrap().contains("operator:write"));
+        let error = refusal(
+            Daemon::Nomad,
+            true,
+            "/v1/jobs",
+            StatusCode::INTERNAL_SERVER_ERROR,
+            said,
+        );
+        assert!(error.help.unwrap().contains("submit-job"));
         let path = "/v1/kv/secrets/app/x?cas=0";
         let error = refusal(Daemon::Consul, true, path, StatusCode::FORBIDDEN, said);
         assert!(error.what.contains("the token in CONSUL_HTTP_TOKEN"));

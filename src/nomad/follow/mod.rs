@@ -320,15 +320,21 @@ impl Follower<'_> {
                 ));
             }
             for stream in ["stderr", "stdout"] {
-                let lines = self.log(&allocation.id, name, stream).await;
+                let Some(lines) = self.log(&allocation.id, name, stream).await else {
+                    said.push(format!(
+                        "{name}: its output is not shown, as the token lacks read-logs"
+                    ));
+                    break;
+                };
                 said.extend(lines.iter().map(|line| format!("{name} {stream}: {line}")));
             }
         }
         said
     }
 
-    /// The last lines of a task's output; none if its node does not answer.
-    async fn log(&self, allocation: &str, task: &str, stream: &str) -> Vec<String> {
+    /// The last lines of a task's output, no lines if its node does not answer. None if the token may
+    /// not read them.
+    async fn log(&self, allocation: &str, task: &str, stream: &str) -> Option<Vec<String>> {
         let path = format!(
             "/v1/client/fs/logs/{}?task={}&type={stream}&plain=true&origin=end&offset=4000&{}",
             escaped(allocation),
@@ -336,13 +342,16 @@ impl Follower<'_> {
             self.job.query()
         );
         let Ok(answer) = self.api.call(hyper::Method::GET, &path, Vec::new()).await else {
-            return Vec::new();
+            return Some(Vec::new());
         };
+        if answer.is_refused() {
+            return None;
+        }
         let mut tail = crate::process::Tail::new(10);
         if answer.status.is_success() {
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             text.lines().for_each(|line| tail.push(line));
         }
-        tail.text().lines().map(str::to_owned).collect()
+        Some(tail.text().lines().map(str::to_owned).collect())
     }
 }
