@@ -11,11 +11,14 @@ let
   machines = import ./nix/machines.nix { inherit lib self; } { alder = "client"; };
   source = file: builtins.readFile (../src/node + "/${file}");
 
-  install = hostPkgs.writeText "install.sh" (
-    source "install/install.sh" + source "install/run.sh"
-  );
-  wayBack = hostPkgs.writeText "way-back.sh" (source "activation/way-back.sh");
-  drained = hostPkgs.writeText "drained.sh" (source "activation/drained.sh");
+  script = name: parts: hostPkgs.writeText name (lib.concatMapStrings source ([ "ssh/prelude.sh" ] ++ parts));
+
+  install = script "install.sh" [
+    "install/install.sh"
+    "install/run.sh"
+  ];
+  wayBack = script "way-back.sh" [ "activation/way-back.sh" ];
+  drained = script "drained.sh" [ "activation/drained.sh" ];
 
   # What stage 2 is here: looks at what there is, then writes for ever.
   writer = hostPkgs.writeScript "writer" ''

@@ -215,8 +215,7 @@ pub const TARGETS: &[Target] = &[
     }),
     ("survey", |bytes| _ = Survey::parse(&text(bytes))),
     ("switch", |bytes| {
-        let told = Told::read(&lines(bytes));
-        if let Ok(toplevel) = ROOT.parse() {
+        if let (Ok(told), Ok(toplevel)) = (Told::read(&lines(bytes)), ROOT.parse()) {
             for mode in [Mode::Switch, Mode::Boot, Mode::Test, Mode::DryActivate] {
                 let report = Report::read(&told, &toplevel, mode, text(bytes));
                 let _ = (

@@ -16,21 +16,26 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Exit, Kind, Result};
 use crate::event::Reporter;
-use crate::nix::inhibitors;
+use crate::nix::parts::PARTS;
 use crate::nix::store::StorePath;
 use crate::node::activation::outcome::{End, Outcome, Report, Told};
 use crate::node::activation::scripts::{ACTIVATE, CONFIRM, GO_BACK, LONGEST_SWITCH, OUTCOME};
+use crate::node::activation::start::Answered;
 use crate::node::activation::verdict::{Policy, Terms, Verdict, judge};
 use crate::node::activation::{Mode, checks, run_name};
-use crate::node::ssh::Access;
+use crate::node::probe::LEASE_AGE;
 use crate::node::ssh::answer::Answer;
+use crate::node::ssh::{Access, at_most, named};
 pub use args::{Changed, WatchArgs};
 use leases::Leases;
 use restart::{Asker, RESTARTING, Restarting, Restarts};
 use target::Target;
 
 /// How long to wait for a node that goes back, by a restart if needed.
-const GOING_BACK: Duration = Duration::from_secs(180);
+fn going_back() -> Duration {
+    at_most("going back", Duration::from_secs(180))
+}
+
 /// The pauses between two looks at a node: the first and the longest. sshd blocks clients that fail
 /// to log in too often.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
@@ -73,12 +78,17 @@ impl Change<'_> {
     /// Carries out the change, and waits for its end.
     pub async fn run(&self) -> Result<Report> {
         let run = run_name()?;
+        self.watch.leases.check(self.target.node())?;
         let (started, ways) = tokio::join!(self.start(&run), self.target.ways());
         let (started, ways) = (started?, ways?);
         let most = match started {
             // A silent node with a working connection gets no more time: others wait for it.
-            Started::Ended(_) | Started::Silent => self.watch.timeout + GOING_BACK,
-            Started::Lost => Duration::from_secs(LONGEST_SWITCH) + self.watch.timeout + GOING_BACK,
+            Started::Ended(_) | Started::Silent => self.watch.timeout + going_back(),
+            Started::Lost => {
+                at_most("a switch", Duration::from_secs(LONGEST_SWITCH))
+                    + self.watch.timeout
+                    + going_back()
+            }
         };
         let started = match started {
             Started::Ended(printed) => Some(printed),
@@ -101,7 +111,10 @@ impl Change<'_> {
         let taken = async {
             let ways = self.target.ways().await?;
             let (_, connection) = self.target.connect(&ways).await?;
-            self.watch.leases.again(&connection, self.target.how).await
+            let leases = &self.watch.leases;
+            leases
+                .again(&connection, self.target.how, self.reporter)
+                .await
         };
         if let Err(error) = taken.await {
             let what = format!(
@@ -121,29 +134,37 @@ impl Change<'_> {
             (Some(_), Mode::Switch | Mode::Boot) => "needed",
             _ => "never",
         };
-        let args = [
-            &toplevel,
-            self.mode.action(),
-            run,
-            &self.watch.lease,
-            &seconds,
-            &generation,
-            &self.watch.who,
-            self.watch.what,
-            restart,
-        ];
+        let args = named([
+            ("toplevel", &toplevel),
+            ("action", self.mode.action()),
+            ("run", run),
+            ("lease", &self.watch.lease),
+            ("seconds", &seconds),
+            ("number", &generation),
+            ("who", &self.watch.who),
+            ("what", self.watch.what),
+            ("restart", restart),
+            ("longest", &LONGEST_SWITCH.to_string()),
+            ("lease_age", &LEASE_AGE.to_string()),
+            ("parts", &PARTS.join(" ")),
+        ]);
+        let args = args.each_ref().map(String::as_str);
         let connection = self.target.connection;
         let switching = async {
             let script = connection.spawn_root_script(self.target.how, ACTIVATE, &args);
             script.await?.beating().finish(b"").await
         };
         match switching.await {
-            Ok(output) if output.status.success() => Ok(Started::Ended(output.stdout)),
-            Ok(output) => match output.status.code() {
-                Some(64..=66) => Err(self.not_started(&output.stderr)),
-                Some(68) => Err(self.inhibited(&output.stderr)),
-                Some(255) | None => Ok(Started::Lost),
-                Some(_) => Ok(Started::Ended(format!(
+            Ok(output) => match Answered::read(&output.stdout) {
+                Answered::Refused(refusal) => {
+                    Err(refusal.error(&output.stderr).on(self.target.node()))
+                }
+                Answered::Switched(log) if output.status.success() => {
+                    Ok(Started::Ended(log.to_owned()))
+                }
+                // A lost login may exit with any code; a script that died says why.
+                _ if matches!(output.status.code(), None | Some(0 | 255)) => Ok(Started::Lost),
+                _ => Ok(Started::Ended(format!(
                     "{}\n{}",
                     output.stdout, output.stderr
                 ))),
@@ -156,33 +177,6 @@ impl Change<'_> {
                     _ => Started::Lost,
                 })
             }
-        }
-    }
-
-    fn inhibited(&self, said: &str) -> Error {
-        let inhibited: Vec<String> = said.split_whitespace().map(str::to_owned).collect();
-        let what = format!(
-            "was not changed: only a restart brings its {}",
-            inhibitors::in_words(&inhibited)
-        );
-        Error::new(Exit::Partial, what)
-            .on(self.target.node())
-            .help("--reboot restarts it for that")
-    }
-
-    fn not_started(&self, said: &str) -> Error {
-        let what = "the switch could not be started; nothing was changed";
-        let error = Error::new(Exit::Partial, what)
-            .on(self.target.node())
-            .saying(said);
-        match said {
-            _ if said.contains("No space left") || said.contains("way back") => {
-                error.help("is there space left on the node, and can its /var/lib be written?")
-            }
-            _ if said.contains("lease") || said.contains("confirmed") => {
-                error.help("somebody else is at work on the node; run again when they have ended")
-            }
-            _ => error.help("was the system collected as garbage meanwhile? run again"),
         }
     }
 
@@ -249,7 +243,13 @@ impl Change<'_> {
         let (way, connection) = self.target.connect(ways).await?;
         let seconds = LONGEST_SWITCH.to_string();
         let toplevel = self.toplevel.to_string();
-        let args = [run, &seconds, &toplevel];
+        let args = named([
+            ("run", run),
+            ("seconds", &seconds),
+            ("toplevel", &toplevel),
+            ("parts", &PARTS.join(" ")),
+        ]);
+        let args = args.each_ref().map(String::as_str);
         // The confirming script becomes root meanwhile, and waits for the verdict.
         let ready = async {
             if std::mem::take(&mut tried.at_once) {
@@ -268,7 +268,7 @@ impl Change<'_> {
             Answer::read(self.target.node(), OUTCOME.name, &printed)
         };
         let (told, ready) = tokio::join!(asked, ready);
-        let told = Told::read(&told?);
+        let told = Told::read(&told?).map_err(|e| e.on(self.target.node()))?;
         let before = &self.target.facts.failed_units;
         let report = Report::read(&told, self.toplevel, self.mode, log.to_owned())
             .failing(told.failed_since(before));
@@ -322,6 +322,7 @@ impl Change<'_> {
                 let asker = Asker {
                     who: &self.watch.who,
                     what: self.watch.what,
+                    leases: &self.watch.leases,
                 };
                 let begun = &mut tried.restarting;
                 match restarts
@@ -329,7 +330,8 @@ impl Change<'_> {
                     .await?
                 {
                     None => {
-                        tried.until = Instant::now() + RESTARTING + self.watch.timeout + GOING_BACK;
+                        tried.until =
+                            Instant::now() + RESTARTING + self.watch.timeout + going_back();
                         return Ok(None);
                     }
                     Some(reason) => Verdict::Return(reason),
@@ -344,8 +346,12 @@ impl Change<'_> {
                 self.watch.changed.set();
                 let word = format!("{word}\n");
                 // A truncated answer is no confirmation; the next look decides.
-                let printed = match ready {
-                    Some(child) => child.finish_ok(CONFIRM, word.as_bytes()).await?,
+                let node = self.target.node();
+                let told = match ready {
+                    Some(child) => {
+                        let printed = child.finish_ok(CONFIRM, word.as_bytes()).await?;
+                        Answer::read(node, CONFIRM.name, &printed)?
+                    }
                     None => {
                         let (args, word) = ([run], word.as_bytes());
                         self.target
@@ -353,7 +359,7 @@ impl Change<'_> {
                             .await?
                     }
                 };
-                Answer::read(self.target.node(), CONFIRM.name, &printed)?;
+                told.did(node, CONFIRM.name, ("confirmed", run))?;
                 if way.number > 0 {
                     let what = format!(
                         "is reached by `{}` now: bring ssh_config in line",
@@ -368,11 +374,11 @@ impl Change<'_> {
                     self.reporter
                         .step(self.target.node(), format!("going back: {reason}"));
                     let args = [run, &reason];
-                    let printed = self
+                    let told = self
                         .target
                         .as_root(&way, &connection, &how, (GO_BACK, &args, b""))
                         .await?;
-                    Answer::read(self.target.node(), GO_BACK.name, &printed)?;
+                    told.did(self.target.node(), GO_BACK.name, ("returning", run))?;
                     tried.reason = Some(reason);
                 }
                 Ok(None)

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
+use super::leases::Leases;
 use super::target::{Target, Way};
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
 use crate::node::activation::outcome::Report;
-use crate::node::activation::scripts::{DRAINED, HOLD, RESTART};
+use crate::node::activation::scripts::{DRAINED, EXTEND, RESTART};
 use crate::node::each::{ALL, each};
 use crate::node::probe::Probed;
-use crate::node::ssh::Connection;
-use crate::node::ssh::answer::Answer;
 use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Connection, named};
 use crate::nomad;
 use crate::nomad::drain;
 use crate::operation::Operation;
@@ -70,12 +70,14 @@ pub struct Restarting {
 }
 
 /// Who restarts nodes, and for what, as Nomad and the node record it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Asker<'a> {
     /// The operator, as `user@machine`.
     pub who: &'a str,
     /// The operation.
     pub what: &'a str,
+    /// Its leases, which end with a node's restart.
+    pub leases: &'a Leases,
 }
 
 impl Restarts {
@@ -91,11 +93,12 @@ impl Restarts {
     ) -> Result<Option<String>> {
         let held = self.drain + SLACK + RESTARTING;
         let seconds = held.as_secs().to_string();
-        let args = [run, &seconds, &self.unit];
+        let args = named([("run", run), ("seconds", &seconds), ("unit", &self.unit)]);
+        let args = args.each_ref().map(String::as_str);
         let told = target
-            .as_root(way, connection, how, (HOLD, &args, b""))
+            .as_root(way, connection, how, (EXTEND, &args, b""))
             .await?;
-        let told = Answer::read(target.node(), HOLD.name, &told)?;
+        let told = told.did(target.node(), EXTEND.name, ("extended", run))?;
         let root = (way, connection, how);
         if told.one("unit") == "active"
             && let Err(error) = self.drain(target, root, asker, restarting).await
@@ -104,6 +107,7 @@ impl Restarts {
             return Ok(Some(format!("it could not be drained: {}", error.what)));
         }
         self.reporter.step(target.node(), "restarting");
+        asker.leases.ends(target.node());
         let restarted = target
             .as_root(way, connection, how, (RESTART, &[run], b""))
             .await;
@@ -158,11 +162,13 @@ impl Restarts {
         let since = time::OffsetDateTime::now_utc()
             .format(&time::format_description::well_known::Rfc3339)
             .map_err(|e| Error::unexpected(format!("no time of day: {e}")))?;
-        let args = [since.as_str(), asker.who, asker.what];
-        target
+        let args = named([("since", &since), ("who", asker.who), ("what", asker.what)]);
+        let args = args.each_ref().map(String::as_str);
+        let told = target
             .as_root(way, connection, how, (DRAINED, &args, b""))
             .await?;
-        Ok(())
+        told.did(target.node(), DRAINED.name, ("drained", "yes"))
+            .map(drop)
     }
 
     /// Lets Nomad place jobs on the node again.
@@ -186,9 +192,10 @@ impl Restarts {
             }
             let ways = target.ways().await?;
             let (way, connection) = target.connect(&ways).await?;
-            target
+            let told = target
                 .as_root(&way, &connection, target.how, (DRAINED, &[], b""))
-                .await
+                .await?;
+            told.did(target.node(), DRAINED.name, ("drained", "no"))
         };
         Ok(match eligible.await {
             Ok(_) => report,
@@ -249,6 +256,6 @@ async fn finish(restarts: &Restarts, connection: &Connection, how: &Elevation) -
         Ok(())
     };
     eligible.await.map_err(|e: Error| e.on(node))?;
-    connection.run_root_ok(how, DRAINED, &[], b"").await?;
-    Ok(())
+    let told = connection.ask_root(how, DRAINED, &[], b"").await?;
+    told.did(node, DRAINED.name, ("drained", "no")).map(drop)
 }

@@ -9,6 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use crate::cluster::{Name, Node};
 use crate::error::{Error, Kind, Result};
 use crate::node::probe::{self, Facts};
+use crate::node::ssh::answer::Answer;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Connection, Script};
 use crate::secret::Secret;
@@ -71,21 +72,21 @@ impl Target<'_> {
     }
 
     /// Runs a script with arguments and input as root, in the former way or in that of the new
-    /// system.
+    /// system, and reads its answer.
     pub async fn as_root(
         &self,
         way: &Way,
         connection: &Connection,
         how: &Elevation,
         (script, args, input): (Script, &[&str], &[u8]),
-    ) -> Result<String> {
-        match connection.run_root_ok(how, script, args, input).await {
+    ) -> Result<Answer> {
+        match connection.ask_root(how, script, args, input).await {
             Ok(told) => return Ok(told),
             Err(e) if e.kind != Kind::SudoRefused => return Err(e),
             Err(e) => tracing::debug!(node = %self.node(), "{e}"),
         }
         let (connection, how) = self.root_anew(way).await?;
-        connection.run_root_ok(&how, script, args, input).await
+        connection.ask_root(&how, script, args, input).await
     }
 
     /// A connection with a working way to become root.

@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use super::store::StorePath;
 use super::{Settings, message};
 use crate::error::{Context, Error, Kind, Result};
-use crate::node::ssh::Connection;
 use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Connection, at_most};
 
 /// The node's command, which speaks Nix's protocol on its standard streams.
 const DAEMON: [&str; 2] = ["nix-daemon", "--stdio"];
@@ -83,11 +83,12 @@ pub async fn copy(
         .arg("--to")
         .arg(format!("unix://{}", socket.display()))
         .arg(path.to_string());
+    let standstill = at_most("copying", STANDSTILL);
     let finished = tokio::select! {
         finished = command.run(|_| {}) => finished,
-        () = stalled(&relay.moved, STANDSTILL) => Err(Error::new(
+        () = stalled(&relay.moved, standstill) => Err(Error::new(
             Kind::NoAnswer,
-            format!("copying stands still: nothing came or went for {} minutes", STANDSTILL.as_secs() / 60),
+            format!("copying stands still: nothing came or went for {} seconds", standstill.as_secs()),
         )
         .on(node)
         .running(command.display())

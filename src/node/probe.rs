@@ -10,24 +10,24 @@ use tokio::sync::Mutex;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Kind, Result};
 use crate::nix::inhibitors::Inhibitors;
-use crate::nix::parts::different_parts;
+use crate::nix::parts::{PARTS, different_parts};
 use crate::nix::store::StorePath;
 use crate::node::ssh::answer::Answer;
 use crate::node::ssh::bounded::Lines;
 use crate::node::ssh::elevate::{Elevation, Ended};
 use crate::node::ssh::sudo::Sudo;
-use crate::node::ssh::{Access, Connection, MINUTE, Script, tail, within};
+use crate::node::ssh::{Access, Connection, MINUTE, Script, named, tail, within};
 use crate::secret::Secret;
 
 const PROBE: Script = Script {
     name: "nixcfg-probe",
-    text: include_str!("probe.sh"),
+    text: &[include_str!("probe.sh")],
     seconds: MINUTE,
 };
 
 const MISSING: Script = Script {
     name: "nixcfg-missing",
-    text: "xargs nix-store --check-validity --print-invalid || exit\necho end\n",
+    text: &["xargs nix-store --check-validity --print-invalid || exit\necho end\n"],
     // Nix may check tens of thousands of paths.
     seconds: 300,
 };
@@ -94,7 +94,7 @@ impl std::fmt::Display for Holder {
 }
 
 /// A lease expires when it is not renewed for this long, in seconds.
-const LEASE_AGE: u64 = 60;
+pub const LEASE_AGE: u64 = 60;
 
 /// A probed node and the connection to it.
 pub struct Probed {
@@ -198,7 +198,11 @@ pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) 
 /// The lines of the probe, and its remote side.
 async fn look(connection: &Connection) -> Result<(Vec<String>, Held)> {
     let node = connection.node();
-    let (stdin, stdout, ended) = connection.spawn_script(PROBE, &[]).await?.into_parts();
+    let [parts] = named([("parts", &PARTS.join(" "))]);
+    let (stdin, stdout, ended) = connection
+        .spawn_script(PROBE, &[&parts])
+        .await?
+        .into_parts();
     let mut answers = Lines::new(node, stdout);
     let told = async {
         let mut told = Vec::new();

@@ -1,10 +1,11 @@
 # Prints the state of a node, as the operator's own user. Then reads lists of store paths, each up to an empty line, and
-# prints those that are not valid here, until its input ends.
+# prints those that are not valid here, until its input ends. Argument: the parts of a system that only a restart brings.
+named parts -- "$@"
 
 # A container lacks a kernel of its own.
 parts_of() {
   cd "$1" 2>/dev/null || return
-  for part in kernel initrd kernel-modules systemd; do readlink -e "$part" || echo none; done
+  for part in $parts; do readlink -e "$part" || echo none; done
 }
 
 # Prints a system's switch inhibitors on one line; most systems have only a few words.
@@ -34,9 +35,7 @@ look() {
   sed -n 's/^/lease-/p' /run/nixcfg/node.lease 2>/dev/null
   echo "uptime $(cut -d. -f1 /proc/uptime 2>/dev/null)"
   df -Pk /nix/store 2>/dev/null | tail -n 1 | while read -r _ _ _ free _; do echo "free $free"; done
-  # Skips failed units that the system no longer has: nobody can repair them.
-  systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
-    while read -r unit loaded _; do [ "$loaded" = not-found ] || echo "failed $unit"; done
+  failed_units
 }
 
 look

@@ -23,13 +23,10 @@ use crate::secrets::Value;
 use crate::store::pass::Pass;
 use crate::store::{self, EntryName, Store};
 
-/// Begins with `install.sh`, which writes secrets like all other files.
+/// Writes secrets like all other files, and makes units use them.
 pub const DEPLOY: Script = Script {
     name: "nixcfg-secrets",
-    text: concat!(
-        include_str!("../node/install/install.sh"),
-        include_str!("deploy_secrets.sh")
-    ),
+    text: &[install::FUNCTIONS, include_str!("deploy_secrets.sh")],
     // Units restart one after the other.
     seconds: 900,
 };

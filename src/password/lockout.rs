@@ -14,7 +14,7 @@ use crate::operation::Operation;
 
 const LOCKOUT: Script = Script {
     name: "nixcfg-lockout",
-    text: include_str!("lockout.sh"),
+    text: &[include_str!("lockout.sh")],
     seconds: MINUTE,
 };
 
@@ -91,9 +91,16 @@ fn verdict(cluster: &Cluster, node: &Name, told: &str) -> Option<Error> {
             .map(|(_, user)| user)
             .collect()
     };
+    let asked = cluster.nodes.get(node).into_iter();
+    let told = [of("missing"), of("unusable"), of("fine")].concat();
+    let untold = asked
+        .flat_map(|node| &node.admins)
+        .filter(|user| cluster.admins.contains_key(*user) && !told.contains(&user.as_str()));
+    let untold: Vec<&str> = untold.map(Name::as_str).collect();
     let parts: Vec<String> = [
         ("no password file of", of("missing")),
         ("no usable password file of", of("unusable")),
+        ("no word of the password file of", untold),
     ]
     .into_iter()
     .filter(|(_, users)| !users.is_empty())
@@ -138,7 +145,10 @@ mod tests {
     #[test]
     fn missing_and_unusable_files_are_errors_that_name_the_users() {
         let node = "alder".parse().unwrap();
-        assert!(verdict(&example(), &node, "end\n").is_none());
+        assert!(verdict(&example(), &node, "fine alice\n").is_none());
+        // Who is not told of may be locked out.
+        let error = verdict(&example(), &node, "").unwrap();
+        assert!(error.what.contains("no word of the password file of alice"));
         let error = verdict(
             &example(),
             &node,

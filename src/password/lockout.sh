@@ -1,5 +1,5 @@
-# Prints the users whose password file would lock them out. Runs as root. The files stay on the node. Input: lines `USER
-# FILE`, then `end`.
+# Prints of each user whether the password file is missing, unusable or fine. Runs as root. The files stay on the node.
+# Input: lines `USER FILE`, then `end`.
 while read -r user path; do
   if [ "$user" = end ]; then
     echo end
@@ -11,9 +11,8 @@ while read -r user path; do
   fi
   # The prefixes that NixOS accepts. The file is one line with the hash.
   case $(cat "$path") in
-  *'
-'*) echo "unusable $user" ;;
-  "\$y\$"?* | "\$gy\$"?* | "\$7\$"?* | "\$2"[aby]"\$"?* | "\$6\$"?*) ;;
+  *"$newline"*) echo "unusable $user" ;;
+  "\$y\$"?* | "\$gy\$"?* | "\$7\$"?* | "\$2"[aby]"\$"?* | "\$6\$"?*) echo "fine $user" ;;
   *) echo "unusable $user" ;;
   esac
 done

@@ -12,13 +12,13 @@ use crate::node::ssh::{Connection, MINUTE, Script, tail};
 
 const STATE: Script = Script {
     name: "nixcfg-pki-state",
-    text: include_str!("state.sh"),
+    text: &[include_str!("state.sh")],
     seconds: MINUTE,
 };
 
 const SIGNAL: Script = Script {
     name: "nixcfg-pki-signal",
-    text: include_str!("signal.sh"),
+    text: &[include_str!("signal.sh")],
     // A restart waits for the daemon to end and to start.
     seconds: 300,
 };
@@ -187,17 +187,19 @@ pub async fn act(
         Action::Restart => "restart",
         Action::Start => "start",
     };
-    connection
-        .run_root_ok(how, SIGNAL, &[word, unit], &[])
-        .await
+    let told = connection.ask_root(how, SIGNAL, &[word, unit], &[]).await?;
+    let done = format!("{word} {unit}");
+    told.did(connection.node(), SIGNAL.name, ("done", &done))
         .map(drop)
 }
 
 /// The last lines of a unit's log.
 pub async fn log(connection: &Connection, how: &Elevation, unit: &str) -> Result<String> {
-    connection
-        .run_root_ok(how, SIGNAL, &["log", unit], &[])
-        .await
+    let told = connection
+        .ask_root(how, SIGNAL, &["log", unit], &[])
+        .await?;
+    let done = format!("done log {unit}\n");
+    Ok(told.text().replace(&done, ""))
 }
 
 #[cfg(test)]

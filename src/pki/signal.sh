@@ -1,5 +1,5 @@
 # Makes a unit use its files. Runs as root. Arguments: ACTION UNIT. ACTION is reload, restart, start, or log, which
-# prints the last lines of the unit's log.
+# prints the last lines of the unit's log. Prints `done ACTION UNIT`.
 set -eu
 case $1 in
 reload)
@@ -13,3 +13,5 @@ start) systemctl start -- "$2" ;;
 log) journalctl --no-pager --quiet --output cat --lines 10 --unit "$2" ;;
 *) exit 2 ;;
 esac
+echo "done $1 $2"
+echo end

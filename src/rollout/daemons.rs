@@ -16,12 +16,12 @@ use crate::error::{Error, Exit, Result};
 use crate::node::probe::Probed;
 use crate::node::ssh::answer::Answer;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Access, Connection, MINUTE, Script, tail};
+use crate::node::ssh::{Access, Connection, MINUTE, Script, named, tail};
 use crate::operation::Operation;
 
 const DAEMONS: Script = Script {
     name: "nixcfg-daemons",
-    text: include_str!("daemons.sh"),
+    text: &[include_str!("daemons.sh")],
     seconds: MINUTE,
 };
 
@@ -29,13 +29,20 @@ const DAEMONS: Script = Script {
 /// certificate, the folder of its certificates.
 pub fn words(cluster: &Cluster, daemon: Daemon, node: &Node) -> [String; 5] {
     let files = daemon.place(cluster);
-    [
-        daemon.to_string(),
-        files.unit.clone(),
-        daemon.port(cluster).to_string(),
-        daemon.agent_name(cluster, node.role),
-        files.directory.to_string(),
-    ]
+    named([
+        ("daemon", daemon.name()),
+        ("unit", &files.unit),
+        ("port", &daemon.port(cluster).to_string()),
+        ("name", &daemon.agent_name(cluster, node.role)),
+        ("folder", files.directory.as_str()),
+    ])
+}
+
+/// The arguments of `daemons.sh` for several daemons on a node.
+fn all_words(cluster: &Cluster, daemons: &[Daemon], node: &Node) -> Vec<String> {
+    let each = daemons.iter().map(|daemon| words(cluster, *daemon, node));
+    each.flat_map(|words| words.into_iter().chain(["--".to_owned()]))
+        .collect()
 }
 
 /// Each daemon's start (systemd's invocation ID) and state.
@@ -52,10 +59,7 @@ pub async fn ask(
         return Err(Error::unexpected("is not a node of the cluster").on(name));
     };
     let daemons = cluster.daemons();
-    let words: Vec<String> = daemons
-        .iter()
-        .flat_map(|daemon| words(cluster, *daemon, node))
-        .collect();
+    let words = all_words(cluster, &daemons, node);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let told = connection.ask_root(how, DAEMONS, &words, b"").await?;
     read(&told, &daemons).map_err(|e| e.on(name))
@@ -373,7 +377,7 @@ mod tests {
     #[test]
     fn the_script_is_shell_that_parses_and_tells_of_what_does_not_answer() {
         let status = std::process::Command::new("sh")
-            .args(["-n", "-c", DAEMONS.text])
+            .args(["-n", "-c", &DAEMONS.text()])
             .status()
             .unwrap();
         assert!(status.success());

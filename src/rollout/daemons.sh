@@ -1,12 +1,10 @@
 # Prints the state of this node's daemons and their servers. Runs as root, with the node's own certificates. Arguments,
-# for each daemon: its name, unit, HTTPS port, the name in its certificate, the folder of its certificates.
+# for each daemon, up to a `--`: its name, unit, HTTPS port, the name in its certificate, the folder of its certificates.
 #   daemon NAME STATE INVOCATION         as systemd has them; a dash for none
 #   health NAME STATUS BASE64            the answer to /v1/operator/autopilot/health; status 000 without an answer
 #   peers NAME STATUS BASE64             the answer to /v1/status/peers?stale, which needs no leader
 #   end                                  the end of the answer
 set -u
-newline='
-'
 ask() { # PATH
   curl --silent --show-error --max-time 8 --noproxy '*' --cacert "$folder/$daemon-ca.crt" --cert "$folder/$daemon.crt" \
     --key "$folder/$daemon.key" --connect-to "::127.0.0.1:$port" --write-out '\n%{http_code}' "https://$name:$port$1" 2>&1
@@ -20,9 +18,9 @@ answer() { # WORD PATH
   esac
   echo "$1 $daemon $status $(printf '%s' "${said%"$newline"*}" | base64 -w 0)"
 }
-while [ $# -ge 5 ]; do
-  daemon=$1 unit=$2 port=$3 name=$4 folder=$5
-  shift 5
+while [ $# -gt 0 ]; do
+  named daemon unit port name folder -- "$@"
+  shift "$taken"
   state=$(systemctl show -p ActiveState --value -- "$unit")
   invocation=$(systemctl show -p InvocationID --value -- "$unit")
   echo "daemon $daemon ${state:--} ${invocation:--}"

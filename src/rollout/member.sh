@@ -1,8 +1,8 @@
-# Exits with 0 if this node is a member of its Consul or Nomad. Runs as root, with the node's own certificates; asks the
-# agent here, and the leader answers. Arguments: consul or nomad, its unit, its HTTPS port, the name in its certificate,
-# the folder of its certificates, the node's name, how many seconds to wait for the membership.
-daemon=$1 unit=$2 port=$3 name=$4 folder=$5 node=$6
-until=$(($(date +%s) + $7))
+# Prints `member` if this node is a member of its Consul or Nomad, and exits with 1 if not. Runs as root, with the node's
+# own certificates; asks the agent here, and the leader answers. Arguments: consul or nomad, its unit, its HTTPS port, the
+# name in its certificate, the folder of its certificates, the node's name, how many seconds to wait for the membership.
+named daemon unit port name folder node seconds -- "$@"
+until=$(($(date +%s) + seconds))
 case $daemon in
 consul) path=/v1/health/node/$node condition='CheckID == "serfHealth" and Status == "passing"' ;;
 nomad) path=/v1/nodes condition="Name == \"$node\" and Status == \"ready\"" ;;
@@ -31,3 +31,4 @@ until member; do
   fi
   sleep 1
 done
+echo member

@@ -12,11 +12,11 @@ use crate::cluster::schema::Probe;
 use crate::cluster::{Check, Cluster, Name, Node};
 use crate::error::Result;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, MINUTE, Script};
+use crate::node::ssh::{Connection, MINUTE, Script, failed, named};
 
 const MEMBER: Script = Script {
     name: "nixcfg-member",
-    text: include_str!("member.sh"),
+    text: &[include_str!("member.sh")],
     seconds: MINUTE,
 };
 
@@ -34,9 +34,11 @@ fn arguments(
     node: &Node,
     seconds: u64,
 ) -> Vec<String> {
-    let mut arguments = words(cluster, daemon, node).to_vec();
-    arguments.extend([name.to_string(), seconds.to_string()]);
-    arguments
+    let more = named([("node", name.as_str()), ("seconds", &seconds.to_string())]);
+    words(cluster, daemon, node)
+        .into_iter()
+        .chain(more)
+        .collect()
 }
 
 /// The checks for the daemons of which a node is a member now. `patience` is the time for its
@@ -55,20 +57,22 @@ pub async fn checks(
         let words: Vec<&str> = now.iter().map(String::as_str).collect();
         let output = connection.run_root(how, MEMBER, &words, b"").await?;
         let then = arguments(cluster, daemon, name, node, seconds);
-        Ok(output
-            .status
-            .success()
-            .then(|| check(daemon, &then, seconds)))
+        // 1 is the script's own; a login that is lost may end with any other code.
+        match (output.status.code(), output.stdout.trim()) {
+            (Some(0), "member") => Ok(Some(check(daemon, &then, seconds))),
+            (Some(1), _) => Ok(None),
+            _ => Err(failed(connection.node(), MEMBER, &output)),
+        }
     });
     let looks: Result<Vec<_>> = join_all(looks).await.into_iter().collect();
     Ok(looks?.into_iter().flatten().collect())
 }
 
 fn check(daemon: Daemon, arguments: &[String], seconds: u64) -> (String, Check) {
-    let mut command = MEMBER.argv(&[]);
-    command.extend(arguments.iter().map(String::as_str));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let command = MEMBER.argv(&arguments);
     let check = Check {
-        probe: Probe::Command(command.into_iter().map(str::to_owned).collect()),
+        probe: Probe::Command(command),
         attempts: 1,
         interval: 0,
         timeout: LOOK.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX)),
@@ -87,13 +91,13 @@ mod tests {
         let name: Name = "birch".parse().unwrap();
         let arguments = arguments(&cluster, Daemon::Nomad, &name, &cluster.nodes[&name], 30);
         let wanted = [
-            "nomad",
-            "nomad.service",
-            "4646",
-            "client.prod.nomad",
-            "/var/lib/nomad/pki",
-            "birch",
-            "30",
+            "daemon=nomad",
+            "unit=nomad.service",
+            "port=4646",
+            "name=client.prod.nomad",
+            "folder=/var/lib/nomad/pki",
+            "node=birch",
+            "seconds=30",
         ];
         assert_eq!(arguments, wanted);
         let (title, check) = check(Daemon::Nomad, &arguments, 30);
@@ -108,7 +112,7 @@ mod tests {
     #[test]
     fn the_script_is_shell_that_parses() {
         let status = std::process::Command::new("sh")
-            .args(["-n", "-c", MEMBER.text])
+            .args(["-n", "-c", &MEMBER.text()])
             .status()
             .unwrap();
         assert!(status.success());

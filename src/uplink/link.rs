@@ -19,16 +19,12 @@ use crate::error::{Error, Exit, Result};
 use crate::node::ssh::{Access, Child, Connection, MINUTE, Script};
 
 /// Runs as long as the login: it keeps the login open, and its end shows the login's end.
-const HOLD: Script = Script {
-    name: "nixcfg-hold",
-    text: "exec cat",
-    seconds: MINUTE,
-};
+const HOLD: [&str; 4] = ["sh", "-c", "exec cat", "nixcfg-hold"];
 
 /// Shows that the node answers.
 const PRESENT: Script = Script {
     name: "nixcfg-present",
-    text: "exit 0",
+    text: &["exit 0"],
     seconds: MINUTE,
 };
 
@@ -191,7 +187,7 @@ pub struct Link {
 impl Link {
     async fn establish(access: &Access, node: &Name) -> Result<Self> {
         let connection = access.connect(node).await?;
-        let mut child = connection.spawn(&HOLD.argv(&[])).await?;
+        let mut child = connection.spawn(&HOLD).await?;
         let (Some(stdin), Some(mut stdout)) = (child.stdin().take(), child.stdout().take()) else {
             return Err(Error::unexpected("a command without streams").on(node));
         };

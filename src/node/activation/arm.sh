@@ -1,5 +1,5 @@
 # Prepares the way back, before anything is changed. Included in other scripts: needs the shared functions, and the
-# variables toplevel, action, run, seconds, who, what, restart and return_text.
+# variables toplevel, action, run, seconds, who, what, restart, longest, lease_age and return_text.
 room=8 # MiB that are set aside for going back on a full disk
 
 boot_text() {
@@ -79,6 +79,8 @@ boot $(boot_id)
 armed $(uptime_seconds)
 since $(date -u +%Y-%m-%dT%H:%M:%SZ)
 seconds $seconds
+longest $longest
+lease-age $lease_age
 who $who
 what $what
 RECORD

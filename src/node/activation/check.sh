@@ -1,8 +1,8 @@
-# Runs a check on this node until it passes or its attempts are used up. Runs as root. Prints the output of the last
-# attempt. Arguments: attempts, seconds between them, seconds for each; then `command` and its words, `http` and a URL,
-# or `tcp` and host:port.
-attempts=$1 interval=$2 limit=$3 kind=$4
-shift 4
+# Runs a check on this node until it passes or its attempts are used up. Runs as root. Prints `passed`; or `failed`, and
+# `said LINE` for the last lines of the last attempt. Arguments: attempts, seconds between them, seconds for each, the
+# kind; then the words of a `command`, the URL of `http`, or host:port of `tcp`.
+named attempts interval limit kind -- "$@"
+shift "$taken"
 
 once() {
   case $kind in
@@ -17,12 +17,13 @@ once() {
 }
 
 while :; do
-  said=$(once "$@") && exit 0
+  said=$(once "$@") && { echo passed; echo end; exit; }
   code=$?
   attempts=$((attempts - 1))
   [ "$attempts" -gt 0 ] || break
   sleep "$interval"
 done
-printf '%s\n' "$said" | tail -n 5
-[ "$code" != 124 ] || echo "no answer within $limit seconds"
-exit 1
+echo failed
+printf '%s\n' "$said" | tail -n 5 | sed 's/^/said /'
+[ "$code" != 124 ] || echo "said no answer within $limit seconds"
+echo end

@@ -4,13 +4,14 @@ use futures_util::future::try_join_all;
 
 use crate::cluster::schema::Probe;
 use crate::cluster::{Check, Node};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
+use crate::node::ssh::answer::Answer;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, MINUTE, Script};
+use crate::node::ssh::{Connection, MINUTE, Script, named};
 
 pub const CHECK: Script = Script {
     name: "nixcfg-check",
-    text: include_str!("check.sh"),
+    text: &[include_str!("check.sh")],
     seconds: MINUTE,
 };
 
@@ -23,23 +24,34 @@ pub async fn failing(connection: &Connection, how: &Elevation, node: &Node) -> R
             seconds: longest(check),
             ..CHECK
         };
-        let output = connection.run_root(how, script, &args, b"").await?;
-        // 1 is the check's own code; without a code the connection is lost.
-        match output.status.code() {
-            Some(0) => Ok(None),
-            Some(1) => Ok(Some(match output.stdout.trim() {
-                "" => format!("check {name}"),
-                said => format!("check {name} ({})", said.replace('\n', "; ")),
-            })),
-            _ => Err(
-                Error::new(Exit::Unexpected, "the check’s connection was lost")
-                    .on(connection.node()),
-            ),
-        }
+        let answer = connection.ask_root(how, script, &args, b"").await?;
+        let failed = read(&answer).map_err(|e| e.on(connection.node()))?;
+        Ok::<_, Error>(failed.map(|said| {
+            if said.is_empty() {
+                format!("check {name}")
+            } else {
+                format!("check {name} ({said})")
+            }
+        }))
     });
     let mut failing: Vec<String> = try_join_all(tried).await?.into_iter().flatten().collect();
     failing.sort();
     Ok(failing)
+}
+
+/// The output of a check that failed; `None` for one that passed.
+fn read(answer: &Answer) -> Result<Option<String>> {
+    match answer.text().lines().next() {
+        Some("passed") => Ok(None),
+        Some("failed") => {
+            let said: Vec<&str> = answer.all("said").filter(|line| !line.is_empty()).collect();
+            Ok(Some(said.join("; ")))
+        }
+        _ => Err(Error::new(
+            Kind::BadAnswer,
+            "a check says neither that it passed nor that it failed",
+        )),
+    }
 }
 
 /// How long a check may take on the node, in seconds. `timeout` kills a hanging attempt after five
@@ -50,19 +62,19 @@ fn longest(check: &Check) -> u64 {
 }
 
 fn arguments(check: &Check) -> Vec<String> {
-    let mut args = vec![
-        check.attempts.to_string(),
-        check.interval.to_string(),
-        check.timeout.to_string(),
-    ];
-    match &check.probe {
-        Probe::Command(command) => {
-            args.push("command".into());
-            args.extend(command.iter().cloned());
-        }
-        Probe::Http(url) => args.extend(["http".to_owned(), url.clone()]),
-        Probe::Tcp(endpoint) => args.extend(["tcp".to_owned(), endpoint.clone()]),
-    }
+    let (kind, what) = match &check.probe {
+        Probe::Command(command) => ("command", &command[..]),
+        Probe::Http(url) => ("http", std::slice::from_ref(url)),
+        Probe::Tcp(endpoint) => ("tcp", std::slice::from_ref(endpoint)),
+    };
+    let mut args = Vec::from(named([
+        ("attempts", &check.attempts.to_string()),
+        ("interval", &check.interval.to_string()),
+        ("limit", &check.timeout.to_string()),
+        ("kind", kind),
+    ]));
+    args.push("--".to_owned());
+    args.extend(what.iter().cloned());
     args
 }
 
@@ -71,16 +83,25 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    fn tried(args: &[&str]) -> (bool, String) {
+    fn tried(args: &[&str]) -> Option<String> {
+        let [attempts, interval, limit, kind, what @ ..] = args else {
+            panic!("{args:?}")
+        };
+        let first = named([
+            ("attempts", attempts),
+            ("interval", interval),
+            ("limit", limit),
+            ("kind", kind),
+        ]);
         let output = Command::new("sh")
-            .args(["-c", CHECK.text, CHECK.name])
-            .args(args)
+            .args(["-c", &CHECK.text(), CHECK.name])
+            .args(first)
+            .arg("--")
+            .args(what)
             .output()
             .unwrap();
-        (
-            output.status.success(),
-            String::from_utf8(output.stdout).unwrap(),
-        )
+        let printed = String::from_utf8(output.stdout).unwrap();
+        read(&crate::node::ssh::answer::tests::read(&printed).unwrap()).unwrap()
     }
 
     #[test]
@@ -89,7 +110,15 @@ mod tests {
         let common = serde_json::json!({"attempts": 2, "interval": 0, "timeout": 1, "command": ["echo", "a b; $(c)"], "http": null, "tcp": null});
         assert_eq!(
             check(common),
-            ["2", "0", "1", "command", "echo", "a b; $(c)"]
+            [
+                "attempts=2",
+                "interval=0",
+                "limit=1",
+                "kind=command",
+                "--",
+                "echo",
+                "a b; $(c)"
+            ]
         );
     }
 
@@ -105,8 +134,16 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_says_neither_is_no_check_that_passed() {
+        for printed in ["end\n", "passes\nend\n", "x\npassed\nend\n"] {
+            let answer = crate::node::ssh::answer::tests::read(printed).unwrap();
+            assert_eq!(read(&answer).unwrap_err().kind, Kind::BadAnswer);
+        }
+    }
+
+    #[test]
     fn a_command_is_tried_as_often_as_it_may_be_and_its_last_words_are_kept() {
-        assert!(tried(&["1", "0", "5", "command", "true"]).0);
+        assert_eq!(tried(&["1", "0", "5", "command", "true"]), None);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tries");
         let counting = format!(
@@ -115,10 +152,11 @@ mod tests {
         );
         assert_eq!(
             tried(&["2", "0", "5", "command", "sh", "-c", &counting]),
-            (false, "sorry\n".into())
+            Some("sorry".into())
         );
-        assert!(
-            tried(&["2", "0", "5", "command", "sh", "-c", &counting]).0,
+        assert_eq!(
+            tried(&["2", "0", "5", "command", "sh", "-c", &counting]),
+            None,
             "the third attempt is well"
         );
     }
@@ -127,8 +165,8 @@ mod tests {
     fn a_port_that_nobody_listens_on_fails_and_one_that_is_listened_on_does_not() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        assert!(tried(&["1", "0", "5", "tcp", &address]).0);
+        assert_eq!(tried(&["1", "0", "5", "tcp", &address]), None);
         drop(listener);
-        assert!(!tried(&["1", "0", "5", "tcp", &address]).0);
+        assert!(tried(&["1", "0", "5", "tcp", &address]).is_some());
     }
 }

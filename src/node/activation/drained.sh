@@ -2,9 +2,15 @@
 # removes the note.
 file=/var/lib/nixcfg/drained
 if [ $# = 0 ]; then
-  rm -f "$file"
-  exec sync "${file%/*}"
+  rm -f "$file" && sync "${file%/*}" || exit
+  echo "drained no"
+  echo end
+  exit
 fi
 umask 022
 mkdir -p "${file%/*}"
-printf '%s\n' "since $1" "who $2" "for $3" >"$file.new" && sync "$file.new" && mv -f "$file.new" "$file" && sync "${file%/*}"
+named since who what -- "$@"
+printf '%s\n' "since $since" "who $who" "for $what" >"$file.new" && sync "$file.new" &&
+  mv -f "$file.new" "$file" && sync "${file%/*}" || exit
+echo "drained yes"
+echo end

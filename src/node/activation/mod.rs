@@ -3,6 +3,7 @@
 pub mod checks;
 pub mod outcome;
 pub mod scripts;
+pub mod start;
 pub mod verdict;
 
 use clap::ValueEnum;
@@ -13,21 +14,19 @@ use crate::nix::store::StorePath;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Connection, MINUTE, Script};
 pub use outcome::{End, Outcome, Report};
+use scripts::WAY_BACK;
 pub use verdict::Policy;
 
 const DRY: Script = Script {
     name: "nixcfg-dry-activate",
-    text: include_str!("dry-activate.sh"),
+    text: &[include_str!("dry-activate.sh")],
     // The new system compares every unit.
     seconds: 300,
 };
 
 const INHIBITED: Script = Script {
     name: "nixcfg-inhibited",
-    text: concat!(
-        include_str!("way-back.sh"),
-        "inhibited \"$1\" || exit\necho end\n"
-    ),
+    text: &[WAY_BACK, "inhibited \"$1\" || exit\necho end\n"],
     seconds: MINUTE,
 };
 
@@ -70,7 +69,10 @@ pub async fn dry_activate(
     toplevel: &StorePath,
 ) -> Result<String> {
     let toplevel = toplevel.to_string();
-    connection.run_root_ok(how, DRY, &[&toplevel], b"").await
+    let told = connection.ask_root(how, DRY, &[&toplevel], b"").await?;
+    let told = told.did(connection.node(), DRY.name, ("asked", &toplevel))?;
+    let lines = told.text().split_inclusive('\n');
+    Ok(lines.skip(1).collect())
 }
 
 /// The inhibitors that forbid a node to change live to a system that it has.
@@ -95,7 +97,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (ran, new) = (dir.path().join("ran"), dir.path().join("new"));
         let text = INHIBITED
-            .text
+            .text()
             .replace("/run/current-system", &ran.display().to_string());
         let kept = r#"{"b": "a \"x\": \\", "c": "1", "d e": "f\tg"}"#;
         let cases = [

@@ -1,7 +1,9 @@
 //! The outcome of an activation.
 
+use crate::error::{Error, Kind, Result};
 use crate::nix::store::StorePath;
 use crate::node::ssh::answer::Answer;
+use crate::node::ssh::tail;
 
 use super::Mode;
 
@@ -107,10 +109,17 @@ pub struct Told {
 }
 
 impl Told {
-    pub fn read(answer: &Answer) -> Self {
+    /// An error where a part is missing: of what is not told nothing follows.
+    pub fn read(answer: &Answer) -> Result<Self> {
+        for word in ["code", "now", "generation"] {
+            if answer.all(word).next().is_none() {
+                let what = format!("does not tell how its switch ended: there is no ‘{word}’");
+                return Err(Error::new(Kind::BadAnswer, what).saying(tail(answer.text())));
+            }
+        }
         let all = |key| answer.all(key).map(str::to_owned);
         let one = |key| all(key).next();
-        Self {
+        Ok(Self {
             code: one("code"),
             begun: one("begun").as_deref() == Some("yes"),
             why: one("why").filter(|why| !why.is_empty()),
@@ -122,7 +131,7 @@ impl Told {
             pending: one("pending").is_some(),
             returning: one("returning").is_some(),
             went: one("went").map(|outcome| (outcome, one("because").unwrap_or_default())),
-        }
+        })
     }
 
     /// Whether it was told to restart and has not restarted yet.
@@ -354,8 +363,23 @@ mod tests {
     const OLD: &str = "/nix/store/1cq1bq31hix6xjnvpn8kfablndjcqb0n-old";
 
     fn told(printed: &str) -> Told {
-        let printed = format!("{printed}end\n");
-        Told::read(&crate::node::ssh::answer::tests::read(&printed).unwrap())
+        let printed = format!("{printed}generation \nend\n");
+        Told::read(&crate::node::ssh::answer::tests::read(&printed).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_answer_that_does_not_tell_all_is_refused() {
+        let all = ["code died\n", "now \n", "generation \n"];
+        let read = |lines: &[&str]| {
+            let printed = [&lines.concat(), "end\n"].concat();
+            Told::read(&crate::node::ssh::answer::tests::read(&printed).unwrap())
+        };
+        assert!(read(&all).is_ok());
+        for missing in 0..all.len() {
+            let mut lines = all.to_vec();
+            lines.remove(missing);
+            assert_eq!(read(&lines).unwrap_err().kind, Kind::BadAnswer);
+        }
     }
 
     fn report(code: &str, now: &str, generation: &str, mode: Mode) -> Report {
@@ -419,7 +443,7 @@ mod tests {
     #[test]
     fn a_switch_that_left_no_outcome_died() {
         assert_eq!(
-            report("died", OLD, OLD, Mode::Switch).outcome,
+            report("code died", OLD, OLD, Mode::Switch).outcome,
             Outcome::Died
         );
     }

@@ -1,6 +1,7 @@
-# Prints how a switch ended, over a connection of its own, without root. Arguments: name of the run, seconds to wait,
-# the system.
-run=$1 left=$(($2 * 5)) toplevel=$3
+# Prints how a switch ended, over a connection of its own, without root. Arguments: the run's name, seconds to wait, the
+# system, the parts that only a restart brings.
+named run seconds toplevel parts -- "$@"
+left=$((seconds * 5))
 beat
 if [ "$(recorded run)" = "$run" ] && [ "$(recorded phase)" = reboot ]; then
   if restarted; then
@@ -16,20 +17,18 @@ else
     case $state_now in
     active | activating | deactivating | reloading) sleep 0.2 ;;
     # The unit may have ended since the first look.
-    *) [ -f "/run/nixcfg/$run/result" ] || echo "died"; break ;;
+    *) [ -f "/run/nixcfg/$run/result" ] || break ;;
     esac
     left=$((left - 1))
   done
-  cat "/run/nixcfg/$run/result" 2>/dev/null
+  cat "/run/nixcfg/$run/result" 2>/dev/null || echo "code died"
 fi
 still
 echo "now $(current)"
 echo "booted $(readlink -f /run/booted-system)"
 echo "generation $(readlink -f "$profile")"
 restart_for "$toplevel" | while read -r part; do echo "restart $part"; done
-# Skips failed units that the system no longer has: nobody can repair them.
-systemctl list-units --failed --plain --no-legend --full --no-pager 2>/dev/null |
-  while read -r unit loaded _; do [ "$loaded" = not-found ] || echo "failed $unit"; done
+failed_units
 # A node on its way back is at neither system.
 if systemctl is-active --quiet "nixcfg-confirm-$run.service" "nixcfg-return-$run.service"; then echo "returning $run"; fi
 [ "$(recorded run)" != "$run" ] || echo "pending $run"

@@ -6,7 +6,6 @@
 #   now REASON RUN        go back
 umask 022
 PATH=$PATH:/run/current-system/sw/bin:/usr/sbin:/usr/bin:/sbin:/bin
-most=900 # seconds that a switch may take
 
 count_down() { # RUN SECONDS
   exec systemd-run --quiet --collect --unit="nixcfg-confirm-$1" --description="nixcfg: go back unless $1 is confirmed" \
@@ -20,10 +19,10 @@ switches() {
   esac
 }
 
-# The lease ends within a minute after its holder.
+# Whether the lease has ended with its holder.
 abandoned() {
   renewed=$(sed -n 's/^renewed //p' /run/nixcfg/node.lease 2>/dev/null)
-  [ $(($(uptime_seconds) - ${renewed:-0})) -ge 60 ]
+  [ $(($(uptime_seconds) - ${renewed:-0})) -ge "$(recorded lease-age)" ]
 }
 
 # Waits for another switch-to-configuration that is still ending.
@@ -31,7 +30,7 @@ configure() { # SYSTEM ACTION
   own_switch_lock
   for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     NIXOS_NO_CHECK=1 LOCALE_ARCHIVE="$1/sw/lib/locale/locale-archive" \
-      timeout --kill-after=10 "$most" "$1/bin/switch-to-configuration" "$2" 9>&-
+      timeout --kill-after=10 "$(recorded longest)" "$1/bin/switch-to-configuration" "$2" 9>&-
     code=$?
     [ "$code" = 11 ] || break
     sleep 1
@@ -127,7 +126,7 @@ overdue)
   # The switch starts within seconds; after that, the other timer counts.
   waited=$(($(uptime_seconds) - $(recorded armed)))
   if [ "$waited" -lt 15 ] || systemctl is-active --quiet "nixcfg-confirm-$2.timer" "nixcfg-confirm-$2.service"; then exit 0; fi
-  if switches "$2" && [ "$waited" -lt "$most" ]; then exit 0; fi
+  if switches "$2" && [ "$waited" -lt "$(recorded longest)" ]; then exit 0; fi
   run=$2 reason=overdue
   go_back
   ;;

@@ -1,7 +1,7 @@
 # Switches to a system: sets the profile, runs switch-to-configuration, and leaves the outcome in the run's folder. Runs
-# as root, in a transient unit. Arguments: toplevel, action, the run's folder, generation to go to or nothing, name of
-# the run.
-toplevel=$1 action=$2 folder=$3 number=$4 run=$5
+# as root, in a transient unit. Arguments: the system, the action, the run's folder, generation to go to or nothing, the
+# run's name.
+named toplevel action folder number run -- "$@"
 
 begun=no why=''
 # Whether the switch began to stop units or to activate. Only its output shows that: 1 and all other errors may come

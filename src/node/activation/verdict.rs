@@ -71,8 +71,8 @@ mod tests {
     const OLD: &str = "/nix/store/1cq1bq31hix6xjnvpn8kfablndjcqb0n-old";
 
     fn heard(printed: &str) -> Told {
-        let printed = format!("{printed}end\n");
-        Told::read(&crate::node::ssh::answer::tests::read(&printed).unwrap())
+        let printed = format!("{printed}generation \nend\n");
+        Told::read(&crate::node::ssh::answer::tests::read(&printed).unwrap()).unwrap()
     }
 
     fn verdict(text: &str, before: &[&str], policy: Policy) -> Verdict {
@@ -131,7 +131,7 @@ mod tests {
     fn a_switch_that_died_or_is_not_as_it_says_is_taken_back_under_every_policy() {
         for policy in [Policy::Rollback, Policy::Keep] {
             assert!(matches!(
-                verdict("died\nnow /x\n", &[], policy),
+                verdict("code died\nnow /x\n", &[], policy),
                 Verdict::Return(_)
             ));
             assert!(matches!(

@@ -15,13 +15,10 @@ current() { readlink -f /run/current-system; }
 boot_id() { read -r id </proc/sys/kernel/random/boot_id && echo "$id"; }
 # Whether the node has restarted since the record was made.
 restarted() { [ "$(recorded boot)" != "$(boot_id)" ]; }
-uptime_seconds() { read -r up _ </proc/uptime && echo "${up%%.*}"; }
 
-# Prints the parts of a system that only a restart brings.
+# Prints the parts of a system that only a restart brings. Needs the variable parts.
 restart_for() { # SYSTEM
-  for part in kernel initrd kernel-modules systemd; do
-    [ "$(readlink -e "/run/booted-system/$part")" = "$(readlink -e "$1/$part")" ] || echo "$part"
-  done
+  other_parts "$1"
   inhibited "$1"
 }
 
@@ -122,6 +119,15 @@ alone() {
   ( umask 077 && mkdir -p /run/nixcfg/locks )
   exec 9>>/run/nixcfg/locks/rollback
   flock "$@" 9
+}
+
+# Ends the script unless the node waits for the confirmation of this run. Holds the lock from then on.
+waits_for() { # RUN
+  alone --timeout 5 || { echo "the node is going back already" >&2; exit 67; }
+  if [ "$(recorded run)" != "$1" ]; then
+    echo "the node is not waiting for confirmation of $1" >&2
+    exit 67
+  fi
 }
 
 # Every account can read NixOS's own lock file. From now on only root can open it; if other accounts alone hold it

@@ -15,7 +15,7 @@ use crate::node::ssh::{Connection, MINUTE, Script};
 
 const LIST: Script = Script {
     name: "nixcfg-generations",
-    text: include_str!("list.sh"),
+    text: &[include_str!("list.sh")],
     seconds: MINUTE,
 };
 

@@ -6,8 +6,6 @@
 # replace that folder.
 umask 077
 export LC_ALL=C
-newline='
-'
 pending='' cleaned='' here=''
 # Nobody can guess it, so a service's user cannot create such a file in its folder before.
 read -r token </proc/sys/kernel/random/uuid

@@ -17,10 +17,13 @@ use crate::error::{Error, Exit, Result};
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Connection, Output, Script};
 
+/// Functions that write files: every script that writes one begins with them.
+pub const FUNCTIONS: &str = include_str!("install.sh");
+
 /// Reads a manifest and brings the node to it.
 pub const INSTALL: Script = Script {
     name: "nixcfg-install",
-    text: concat!(include_str!("install.sh"), include_str!("run.sh")),
+    text: &[FUNCTIONS, include_str!("run.sh")],
     // Another run may hold the lock for 150 seconds.
     seconds: 300,
 };

@@ -1,13 +1,10 @@
 # Takes leases on this node and holds them while signs of life come on standard input. Releases them when that ends or
-# is silent. Runs as root. Arguments: ID, steal or keep, the operator, their address, the operation, then each lease's
-# name.
-id=$1 how=$2 who=$3 from=$4 what=$5
-shift 5
+# is silent. Runs as root. Arguments: ID, steal or keep, the operator, their address, the operation, how many seconds
+# that may be silent, after how many seconds a lease that is not renewed expires; then each lease's name.
+named id how who from what silence age -- "$@"
+shift "$taken"
 folder=/run/nixcfg
-silence=40 # seconds without a sign of life
-old=60     # seconds after which a lease that is not renewed counts for nothing
 
-uptime_seconds() { read -r up _ </proc/uptime && echo "${up%%.*}"; }
 of() { sed -n "s/^$2 //p" "$folder/$1.lease" 2>/dev/null; }
 # The lock is in a folder of root's alone: any account can hold a lock that it can read.
 alone() { exec 9>>"$folder/locks/lease" && flock --timeout 10 9; }
@@ -29,8 +26,7 @@ mkdir -p "$folder" && ( umask 077 && mkdir -p "$folder/locks" ) && alone || { ec
 for name; do
   holder=$(of "$name" id)
   if [ -n "$holder" ] && [ "$holder" != "$id" ] && [ "$how" != steal ]; then
-    age=$(($(uptime_seconds) - $(of "$name" renewed)))
-    if [ "$age" -lt "$old" ]; then
+    if [ $(($(uptime_seconds) - $(of "$name" renewed))) -lt "$age" ]; then
       echo "held $name"
       sed "s/^/its /" "$folder/$name.lease"
       exit 0

@@ -11,19 +11,21 @@ use tokio::task::JoinHandle;
 
 use crate::error::{Error, Exit, Kind, Result};
 use crate::nix::store::StorePath;
-use crate::node::probe::Holder;
+use crate::node::probe::{Holder, LEASE_AGE};
 use crate::node::ssh::bounded::Lines;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, MINUTE, Script, within};
+use crate::node::ssh::{Connection, MINUTE, Script, at_most, named, within};
 
 const LEASE: Script = Script {
     name: "nixcfg-lease",
-    text: include_str!("lease.sh"),
+    text: &[include_str!("lease.sh")],
     seconds: MINUTE,
 };
 
-/// The pause between two signs of life; the node waits four times as long.
+/// The pause between two signs of life.
 const BEAT: Duration = Duration::from_secs(10);
+/// How long a node waits for one.
+const SILENCE: Duration = Duration::from_secs(40);
 /// How long a node may take to release a lease.
 const LET_GO: Duration = Duration::from_secs(3);
 
@@ -69,6 +71,27 @@ pub struct Lease {
     pub profile: Option<StorePath>,
 }
 
+/// The loss of leases that were held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// Somebody took one of them; the node releases the others too.
+    Taken(Scope, String),
+    /// The connection to the node ended: they expire within a minute.
+    Unheard,
+}
+
+impl Loss {
+    /// Reads the line that `lease.sh` ends with.
+    fn read(line: &str) -> Self {
+        let taken = line.strip_prefix("lost ");
+        match taken.and_then(|rest| rest.split_once(" to ")) {
+            Some(("node", who)) => Self::Taken(Scope::Node, who.to_owned()),
+            Some(("cluster", who)) => Self::Taken(Scope::Cluster, who.to_owned()),
+            _ => Self::Unheard,
+        }
+    }
+}
+
 /// The answer to a claim.
 #[derive(Debug)]
 pub enum Answer {
@@ -85,10 +108,21 @@ pub async fn take(
     claim: &Claim,
     from: &str,
     scopes: &[Scope],
+    lost: impl FnOnce(Loss) + Send + 'static,
 ) -> Result<Answer> {
     let node = connection.node();
     let steal = if claim.steal { "steal" } else { "keep" };
-    let mut args: Vec<&str> = vec![&claim.id, steal, &claim.who, from, claim.what];
+    let args = named([
+        ("id", &claim.id),
+        ("how", steal),
+        ("who", &claim.who),
+        ("from", from),
+        ("what", claim.what),
+        ("silence", &SILENCE.as_secs().to_string()),
+        ("age", &LEASE_AGE.to_string()),
+    ]);
+    let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+    args.push("--");
     args.extend(scopes.iter().map(|scope| scope.word()));
     let child = connection.spawn_root_script(how, LEASE, &args).await?;
     let (mut stdin, stdout, ended) = child.into_parts();
@@ -127,7 +161,6 @@ pub async fn take(
         return Ok(Answer::Held(scope, holder(&told)));
     }
     let (letting_go, mut asked) = tokio::sync::oneshot::channel();
-    let name = node.clone();
     let beat = tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -136,16 +169,15 @@ pub async fn take(
                         break;
                     }
                 }
-                lost = answer.next() => {
-                    let lost = lost.ok().flatten().unwrap_or_default();
-                    tracing::warn!(node = %name, "{lost}");
+                line = answer.next() => {
+                    lost(Loss::read(&line.ok().flatten().unwrap_or_default()));
                     break;
                 }
                 _ = &mut asked => break,
             }
         }
         drop((stdin, answer));
-        let _ = tokio::time::timeout(LET_GO, ended.last_words()).await;
+        let _ = tokio::time::timeout(at_most("letting go", LET_GO), ended.last_words()).await;
     });
     Ok(Answer::Taken(Lease {
         beat,
@@ -199,6 +231,15 @@ pub fn held(scope: Scope, holder: &Holder) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_that_was_taken_is_told_from_a_node_that_is_not_heard() {
+        let taken = Loss::read("lost cluster to bob@desk");
+        assert_eq!(taken, Loss::Taken(Scope::Cluster, "bob@desk".into()));
+        for line in ["", "lost", "lost all to bob", "end"] {
+            assert_eq!(Loss::read(line), Loss::Unheard, "{line}");
+        }
+    }
 
     #[test]
     fn the_holder_of_a_lease_is_named_with_when_from_where_and_for_what() {

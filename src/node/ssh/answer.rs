@@ -25,6 +25,19 @@ impl Answer {
         }
     }
 
+    /// Refuses an answer that does not say what `script` did on `node`, in a line of `word` and
+    /// `what`. An end alone says nothing.
+    pub fn did(self, node: &Name, script: &str, (word, what): (&str, &str)) -> Result<Self> {
+        if self.all(word).any(|told| told == what) {
+            return Ok(self);
+        }
+        let error = Error::new(
+            Kind::BadAnswer,
+            format!("{script} does not say what it did"),
+        );
+        Err(error.on(node).saying(super::tail(self.text())))
+    }
+
     /// Makes an answer of lines that the caller has read up to the end.
     pub fn of(lines: &[String]) -> Self {
         Self(lines.iter().map(|line| format!("{line}\n")).collect())
@@ -72,6 +85,21 @@ pub(crate) mod tests {
         assert!(read(whole).is_ok());
         assert!(read("the end\n").is_err());
         assert!(read("end\nmore\n").is_err());
+    }
+
+    #[test]
+    fn an_end_alone_does_not_say_that_anything_was_done() {
+        let node = "alder".parse().unwrap();
+        let did = |printed: &str| read(printed)?.did(&node, "nixcfg-test", ("confirmed", "x"));
+        assert!(did("confirmed x\nend\n").is_ok());
+        for printed in [
+            "end\n",
+            "confirmed\nend\n",
+            "confirmed y\nend\n",
+            "x\nend\n",
+        ] {
+            assert_eq!(did(printed).unwrap_err().kind, Kind::BadAnswer, "{printed}");
+        }
     }
 
     #[test]

@@ -257,7 +257,7 @@ impl Connection {
         let mut noise = Noise::new(mark);
         let mut not = NotBegun::default();
         let mut process = None;
-        let time = at_most(time);
+        let time = at_most("sudo", time);
         let until = tokio::time::Instant::now() + time;
         loop {
             tokio::select! {
@@ -372,7 +372,7 @@ impl Begun {
 
     /// For a script that gives signs of life (`beat` in way-back.sh): gives it up when they stop.
     pub fn beating(mut self) -> Self {
-        self.silence = Some(at_most(SILENCE));
+        self.silence = Some(at_most(&self.name, SILENCE));
         self
     }
 
@@ -473,7 +473,7 @@ async fn last_words(child: Child, mut stderr: JoinHandle<String>) -> String {
 
 /// The script's text to send, and its size in bytes.
 fn whole(script: Script) -> (String, String) {
-    let text = [script.text, WHOLE].concat();
+    let text = [&script.text(), WHOLE].concat();
     let size = text.len().to_string();
     (text, size)
 }

@@ -10,6 +10,7 @@ pub mod known;
 pub(crate) mod login;
 mod master;
 mod patience;
+mod script;
 pub mod sudo;
 mod user;
 
@@ -33,6 +34,7 @@ use answer::Answer;
 
 pub use error::lost;
 pub use patience::Patience;
+pub use script::{MINUTE, PRELUDE, Script, named};
 
 /// How long a master outlives its last command if the tool is killed.
 const LINGER_SECONDS: usize = 30;
@@ -187,37 +189,8 @@ fn set(settings: &[String]) -> Vec<OsString> {
         .collect()
 }
 
-/// A fixed program for a node's `/bin/sh`. Values come as arguments or on standard input.
-#[derive(Debug, Clone, Copy)]
-pub struct Script {
-    /// Its name in process lists and errors.
-    pub name: &'static str,
-    pub text: &'static str,
-    /// How long it may take, in seconds, without the time of sudo.
-    pub seconds: u64,
-}
-
-/// How long a script that reads or makes a small change may take, in seconds.
-pub const MINUTE: u64 = 60;
 /// How long a command may take to begin.
 const BEGIN: Duration = Duration::from_secs(60);
-
-impl Script {
-    /// How long it may take.
-    pub const fn within(&self) -> Duration {
-        Duration::from_secs(self.seconds)
-    }
-
-    /// The argument vector that runs it.
-    pub fn argv<'a>(&self, args: &[&'a str]) -> Vec<&'a str>
-    where
-        'static: 'a,
-    {
-        let mut argv = vec!["sh", "-c", self.text, self.name];
-        argv.extend(args);
-        argv
-    }
-}
 
 /// The result of a command on a node.
 #[derive(Debug)]
@@ -346,16 +319,20 @@ pub fn failed(node: &Name, script: Script, output: &Output) -> Error {
         .saying(said)
 }
 
-/// A limit of time. Builds for tests divide it by `NIXCFG_HASTE`, as many tests wait for a node
-/// that never answers.
-fn at_most(time: Duration) -> Duration {
+/// The limit of time of `what`. Builds for tests shorten it by `NIXCFG_HASTE`, as many tests wait for a
+/// node that never answers: `4,nixcfg-lease=9` divides all limits by 4, and sets this one to 9 seconds.
+pub fn at_most(what: &str, time: Duration) -> Duration {
     #[cfg(feature = "lab")]
-    if let Some(haste) = std::env::var("NIXCFG_HASTE")
-        .ok()
-        .and_then(|text| text.parse::<u32>().ok())
-    {
-        return time / haste.max(1);
+    if let Ok(haste) = std::env::var("NIXCFG_HASTE") {
+        let named = haste.split(',').filter_map(|part| part.split_once('='));
+        let mut own = named.filter(|(name, _)| *name == what);
+        if let Some(seconds) = own.next().and_then(|(_, seconds)| seconds.parse().ok()) {
+            return Duration::from_secs(seconds);
+        }
+        let part = haste.split(',').next().and_then(|part| part.parse().ok());
+        return time / part.unwrap_or(1).max(1);
     }
+    let _ = what;
     time
 }
 
@@ -366,7 +343,7 @@ pub async fn within<T>(
     time: Duration,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let time = at_most(time);
+    let time = at_most(what, time);
     match tokio::time::timeout(time, work).await {
         Ok(result) => result,
         Err(_) => {

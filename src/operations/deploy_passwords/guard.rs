@@ -10,17 +10,19 @@ use tokio::io::AsyncWriteExt;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
+use crate::node::install;
 use crate::node::ssh::bounded::Lines;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Connection, Script, within};
 
-/// Begins with `install.sh`, which writes password files like all others.
+/// Writes password files like all others, and changes accounts with them.
 pub const GUARD: Script = Script {
     name: "nixcfg-passwords",
-    text: concat!(
-        include_str!("../../node/install/install.sh"),
-        include_str!("guard.sh")
-    ),
+    text: &[
+        install::FUNCTIONS,
+        include_str!("field.sh"),
+        include_str!("guard.sh"),
+    ],
     // Another run may hold the lock for 150 seconds.
     seconds: 300,
 };

@@ -5,11 +5,8 @@
 # shellcheck disable=SC2154 # variables of install.sh
 former='' wanted='' touched='' kept=''
 
-# The hash of a user in /etc/shadow.
-field() {
-  field=$(getent shadow "$1") || refuse "there is no account $1 on this node"
-  field=${field#*:}
-  field=${field%%:*}
+known() { # USER
+  field "$1" || refuse "there is no account $1 on this node"
 }
 
 # Reads which accounts to change, and their present hashes.
@@ -22,7 +19,7 @@ accounts() {
     end) return ;;
     *) refuse "unknown word: ${line%% *}" ;;
     esac
-    field "$user"
+    known "$user"
     former=$former$user:$field$newline
     wanted=$wanted$user:${hash:-!$field}$newline
   done
@@ -34,7 +31,7 @@ effective() {
   left=$1
   while [ -n "$left" ]; do
     line=${left%%"$newline"*} left=${left#*"$newline"}
-    field "${line%%:*}"
+    known "${line%%:*}"
     [ "$field" = "${line#*:}" ] || return 1
   done
 }

@@ -1,16 +1,7 @@
 # Compares the administrators' passwords with the wanted ones. Runs as root. The hashes come on standard input and stay
 # on the node. Input: `admin USER` for each administrator, `hash USER HASH FILE` for each hash, `folder PATH` for each
 # folder of password files, `end`.
-newline='
-'
 admins=$newline
-
-# Prints the hash of a user in /etc/shadow; fails if there is no such user.
-field() {
-  field=$(getent shadow "$1") || return 1
-  field=${field#*:}
-  field=${field%%:*}
-}
 
 state() {
   if ! field "$1"; then

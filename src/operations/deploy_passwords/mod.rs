@@ -28,7 +28,7 @@ use plan::{Plan, Seen, Wanted};
 
 const INSPECT: Script = Script {
     name: "nixcfg-inspect-passwords",
-    text: include_str!("inspect.sh"),
+    text: &[include_str!("field.sh"), include_str!("inspect.sh")],
     seconds: MINUTE,
 };
 
@@ -203,6 +203,7 @@ async fn plan_nodes(
                 .ask_root(&how, INSPECT, &[], input.as_bytes())
                 .await?;
             let seen = Seen::parse(&told)?;
+            seen.tells_of(hashes.keys())?;
             Plan::new(&seen, login.as_ref(), args.user.as_ref(), args.lock_removed)
         };
         let plan = plan.await.map_err(|e| e.on(node))?;

@@ -72,6 +72,14 @@ impl Seen {
         }
         Ok(seen)
     }
+
+    /// An error where a user who was asked about is not told of.
+    pub fn tells_of<'a>(&self, mut asked: impl Iterator<Item = &'a Name>) -> Result<()> {
+        match asked.find(|user| !self.users.contains_key(*user)) {
+            Some(user) => Err(strange(&format!("nothing of {user}"))),
+            None => Ok(()),
+        }
+    }
 }
 
 fn strange(told: &str) -> Error {
@@ -262,6 +270,14 @@ mod tests {
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_answer_that_leaves_a_user_out_is_refused() {
+        let seen = parse("user alice same same\nend\n").unwrap();
+        let (alice, bob) = (name("alice"), name("bob"));
+        assert!(seen.tells_of([&alice].into_iter()).is_ok());
+        assert!(seen.tells_of([&alice, &bob].into_iter()).is_err());
     }
 
     fn planned(told: &str, lock_removed: bool) -> Plan {

@@ -27,7 +27,7 @@ use node::{Nix, Offset, Seen};
 
 const DOCTOR: Script = Script {
     name: "nixcfg-doctor",
-    text: include_str!("doctor.sh"),
+    text: &[include_str!("doctor.sh")],
     seconds: MINUTE,
 };
 

@@ -14,23 +14,24 @@ use crate::cluster::{Cluster, Daemon, Name};
 use crate::deployment::Evaluation;
 use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
+use crate::nix::parts::PARTS;
 use crate::nix::store::StorePath;
 use crate::node::each::{ALL, each};
 use crate::node::probe::{Holder, Probed};
 use crate::node::ssh::answer::Answer;
-use crate::node::ssh::{MINUTE, Script};
+use crate::node::ssh::{MINUTE, Script, named};
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::pki::x509::Certificate;
 use daemons::Agent;
 
 const STATUS: Script = Script {
     name: "nixcfg-status",
-    text: include_str!("status.sh"),
+    text: &[include_str!("status.sh")],
     seconds: MINUTE,
 };
 const CERTIFICATES: Script = Script {
     name: "nixcfg-certificates",
-    text: include_str!("certificates.sh"),
+    text: &[include_str!("certificates.sh")],
     seconds: MINUTE,
 };
 
@@ -257,7 +258,8 @@ pub(super) async fn look(
 
 /// Looks at a reachable node, as root if possible.
 pub(super) async fn one(cluster: &Cluster, node: &Name, probed: &Probed) -> Result<State> {
-    let told = probed.connection.ask(STATUS, &[]).await?;
+    let [parts] = named([("parts", &PARTS.join(" "))]);
+    let told = probed.connection.ask(STATUS, &[&parts]).await?;
     let mut state = read(probed, &told, &managed(cluster));
     let Some(how) = probed.facts.elevation(probed.password.as_ref()) else {
         state.not_root = probed.facts.no_root(node).map(|error| error.what);

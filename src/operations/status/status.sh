@@ -1,9 +1,7 @@
 # Adds to the probe: parts that wait for a restart, the generation, disk space, active services, and units that wait for
-# files.
-same() { [ "$(readlink -e "/run/booted-system/$1")" = "$(readlink -e "/run/current-system/$1")" ]; }
-for part in kernel initrd kernel-modules systemd; do
-  same "$part" || echo "restart $part"
-done
+# files. Argument: the parts of a system that only a restart brings.
+named parts -- "$@"
+other_parts /run/current-system | while read -r part; do echo "restart $part"; done
 echo "generation $(readlink /nix/var/nix/profiles/system)"
 df -Pk /nix/store | tail -n 1 | while read -r _ size used _; do echo "disk $size $used"; done
 # Prints each unit that did not start, as its conditions were not met, with the missing paths.

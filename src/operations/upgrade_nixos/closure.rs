@@ -9,7 +9,7 @@ use crate::node::ssh::{Connection, Script};
 
 const CLOSURE: Script = Script {
     name: "nixcfg-closure",
-    text: include_str!("closure.sh"),
+    text: &[include_str!("closure.sh")],
     // A closure has tens of thousands of paths.
     seconds: 300,
 };
