@@ -1,185 +1,175 @@
 //! A hostile node beside two good ones: what it can do to the operator and to the others.
-//!
-//! A second port of its sshd forces a command that answers for one script in one bad way, and runs all
-//! others. A variable of the login selects script and way.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
+use nixcfg::password::hash::{Hash, Password};
+use nixcfg::secret::Secret;
+
+use crate::support::hostile::{self, Attack, From, Told, WAYS, end, prepare};
 use crate::support::pass::PassStore;
-use crate::support::{Lab, NODES, Repo, Tool};
+use crate::support::{Lab, NODES, Ran, Repo, Tool, root};
 
 /// The hostile node.
 const BAD: &str = "alder";
-/// The ways of its answers, and whether a script may accept such an answer as complete.
-const WAYS: [(&str, &str, bool); 11] = [
-    ("silent", "exec sleep 2000", false),
-    ("slow", "while printf x; do sleep 1; done", false),
-    ("garbage", "head -c 300000 /dev/urandom", false),
-    ("endless", "tr '\\0' x </dev/zero", false),
-    ("lines", "yes", false),
-    ("empty-lines", "yes ''", false),
-    ("complaints", "yes >&2", false),
-    ("cut", "printf 'uid 1000\\nfailed a.serv'", false),
-    ("code", "exit 77", false),
-    (
-        "wrong-mark",
-        "printf 'end 0\\ntaken\\napplied\\nkept\\nend'",
-        false,
-    ),
-    (
-        "escapes",
-        r"printf 'sudo wrong\nfailed \033]0;owned\007\033]52;c;eA==\007\nsaid \033[2J\ngeneration \033[2J\nend\n'",
-        true,
-    ),
-];
-/// Its second port.
-const PORT: usize = 2200;
 /// Time limits are divided by this: each is waited for in full.
 const HASTE: &str = "4";
-/// The limit of the tool's memory, in KiB.
-const MOST_MEMORY: u64 = 200 << 10;
-/// A run that takes longer hangs. This is more than all logins and any script may take.
-const HANGS: Duration = Duration::from_secs(400);
 /// Parallel runs: sshd refuses too many logins at once.
 const AT_ONCE: usize = 4;
 
-/// The moment from which the answer is bad.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum From {
-    /// Before the script begins.
-    Start,
-    /// After the script has begun.
-    Run,
-    /// After the script has begun as root, behind a prompt like sudo's.
-    Root,
+const fn attack(
+    operation: &'static [&'static str],
+    script: &'static str,
+    from: From,
+    takes: &'static [&'static str],
+) -> Attack {
+    Attack {
+        operation,
+        script,
+        from,
+        takes,
+    }
 }
 
-/// Operations that change nothing, the script with the bad answer, and its moment.
-const LOOKS: [(&[&str], &str, From); 8] = [
-    (&["status", "--no-drift"], "nixcfg-probe", From::Start),
-    (&["status", "--no-drift"], "nixcfg-probe", From::Run),
-    (&["status", "--no-drift"], "nixcfg-status", From::Run),
-    (&["status", "--no-drift"], "nixcfg-certificates", From::Root),
-    (&["generations"], "nixcfg-generations", From::Run),
-    // The scripts that find out how to become root, and that run an operator's command as root.
-    (&["exec", "--sudo", "--", "true"], "nixcfg-try", From::Start),
-    (
-        &["exec", "--sudo", "--", "true"],
-        "nixcfg-sudo",
-        From::Start,
+const STATUS: &[&str] = &["status", "--no-drift"];
+const AS_ROOT: &[&str] = &["exec", "--sudo", "--", "true"];
+
+/// Operations that only look.
+const LOOKS: [Attack; 8] = [
+    attack(STATUS, "nixcfg-probe", From::Start, &[]),
+    attack(STATUS, "nixcfg-probe", From::Run, &[]),
+    attack(STATUS, "nixcfg-status", From::Run, &["end", "escapes"]),
+    attack(
+        STATUS,
+        "nixcfg-certificates",
+        From::Root,
+        &["end", "escapes"],
     ),
-    // An operator's command has no time limit.
-    (&["exec", "--sudo", "--", "true"], "nixcfg", From::Start),
+    attack(
+        &["generations"],
+        "nixcfg-generations",
+        From::Run,
+        &["end", "escapes"],
+    ),
+    // The script that finds out how to become root, and the one that runs a command as root.
+    attack(AS_ROOT, "nixcfg-try", From::Start, &[]),
+    attack(AS_ROOT, "nixcfg-sudo", From::Start, &[]),
+    // It has no bound of its own once it runs.
+    attack(AS_ROOT, "nixcfg", From::Start, &[]),
 ];
 
-/// The forced command.
-fn program() -> String {
-    let ways: String = WAYS
-        .iter()
-        .map(|(name, answer, _)| format!("{name}) {answer} ;;\n"))
-        .collect();
-    format!(
-        r#"#!/bin/sh
-set -- $HOSTILE
-way=$1 script=$2 from=$3
-case "$SSH_ORIGINAL_COMMAND " in
-*" $script "*) ;;
-*) unset HOSTILE; exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
-esac
-mark=${{SSH_ORIGINAL_COMMAND#*" $script "}} mark=${{mark%% *}}
-case $from in
-root) printf '%s:alice:' "$mark" >&2; read -r password; echo "$mark" ;;
-run) echo "$mark" ;;
-esac
-case $way in
-{ways}esac
-"#
-    )
-}
+const DEPLOY: &[&str] = &["deploy-nixos", "--confirm-timeout", "5"];
+/// To a system on which a unit fails.
+const TO_A_BAD_ONE: &[&str] = &["deploy-nixos", "--confirm-timeout", "6"];
+const REBOOT: &[&str] = &[
+    "deploy-nixos",
+    "--mode",
+    "boot",
+    "--reboot",
+    "--confirm-timeout",
+    "5",
+];
+const DRY: &[&str] = &["deploy-nixos", "--mode", "dry-activate"];
+const PASSWORDS: &[&str] = &["deploy-passwords", "--user", "bob"];
+const PKI: &[&str] = &["deploy-pki", "--unhealthy"];
 
-fn prepare(lab: &Lab) {
-    lab.put(BAD, "/usr/local/lib/hostile", "755", program().as_bytes());
-    let config = format!(
-        "Port 22\nPort {PORT}\nAcceptEnv HOSTILE\nMaxStartups 200\nMatch LocalPort {PORT}\n  ForceCommand /usr/local/lib/hostile\n"
-    );
-    let file = "/etc/ssh/sshd_config.d/zz-hostile.conf";
-    lab.put(BAD, file, "600", config.as_bytes());
-    lab.root(BAD, "systemctl restart ssh");
-}
+/// Operations that change a node.
+const CHANGES: [Attack; 15] = [
+    attack(&["deploy-secrets"], "nixcfg-secrets", From::Root, &[]),
+    // The node's end of `nix copy`. Attacks after it find the paths there.
+    attack(DEPLOY, "nixcfg", From::Root, &[]),
+    attack(PASSWORDS, "nixcfg-inspect-passwords", From::Root, &[]),
+    attack(PASSWORDS, "nixcfg-passwords", From::Root, &[]),
+    attack(PKI, "nixcfg-pki-state", From::Root, &[]),
+    attack(PKI, "nixcfg-install", From::Root, &[]),
+    attack(PKI, "nixcfg-pki-signal", From::Root, &[]),
+    attack(DEPLOY, "nixcfg-lease", From::Root, &[]),
+    attack(DEPLOY, "nixcfg-activate", From::Root, &[]),
+    attack(DEPLOY, "nixcfg-outcome", From::Run, &[]),
+    attack(DEPLOY, "nixcfg-check", From::Root, &[]),
+    attack(DEPLOY, "nixcfg-confirm", From::Root, &[]),
+    attack(TO_A_BAD_ONE, "nixcfg-go-back", From::Root, &[]),
+    attack(REBOOT, "nixcfg-extend", From::Root, &[]),
+    attack(DRY, "nixcfg-dry-activate", From::Root, &[]),
+];
+/// The ways that are tried with these. The others differ in how an answer is read, which is the same for all scripts.
+const CHANGED_BY: [&str; 7] = [
+    "silent", "garbage", "endless", "cut", "end", "code", "escapes",
+];
 
-/// The result of a run.
-struct Told {
-    way: &'static str,
-    code: Option<i32>,
-    memory: u64,
-    out: String,
-    err: String,
-}
+/// Scripts that are not attacked, and why.
+const SPARED: [(&str, &str); 10] = [
+    (
+        "nixcfg-closure",
+        "an answer about the node's own paths, for a preview",
+    ),
+    (
+        "nixcfg-daemons",
+        "read as nixcfg-pki-state is; what is missing counts as not healthy",
+    ),
+    (
+        "nixcfg-doctor",
+        "read as nixcfg-status is; its answer adds findings and decides nothing",
+    ),
+    (
+        "nixcfg-drained",
+        "needs a Nomad; its answer is judged as that of nixcfg-confirm",
+    ),
+    (
+        "nixcfg-inhibited",
+        "a plan's remark; nixcfg-activate compares again on the node",
+    ),
+    (
+        "nixcfg-lockout",
+        "needs immutable users; a user who is not told of counts as locked out (lockout.rs)",
+    ),
+    ("nixcfg-member", "a check; judged as nixcfg-check"),
+    (
+        "nixcfg-missing",
+        "what a node says it has and has not, its switch misses (nixcfg-activate: absent)",
+    ),
+    (
+        "nixcfg-present",
+        "says nothing; a node that does not answer is given up in seconds (link.rs)",
+    ),
+    (
+        "nixcfg-restart",
+        "its answer is not used: the next look tells whether the node has restarted",
+    ),
+];
 
-/// Runs an operation on the lab while the hostile node answers for a script in one way.
-fn run(
-    (repo, store): (&Repo, &PassStore),
-    lab: &Lab,
-    operation: &[&str],
-    (script, from, number): (&str, From, usize),
-) -> Told {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("ssh_config");
-    let base = lab.ssh_config().display();
-    let from = match from {
-        From::Start => "start",
-        From::Run => "run",
-        From::Root => "root",
-    };
-    let text = format!(
-        "Host {BAD}\n  Port {PORT}\n  HostKeyAlias {BAD}\n  SetEnv \"HOSTILE={} {script} {from}\"\nHost *\nInclude {base}\n",
-        WAYS[number].0
-    );
-    fs::write(&config, text).unwrap();
-    let (out, err) = (folder.path().join("out"), folder.path().join("err"));
-    let create = |path: &PathBuf| Stdio::from(fs::File::create(path).unwrap());
-    let mut command = Tool::new(repo, operation[0])
-        .arg("--ssh-config")
-        .arg(&config)
-        .args(&operation[1..])
-        .env("NIXCFG_HASTE", HASTE)
-        .into_command();
-    let mut child = store
-        .in_env(&mut command)
-        .stdout(create(&out))
-        .stderr(create(&err))
-        .spawn()
-        .unwrap();
-    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
-    let (began, mut memory) = (Instant::now(), 0);
-    let code = loop {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-        memory = memory.max(peak.unwrap_or_default());
-        if let Some(status) = child.try_wait().unwrap() {
-            break status.code();
+#[test]
+fn every_script_is_attacked_or_spared_for_a_reason() {
+    fn collect(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, names);
+            } else if path.extension().is_some_and(|of| of == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let named = text.lines().filter_map(|line| {
+                    let name = line.trim().strip_prefix("name: \"nixcfg-")?;
+                    Some(format!("nixcfg-{}", name.split('"').next()?))
+                });
+                names.extend(named.filter(|name| name != "nixcfg-test"));
+            }
         }
-        if began.elapsed() > HANGS || memory > MOST_MEMORY {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            break None;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    let read = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
-    Told {
-        way: WAYS[number].0,
-        code,
-        memory,
-        out: read(&out),
-        err: read(&err),
     }
+    let mut scripts = BTreeSet::new();
+    collect(&root().join("src"), &mut scripts);
+    assert!(scripts.len() > 20, "{scripts:?}");
+    let attacked = LOOKS.iter().chain(&CHANGES).map(|attack| attack.script);
+    let attacked: BTreeSet<&str> = attacked.collect();
+    let spared: BTreeSet<&str> = SPARED.iter().map(|(name, _)| *name).collect();
+    assert!(attacked.is_disjoint(&spared));
+    for script in &scripts {
+        let known = attacked.contains(&**script) || spared.contains(&**script);
+        assert!(known, "{script} is neither attacked nor spared");
+    }
+    let gone = spared.iter().find(|name| !scripts.contains(**name));
+    assert_eq!(gone, None, "no script has this name");
 }
 
 #[test]
@@ -187,8 +177,8 @@ fn a_node_that_answers_badly_is_told_so_and_neither_fills_nor_holds_nor_misleads
     let lab = Lab::bare();
     let repo = Repo::new();
     let store = PassStore::plain();
-    prepare(&lab);
-    // This run fills the evaluation cache.
+    prepare(&lab, BAD);
+    // What follows finds the cluster evaluated.
     let tool = Tool::new(&repo, "exec")
         .arg("--ssh-config")
         .arg(lab.ssh_config());
@@ -197,7 +187,7 @@ fn a_node_that_answers_badly_is_told_so_and_neither_fills_nor_holds_nor_misleads
     let attacks = LOOKS
         .iter()
         .flat_map(|look| (0..WAYS.len()).map(move |number| (look, number)));
-    // The longest waits come first.
+    // Those that are waited for longest come first.
     let mut attacks: VecDeque<_> = attacks.collect();
     attacks.make_contiguous().sort_by_key(|(_, number)| *number);
     let waiting = Mutex::new(attacks);
@@ -207,12 +197,12 @@ fn a_node_that_answers_badly_is_told_so_and_neither_fills_nor_holds_nor_misleads
             scope.spawn(|| {
                 loop {
                     let next = waiting.lock().unwrap().pop_front();
-                    let Some(((operation, script, from), number)) = next else {
+                    let Some((look, number)) = next else {
                         break;
                     };
-                    let told = run((&repo, &store), &lab, operation, (script, *from, number));
-                    let trouble = judge(operation, script, number, &told);
-                    done.lock().unwrap().push((told.memory, trouble));
+                    let way = WAYS[number].0;
+                    let told = hostile::run((&repo, &store), &lab, BAD, (*look, way), HASTE);
+                    done.lock().unwrap().push((told.memory, judge_look(&told)));
                 }
             });
         }
@@ -220,55 +210,151 @@ fn a_node_that_answers_badly_is_told_so_and_neither_fills_nor_holds_nor_misleads
     end(done.into_inner().unwrap(), LOOKS.len() * WAYS.len());
 }
 
-/// Prints counts, and fails if a run was wrong.
-#[track_caller]
-fn end(done: Vec<(u64, Option<String>)>, wanted: usize) {
-    let most = done.iter().map(|(memory, _)| memory).max();
-    println!("{} runs, at most {} KiB", done.len(), most.unwrap());
-    assert_eq!(done.len(), wanted);
-    let wrong: Vec<String> = done.into_iter().filter_map(|(_, wrong)| wrong).collect();
-    assert!(
-        wrong.is_empty(),
-        "{} of {wanted}:\n{}",
-        wrong.len(),
-        wrong.join("\n\n")
-    );
-}
-
-/// Faults of a run, if any.
-fn judge(operation: &[&str], script: &str, number: usize, told: &Told) -> Option<String> {
-    let all = [told.out.as_str(), told.err.as_str()].concat();
-    let mut trouble = Vec::new();
-    if told.memory > MOST_MEMORY {
-        trouble.push("fills the memory".to_owned());
-    }
-    match told.code {
-        None => trouble.push("does not end".to_owned()),
-        Some(0) if !WAYS[number].2 => trouble.push("takes the answer".to_owned()),
-        Some(code) if !matches!(code, 0 | 3 | 5) => trouble.push(format!("exits with {code}")),
-        Some(_) => {}
-    }
-    if all.contains(['\u{1b}', '\u{7}']) {
-        trouble.push("lets escapes through".to_owned());
-    }
-    // An operation that only looks continues with the other nodes.
+/// What is wrong with a run that only looks, if anything is.
+fn judge_look(told: &Told) -> Option<String> {
+    let mut trouble = told.trouble();
+    // It goes on with the others.
     let others = NODES.iter().filter(|node| **node != BAD);
-    for node in others.filter(|_| matches!(operation[0], "status" | "generations")) {
+    let tells = matches!(told.attack.operation[0], "status" | "generations");
+    for node in others.filter(|_| tells) {
         if !told.out.lines().any(|line| line.starts_with(*node)) {
             trouble.push(format!("does not tell of {node}"));
         }
     }
-    println!(
-        "{:<13} {script:<20} {:<12} {:>7} KiB, exit {:?}",
-        operation[0], told.way, told.memory, told.code
-    );
-    let tail: String = all.chars().take(1500).collect();
-    (!trouble.is_empty()).then(|| {
-        format!(
-            "{} {script} {}: {}\n{tail}",
-            operation[0],
-            told.way,
-            trouble.join(", ")
-        )
-    })
+    told.words(&trouble)
+}
+
+/// A cluster of one node. Clusters are attacked in parallel, as an operation holds the lease on all of its own.
+struct Lane {
+    node: &'static str,
+    good: Repo,
+    bad: Repo,
+}
+
+/// The settings of all its systems.
+const CLUSTER: &str = r#"
+    secrets.letters = { generator = "random"; length = 40; };
+    nomad.enable = false;
+    wireguard.enable = false;
+"#;
+
+impl Lane {
+    fn new(lab: &Lab, node: &'static str) -> Self {
+        let of = |module: &str| {
+            let repo = Repo::new();
+            repo.replace(
+                "cluster/prod/cluster.nix",
+                "    wireguard.enable = true;\n",
+                CLUSTER,
+            );
+            for other in NODES.iter().filter(|other| **other != node) {
+                let file = format!("cluster/prod/node/{other}.nix");
+                fs::remove_file(repo.path().join(&file)).unwrap();
+            }
+            repo.configure(node, module);
+            repo
+        };
+        // Each is a server: a cluster without one has no Consul.
+        let system = |more: &str| {
+            of(&format!(
+                r#"{{ lib, ... }}: {{ cluster.nodes.{node} = {{ role = lib.mkForce "server"; checks.well.command = [ "true" ]; }}; {more} }}"#
+            ))
+        };
+        let lane = Self {
+            node,
+            good: system(r#"environment.etc."nixcfg-test".text = "good";"#),
+            bad: system(
+                r#"systemd.services.bad = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "false"; };"#,
+            ),
+        };
+        let first = system(r#"environment.etc."nixcfg-test".text = "first";"#);
+        Tool::deploy(&first, lab).run().exits(0);
+        prepare(lab, node);
+        lane
+    }
+
+    /// Carries out the attacks; gives what is wrong with each.
+    fn attack(
+        &self,
+        lab: &Lab,
+        store: &PassStore,
+        attacks: &[Attack],
+    ) -> Vec<(u64, Option<String>)> {
+        let mut done = Vec::new();
+        for attack in attacks {
+            for way in CHANGED_BY {
+                let before = lab.state(self.node);
+                let repo = if attack.operation == TO_A_BAD_ONE {
+                    &self.bad
+                } else {
+                    &self.good
+                };
+                // Only the limits of what is attacked are short.
+                let haste = format!("4,{}=6,going back=8,a switch=8,copying=6", attack.script);
+                let told = hostile::run((repo, store), lab, self.node, (*attack, way), &haste);
+                let mut trouble = told.trouble();
+                // Whatever the tool reported, the node comes back to its former system.
+                lab.until(self.node, "! ls /var/lib/nixcfg/rollback/pending");
+                if lab.state(self.node) != before {
+                    trouble.push("changes the system".to_owned());
+                }
+                done.push((told.memory, told.words(&trouble)));
+            }
+        }
+        done
+    }
+}
+
+#[test]
+fn a_node_that_answers_badly_while_it_is_changed_is_told_as_failed_and_ends_as_it_was() {
+    let lab = Lab::bare();
+    let store = PassStore::plain();
+    let lanes = NODES.map(|node| Lane::new(&lab, node));
+    for operation in ["gen-secrets", "gen-pki"] {
+        let mut command = Tool::new(&lanes[0].good, operation).into_command();
+        let ran: Ran = store.in_env(&mut command).output().unwrap().into();
+        ran.exits(0);
+    }
+    let password = Password::new(Secret::new("a walrus and a carpenter".to_owned())).unwrap();
+    let hash = Hash::sha512crypt(&password, 5000).unwrap();
+    let entry = "example/cluster/prod/passwd/bob";
+    store.insert(entry, &format!("{}\n", hash.expose()));
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for (number, lane) in lanes.iter().enumerate() {
+            let its = CHANGES.iter().skip(number).step_by(lanes.len());
+            let its: Vec<Attack> = its.copied().collect();
+            let (lab, store, done) = (&lab, &store, &done);
+            scope.spawn(move || {
+                let mut all = lane.attack(lab, store, &its);
+                done.lock().unwrap().append(&mut all);
+            });
+        }
+    });
+    for node in NODES {
+        lab.at_rest(node);
+    }
+    end(done.into_inner().unwrap(), CHANGES.len() * CHANGED_BY.len());
+}
+
+#[test]
+fn a_node_that_is_silent_in_its_switch_keeps_no_other_from_being_changed() {
+    let (lab, repo, store) = (Lab::bare(), Repo::new(), PassStore::plain());
+    prepare(&lab, BAD);
+    for node in NODES {
+        repo.configure(node, r#"{ environment.etc."nixcfg-test".text = "one"; }"#);
+    }
+    let operation = &["deploy-nixos", "--on-failure", "continue"];
+    let attack = attack(operation, "nixcfg-activate", From::Root, &[]);
+    let haste = "4,nixcfg-activate=20";
+    let told = hostile::run((&repo, &store), &lab, BAD, (attack, "silent"), haste);
+    assert_eq!(told.words(&told.trouble()), None);
+    for node in NODES.iter().filter(|node| **node != BAD) {
+        assert_eq!(
+            lab.root(node, "cat /etc/nixcfg-test"),
+            "one",
+            "{}",
+            told.all()
+        );
+    }
 }

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod consul;
 pub mod endpoint;
 pub mod gossip;
+pub mod hostile;
 mod kept;
 mod kind;
 mod lab;

@@ -1,0 +1,232 @@
+//! A hostile node. A second port of its sshd forces a command that answers for one script in one bad way, and runs all
+//! others. A variable of the login selects script and way.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::pass::PassStore;
+use super::{Lab, Repo, Tool};
+
+/// The ways of its answers.
+pub const WAYS: [(&str, &str); 12] = [
+    ("silent", "exec sleep 2000"),
+    ("slow", "while printf x; do sleep 1; done"),
+    ("garbage", "head -c 300000 /dev/urandom"),
+    ("endless", "tr '\\0' x </dev/zero"),
+    ("lines", "yes"),
+    ("empty-lines", "yes ''"),
+    ("complaints", "yes >&2"),
+    ("cut", "printf 'uid 1000\\nfailed a.serv'"),
+    ("end", "echo end"),
+    ("code", "exit 77"),
+    (
+        "wrong-mark",
+        "printf 'end 0\\ntaken\\napplied\\nkept\\nend'",
+    ),
+    (
+        "escapes",
+        r"printf 'sudo wrong\nfailed \033]0;owned\007\033]52;c;eA==\007\nsaid \033[2J\ngeneration \033[2J\nend\n'",
+    ),
+];
+/// Its second port.
+const PORT: usize = 2200;
+/// The limit of the tool's memory, in KiB.
+pub const MOST_MEMORY: u64 = 200 << 10;
+/// A run that takes longer hangs. This is more than all logins and any script may take.
+const HANGS: Duration = Duration::from_secs(400);
+
+/// The moment from which the answer is bad.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// Before the script begins.
+    Start,
+    /// After the script has begun.
+    Run,
+    /// After the script has begun as root, behind a prompt like sudo's.
+    Root,
+}
+
+/// An operation, and the script that is answered for.
+#[derive(Clone, Copy)]
+pub struct Attack {
+    /// The operation and its arguments.
+    pub operation: &'static [&'static str],
+    /// The script, by its name.
+    pub script: &'static str,
+    /// From where on.
+    pub from: From,
+    /// Those of the ways that are an answer that the script may give.
+    pub takes: &'static [&'static str],
+}
+
+/// The forced command.
+fn program() -> String {
+    let ways: String = WAYS
+        .iter()
+        .map(|(name, answer)| format!("{name}) {answer} ;;\n"))
+        .collect();
+    format!(
+        r#"#!/bin/sh
+set -- $HOSTILE
+way=$1 script=$2 from=$3
+case "$SSH_ORIGINAL_COMMAND " in
+*" $script "*) ;;
+*) unset HOSTILE; exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
+esac
+mark=${{SSH_ORIGINAL_COMMAND#*" $script "}} mark=${{mark%% *}}
+case $from in
+root) printf '%s:alice:' "$mark" >&2; read -r password; echo "$mark" ;;
+run) echo "$mark" ;;
+esac
+case $way in
+{ways}esac
+"#
+    )
+}
+
+/// Has a node answer badly on its port.
+pub fn prepare(lab: &Lab, node: &str) {
+    lab.put(node, "/usr/local/lib/hostile", "755", program().as_bytes());
+    let config = format!(
+        "Port 22\nPort {PORT}\nAcceptEnv HOSTILE\nMaxStartups 200\nMatch LocalPort {PORT}\n  ForceCommand /usr/local/lib/hostile\n"
+    );
+    let file = "/etc/ssh/sshd_config.d/zz-hostile.conf";
+    lab.put(node, file, "600", config.as_bytes());
+    lab.root(node, "systemctl restart ssh");
+}
+
+/// What became of a run.
+pub struct Told {
+    pub attack: Attack,
+    pub way: &'static str,
+    pub code: Option<i32>,
+    pub memory: u64,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs an operation on the lab, of which `bad` answers for a script in a way. `haste` is by how much bounds in time are shortened.
+pub fn run(
+    (repo, store): (&Repo, &PassStore),
+    lab: &Lab,
+    bad: &str,
+    (attack, way): (Attack, &'static str),
+    haste: &str,
+) -> Told {
+    let Attack {
+        operation, script, ..
+    } = attack;
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("ssh_config");
+    let base = lab.ssh_config().display();
+    let from = match attack.from {
+        From::Start => "start",
+        From::Run => "run",
+        From::Root => "root",
+    };
+    let text = format!(
+        "Host {bad}\n  Port {PORT}\n  HostKeyAlias {bad}\n  SetEnv \"HOSTILE={way} {script} {from}\"\nHost *\nInclude {base}\n"
+    );
+    fs::write(&config, text).unwrap();
+    let (out, err) = (folder.path().join("out"), folder.path().join("err"));
+    let create = |path: &PathBuf| Stdio::from(fs::File::create(path).unwrap());
+    let mut command = Tool::new(repo, operation[0])
+        .arg("--ssh-config")
+        .arg(&config)
+        .args(&operation[1..])
+        .env("NIXCFG_HASTE", haste)
+        .into_command();
+    let mut child = store
+        .in_env(&mut command)
+        .stdout(create(&out))
+        .stderr(create(&err))
+        .spawn()
+        .unwrap();
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let (began, mut memory) = (Instant::now(), 0);
+    let code = loop {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        memory = memory.max(peak.unwrap_or_default());
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        if began.elapsed() > HANGS || memory > MOST_MEMORY {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let read = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+    println!(
+        "{:<16} {script:<24} {way:<12} {memory:>7} KiB, exit {code:?}, {} s",
+        operation[0],
+        began.elapsed().as_secs()
+    );
+    Told {
+        attack,
+        way,
+        code,
+        memory,
+        out: read(&out),
+        err: read(&err),
+    }
+}
+
+impl Told {
+    /// All that it said.
+    pub fn all(&self) -> String {
+        [self.out.as_str(), self.err.as_str()].concat()
+    }
+
+    /// What is wrong with it whatever it was about, if anything is.
+    pub fn trouble(&self) -> Vec<String> {
+        let mut trouble = Vec::new();
+        if self.memory > MOST_MEMORY {
+            trouble.push("fills the memory".to_owned());
+        }
+        match self.code {
+            None => trouble.push("does not end".to_owned()),
+            Some(0) if !self.attack.takes.contains(&self.way) => {
+                trouble.push("takes the answer".to_owned());
+            }
+            Some(code) if !matches!(code, 0 | 3 | 5) => trouble.push(format!("exits with {code}")),
+            Some(_) => {}
+        }
+        if self.all().contains(['\u{1b}', '\u{7}']) {
+            trouble.push("lets escapes through".to_owned());
+        }
+        trouble
+    }
+
+    /// A run and its troubles, if it has any, in words.
+    pub fn words(&self, trouble: &[String]) -> Option<String> {
+        let tail: String = self.all().chars().take(1500).collect();
+        (!trouble.is_empty()).then(|| {
+            let Attack {
+                operation, script, ..
+            } = self.attack;
+            let (what, way) = (trouble.join(", "), self.way);
+            format!("{} {script} {way}: {what}\n{tail}", operation[0])
+        })
+    }
+}
+
+/// Counts, and fails where anything was wrong.
+#[track_caller]
+pub fn end(done: Vec<(u64, Option<String>)>, wanted: usize) {
+    let most = done.iter().map(|(memory, _)| memory).max();
+    println!("{} runs, at most {} KiB", done.len(), most.unwrap());
+    assert_eq!(done.len(), wanted);
+    let wrong: Vec<String> = done.into_iter().filter_map(|(_, wrong)| wrong).collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {wanted}:\n{}",
+        wrong.len(),
+        wrong.join("\n\n")
+    );
+}
