@@ -1,6 +1,6 @@
 //! `deploy-nixos` on the lab's real nodes: its effects and its cost.
 
-use crate::support::{self, Counters, Lab, NODES, Repo, Tool};
+use crate::support::{Counters, Lab, NODES, Ran, Repo, Tool, held_in_switch, hold, system};
 
 /// A service that writes `text` when it starts.
 fn demo(text: &str) -> String {
@@ -327,19 +327,14 @@ fn a_held_lock_is_told_and_nothing_is_changed() {
 fn a_switch_outlives_its_connection_and_its_outcome_is_read_over_a_new_one() {
     let lab = Lab::with_bare(&["alder"]);
     let repo = Repo::new();
-    repo.configure(
-        "alder",
-        r#"{ system.activationScripts.cut.text = "touch /run/switching; while ! [ -e /run/go-on ]; do sleep 0.1; done"; }"#,
-    );
-    let mut command = Tool::deploy(&repo, &lab).arg("alder").into_command();
-    let run = std::thread::spawn(move || command.output().unwrap());
-    lab.until("alder", "test -e /run/switching");
+    repo.configure("alder", &system("cut", &hold()));
+    let run = held_in_switch(&lab, "alder", Tool::deploy(&repo, &lab).arg("alder"));
     // All connections are cut; the switch goes on.
     lab.root(
         "alder",
         "for p in $(pgrep -f '[s]shd.*alice'); do kill -9 $p; done; touch /run/go-on",
     );
-    let ran = support::Ran::from(run.join().unwrap());
+    let ran = Ran::from(run.wait_with_output().unwrap());
     ran.exits(0).shows("alder        switched");
 }
 

@@ -1,24 +1,21 @@
 //! What only genuine NixOS has: its users' script, firewall and `switch-to-configuration`. Run by
 //! `checks/run --nixos genuine`.
 
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nixcfg::password::hash::{Hash, Password};
 use nixcfg::secret::Secret;
 
 use crate::support::pass::PassStore;
-use crate::support::{Lab, PASSWORD, Ran, Repo, Tool, genuine, other_kernel};
+use crate::support::{
+    HOLD, Lab, PASSWORD, Ran, Repo, Tool, genuine, held_in_switch, hold, other_kernel, system,
+};
 
 const NODE: &str = "alder";
 const CLUSTER: &str = "cluster/prod/cluster.nix";
 /// The line that begins bob's keys in the cluster's file.
 const BOB: &str = "      bob.keys = [";
-
-/// A system with a text that identifies it, and more modules.
-fn system(text: &str, more: &str) -> String {
-    format!(r#"{{ lib, pkgs, ... }}: {{ environment.etc."nixcfg-test".text = "{text}"; {more} }}"#)
-}
 
 /// The lab and a repository; the node has a first system.
 fn start() -> (Lab, Repo) {
@@ -268,17 +265,10 @@ fn a_system_for_the_next_boot_runs_from_there_on_and_only_then() {
     lab.at_rest(NODE);
 }
 
-/// A part of an activation that waits for /run/go-on.
-const HOLD: &str = "touch /run/switching; while ! [ -e /run/go-on ]; do sleep 0.1; done";
-
 /// Starts a run that waits in the switch to a system with [`HOLD`].
 fn held(repo: &Repo, lab: &Lab, more: &str, args: &[&str]) -> Child {
     repo.configure(NODE, &system("two", more));
-    let mut command = deploy(repo, lab).args(args).into_command();
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    lab.until(NODE, "test -e /run/switching");
-    child
+    held_in_switch(lab, NODE, deploy(repo, lab).args(args))
 }
 
 #[test]
@@ -311,10 +301,7 @@ fn a_system_collected_before_its_turn_is_told_and_brought_again_by_the_next_run(
     repo.configure("birch", &system("two", ""));
     let before = lab.state("birch");
     // birch has its system copied ahead, and nothing there protects it from GC yet.
-    let hold = format!(
-        r#"system.activationScripts.hold.text = "if [ \"$NIXOS_ACTION\" = switch ]; then {HOLD}; fi";"#
-    );
-    let child = held(&repo, &lab, &hold, &["birch", "--max-parallel", "1"]);
+    let child = held(&repo, &lab, &hold(), &["birch", "--max-parallel", "1"]);
     let system = "ls -d /nix/store/*-nixos-system-birch-*/nixos-version";
     let end = Instant::now() + Duration::from_secs(120);
     let mut came = false;

@@ -4,7 +4,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::support::gossip::{self, Gossip};
+use crate::support::agent;
+use crate::support::gossip::Gossip;
 use crate::support::pass::{self, ended};
 
 const KEY: &str = "example/cluster/prod/secrets/consul-gossip";
@@ -75,7 +76,7 @@ fn consuls_key_is_replaced_while_it_runs_however_often_that_is_cut_off() {
 
 #[test]
 fn nomads_key_is_replaced_while_it_runs_however_often_that_is_cut_off() {
-    match gossip::nomad() {
+    match agent::program() {
         Some(_) => rotates("nomad"),
         None => println!("left out without NOMAD=<binary>: 1 tests"),
     }

@@ -2,8 +2,9 @@
 
 use std::process::{Command, Stdio};
 
+use crate::support::NIX_CONFIG;
 use crate::support::agent::{self, Agents};
-use crate::support::cluster::{self, Running};
+use crate::support::cluster::Running;
 use crate::support::pass::{self, ended};
 use crate::support::stage::{QUICK, SCHEDULER, Stage};
 use serde_json::{Value, json};
@@ -307,7 +308,7 @@ fn generated(node: &str, what: &str) -> String {
     command
         .args(["eval", "--json", "--no-write-lock-file", &attribute])
         .args(["--override-input", "nixpkgs", &nixpkgs])
-        .env("NIX_CONFIG", cluster::NIX_CONFIG);
+        .env("NIX_CONFIG", NIX_CONFIG);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", pass::said(&output));
     String::from_utf8(output.stdout).unwrap()

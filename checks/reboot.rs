@@ -7,14 +7,11 @@ use std::time::{Duration, Instant};
 use crate::support::cluster::{Cluster, Running};
 use crate::support::endpoint::Endpoint;
 use crate::support::nomad::{self, Nomad};
-use crate::support::{self, Kept, Lab, Ran, Repo, Tool, deaf, mute, other_kernel, stop_sshd};
+use crate::support::{
+    self, Kept, Lab, Ran, Repo, Tool, deaf, mute, other_kernel, stop_sshd, system,
+};
 
 const NODE: &str = "alder";
-
-/// A system with a text that identifies it, and more modules.
-fn system(text: &str, more: &str) -> String {
-    format!(r#"{{ lib, pkgs, ... }}: {{ environment.etc."nixcfg-test".text = "{text}"; {more} }}"#)
-}
 
 /// A systemd that cannot replace the running one.
 const INIT: &str = "systemd.package = pkgs.systemd // { interfaceVersion = 3; };";

@@ -2,16 +2,13 @@
 
 use std::process::Child;
 
-use crate::support::{Lab, Ran, Repo, Tool, deaf, mute, other_kernel};
-
-/// A system with a text that identifies it.
-fn says(text: &str) -> String {
-    format!(r#"{{ environment.etc."nixcfg-test".text = "{text}"; }}"#)
-}
+use crate::support::{
+    Lab, Ran, Repo, Tool, deaf, held_in_switch, hold, mute, other_kernel, system,
+};
 
 /// The lab and a repository; alder has a first system.
 fn start() -> (Lab, Repo) {
-    start_with(&says("one"), &["alder"])
+    start_with(&system("one", ""), &["alder"])
 }
 
 fn start_with(first: &str, nodes: &[&str]) -> (Lab, Repo) {
@@ -25,28 +22,16 @@ fn deploy(repo: &Repo, lab: &Lab) -> Tool {
     Tool::deploy(repo, lab).args(&["alder", "--confirm-timeout", "8"])
 }
 
-/// Starts a run that waits for /run/go-on in the activation of `module`.
-fn held_in_switch(repo: &Repo, lab: &Lab, name: &str) -> Child {
-    repo.configure(
-        "alder",
-        &format!(
-            r#"{{ environment.etc."nixcfg-test".text = "{name}"; system.activationScripts.hold.text = "if [ \"$NIXOS_ACTION\" = switch ]; then touch /run/switching; while ! [ -e /run/go-on ]; do sleep 0.1; done; fi"; }}"#
-        ),
-    );
-    lab.root("alder", "rm -f /run/switching /run/go-on");
-    let mut command = deploy(repo, lab).into_command();
-    command
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let child = command.spawn().unwrap();
-    lab.until("alder", "test -e /run/switching");
-    child
+/// Starts a run that waits in the switch of alder to a system.
+fn held(repo: &Repo, lab: &Lab, name: &str, args: &[&str]) -> Child {
+    repo.configure("alder", &system(name, &hold()));
+    held_in_switch(lab, "alder", deploy(repo, lab).args(args))
 }
 
 #[test]
 fn a_second_operator_is_told_who_holds_the_node_and_can_take_it_only_by_force() {
     let (lab, repo) = start();
-    let child = held_in_switch(&repo, &lab, "two");
+    let child = held(&repo, &lab, "two", &[]);
     deploy(&repo, &lab)
         .env("USER", "mallory")
         .run()
@@ -63,7 +48,7 @@ fn a_second_operator_is_told_who_holds_the_node_and_can_take_it_only_by_force() 
 #[test]
 fn a_lease_that_too_few_nodes_gave_is_told_with_each_ones_reason() {
     let (lab, repo) = (Lab::with_bare(&["alder", "birch", "cedar"]), Repo::new());
-    repo.configure("alder", &says("one"));
+    repo.configure("alder", &system("one", ""));
     lab.fault("birch", &["kill"]);
     lab.root("cedar", "chmod u-s /usr/bin/sudo");
     let ran = deploy(&repo, &lab).run();
@@ -76,22 +61,12 @@ fn a_lease_that_too_few_nodes_gave_is_told_with_each_ones_reason() {
 
 #[test]
 fn a_run_that_was_robbed_of_its_leases_changes_nothing_more() {
-    let (lab, repo) = start_with(&says("one"), &["alder", "birch"]);
+    let (lab, repo) = start_with(&system("one", ""), &["alder", "birch"]);
     // While one operator's run changes alder, before birch …
-    repo.configure("birch", &says("two"));
-    let hold = r#"{ environment.etc."nixcfg-test".text = "two"; system.activationScripts.hold.text = "if [ \"$NIXOS_ACTION\" = switch ]; then touch /run/switching; while ! [ -e /run/go-on ]; do sleep 0.1; done; fi"; }"#;
-    repo.configure("alder", hold);
-    lab.root("alder", "rm -f /run/switching /run/go-on");
-    let mut command = deploy(&repo, &lab)
-        .args(&["birch", "--max-parallel", "1"])
-        .into_command();
-    command
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let robbed = command.spawn().unwrap();
-    lab.until("alder", "test -e /run/switching");
+    repo.configure("birch", &system("two", ""));
+    let robbed = held(&repo, &lab, "two", &["birch", "--max-parallel", "1"]);
     // … another operator takes birch.
-    repo.configure("birch", &says("three"));
+    repo.configure("birch", &system("three", ""));
     let thief = || {
         Tool::deploy(&repo, &lab)
             .args(&["birch", "--confirm-timeout", "8"])
@@ -125,12 +100,12 @@ fn a_local_account_holds_neither_a_deployment_nor_the_way_back() {
            [ ! -e $file ] || setsid runuser -u nobody -- flock $file sleep 300 >/dev/null 2>&1 & \
          done; sleep 1",
     );
-    repo.configure("alder", &says("two"));
+    repo.configure("alder", &system("two", ""));
     Tool::deploy(&repo, &lab).args(&["alder"]).run().exits(0);
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
     lab.at_rest("alder");
     // … and while the node runs an unconfirmed system.
-    let child = held_in_switch(&repo, &lab, "three");
+    let child = held(&repo, &lab, "three", &[]);
     lab.root(
         "alder",
         "for file in /run/nixcfg/*.lock /run/nixcfg/locks/* /run/nixos/switch-to-configuration.lock; do \
@@ -164,14 +139,14 @@ fn the_lock_of_a_switch_is_judged_by_who_holds_it_and_not_by_who_took_it() {
     };
     takes("runuser -u nobody --", "sleep 300 & exit");
     assert!(lab.holds("alder", "! pgrep -u nobody flock && pgrep -u nobody sleep"));
-    repo.configure("alder", &says("two"));
+    repo.configure("alder", &system("two", ""));
     deploy(&repo, &lab).run().exits(0);
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
     lab.root("alder", "pkill -u nobody sleep");
     lab.at_rest("alder");
     // A root shell with that lock counts as a switch in progress.
     takes("", "sleep 301");
-    repo.configure("alder", &says("three"));
+    repo.configure("alder", &system("three", ""));
     let ran = deploy(&repo, &lab).run().exits(5);
     assert!(
         ran.out.contains("another switch") || ran.err.contains("another switch"),
@@ -186,7 +161,7 @@ fn the_lock_of_a_switch_is_judged_by_who_holds_it_and_not_by_who_took_it() {
 #[test]
 fn a_lease_does_not_outlive_a_restart() {
     let (lab, repo) = start();
-    let child = held_in_switch(&repo, &lab, "two");
+    let child = held(&repo, &lab, "two", &[]);
     assert!(lab.holds("alder", "test -e /run/nixcfg/node.lease"));
     lab.fault("alder", &["kill"]);
     lab.fault("alder", &["start"]);
@@ -199,7 +174,7 @@ fn a_lease_does_not_outlive_a_restart() {
 #[test]
 fn a_lease_ends_with_a_silent_holder_and_not_before() {
     let (lab, repo) = start();
-    let child = held_in_switch(&repo, &lab, "two");
+    let child = held(&repo, &lab, "two", &[]);
     // The process is stopped: its connections stay open but silent.
     let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
@@ -257,7 +232,7 @@ fn a_node_that_restarts_before_its_confirmation_runs_the_old_system() {
     let (lab, repo) = start();
     let before = lab.state("alder");
     // During the switch, when profile and boot loader have the new system.
-    let child = held_in_switch(&repo, &lab, "two");
+    let child = held(&repo, &lab, "two", &[]);
     lab.fault("alder", &["kill"]);
     lab.fault("alder", &["start"]);
     let ran = Ran::from(child.wait_with_output().unwrap());
@@ -389,7 +364,7 @@ fn accounts_that_userborn_made_and_shut_are_as_before_and_shut_again() {
         "alder",
         "systemctl stop userborn; for file in passwd group shadow; do umount /etc/$file; done",
     );
-    repo.configure("alder", &says("two"));
+    repo.configure("alder", &system("two", ""));
     deploy(&repo, &lab).run().exits(0);
     repo.configure(
         "alder",
@@ -403,7 +378,7 @@ fn accounts_that_userborn_made_and_shut_are_as_before_and_shut_again() {
 #[test]
 fn every_change_is_in_the_nodes_journal_with_who_what_and_outcome() {
     let (lab, repo) = start();
-    repo.configure("alder", &says("two"));
+    repo.configure("alder", &system("two", ""));
     deploy(&repo, &lab).env("USER", "carol").run().exits(0);
     let journal = lab.root(
         "alder",
@@ -446,7 +421,7 @@ fn a_node_goes_back_to_a_generation_that_is_listed_and_no_further() {
     let (lab, repo) = start();
     let one = lab.root("alder", "readlink -f /run/current-system");
     for text in ["two", "three"] {
-        repo.configure("alder", &says(text));
+        repo.configure("alder", &system(text, ""));
         deploy(&repo, &lab).run().exits(0);
     }
     let three = lab.root("alder", "readlink /nix/var/nix/profiles/system");
@@ -530,7 +505,7 @@ fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
     );
     status().run().exits(0);
     deploy(&repo, &lab).run().exits(0).shows("unchanged");
-    repo.configure("alder", &says("another"));
+    repo.configure("alder", &system("another", ""));
     status()
         .run()
         .exits(5)

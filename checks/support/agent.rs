@@ -1,6 +1,5 @@
 //! A real Nomad on this machine: the program that the variable `NOMAD` names.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -8,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::certificates::{Flaw, Pair};
 use super::cluster::Cluster;
+use super::free_ports;
 
 /// The Nomad to test with; none if `NOMAD` is not set.
 pub fn program() -> Option<PathBuf> {
@@ -315,11 +315,4 @@ fn unmount(folder: &Path) {
             let _ = Command::new("umount").arg("--lazy").arg(place).status();
         }
     }
-}
-
-/// Ports that nothing listens on.
-fn free_ports() -> [u16; 3] {
-    [(); 3]
-        .map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
-        .map(|listener| listener.local_addr().unwrap().port())
 }

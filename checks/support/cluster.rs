@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use super::NIX_CONFIG;
 use super::certificates::{Authority, Flaw, Pair};
 use super::pass::PassStore;
 
@@ -127,9 +128,6 @@ impl Cluster {
         command
     }
 }
-
-/// Nix's settings for a machine without a cache.
-pub const NIX_CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nsandbox = false\nbuild-users-group =\nflake-registry =\n";
 
 /// A program that runs until a signal ends it.
 pub struct Running(pub Child);

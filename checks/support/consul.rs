@@ -1,18 +1,25 @@
 //! A real Consul on this machine: a single server.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
 use super::certificates::Pair;
 use super::cluster::Cluster;
+use super::pass::run;
+use super::{free_ports, root};
 
 /// Whether `CONSUL` names a program. That one knows all settings of the project; without it tests run
 /// 1.8.7, with its older names of settings.
 pub fn given() -> bool {
     std::env::var_os("CONSUL").is_some_and(|path| !path.is_empty())
+}
+
+/// The program that `CONSUL` names, or 1.8.7.
+pub fn program() -> PathBuf {
+    let script = root().join("checks/lab/consul");
+    run(&mut Command::new(script)).trim().into()
 }
 
 /// A running server, which ends when dropped.
@@ -26,21 +33,13 @@ impl Consul {
     /// Starts a server with the cluster's certificates, and waits until it leads. `more` are JSON fields
     /// of its configuration.
     pub fn start(cluster: &Cluster, more: &str) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("checks/lab/consul");
-        let program = Command::new(script).output().unwrap();
-        assert!(
-            program.status.success(),
-            "{}",
-            String::from_utf8_lossy(&program.stderr)
-        );
-        let program = String::from_utf8(program.stdout).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         let Pair { certificate, key } = cluster.server("consul");
         file("ca.crt", &cluster.consul.pem());
         file("own.crt", &certificate);
         file("own.key", &key);
-        let ports: Vec<u16> = free_ports::<4>();
+        let ports = free_ports::<4>();
         let at = |name: &str| dir.path().join(name).display().to_string();
         let [ca, certificate, key] = ["ca.crt", "own.crt", "own.key"].map(at);
         let files = format!(
@@ -64,7 +63,7 @@ impl Consul {
         );
         file("config.json", &config);
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let child = Command::new(program.trim())
+        let child = Command::new(program())
             .args(["agent", "-config-file"])
             .arg(dir.path().join("config.json"))
             .stdin(Stdio::null())
@@ -163,15 +162,4 @@ impl Drop for Consul {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Ports that nothing listens on.
-fn free_ports<const N: usize>() -> Vec<u16> {
-    let listeners: Vec<TcpListener> = (0..N)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
-        .collect();
-    listeners
-        .iter()
-        .map(|l| l.local_addr().unwrap().port())
-        .collect()
 }

@@ -1,7 +1,6 @@
 //! Agents of Consul or Nomad on loopback, with encrypted gossip.
 
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use base64ct::{Base64, Encoding};
@@ -10,20 +9,7 @@ use serde_json::{Value, json};
 use super::certificates::{Flaw, Pair};
 use super::cluster::Cluster;
 use super::pass::PassStore;
-
-/// The program that `NOMAD` names.
-pub fn nomad() -> Option<PathBuf> {
-    let path = std::env::var_os("NOMAD").filter(|path| !path.is_empty())?;
-    Some(std::fs::canonicalize(path).unwrap())
-}
-
-/// The program that `CONSUL` names, or 1.8.7.
-fn consul() -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("checks/lab/consul");
-    let program = Command::new(script).output().unwrap();
-    assert!(program.status.success());
-    String::from_utf8(program.stdout).unwrap().trim().into()
-}
+use super::{agent, consul, free_ports};
 
 struct Agent {
     name: &'static str,
@@ -84,19 +70,22 @@ impl Gossip {
         let agents = agents
             .into_iter()
             .filter(|(_, server)| *server || service == "consul")
-            .map(|(name, server)| Agent {
-                name,
-                server,
-                api: free_port(),
-                rpc: free_port(),
-                serf: free_port(),
-                child: None,
+            .map(|(name, server)| {
+                let [api, rpc, serf] = free_ports();
+                Agent {
+                    name,
+                    server,
+                    api,
+                    rpc,
+                    serf,
+                    child: None,
+                }
             })
             .collect();
         let mut this = Self {
             program: match service {
-                "nomad" => nomad().unwrap(),
-                _ => consul(),
+                "nomad" => agent::program().unwrap(),
+                _ => consul::program(),
             },
             cluster,
             service: service.to_owned(),
@@ -364,17 +353,6 @@ impl Drop for Gossip {
                 let _ = child.kill();
                 let _ = child.wait();
             }
-        }
-    }
-}
-
-/// A port that is free for TCP and UDP.
-fn free_port() -> u16 {
-    loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
         }
     }
 }

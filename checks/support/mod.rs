@@ -20,11 +20,13 @@ pub mod nomad;
 pub mod pass;
 pub mod plain;
 pub mod stage;
+mod systems;
 pub mod terminal;
 pub mod watch;
 
 use std::fs;
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -32,6 +34,7 @@ use std::process::{Child, Command, Output, Stdio};
 pub use kept::Kept;
 pub use kind::*;
 pub use lab::*;
+pub use systems::*;
 
 /// The password of the lab's alice on every node.
 pub const PASSWORD: &str = "wonderland";
@@ -330,6 +333,22 @@ impl Counters {
         let _ = fs::remove_file(&log);
         text.lines().map(str::to_owned).collect()
     }
+}
+
+/// Ports of loopback that are free for TCP and UDP.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let mut taken = Vec::new();
+    [(); N].map(|()| {
+        loop {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            // Listening until all are found, so that no port comes twice.
+            taken.push(listener);
+            if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return port;
+            }
+        }
+    })
 }
 
 /// The path of a program.
