@@ -4,6 +4,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::cluster::name::{Name, NotAName};
+
 /// How a run ended, as the process's exit code. The README lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
@@ -156,7 +158,7 @@ pub struct Error {
     /// What failed, as a sentence without its full stop.
     pub what: String,
     /// The node it failed on.
-    pub node: Option<String>,
+    pub node: Option<Name>,
     /// The command that failed, as one would type it, without secrets.
     pub command: Option<String>,
     /// The last lines that the command printed.
@@ -194,18 +196,18 @@ impl Error {
     }
 
     /// Names the node.
-    pub fn on(mut self, node: impl fmt::Display) -> Self {
-        self.node = Some(node.to_string());
+    pub fn on(mut self, node: &Name) -> Self {
+        self.node = Some(node.clone());
         self
     }
 
     /// Names the nodes of a fault: one as [`Error::on`] does, several in the text.
-    pub fn of_all<N: fmt::Display>(self, nodes: &[N]) -> Self {
+    pub fn of_all(self, nodes: &[Name]) -> Self {
         match nodes {
             [] => self,
             [node] => self.on(node),
             several => {
-                let names: Vec<String> = several.iter().map(N::to_string).collect();
+                let names: Vec<String> = several.iter().map(Name::to_string).collect();
                 let what = format!("{} (on {})", self.what, names.join(", "));
                 Self { what, ..self }
             }
@@ -263,6 +265,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl From<NotAName> for Error {
+    fn from(wrong: NotAName) -> Self {
+        Self::usage(wrong.what()).help(NotAName::HELP)
+    }
+}
+
 /// Adds to an error of the operating system what the tool was doing.
 pub trait Context<T> {
     /// Turns the error into an unexpected one that says what the tool was `doing`.
@@ -282,7 +290,7 @@ mod tests {
     #[test]
     fn an_error_shows_node_command_output_and_help_in_that_order() {
         let error = Error::new(Exit::Probe, "cannot be reached")
-            .on("alder")
+            .on(&"alder".parse().unwrap())
             .running("ssh alder")
             .saying("\nConnection refused\n")
             .help("is it switched on?");
@@ -294,7 +302,10 @@ mod tests {
 
     #[test]
     fn one_cause_names_all_its_nodes() {
-        let told = |nodes: &[&str]| Error::usage("it is wrong").of_all(nodes).to_string();
+        let told = |nodes: &[&str]| {
+            let nodes: Vec<Name> = nodes.iter().map(|name| name.parse().unwrap()).collect();
+            Error::usage("it is wrong").of_all(&nodes).to_string()
+        };
         assert_eq!(told(&[]), "it is wrong");
         assert_eq!(told(&["alder"]), "alder: it is wrong");
         assert_eq!(told(&["alder", "birch"]), "it is wrong (on alder, birch)");

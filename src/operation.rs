@@ -245,7 +245,7 @@ impl Operation {
             bad.len(),
             nodes.len()
         );
-        let names = bad.iter().filter_map(|error| error.node.as_deref());
+        let names = bad.iter().filter_map(|error| error.node.as_ref());
         let names: BTreeSet<String> = names.map(|name| format!("'!{name}'")).collect();
         let names: Vec<String> = names.into_iter().collect();
         let error = Error::new(exit, what);
@@ -268,9 +268,8 @@ impl Operation {
             self.try_where_wanted(&mut probed, &mut bad).await?;
         }
         self.judge(&probed, &mut bad);
-        let names = bad.iter().filter_map(|error| error.node.as_deref());
-        let names: BTreeSet<&str> = names.collect();
-        probed.retain(|name, _| !names.contains(name.as_str()));
+        let names: BTreeSet<&Name> = bad.iter().filter_map(|error| error.node.as_ref()).collect();
+        probed.retain(|name, _| !names.contains(name));
         Ok((probed, bad))
     }
 

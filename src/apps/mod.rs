@@ -34,7 +34,7 @@ pub fn present(cluster: &Name) -> Result<BTreeSet<Name>> {
         if name.starts_with('.') {
             continue;
         }
-        apps.insert(name.parse().map_err(|e: Error| {
+        apps.insert(name.parse().map_err(|e: name::NotAName| {
             Error::usage(format!("{} is no name for an app", entry.path().display()))
                 .saying(e.to_string())
         })?);

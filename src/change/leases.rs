@@ -261,10 +261,9 @@ impl Leases {
             );
             operation.reporter.warning(None, what);
             for error in &refused {
-                let node = error.node.as_deref().and_then(|name| name.parse().ok());
                 operation
                     .reporter
-                    .warning(node.as_ref(), error.what.clone());
+                    .warning(error.node.as_ref(), error.what.clone());
             }
         }
         Ok(())

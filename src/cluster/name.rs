@@ -5,8 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-
 /// A name that is safe as a host name, a file name and an attribute: letters, digits, `-` and `_`,
 /// with a letter or digit first, at most 63 characters (a DNS label of RFC 1035, plus the
 /// underscore that older clusters use).
@@ -21,25 +19,24 @@ impl Name {
 }
 
 impl FromStr for Name {
-    type Err = Error;
+    type Err = NotAName;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, NotAName> {
         let first = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let inner = |c: char| first(c) || c == '-' || c == '.';
         let dotted = text.ends_with('.') || text.contains("..");
         if text.starts_with(first) && text.len() <= 63 && text.chars().all(inner) && !dotted {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Error::usage(format!("‘{text}’ is not a name"))
-                .help("a name has letters, digits, ‘_’, and inside ‘-’ and ‘.’, at most 63"))
+            Err(NotAName(text.to_owned()))
         }
     }
 }
 
 impl TryFrom<String> for Name {
-    type Error = Error;
+    type Error = NotAName;
 
-    fn try_from(text: String) -> Result<Self> {
+    fn try_from(text: String) -> Result<Self, NotAName> {
         text.parse()
     }
 }
@@ -55,6 +52,26 @@ impl fmt::Display for Name {
         f.pad(&self.0)
     }
 }
+
+/// A text that is not a [`Name`]. Of a type of its own, as errors have names of nodes.
+#[derive(Debug, Clone)]
+pub struct NotAName(String);
+
+impl NotAName {
+    pub const HELP: &str = "a name has letters, digits, ‘_’, and inside ‘-’ and ‘.’, at most 63";
+
+    pub fn what(&self) -> String {
+        format!("‘{}’ is not a name", self.0)
+    }
+}
+
+impl fmt::Display for NotAName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  help: {}", self.what(), Self::HELP)
+    }
+}
+
+impl std::error::Error for NotAName {}
 
 /// Help for a `wrong` name: the near misses among `known`, or all of them.
 pub fn suggestion<S: AsRef<str>>(wrong: &str, known: &[S], kind: &str) -> String {

@@ -349,9 +349,10 @@ async fn build_systems(
     .await?;
     let mut failures = Failures::new();
     for (node, error) in errors {
+        let node: Name = node.parse()?;
         let error = error.on(&node);
         operation.reporter.failure(&error);
-        failures.insert(node.parse()?, error);
+        failures.insert(node, error);
     }
     if failures.len() == systems.len() {
         return Err(Error::new(

@@ -104,7 +104,7 @@ pub enum Event {
     /// Something failed.
     Failure {
         #[serde(skip_serializing_if = "Option::is_none")]
-        node: Option<String>,
+        node: Option<Name>,
         /// What kind of failure it is.
         code: &'static str,
         what: String,

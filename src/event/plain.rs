@@ -141,7 +141,7 @@ fn checked(
 }
 
 fn failure(
-    node: &Option<String>,
+    node: &Option<Name>,
     what: &str,
     command: &Option<String>,
     output: &Option<String>,
@@ -166,7 +166,9 @@ mod tests {
 
     #[test]
     fn a_failure_reads_as_the_error_does() {
-        let error = Error::usage("no such node").on("alder").help("try again");
+        let error = Error::usage("no such node")
+            .on(&"alder".parse().unwrap())
+            .help("try again");
         let (stream, told) = text(&Event::from(&error)).unwrap();
         assert_eq!(stream, Stream::Err);
         assert_eq!(told, "error: alder: no such node\n  help: try again");

@@ -64,7 +64,7 @@ mod tests {
             .filter_map(|(_, done)| done.as_ref().err())
             .collect();
         assert_eq!((done.len(), errors.len()), (9, 1));
-        assert_eq!(errors[0].node.as_deref(), Some("node2"));
+        assert_eq!(errors[0].node.as_ref().unwrap().as_str(), "node2");
         assert!(errors[0].output.as_ref().unwrap().contains("it is even"));
     }
 

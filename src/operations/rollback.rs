@@ -61,7 +61,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             Ok(target) => {
                 targets.insert(node, target);
             }
-            Err(error) => bad.push(error.on(node)),
+            Err(error) => bad.push(error.on(&node)),
         }
     }
     let refused = tell(args, &reporter, &probed, &targets).await?;

@@ -40,7 +40,7 @@ pub struct Args {
 
 /// The secret with which a daemon's agents start for the first time.
 pub fn secret(daemon: Daemon) -> Result<Name> {
-    format!("{daemon}-gossip").parse()
+    Ok(format!("{daemon}-gossip").parse()?)
 }
 
 /// The entries of a rotation.

@@ -58,7 +58,8 @@ pub async fn check<'a>(
         operation.reporter.failure(error);
     }
     let what = "this would lock administrators out; nothing was changed";
-    let nodes: Vec<&str> = bad.iter().filter_map(|e| e.node.as_deref()).collect();
+    let nodes = bad.iter().filter_map(|e| e.node.as_ref());
+    let nodes: Vec<&str> = nodes.map(Name::as_str).collect();
     Err(Error::new(Exit::Probe, what).help(format!(
         "first: deploy-passwords {} {}",
         operation.cluster.name,

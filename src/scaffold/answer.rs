@@ -50,7 +50,7 @@ pub fn label(text: &str) -> Result<Name> {
 /// Parses a user's name.
 pub fn user(text: &str) -> Result<Name> {
     text.parse::<Account>()?;
-    text.parse()
+    Ok(text.parse()?)
 }
 
 /// The operator's own public key, if a file of the usual name exists.
