@@ -489,7 +489,19 @@ fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
     deploy(&repo, &lab).run().exits(0);
     lab.fault("alder", &["reboot"]);
     let logins = lab.logins("alder");
-    status().run().exits(0).shows("1 of 1 nodes well");
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    status()
+        .arg("--html")
+        .arg(&page)
+        .run()
+        .exits(0)
+        .shows("1 of 1 nodes well");
+    let text = std::fs::read_to_string(&page).unwrap();
+    assert!(text.contains("<h3>alder</h3>"), "{text}");
+    let mode = std::fs::metadata(&page).unwrap().permissions();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&mode);
+    assert_eq!(mode & 0o777, 0o600);
     assert_eq!(lab.logins("alder") - logins, 1);
     lab.root(
         "alder",

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod deployment;
 pub mod error;
 pub mod event;
+pub mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod nix;

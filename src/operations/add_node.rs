@@ -216,14 +216,7 @@ fn replace(file: &Path, text: &str) -> Result<()> {
     let doing = || format!("cannot write {}", file.display());
     let folder = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).context(doing)?;
-    let mut new = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(folder)
-        .context(doing)?;
-    std::io::Write::write_all(&mut new, text.as_bytes()).context(doing)?;
-    new.as_file().sync_all().context(doing)?;
-    new.persist(file).context(doing)?;
-    Ok(())
+    crate::file::replace(file, text, 0o644).context(doing)
 }
 
 #[cfg(test)]

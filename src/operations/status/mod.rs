@@ -1,9 +1,11 @@
 //! `status`: shows the state of nodes, over one connection each.
 
 pub(super) mod daemons;
+mod page;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use base64ct::{Base64, Encoding};
 use futures_util::StreamExt;
@@ -12,7 +14,7 @@ use time::OffsetDateTime;
 
 use crate::cluster::{Cluster, Daemon, Name};
 use crate::deployment::Evaluation;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Context, Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
 use crate::nix::parts::PARTS;
 use crate::nix::store::StorePath;
@@ -59,6 +61,10 @@ pub struct Args {
     /// A disk with less free space is trouble, in per cent
     #[arg(long, value_name = "PERCENT", default_value_t = Limits::USUAL.free, value_parser = clap::value_parser!(u8).range(0..=100))]
     free: u8,
+
+    /// Also write a page for a browser
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// The state of a node.
@@ -186,6 +192,19 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         let data = serde_json::json!({"state": state, "trouble": trouble});
         rows.push((node, state, trouble, data));
     }
+    let page = args.html.as_ref().map(|file| {
+        let page = page::Page {
+            cluster: &operation.cluster,
+            taken: OffsetDateTime::now_utc(),
+            limits,
+            seen: rows
+                .iter()
+                .map(|(node, state, trouble, _)| (node, (state, trouble.as_slice())))
+                .collect(),
+            unreached: &unreached,
+        };
+        (file, page.text())
+    });
     let lines = table::lines(&rows);
     for ((node, _, trouble, data), line) in rows.into_iter().zip(lines) {
         reporter.emit(Event::Done {
@@ -203,6 +222,11 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         text: format!("{well} of {} nodes well", nodes.len()),
         data: serde_json::json!({"nodes": nodes.len(), "well": well, "unreached": unreached.len()}),
     });
+    if let Some((file, text)) = page {
+        // It tells where the cluster is weak.
+        crate::file::replace(file, &text, 0o600)
+            .context(|| format!("cannot write {}", file.display()))?;
+    }
     match (unreached.len(), troubled) {
         (0, 0) => Ok(()),
         (0, n) => Err(Error::new(

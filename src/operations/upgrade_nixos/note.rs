@@ -2,8 +2,7 @@
 //! After a killed run, the next one restores it, by a note beside the file.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -153,16 +152,8 @@ fn settle(left: &Note, lock: &Path) -> Result<&'static str> {
 /// Replaces a file whole or not at all, with its mode.
 fn replace(file: &Path, text: &str) -> Result<()> {
     let write = || {
-        let folder = file.parent().unwrap_or(Path::new("."));
-        let mut new = tempfile::Builder::new()
-            .prefix(".flake.lock.")
-            .tempfile_in(folder)?;
-        new.write_all(text.as_bytes())?;
-        new.as_file()
-            .set_permissions(std::fs::metadata(file)?.permissions())?;
-        new.as_file().sync_all()?;
-        new.persist(file)?;
-        Ok::<_, std::io::Error>(())
+        let mode = std::fs::metadata(file)?.permissions().mode();
+        crate::file::replace(file, text, mode & 0o7777)
     };
     write().context(|| format!("cannot write {}", file.display()))
 }
