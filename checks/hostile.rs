@@ -37,7 +37,7 @@ const STATUS: &[&str] = &["status", "--no-drift"];
 const AS_ROOT: &[&str] = &["exec", "--sudo", "--", "true"];
 
 /// Operations that only look.
-const LOOKS: [Attack; 8] = [
+const LOOKS: [Attack; 9] = [
     attack(STATUS, "nixcfg-probe", From::Start, &[]),
     attack(STATUS, "nixcfg-probe", From::Run, &[]),
     attack(STATUS, "nixcfg-status", From::Run, &["end", "escapes"]),
@@ -53,6 +53,8 @@ const LOOKS: [Attack; 8] = [
         From::Run,
         &["end", "escapes"],
     ),
+    // Something is wrong with each: the store has nothing.
+    attack(&["doctor"], "nixcfg-doctor", From::Run, &[]),
     // The script that finds out how to become root, and the one that runs a command as root.
     attack(AS_ROOT, "nixcfg-try", From::Start, &[]),
     attack(AS_ROOT, "nixcfg-sudo", From::Start, &[]),
@@ -100,7 +102,7 @@ const CHANGED_BY: [&str; 7] = [
 ];
 
 /// Scripts that are not attacked, and why.
-const SPARED: [(&str, &str); 10] = [
+const SPARED: [(&str, &str); 9] = [
     (
         "nixcfg-closure",
         "an answer about the node's own paths, for a preview",
@@ -108,10 +110,6 @@ const SPARED: [(&str, &str); 10] = [
     (
         "nixcfg-daemons",
         "read as nixcfg-pki-state is; what is missing counts as not healthy",
-    ),
-    (
-        "nixcfg-doctor",
-        "read as nixcfg-status is; its answer adds findings and decides nothing",
     ),
     (
         "nixcfg-drained",
@@ -215,9 +213,13 @@ fn judge_look(told: &Told) -> Option<String> {
     let mut trouble = told.trouble();
     // It goes on with the others.
     let others = NODES.iter().filter(|node| **node != BAD);
-    let tells = matches!(told.attack.operation[0], "status" | "generations");
+    let tells = matches!(
+        told.attack.operation[0],
+        "status" | "generations" | "doctor"
+    );
     for node in others.filter(|_| tells) {
-        if !told.out.lines().any(|line| line.starts_with(*node)) {
+        let of_node = |line: &str| line.split([' ', ':']).any(|word| word == *node);
+        if !told.out.lines().any(of_node) {
             trouble.push(format!("does not tell of {node}"));
         }
     }
