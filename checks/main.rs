@@ -8,6 +8,7 @@
 mod support;
 
 mod apps; // also pass, GnuPG, Nix, Python, curl and a mirror of Debian
+mod completion;
 mod gossip; // what `apps` needs; NOMAD=<binary> for Nomad's half
 mod install; // as root
 mod modes;

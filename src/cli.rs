@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::completion;
 use crate::error::Result;
 use crate::event::{Level, Reporter};
 use crate::operation::Invocation;
@@ -117,6 +118,7 @@ impl Cli {
             if let Some(text) = descriptions.get(operation.get_name()) {
                 operation = operation.about(text).long_about(None);
             }
+            operation = completion::add(operation);
             let usage = operation.render_usage().to_string();
             match usage.strip_prefix("Usage: ") {
                 Some(usage) => operation.override_usage(usage.to_owned()),

@@ -8,6 +8,7 @@ pub mod apps;
 pub mod change;
 pub mod cli;
 pub mod cluster;
+pub mod completion;
 pub mod deployment;
 pub mod error;
 pub mod event;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use nixcfg::cli::Cli;
+use nixcfg::completion;
 use nixcfg::error::{Error, Exit};
 use nixcfg::event::commands::Commands;
 use nixcfg::secret::{self, TerminalGuard};
@@ -17,6 +18,7 @@ const SHUTDOWN: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     secret::forbid_dumps();
+    completion::answer(Cli::described);
     let passwords = match secret::shed_environment() {
         Ok(passwords) => passwords,
         Err(error) => return fail(&error),

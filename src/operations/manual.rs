@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Command;
-use clap_complete::Shell;
 
+use crate::completion;
 use crate::error::{Context, Result};
 
 /// The arguments of `manual`.
@@ -27,8 +27,8 @@ pub fn run(args: &Args, command: &Command) -> Result<()> {
 /// usual names.
 fn write(folder: &Path, command: &Command) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
-    for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
-        clap_complete::generate_to(shell, &mut command.clone(), "nixcfg", folder)?;
+    for (name, text) in completion::functions()? {
+        std::fs::write(folder.join(name), text)?;
     }
     page(folder, command, "nixcfg")?;
     // Operators do not call hidden operations.
@@ -70,8 +70,7 @@ mod tests {
         assert!(page.contains("confirm\\-timeout"), "{page}");
         assert!(text("nixcfg.1").contains("SUDO_PASS"));
         for shell in ["nixcfg.bash", "nixcfg.fish", "_nixcfg"] {
-            assert!(text(shell).contains("deploy-nixos"), "{shell}");
-            assert!(text(shell).contains("confirm-timeout"), "{shell}");
+            assert!(text(shell).contains("NIXCFG_COMPLETE"), "{shell}");
         }
     }
 }
