@@ -309,7 +309,7 @@ fn a_build_that_fails_is_told_by_its_own_log_and_the_other_nodes_go_on() {
         .exits(5)
         .tells("error: birch: its system does not build: broken failed")
         .tells("the compiler is unhappy")
-        .shows("alder        switched")
+        .shows_of("alder", "switched")
         .shows("2 of 3 nodes as wanted; not: birch");
     assert!(lab.state("birch").contains(support::bare_system()));
 }

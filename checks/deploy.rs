@@ -65,8 +65,8 @@ fn a_bare_cluster_is_configured_then_changed_then_left_alone_at_the_least_cost()
     deploy()
         .run()
         .exits(0)
-        .shows("birch        switched")
-        .shows("alder        unchanged");
+        .shows_of("birch", "switched")
+        .shows_of("alder", "unchanged");
     let after = logins();
     assert_eq!([0, 1, 2].map(|i| after[i] - before[i]), [1, 2, 1]);
     assert_eq!(lab.root("birch", "cat /etc/nixcfg-test"), "two birch");
@@ -135,7 +135,7 @@ fn a_plan_tells_what_would_be_done_and_changes_nothing() {
         .run();
     let ran = ran
         .exits(0)
-        .shows("alder        copy ")
+        .shows_of("alder", "copy ")
         .tells("comes last of them): servers one by one: alder, birch")
         .shows("planned only; nothing was changed");
     assert!(
@@ -335,7 +335,7 @@ fn a_switch_outlives_its_connection_and_its_outcome_is_read_over_a_new_one() {
         "for p in $(pgrep -f '[s]shd.*alice'); do kill -9 $p; done; touch /run/go-on",
     );
     let ran = Ran::from(run.wait_with_output().unwrap());
-    ran.exits(0).shows("alder        switched");
+    ran.exits(0).shows_of("alder", "switched");
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn an_interrupted_run_can_be_run_again() {
         .run()
         .exits(0)
         .tells("waiting for the end of a change that nobody confirmed")
-        .shows("alder        switched");
+        .shows_of("alder", "switched");
 }
 
 #[test]

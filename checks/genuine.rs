@@ -315,7 +315,7 @@ fn a_system_collected_before_its_turn_is_told_and_brought_again_by_the_next_run(
     lab.root(NODE, "touch /run/go-on");
     Ran::from(child.wait_with_output().unwrap())
         .exits(5)
-        .shows("alder        switched")
+        .shows_of("alder", "switched")
         .tells("not on this node");
     assert_eq!(lab.state("birch"), before);
     Tool::deploy(&repo, &lab).arg("birch").run().exits(0);

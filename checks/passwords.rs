@@ -45,7 +45,7 @@ fn the_new_password_works_and_the_old_does_not_through_sudo_and_su_on_every_node
     );
     s.run(NEW, &[], "")
         .exits(0)
-        .shows("alder        unchanged")
+        .shows_of("alder", "unchanged")
         .tells("bob has no password in the store");
     assert_eq!(
         s.lab.root(
@@ -273,8 +273,8 @@ fn a_read_only_shadow_is_an_error_on_that_node_and_the_rerun_completes_it() {
     // Now the old password is right on one node only, and the new one on the others.
     s.run(PASSWORD, &["--stdin"], NEW)
         .exits(0)
-        .shows("alder        unchanged")
-        .shows("birch        password set: alice");
+        .shows_of("alder", "unchanged")
+        .shows_of("birch", "password set: alice");
     assert!(s.sudo("birch", "alice", NEW));
 }
 
@@ -328,7 +328,7 @@ fn former_administrators_are_told_of_and_locked_only_when_asked() {
     assert!(s.shadow("alder", "carol").starts_with('!'));
     s.run(PASSWORD, &["alder", "--lock-removed"], "")
         .exits(0)
-        .shows("alder        unchanged");
+        .shows_of("alder", "unchanged");
     assert!(s.sudo("alder", "alice", PASSWORD));
 }
 

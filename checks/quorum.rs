@@ -61,9 +61,9 @@ fn a_canary_that_fails_leaves_the_others_and_what_resumes_takes_one_of_a_site_at
         .args(&["--max-per-site", "1"])
         .run()
         .exits(5)
-        .shows("birch        rolled back")
-        .shows("alder        left as it was")
-        .shows("cedar        left as it was");
+        .shows_of("birch", "rolled back")
+        .shows_of("alder", "left as it was")
+        .shows_of("cedar", "left as it was");
     assert_eq!(lab.states(), before);
     repo.configure("birch", &slow("one"));
     resume(&repo, &ran).exits(0).shows("3 nodes as wanted");
@@ -99,10 +99,10 @@ fn a_failure_takes_back_what_was_done_or_is_passed_over_as_the_operator_says() {
         .arg("rollback")
         .run()
         .exits(5)
-        .shows("alder        switched")
-        .shows("birch        rolled back")
-        .shows("cedar        left as it was")
-        .shows("alder        taken back to nixos-system-alder");
+        .shows_of("alder", "switched")
+        .shows_of("birch", "rolled back")
+        .shows_of("cedar", "left as it was")
+        .shows_of("alder", "taken back to nixos-system-alder");
     assert_eq!(at(&lab), before, "exactly as before");
     assert_eq!(NODES.map(|node| text(&lab, node)), ["one", "one", "one"]);
     deploy(&repo, &lab)

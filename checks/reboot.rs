@@ -54,14 +54,14 @@ fn a_changed_kernel_is_told_and_the_node_restarted_for_it_only_where_asked() {
     deploy(&repo, &lab)
         .run()
         .exits(0)
-        .shows("alder        switched; needs a reboot for its kernel");
+        .shows_of("alder", "switched; needs a reboot for its kernel");
     assert_eq!(lab.boot_id(NODE), first);
     deploy(&repo, &lab)
         .arg("--reboot")
         .run()
         .exits(0)
         .shows("has the system; restart for its kernel")
-        .shows("alder        restarted with it");
+        .shows_of("alder", "restarted with it");
     let second = lab.boot_id(NODE);
     assert_ne!(second, first);
     assert_eq!(says(&lab), "two");
@@ -145,7 +145,7 @@ fn what_inhibits_a_switch_is_told_before_anything_changes_and_comes_by_a_restart
         NODE,
         &system("two", &format!("{} {same}", inhibitor("a \\\"b\\\""))),
     );
-    tool().run().exits(0).shows("alder        switched");
+    tool().run().exits(0).shows_of("alder", "switched");
     repo.configure(NODE, &system("one", &inhibitor("a \\\"b\\\"")));
     tool().run().exits(0);
     let before = lab.state(NODE);
@@ -186,7 +186,7 @@ fn what_inhibits_a_switch_is_told_before_anything_changes_and_comes_by_a_restart
         .arg("--reboot")
         .run()
         .exits(0)
-        .shows("alder        restarted with it");
+        .shows_of("alder", "restarted with it");
     assert_ne!(lab.boot_id(NODE), boot);
     assert_eq!(says(&lab), "three");
     let told = status(&repo, &lab).run().out;

@@ -41,7 +41,7 @@ fn a_second_operator_is_told_who_holds_the_node_and_can_take_it_only_by_force() 
         .tells("--steal");
     lab.root("alder", "touch /run/go-on");
     let ran = Ran::from(child.wait_with_output().unwrap());
-    ran.exits(0).shows("alder        switched");
+    ran.exits(0).shows_of("alder", "switched");
     lab.at_rest("alder");
 }
 
@@ -251,7 +251,7 @@ fn a_changed_port_is_followed() {
     deploy(&repo, &lab)
         .run()
         .exits(0)
-        .shows("alder        switched")
+        .shows_of("alder", "switched")
         .tells("bring ssh_config in line");
     lab.at_rest("alder");
 }

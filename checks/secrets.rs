@@ -230,7 +230,7 @@ fn only_what_changed_is_written_and_the_units_that_use_it_are_told() {
 
     deploy(&repo, &store, &lab, &[])
         .exits(0)
-        .shows("alder        unchanged");
+        .shows_of("alder", "unchanged");
     assert_eq!(log("alder"), "start start");
     operation(&repo, &store, "gen-secrets", &["--rotate", "digits"]).exits(0);
     deploy(&repo, &store, &lab, &["alder"])
@@ -277,7 +277,7 @@ fn a_unit_that_does_not_take_a_secret_is_told_and_restarted_by_the_next_run() {
         .shows("reloaded: demo.service");
     deploy(&repo, &store, &lab, &["alder"])
         .exits(0)
-        .shows("alder        unchanged");
+        .shows_of("alder", "unchanged");
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn an_upgrade_is_shown_and_deployed_and_an_unwanted_one_leaves_the_lock_as_it_wa
     it.run("upgrade-nixos", &["--yes", "--reboot"])
         .exits(0)
         .shows("start: quiet.service")
-        .shows("alder        restarted with it");
+        .shows_of("alder", "restarted with it");
     assert!(it.lock().contains(&second));
     assert!(it.lock().contains(r#""ref": "stable""#));
     let after = it.lock();

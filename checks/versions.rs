@@ -187,7 +187,7 @@ fn deploys_with(version: &str) {
     };
     client(&[]).exits(0).shows("3 nodes as wanted");
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "by any version");
-    client(&[]).exits(0).shows("alder        unchanged");
+    client(&[]).exits(0).shows_of("alder", "unchanged");
     repo.configure("alder", r#"{ services.opensssh.enable = true; }"#);
     client(&[]).exits(4).tells("services.opensssh");
     repo.configure("alder", r#"{ pkgs, ... }: { environment.etc.x.source = pkgs.runCommand "x" { } "echo unhappy; exit 1"; }"#);

@@ -47,11 +47,11 @@ struct Global {
     #[arg(help_heading = COMMON, global = true, long, short, conflicts_with = "quiet")]
     verbose: bool,
 
-    /// Show what failed only
+    /// Show only what failed
     #[arg(help_heading = COMMON, global = true, long, short, conflicts_with = "json")]
     quiet: bool,
 
-    /// Add all that happens to a file, commands too
+    /// Append everything that happens to a file, commands too
     #[arg(help_heading = COMMON, global = true, long, value_name = "FILE")]
     log: Option<PathBuf>,
 }
@@ -197,6 +197,9 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -331,6 +334,55 @@ mod tests {
         }
         assert!(found["runbook.md"] > 40, "{found:?}");
         assert!(found["README.md"] > 0 && found.len() >= 8, "{found:?}");
+    }
+
+    /// A section that several operations have stands in the first one's snapshot only.
+    #[test]
+    fn help_of_every_operation_is_as_reviewed() {
+        let mut command = Cli::described();
+        command.build();
+        let operations = command
+            .get_subcommands()
+            .filter(|each| each.get_name() != "help" && !each.is_hide_set());
+        let operations: Vec<Command> = operations.cloned().collect();
+        let mut known: BTreeMap<String, String> = BTreeMap::new();
+        let mut names = BTreeSet::new();
+        for operation in std::iter::once(command).chain(operations) {
+            let name = match operation.get_name() {
+                "nixcfg" => "help".to_owned(),
+                operation => format!("help-{operation}"),
+            };
+            // What the variables hold is the machine's.
+            let mut operation = operation.mut_args(|arg| arg.hide_env_values(true));
+            let help = operation.render_long_help().to_string();
+            let sections = help
+                .trim_end()
+                .split("\n\n")
+                .fold(Vec::new(), |mut all, part| {
+                    match all.last_mut() {
+                        Some(last) if part.starts_with(' ') => *last = format!("{last}\n\n{part}"),
+                        _ => all.push(part.to_owned()),
+                    }
+                    all
+                });
+            let sections = sections
+                .into_iter()
+                .map(|section| match known.get(&section) {
+                    Some(first) => format!("{}  as in {first}", section.lines().next().unwrap()),
+                    None => {
+                        known.insert(section.clone(), name.clone());
+                        section
+                    }
+                });
+            crate::is_as_reviewed(&name, &sections.collect::<Vec<_>>().join("\n\n"));
+            names.insert(format!("{name}.snap"));
+        }
+        // None is left of an operation that is gone.
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("checks/snapshots");
+        let files = std::fs::read_dir(folder).unwrap();
+        let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let files: BTreeSet<String> = files.filter(|name| name.starts_with("help")).collect();
+        assert_eq!(files, names);
     }
 
     #[test]

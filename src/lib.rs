@@ -31,3 +31,14 @@ pub mod secrets;
 pub mod signal;
 pub mod store;
 pub mod uplink;
+
+/// Compares a text with `checks/snapshots/<name>.snap`.
+#[cfg(test)]
+#[track_caller]
+fn is_as_reviewed(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../checks/snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}

@@ -209,11 +209,12 @@ impl Operation {
     /// The nodes that the words of a command line select.
     pub fn select(&self, words: &[String]) -> Result<BTreeSet<Name>> {
         let words = select::expand(words, || std::io::read_to_string(std::io::stdin()))?;
-        let selected = select::select(&self.cluster, &words);
-        selected.map_err(|error| {
+        let selected = select::select(&self.cluster, &words).map_err(|error| {
             let explain = |error, word: &String| self.untracked.explain(error, word);
             words.iter().fold(error, explain)
-        })
+        })?;
+        self.reporter.expect(&selected);
+        Ok(selected)
     }
 
     /// Probes all `nodes` at once. Fails unless every one can be used. With `need_root`, asks for

@@ -279,6 +279,19 @@ impl Ran {
         self
     }
 
+    /// Asserts that standard output has a line of a node whose text begins with `text`.
+    #[track_caller]
+    pub fn shows_of(self, node: &str, text: &str) -> Self {
+        let mut lines = self.out.lines().filter_map(|line| line.split_once(' '));
+        let found = lines.any(|(name, rest)| name == node && rest.trim_start().starts_with(text));
+        assert!(
+            found,
+            "nothing shows {text:?} of {node}:\n--- stdout\n{}\n--- stderr\n{}",
+            self.out, self.err
+        );
+        self
+    }
+
     /// Asserts that standard output contains a text.
     #[track_caller]
     pub fn shows(self, text: &str) -> Self {

@@ -26,7 +26,7 @@ pub struct WatchArgs {
     confirm_timeout: Option<u16>,
 
     /// What to do with a system if units, checks or a part of the activation failed
-    #[arg(help_heading = SAFETY, long, value_enum, default_value = "rollback")]
+    #[arg(help_heading = SAFETY, long, value_enum, value_name = "ACTION", default_value = "rollback")]
     pub on_degraded: Policy,
 
     /// Restart nodes whose new system needs it (for kernel, initrd, kernel modules, systemd or

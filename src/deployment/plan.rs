@@ -332,22 +332,39 @@ mod tests {
         assert!(deploy(1 << 30).too_large_for(None).is_none());
     }
 
+    /// Each kind of action, alone, and where it brings what only a restart does. Systems of one name are told apart by
+    /// their hashes.
     #[test]
-    fn two_systems_of_one_name_are_told_apart_by_their_hashes() {
-        let plan = Plan {
-            system: system(),
-            action: Action::Deploy {
-                paths: 1,
-                bytes: 2048,
-                replaces: OLD.parse().ok(),
-            },
-            restart_for: vec![],
-            inhibited: vec![],
+    fn every_kind_of_plan_is_told_as_reviewed() {
+        let deploy = |paths, bytes, replaces: Option<&str>| Action::Deploy {
+            paths,
+            bytes,
+            replaces: replaces.and_then(|path| path.parse().ok()),
         };
-        assert_eq!(
-            plan.words(),
-            "copy 1 path (2.00 KiB), replace 1cq1bq3…-nixos-system-alder-26.05 by 0cq1bq3…-nixos-system-alder-26.05"
-        );
+        let failed = || vec!["demo.service".to_owned(), "idle.service".to_owned()];
+        let kernel = || vec!["kernel".to_owned()];
+        let inhibitor = || vec!["switch-inhibitors".to_owned()];
+        let other = OLD.replace("26.05", "25.11");
+        let plans = [
+            (Action::Unchanged, vec![], vec![]),
+            (Action::Unchanged, kernel(), vec![]),
+            (Action::Restart, kernel(), vec![]),
+            (Action::Repair { failed: failed() }, vec![], vec![]),
+            (deploy(0, 0, None), vec![], vec![]),
+            (deploy(1, 2048, Some(OLD)), vec![], vec![]),
+            (deploy(12, 3 << 30, Some(&other)), kernel(), vec![]),
+            (deploy(12, 3 << 30, Some(OLD)), inhibitor(), inhibitor()),
+        ];
+        let told = plans.map(|(action, restart_for, inhibited)| {
+            let plan = Plan {
+                system: system(),
+                action,
+                restart_for,
+                inhibited,
+            };
+            format!("{}\n{}", plan.words(), plan.data())
+        });
+        crate::is_as_reviewed("plans", &told.join("\n\n"));
     }
 
     #[test]

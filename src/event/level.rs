@@ -1,5 +1,6 @@
 //! How much of a run is shown, and the file that has all of it.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Event, Renderer, Verdict, plain};
+use crate::cluster::Name;
 use crate::error::{Context, Exit, Result};
 
 /// How much of a run is shown.
@@ -71,9 +73,14 @@ impl Levelled {
 }
 
 impl Renderer for Levelled {
+    fn expect(&self, nodes: &BTreeSet<Name>) {
+        self.inner.expect(nodes);
+    }
+
     fn show(&self, event: &Event) {
         if let Some(log) = &self.log
-            && let Some((_, text)) = plain::text(event)
+            // Without columns: time stamps and other lines stand between.
+            && let Some((_, text)) = plain::text(event, 0)
         {
             let now = OffsetDateTime::now_utc().replace_nanosecond(0);
             let now = now.ok().and_then(|now| now.format(&Rfc3339).ok());
@@ -105,7 +112,7 @@ mod tests {
 
     impl Renderer for Seen {
         fn show(&self, event: &Event) {
-            let text = plain::text(event).unwrap().1;
+            let text = plain::text(event, 0).unwrap().1;
             self.0.lock().unwrap().push(text);
         }
     }

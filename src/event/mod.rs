@@ -8,7 +8,10 @@ mod level;
 mod plain;
 mod printable;
 mod terminal;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
@@ -159,6 +162,9 @@ impl From<&Error> for Event {
 pub trait Renderer: Send + Sync {
     fn show(&self, event: &Event);
 
+    /// Sets the nodes of the run, before any event of one of them.
+    fn expect(&self, _nodes: &BTreeSet<Name>) {}
+
     fn finish(&self) {}
 
     /// Makes room for a prompt while `during` runs.
@@ -189,7 +195,7 @@ impl Reporter {
         } else if std::io::stderr().is_terminal() {
             Arc::new(terminal::Terminal::new())
         } else {
-            Arc::new(plain::Plain::new())
+            Arc::new(plain::Plain::default())
         };
         Ok(Self {
             renderer: Arc::new(Levelled::new(renderer, level, log)?),
@@ -212,6 +218,11 @@ impl Reporter {
 
     pub fn emit(&self, event: Event) {
         self.renderer.show(&event);
+    }
+
+    /// Sets the nodes of the run, so that the column of their names is wide enough.
+    pub fn expect(&self, nodes: &BTreeSet<Name>) {
+        self.renderer.expect(nodes);
     }
 
     pub fn finish(&self) {
@@ -268,6 +279,12 @@ impl Reporter {
         });
         result
     }
+}
+
+/// The width of a column with these cells, in characters.
+pub fn width<C: AsRef<str>>(cells: impl IntoIterator<Item = C>) -> usize {
+    let widths = cells.into_iter().map(|cell| cell.as_ref().chars().count());
+    widths.max().unwrap_or_default()
 }
 
 /// A number with its noun, as in `1 node` and `2 nodes`.

@@ -1,23 +1,28 @@
 //! Events as plain lines: for logs, pipes and CI.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::colour::{self, Meaning, coloured};
-use super::{Event, Renderer, Verdict, fit, printable};
+use super::{Event, Renderer, Verdict, fit, printable, width};
 use crate::cluster::Name;
 
 /// Plain lines: progress and trouble on standard error, results on standard output.
-pub(super) struct Plain;
-
-impl Plain {
-    pub(super) fn new() -> Self {
-        Self
-    }
+#[derive(Default)]
+pub(super) struct Plain {
+    /// The width of the column of node names, in characters.
+    names: AtomicUsize,
 }
 
 impl Renderer for Plain {
+    fn expect(&self, nodes: &BTreeSet<Name>) {
+        let names = width(nodes.iter().map(Name::as_str));
+        self.names.store(names, Ordering::Relaxed);
+    }
+
     fn show(&self, event: &Event) {
-        let Some((stream, text)) = line(event) else {
+        let Some((stream, text)) = line(event, self.names.load(Ordering::Relaxed)) else {
             return;
         };
         // A closed output does not stop a deployment.
@@ -36,13 +41,13 @@ pub(super) enum Stream {
 
 /// The text of an event for its stream: as wide as the terminal, with colours if it has them; none if
 /// only a live display shows the event. Output of the operator's own command goes to pipes and files
-/// unchanged.
-pub(super) fn line(event: &Event) -> Option<(Stream, String)> {
+/// unchanged. `names` is the width of the column of node names.
+pub(super) fn line(event: &Event, names: usize) -> Option<(Stream, String)> {
     let own = matches!(event, Event::Output { .. });
     if own && !std::io::stdout().is_terminal() {
-        return words(event);
+        return words(event, names);
     }
-    let (stream, mut text) = text(event)?;
+    let (stream, mut text) = text(event, names)?;
     let (columns, colours) = match stream {
         Stream::Out => (
             fit::columns(std::io::stdout()),
@@ -60,8 +65,8 @@ pub(super) fn line(event: &Event) -> Option<(Stream, String)> {
 }
 
 /// The text of an event, in which nothing is left that a terminal obeys.
-pub(super) fn text(event: &Event) -> Option<(Stream, String)> {
-    let (stream, text) = words(event)?;
+pub(super) fn text(event: &Event, names: usize) -> Option<(Stream, String)> {
+    let (stream, text) = words(event, names)?;
     Some((stream, printable(&text).into_owned()))
 }
 
@@ -84,7 +89,7 @@ fn marked(event: &Event, text: String) -> String {
     format!("{}{rest}", coloured(word, meaning))
 }
 
-fn words(event: &Event) -> Option<(Stream, String)> {
+fn words(event: &Event, names: usize) -> Option<(Stream, String)> {
     let of = |node: &Option<Name>, text: &str| match node {
         Some(node) => format!("{node}: {text}"),
         None => text.to_owned(),
@@ -97,8 +102,8 @@ fn words(event: &Event) -> Option<(Stream, String)> {
         Event::Log { node, line } => (Stream::Err, of(node, line)),
         Event::Output { node, line } => (Stream::Out, format!("{node}: {line}")),
         Event::Warning { node, what } => (Stream::Err, format!("warning: {}", of(node, what))),
-        Event::Plan { node, plan, .. } => (Stream::Out, format!("{node:<12} {plan}")),
-        Event::Done { node, outcome, .. } => (Stream::Out, format!("{node:<12} {outcome}")),
+        Event::Plan { node, plan, .. } => (Stream::Out, beside(node, plan, names)),
+        Event::Done { node, outcome, .. } => (Stream::Out, beside(node, outcome, names)),
         Event::Check {
             node,
             check,
@@ -119,6 +124,12 @@ fn words(event: &Event) -> Option<(Stream, String)> {
         } => (Stream::Err, failure(node, what, command, output, help)),
         Event::Summary { text, .. } => (Stream::Out, text.clone()),
     })
+}
+
+/// A node's name and, in the next column, a text of one or more lines.
+fn beside(node: &Name, text: &str, names: usize) -> String {
+    let below = format!("\n{:names$}  ", "");
+    format!("{node:<names$}  {}", text.replace('\n', &below))
 }
 
 /// A verdict, what it is on, and what to do below it.
@@ -169,7 +180,7 @@ mod tests {
         let error = Error::usage("no such node")
             .on(&"alder".parse().unwrap())
             .help("try again");
-        let (stream, told) = text(&Event::from(&error)).unwrap();
+        let (stream, told) = text(&Event::from(&error), 0).unwrap();
         assert_eq!(stream, Stream::Err);
         assert_eq!(told, "error: alder: no such node\n  help: try again");
     }
@@ -200,7 +211,7 @@ mod tests {
             },
         ];
         for event in events {
-            let (_, told) = text(&event).unwrap();
+            let (_, told) = text(&event, 0).unwrap();
             assert!(!told.contains(['\u{1b}', '\u{7}']), "{told:?}");
         }
     }
@@ -214,7 +225,7 @@ mod tests {
             told: "9 % free".into(),
             help: help.map(str::to_owned),
         };
-        let told = |event| text(&event).unwrap().1;
+        let told = |event| text(&event, 0).unwrap().1;
         assert_eq!(
             told(check(Verdict::Ok, None)),
             "ok     alder: disk: 9 % free"
@@ -231,7 +242,7 @@ mod tests {
             text: "3 nodes as wanted".into(),
             data: serde_json::Value::Null,
         };
-        assert_eq!(text(&event).unwrap().0, Stream::Out);
+        assert_eq!(text(&event, 0).unwrap().0, Stream::Out);
     }
 
     #[test]
@@ -242,8 +253,8 @@ mod tests {
             outcome: "unchanged".into(),
             data: serde_json::Value::Null,
         };
-        let told = |event: Event| marked(&event, text(&event).unwrap().1);
-        let well = "\u{1b}[32malder\u{1b}[0m        unchanged";
+        let told = |event: Event| marked(&event, text(&event, 0).unwrap().1);
+        let well = "\u{1b}[32malder\u{1b}[0m  unchanged";
         assert_eq!(told(done(true)), well);
         assert_eq!(told(done(false)), well.replace("32", "31"));
         let error = told(Event::from(&Error::usage("no")));

@@ -1,13 +1,13 @@
 //! Events on a terminal: one live line per node, below the messages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::plain::{Stream, line};
-use super::{Event, Renderer, fit, printable};
+use super::{Event, Renderer, fit, printable, width};
 use crate::cluster::Name;
 
 const PHASE: &str = "{spinner} {wide_msg}";
@@ -24,8 +24,10 @@ pub(super) struct Terminal {
 
 #[derive(Default)]
 struct Bars {
-    /// The width of the longest name.
+    /// The width of the longest name on a live line.
     names: usize,
+    /// The width of the longest name of the run's nodes.
+    expected: usize,
     phase: Option<ProgressBar>,
     nodes: BTreeMap<Name, ProgressBar>,
 }
@@ -45,8 +47,8 @@ impl Terminal {
         bar
     }
 
-    fn print(&self, event: &Event) {
-        let Some((stream, text)) = line(event) else {
+    fn print(&self, event: &Event, names: usize) {
+        let Some((stream, text)) = line(event, names) else {
             return;
         };
         self.all.suspend(|| match stream {
@@ -91,8 +93,14 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 impl Renderer for Terminal {
+    fn expect(&self, nodes: &BTreeSet<Name>) {
+        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
+        bars.expected = width(nodes.iter().map(Name::as_str));
+    }
+
     fn show(&self, event: &Event) {
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
+        let expected = bars.expected;
         match event {
             Event::Phase { doing } => {
                 let bar = bars.phase.get_or_insert_with(|| self.bar());
@@ -125,14 +133,14 @@ impl Renderer for Terminal {
                 if let Some(bar) = bars.nodes.remove(node) {
                     bar.finish_and_clear();
                 }
-                self.print(event);
+                self.print(event, expected);
             }
             Event::Summary { .. } => {
                 drop(bars);
                 self.finish();
-                self.print(event);
+                self.print(event, expected);
             }
-            _ => self.print(event),
+            _ => self.print(event, expected),
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::apps::{self, in_order, jobs, present};
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, width};
 use crate::nomad::api;
 use crate::nomad::diff;
 use crate::nomad::follow::{Standing, follow, look, reasons};
@@ -201,7 +201,7 @@ fn distinct(read: &[(&Name, Job)]) -> Result<()> {
 }
 
 fn summary(reporter: &Reporter, done: &[(&Job, Outcome)]) {
-    let width = done.iter().map(|(job, _)| job.id.len()).max().unwrap_or(0);
+    let width = width(done.iter().map(|(job, _)| &job.id));
     let lines: Vec<String> = done
         .iter()
         .map(|(job, outcome)| format!("{:<width$}  {}", job.id, outcome.text()))

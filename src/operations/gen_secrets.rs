@@ -8,7 +8,7 @@ use crate::cluster::Daemon;
 use crate::cluster::schema::Generator;
 use crate::cluster::{Cluster, Name, name};
 use crate::error::{Error, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, width};
 use crate::operation::{FlakeArgs, Invocation, Operation};
 use crate::operations::rotate_gossip;
 use crate::secrets::{Value, generate, values};
@@ -62,9 +62,10 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let store = store::open(cluster)?;
     let made = make(cluster, &store, &rotated).await?;
     let public = public_halves(&reporter, cluster, &store).await?;
+    let labels = width(public.keys());
     let mut lines: Vec<String> = public
         .iter()
-        .map(|(label, key)| format!("{label:<20} {key}"))
+        .map(|(label, key)| format!("{label:<labels$}  {key}"))
         .collect();
     lines.push(if made.is_empty() {
         "every secret is there".to_owned()

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, count};
+use crate::event::{Event, count, width};
 use crate::node::generations::list_all;
 use crate::operation::{ClusterArgs, Invocation, Operation};
 
@@ -37,6 +37,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             }
         };
         let running = probed.get(&node).and_then(|p| p.facts.current.as_ref());
+        let numbers = width(generations.all.iter().map(|each| each.number.to_string()));
         let lines = generations.all.iter().map(|generation| {
             let boots = generations.current == Some(generation.number);
             let words = match (running == Some(&generation.system), boots) {
@@ -46,7 +47,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
                 (false, false) => "",
             };
             format!(
-                "{:>4}  {}  {}{words}",
+                "{:>numbers$}  {}  {}{words}",
                 generation.number,
                 generation.made,
                 generation.system.name()
@@ -58,7 +59,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         reporter.emit(Event::Done {
             node,
             ok: true,
-            outcome: lines.collect::<Vec<_>>().join("\n             "),
+            outcome: lines.collect::<Vec<_>>().join("\n"),
             data,
         });
     }

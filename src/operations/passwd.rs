@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, Name, name};
 use crate::error::{Error, Result};
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, width};
 use crate::operation::{FlakeArgs, Invocation, Operation};
 use crate::password::entry::Entry;
 use crate::password::hash::{Hash, New};
@@ -145,6 +145,7 @@ async fn list(reporter: &Reporter, cluster: &Cluster, store: &Pass) -> Result<()
     let users: BTreeSet<&Name> = entries.keys().chain(cluster.admins.keys()).collect();
     let mut lines = Vec::new();
     let mut data = Vec::new();
+    let names = width(users.iter().map(|user| user.as_str()));
     for user in users {
         let administrator = cluster.admins.contains_key(user);
         let (words, scheme, since) = match entries.get(user) {
@@ -165,7 +166,7 @@ async fn list(reporter: &Reporter, cluster: &Cluster, store: &Pass) -> Result<()
         } else {
             " (no administrator)"
         };
-        lines.push(format!("{user:<12} {words}{mark}"));
+        lines.push(format!("{user:<names$}  {words}{mark}"));
         data.push(
             json!({"user": user, "scheme": scheme, "since": since, "administrator": administrator}),
         );

@@ -92,7 +92,7 @@ pub struct RolloutArgs {
     canary: Option<Canary>,
 
     /// What to do when a node is not as wanted
-    #[arg(help_heading = ORDER, long, value_enum, default_value = "stop")]
+    #[arg(help_heading = ORDER, long, value_enum, value_name = "ACTION", default_value = "stop")]
     on_failure: OnFailure,
 
     /// Change servers even if their quorum is not healthy or cannot lose one

@@ -35,7 +35,7 @@ const DOCTOR: Script = Script {
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Each line says ok, wrong and what to do, or unseen and why. Changes nothing, and asks for nothing:
-without SUDO_PASS, what only root sees is unseen. Exits with 0 if nothing is wrong, with 5 if something is.")]
+without SUDO_PASS, what only root sees is unseen. Exits with 0 if nothing is wrong, else with 5.")]
 pub struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,

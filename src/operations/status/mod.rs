@@ -40,8 +40,9 @@ const CERTIFICATES: Script = Script {
 /// The arguments of `status`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
-Exits with 0 if all nodes are well and run what the flake says, with 5 if some are not, with 3 if some cannot be reached.
-Certificates, leaders and servers are shown if the sudo password is given or not needed.")]
+Exits with 0 if all nodes are well and run what the flake says, with 5 if some do not, with 3 if
+some cannot be reached. Certificates, leaders and servers are shown if the sudo password is given
+or not needed.")]
 pub struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,

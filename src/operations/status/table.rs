@@ -2,16 +2,13 @@
 
 use super::State;
 use crate::cluster::Name;
-use crate::event::count;
+use crate::event::{count, width};
 use crate::nix::store::StorePath;
 
 /// One line per node, in columns as wide as their content.
 pub fn lines<T>(rows: &[(Name, State, Vec<String>, T)]) -> Vec<String> {
     let cells: Vec<Vec<String>> = rows.iter().map(|(_, state, _, _)| cells(state)).collect();
-    let width = |column: usize| {
-        let cells = cells.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or_default()
-    };
+    let width = |column: usize| width(cells.iter().map(|row| &row[column]));
     rows.iter()
         .zip(&cells)
         .map(|((_, _, trouble, _), row)| {

@@ -23,7 +23,8 @@ use note::Guard;
 #[derive(Debug, Clone, clap::Args)]
 #[group(id = "upgrade")] // deploy-nixos's arguments, which these hold, have the default's name
 #[command(after_help = "\
-Changes flake.lock, shows what that changes on each node, asks, and deploys as deploy-nixos does. If no node was changed in the end, flake.lock is restored.")]
+Changes flake.lock, shows what that changes on each node, asks, and deploys as deploy-nixos does.
+If no node was changed in the end, flake.lock is restored.")]
 pub struct Args {
     #[command(flatten)]
     deploy: deployment::Args,

@@ -39,7 +39,7 @@ pub async fn show(
         lines.extend(units.into_iter().flat_map(Units::lines));
         operation.reporter.emit(Event::Plan {
             node,
-            plan: lines.join("\n             "),
+            plan: lines.join("\n"),
             data: json!({"action": "upgrade", "closure": diff, "units": units}),
         });
     }
