@@ -44,6 +44,13 @@ impl Stage {
         self.command(operation).args(args).output().unwrap()
     }
 
+    /// Asserts that a run of an operation with its options ended with `code` and printed each of `told`.
+    #[track_caller]
+    fn ends(&self, line: &str, code: i32, told: &[&str]) {
+        let words: Vec<&str> = line.split(' ').collect();
+        ended(&self.run(words[0], &words[1..]), code, told);
+    }
+
     /// Writes the job of an app.
     fn job(&self, app: &str, file: &str, text: &str) {
         let folder = self
@@ -63,8 +70,8 @@ impl Stage {
 #[test]
 fn the_scheduler_is_set_once_and_what_the_tool_does_not_know_stays() {
     let stage = Stage::new();
-    ended(
-        &stage.run("nomad-scheduler", &[]),
+    stage.ends(
+        "nomad-scheduler",
         0,
         &[
             "MemoryOversubscriptionEnabled: false → true",
@@ -79,11 +86,7 @@ fn the_scheduler_is_set_once_and_what_the_tool_does_not_know_stays() {
         settings["PreemptionConfig"]["SysBatchSchedulerEnabled"],
         true
     );
-    ended(
-        &stage.run("nomad-scheduler", &[]),
-        0,
-        &["as wanted already"],
-    );
+    stage.ends("nomad-scheduler", 0, &["as wanted already"]);
     assert_eq!(stage.nomad.writes().len(), 1);
 }
 
@@ -93,8 +96,8 @@ fn settings_that_nomad_does_not_know_are_told_and_not_claimed() {
     let setting = "MemoryOversubscriptionEnabled";
     stage.nomad.set(|state| _ = state.scheduler.remove(setting));
     for _ in 0..2 {
-        ended(
-            &stage.run("nomad-scheduler", &[]),
+        stage.ends(
+            "nomad-scheduler",
             5,
             &["Nomad does not take over MemoryOversubscriptionEnabled"],
         );
@@ -106,33 +109,25 @@ fn settings_that_nomad_does_not_know_are_told_and_not_claimed() {
 #[test]
 fn a_check_of_the_scheduler_changes_nothing_and_fails_while_it_differs() {
     let stage = Stage::new();
-    ended(
-        &stage.run("nomad-scheduler", &["--check"]),
+    stage.ends(
+        "nomad-scheduler --check",
         5,
         &["would change", "not as wanted"],
     );
     assert!(stage.nomad.writes().is_empty());
     stage.run("nomad-scheduler", &[]);
-    ended(&stage.run("nomad-scheduler", &["--check"]), 0, &[]);
+    stage.ends("nomad-scheduler --check", 0, &[]);
 }
 
 #[test]
 fn scheduler_settings_that_someone_else_changes_meanwhile_are_read_again() {
     let stage = Stage::new();
     stage.nomad.set(|state| state.overtaken = 1);
-    ended(
-        &stage.run("nomad-scheduler", &[]),
-        0,
-        &["someone else changed them"],
-    );
+    stage.ends("nomad-scheduler", 0, &["someone else changed them"]);
     assert_eq!(stage.nomad.writes().len(), 2);
     let stage = Stage::new();
     stage.nomad.set(|state| state.overtaken = 9);
-    ended(
-        &stage.run("nomad-scheduler", &[]),
-        5,
-        &["by someone else each time"],
-    );
+    stage.ends("nomad-scheduler", 5, &["by someone else each time"]);
 }
 
 #[test]
@@ -151,16 +146,12 @@ fn acls_ask_for_a_token_and_take_it_from_the_environment() {
     let stage = Stage::new();
     stage.simple("core", "service", "healthy");
     stage.nomad.set(|state| state.token = Some("right".into()));
-    ended(
-        &stage.run("nomad-scheduler", &[]),
+    stage.ends(
+        "nomad-scheduler",
         3,
         &["NOMAD_TOKEN is not set", "operator:write"],
     );
-    ended(
-        &stage.run("deploy-apps", &[]),
-        3,
-        &["NOMAD_TOKEN is not set", "submit-job"],
-    );
+    stage.ends("deploy-apps", 3, &["NOMAD_TOKEN is not set", "submit-job"]);
     let with = |token: &str| {
         let mut command = stage.command("deploy-apps");
         command.env("NOMAD_TOKEN", token).output().unwrap()
@@ -195,7 +186,7 @@ fn apps_run_in_the_clusters_order_and_a_second_run_changes_nothing() {
     let registered =
         ["core", "telemetry", "garage", "aaa", "zzz"].map(|job| format!("/v1/jobs {job}"));
     assert_eq!(stage.nomad.writes(), registered);
-    ended(&stage.run("deploy-apps", &[]), 0, &["garage     unchanged"]);
+    stage.ends("deploy-apps", 0, &["garage     unchanged"]);
     assert_eq!(stage.nomad.writes().len(), 5);
 }
 
@@ -203,8 +194,8 @@ fn apps_run_in_the_clusters_order_and_a_second_run_changes_nothing() {
 fn a_plan_registers_nothing_and_shows_what_would_change() {
     let stage = Stage::new();
     stage.simple("core", "service", "healthy");
-    ended(
-        &stage.run("deploy-apps", &["--plan"]),
+    stage.ends(
+        "deploy-apps --plan",
         0,
         &["+ Job ‘core’", "core  would change"],
     );
@@ -215,11 +206,7 @@ fn a_plan_registers_nothing_and_shows_what_would_change() {
         "core.hcl",
         r#"{"ID": "core", "Type": "service", "Priority": 70}"#,
     );
-    ended(
-        &stage.run("deploy-apps", &["--plan", "core"]),
-        0,
-        &["~ Priority: \"\" → \"70\""],
-    );
+    stage.ends("deploy-apps --plan core", 0, &["~ Priority: \"\" → \"70\""]);
 }
 
 #[test]
@@ -244,8 +231,8 @@ fn a_job_that_fails_stops_what_comes_later_and_shows_why() {
     );
     assert_eq!(stage.nomad.writes(), ["/v1/jobs core", "/v1/jobs frontend"]);
     stage.simple("frontend", "system", "failing");
-    ended(
-        &stage.run("deploy-apps", &["frontend"]),
+    stage.ends(
+        "deploy-apps frontend",
         5,
         &["a task failed", "no such bucket"],
     );
@@ -260,8 +247,8 @@ fn a_job_that_never_gets_healthy_ends_with_its_deadline_and_shows_what_its_tasks
     stage
         .nomad
         .set(|state| state.log = "listening on the wrong port\n".into());
-    ended(
-        &stage.run("deploy-apps", &[]),
+    stage.ends(
+        "deploy-apps",
         5,
         &[
             "frontend is not healthy: its deployment is failed: Failed due to progress deadline",
@@ -296,7 +283,7 @@ fn an_election_in_the_midst_of_a_deployment_is_waited_out() {
     let stage = Stage::new();
     stage.simple("core", "service", "healthy");
     stage.nomad.set(|state| state.election = 7);
-    ended(&stage.run("deploy-apps", &[]), 0, &["core  healthy"]);
+    stage.ends("deploy-apps", 0, &["core  healthy"]);
     assert_eq!(stage.nomad.writes(), ["/v1/jobs core"]);
 }
 
@@ -305,22 +292,14 @@ fn a_mistake_in_one_job_registers_none() {
     let stage = Stage::new();
     stage.simple("core", "service", "healthy");
     stage.job("im", "im.hcl", "job \"im\" {{");
-    ended(
-        &stage.run("deploy-apps", &[]),
+    stage.ends(
+        "deploy-apps",
         2,
         &["im.hcl is not a job", "Error getting job struct"],
     );
     stage.job("im", "im.hcl", r#"{"ID": "core"}"#);
-    ended(
-        &stage.run("deploy-apps", &[]),
-        2,
-        &["‘core’ is in two files"],
-    );
-    ended(
-        &stage.run("deploy-apps", &["cor"]),
-        2,
-        &["did you mean ‘core’?"],
-    );
+    stage.ends("deploy-apps", 2, &["‘core’ is in two files"]);
+    stage.ends("deploy-apps cor", 2, &["did you mean ‘core’?"]);
     assert!(stage.nomad.writes().is_empty());
 }
 
@@ -335,11 +314,7 @@ fn a_job_may_take_in_a_file_beside_it() {
     let config = stage.cluster.folder().join("cluster/prod/app/core/config");
     std::fs::create_dir_all(&config).unwrap();
     std::fs::write(config.join("x.conf"), "one\ntwo\n").unwrap();
-    ended(
-        &stage.run("deploy-apps", &["--detach"]),
-        0,
-        &["core  registered"],
-    );
+    stage.ends("deploy-apps --detach", 0, &["core  registered"]);
     let job = stage.nomad.state.lock().unwrap().jobs["core"].clone();
     assert_eq!(job["Spec"]["Payload"], "one\ntwo\n");
 }
@@ -349,8 +324,8 @@ fn a_job_that_changes_between_plan_and_registration_is_left_alone() {
     let stage = Stage::new();
     stage.simple("core", "service", "healthy");
     stage.nomad.set(|state| state.meddled = true);
-    ended(
-        &stage.run("deploy-apps", &[]),
+    stage.ends(
+        "deploy-apps",
         5,
         &["core was changed by someone else since it was planned"],
     );
@@ -395,11 +370,7 @@ fn an_interrupt_leaves_the_job_and_the_next_run_goes_on_with_it() {
 fn detached_jobs_are_not_waited_for() {
     let stage = Stage::new();
     stage.simple("core", "service", "never");
-    ended(
-        &stage.run("deploy-apps", &["--detach"]),
-        0,
-        &["core  registered"],
-    );
+    stage.ends("deploy-apps --detach", 0, &["core  registered"]);
 }
 
 /// A cluster with a real Consul and an app that reads secrets.
@@ -463,6 +434,13 @@ impl Secrets {
         child.wait_with_output().unwrap()
     }
 
+    /// Asserts that a run with these options ended with `code` and printed each of `told`.
+    #[track_caller]
+    fn ends(&self, line: &str, typed: &str, code: i32, told: &[&str]) {
+        let args: Vec<&str> = line.split_whitespace().collect();
+        ended(&self.run(&args, typed, None), code, told);
+    }
+
     fn value(&self, key: &str) -> Option<String> {
         self.consul.value(&self.cluster, key)
     }
@@ -496,27 +474,16 @@ fn missing_secrets_are_made_once_and_none_that_is_there_is_replaced() {
     assert_eq!(first[..3], ["typed in", "abcdef", "example.org"]);
     assert_eq!(first[3].len(), 32);
     assert!(first[5].starts_with("-----BEGIN CERTIFICATE-----"));
-    ended(
-        &stage.run(&["--check"], "", None),
-        0,
-        &["mail has all of its 6 secrets"],
-    );
-    ended(
-        &stage.run(&[], "other\n", None),
-        0,
-        &["mail has all of its 6 secrets"],
-    );
+    stage.ends("--check", "", 0, &["mail has all of its 6 secrets"]);
+    stage.ends("", "other\n", 0, &["mail has all of its 6 secrets"]);
     assert_eq!(values(), first);
-    ended(
-        &stage.run(&["--rotate", "mail/tls.crt"], "", None),
-        0,
-        &["mail/tls.key: made anew"],
-    );
+    stage.ends("--rotate mail/tls.crt", "", 0, &["mail/tls.key: made anew"]);
     let second = values();
     assert_eq!(second[..4], first[..4]);
     assert!(second[4] != first[4] && second[5] != first[5]);
-    ended(
-        &stage.run(&["--rotate", "mail/nothing"], "", None),
+    stage.ends(
+        "--rotate mail/nothing",
+        "",
         2,
         &["reads no secret ‘mail/nothing’"],
     );
@@ -547,13 +514,15 @@ type = 'SSL_KEY'
 name = 'mail'
 "#;
     std::fs::write(file, text).unwrap();
-    ended(
-        &stage.run(&["--check"], "", None),
+    stage.ends(
+        "--check",
+        "",
         5,
         &["mail lacks 5 of its 5 secrets", "missing: mail/db/password"],
     );
-    ended(
-        &stage.run(&[], "", None),
+    stage.ends(
+        "",
+        "",
         0,
         &["the user ‘reader’ is not created", "5 secrets written"],
     );
@@ -569,13 +538,10 @@ name = 'mail'
     let first = values();
     assert_eq!(first[0], "reader");
     assert_eq!(first[1].len(), 32);
-    ended(
-        &stage.run(&[], "", None),
-        0,
-        &["mail has all of its 5 secrets"],
-    );
-    ended(
-        &stage.run(&["--rotate"], "", None),
+    stage.ends("", "", 0, &["mail has all of its 5 secrets"]);
+    stage.ends(
+        "--rotate",
+        "",
         0,
         &["mail/session: made anew", "1 secret written"],
     );
@@ -591,8 +557,9 @@ fn only_whom_the_stores_folder_is_encrypted_for_can_make_secrets() {
     let bob = store.reader("bob");
     // From now on only bob can read the cluster's entries, although the operator owns the store's root.
     store.pass(&["init", "-p", "example/cluster/prod", "bob"]);
-    ended(
-        &stage.run(&[], "typed in\n", None),
+    stage.ends(
+        "",
+        "typed in\n",
         2,
         &["is not encrypted for a key that you have"],
     );
@@ -605,11 +572,7 @@ fn only_whom_the_stores_folder_is_encrypted_for_can_make_secrets() {
 #[test]
 fn an_answer_that_is_missing_writes_nothing() {
     let stage = Secrets::new("");
-    ended(
-        &stage.run(&[], "", None),
-        2,
-        &["mail/password has to be typed in"],
-    );
+    stage.ends("", "", 2, &["mail/password has to be typed in"]);
     assert_eq!(stage.value("mail/domain"), None);
 }
 
@@ -624,8 +587,9 @@ fn consuls_acls_ask_for_a_token_and_take_it_from_the_environment() {
     let stage = Secrets::new(&format!(
         r#""acl": {{"enabled": true, "default_policy": "deny", "tokens": {{"{first}": "12345678-1234-1234-1234-123456789abc"}}}},"#,
     ));
-    ended(
-        &stage.run(&["--check"], "", None),
+    stage.ends(
+        "--check",
+        "",
         3,
         &["CONSUL_HTTP_TOKEN is not set", "key:write"],
     );

@@ -27,300 +27,205 @@ struct Row {
     password: &'static str,
     /// The node's own sudo password of the run.
     own: Option<&'static str>,
-    /// The exit code and texts, with sudo 1.9 and with sudo-rs; none if the state does not exist there.
-    old: Option<(i32, &'static [&'static str])>,
-    new: Option<(i32, &'static [&'static str])>,
+    /// The exit code and texts, with sudo 1.9 and with sudo-rs.
+    old: Told,
+    new: Told,
     /// The number of wrong passwords that PAM has counted.
     failures: usize,
 }
 
-const WORKS: Option<(i32, &[&str])> = Some((0, &[]));
+type Told = (i32, &'static [&'static str]);
+
+const WORKS: Told = (0, &[]);
 const RULE: &str = "rm /etc/sudoers.d/zz";
+
+/// A state in which the operator's password works.
+const WELL: Row = Row {
+    name: "",
+    does: "true",
+    undoes: "true",
+    password: PASSWORD,
+    own: None,
+    old: WORKS,
+    new: WORKS,
+    failures: 0,
+};
+
+const fn refused(told: &'static [&'static str]) -> Told {
+    (3, told)
+}
+
+/// A state that both programs refuse, with these texts.
+const fn on_both(told: &'static [&'static str]) -> Row {
+    Row {
+        old: refused(told),
+        new: refused(told),
+        ..WELL
+    }
+}
 
 const ROWS: &[Row] = &[
     Row {
         name: "the password is right",
-        does: "true",
-        undoes: "true",
-        password: PASSWORD,
-        own: None,
-        old: WORKS,
-        new: WORKS,
-        failures: 0,
+        ..WELL
     },
     Row {
         name: "the password is wrong",
-        does: "true",
-        undoes: "true",
         password: "wrong",
-        own: None,
-        old: Some((
-            3,
-            &["the sudo password of alice is wrong", "Sorry, try again"],
-        )),
-        new: Some((3, &["the sudo password of alice is wrong", "try again"])),
+        old: refused(&["the sudo password of alice is wrong", "Sorry, try again"]),
+        new: refused(&["the sudo password of alice is wrong", "try again"]),
         failures: 1,
+        ..WELL
     },
     Row {
         name: "the password is wrong, and sudo asks once",
         does: "echo 'Defaults passwd_tries=1' >/etc/sudoers.d/zz",
         undoes: RULE,
         password: "wrong",
-        own: None,
-        old: Some((
-            3,
-            &[
-                "the sudo password of alice is wrong",
-                "1 incorrect password attempt",
-            ],
-        )),
-        new: Some((3, &["the sudo password of alice is wrong"])),
+        old: refused(&[
+            "the sudo password of alice is wrong",
+            "1 incorrect password attempt",
+        ]),
+        new: refused(&["the sudo password of alice is wrong"]),
         failures: 1,
+        ..WELL
     },
     Row {
         name: "sudo asks for nothing, and cannot resolve the host's name",
         does: "echo 'alice ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/zz; sed -i.was 's/^hosts:.*/hosts: files/' /etc/nsswitch.conf; hostname nowhere",
         undoes: "rm /etc/sudoers.d/zz; mv /etc/nsswitch.conf.was /etc/nsswitch.conf; hostname $(cat /etc/hostname)",
-        password: PASSWORD,
-        own: None,
-        old: Some((0, &["unable to resolve host nowhere"])),
-        new: WORKS,
-        failures: 0,
+        old: (0, &["unable to resolve host nowhere"]),
+        ..WELL
     },
     Row {
         name: "sudo asks for nothing where it runs `true`",
         does: "echo 'alice ALL=(ALL) NOPASSWD: /usr/bin/true' >/etc/sudoers.d/zz",
         undoes: RULE,
-        password: PASSWORD,
-        own: None,
-        old: WORKS,
-        new: WORKS,
-        failures: 0,
+        ..WELL
     },
     Row {
         name: "sudo wants a terminal",
         does: "echo 'Defaults requiretty' >/etc/sudoers.d/zz",
         undoes: RULE,
-        password: PASSWORD,
-        own: None,
-        old: Some((
-            3,
-            &[
-                "sudo works at a terminal only",
-                "you must have a tty",
-                "requiretty",
-            ],
-        )),
+        old: refused(&[
+            "sudo works at a terminal only",
+            "you must have a tty",
+            "requiretty",
+        ]),
         // sudo-rs does not know that setting.
         new: WORKS,
-        failures: 0,
+        ..WELL
     },
     Row {
         name: "sudo asks for root's password",
         does: "echo 'Defaults rootpw' >/etc/sudoers.d/zz",
         undoes: RULE,
-        password: PASSWORD,
-        own: None,
-        old: Some((
-            3,
-            &[
-                "sudo asks for the password of root, not of alice",
-                "SUDO_PASS_<node>",
-            ],
-        )),
-        new: Some((
-            3,
-            &[
-                "sudo asks for the password of root, not of alice",
-                "SUDO_PASS_<node>",
-            ],
-        )),
         failures: 1,
+        ..on_both(&[
+            "sudo asks for the password of root, not of alice",
+            "SUDO_PASS_<node>",
+        ])
     },
     Row {
         name: "sudo asks for root's password, which is given",
         does: "echo 'Defaults rootpw' >/etc/sudoers.d/zz",
         undoes: RULE,
-        password: PASSWORD,
         own: Some("heart-of-roots"),
-        old: WORKS,
-        new: WORKS,
-        failures: 0,
+        ..WELL
     },
     Row {
         name: "sudo asks for the target's password",
         does: "echo 'Defaults targetpw' >/etc/sudoers.d/zz",
         undoes: RULE,
-        password: PASSWORD,
-        own: None,
-        old: Some((3, &["sudo asks for the password of root, not of alice"])),
-        new: Some((3, &["sudo asks for the password of root, not of alice"])),
         failures: 1,
+        ..on_both(&["sudo asks for the password of root, not of alice"])
     },
     Row {
         name: "sudo asks for the password of runas_default",
         does: "echo 'Defaults runaspw' >/etc/sudoers.d/zz",
         undoes: RULE,
-        password: PASSWORD,
-        own: None,
-        old: Some((3, &["sudo asks for the password of root, not of alice"])),
+        old: refused(&["sudo asks for the password of root, not of alice"]),
         // sudo-rs does not know that setting.
         new: WORKS,
         failures: 1,
+        ..WELL
     },
     Row {
         name: "another password on this node",
         does: "echo alice:looking-glass | chpasswd",
         undoes: "echo alice:wonderland | chpasswd",
-        password: PASSWORD,
         own: Some(OTHER),
-        old: WORKS,
-        new: WORKS,
-        failures: 0,
+        ..WELL
     },
     Row {
         name: "no administrator",
         does: "gpasswd -d alice wheel; gpasswd -d alice sudo",
         undoes: "gpasswd -a alice wheel; gpasswd -a alice sudo",
-        password: PASSWORD,
-        own: None,
-        old: Some((3, &["alice may not use sudo"])),
-        new: Some((3, &["alice may not use sudo"])),
-        failures: 0,
+        ..on_both(&["alice may not use sudo"])
     },
     Row {
         name: "sudo is not setuid",
         does: "chmod u-s $(command -v sudo)",
         undoes: "chmod u+s $(command -v sudo)",
-        password: PASSWORD,
-        own: None,
-        old: Some((3, &["sudo does not work", "setuid"])),
-        new: Some((3, &["sudo does not work", "setuid"])),
-        failures: 0,
+        ..on_both(&["sudo does not work", "setuid"])
     },
     Row {
         name: "the password has expired",
         does: "chage -d 0 alice",
         undoes: "chage -d 20000 alice",
-        password: PASSWORD,
-        own: None,
-        old: Some((
-            3,
-            &[
-                "the password of its account has expired",
-                "no TTY available",
-            ],
-        )),
-        new: Some((
-            3,
-            &[
-                "the password of its account has expired",
-                "no TTY available",
-            ],
-        )),
-        failures: 0,
+        ..on_both(&[
+            "the password of its account has expired",
+            "no TTY available",
+        ])
     },
     Row {
         name: "the account has expired",
         does: "chage -E 1 alice",
         undoes: "chage -E -1 alice",
-        password: PASSWORD,
-        own: None,
-        old: Some((
-            3,
-            &[
-                "the account has expired",
-                "contact your system administrator",
-                "chage",
-            ],
-        )),
-        new: Some((
-            3,
-            &[
-                "the account has expired",
-                "contact your system administrator",
-                "chage",
-            ],
-        )),
-        failures: 0,
+        ..on_both(&[
+            "the account has expired",
+            "contact your system administrator",
+            "chage",
+        ])
     },
     Row {
         name: "the home is missing",
         does: "mv /home/alice /home/elsewhere",
         undoes: "mv /home/elsewhere /home/alice",
-        password: PASSWORD,
-        own: None,
-        old: Some((
-            3,
-            &[
-                "refuses the login",
-                "Permission denied (publickey)",
-                "is the account's home there",
-            ],
-        )),
-        new: Some((
-            3,
-            &[
-                "refuses the login",
-                "Permission denied (publickey)",
-                "is the account's home there",
-            ],
-        )),
-        failures: 0,
+        ..on_both(&[
+            "refuses the login",
+            "Permission denied (publickey)",
+            "is the account's home there",
+        ])
     },
     Row {
         name: "the login shell prints, and no whole line",
         does: "printf '#!/bin/bash\\necho Welcome!; echo Mind the gap >&2; printf to:; exec /bin/bash \"$@\"\\n' >/usr/local/bin/chatty; \
                chmod 755 /usr/local/bin/chatty; usermod -s /usr/local/bin/chatty alice",
         undoes: "usermod -s /bin/bash alice",
-        password: PASSWORD,
-        own: None,
-        old: WORKS,
-        new: WORKS,
-        failures: 0,
+        ..WELL
     },
     Row {
         name: "fish, whose config.fish prints",
         does: "mkdir -p /home/alice/.config/fish; echo 'echo Welcome; echo to fish >&2' >/home/alice/.config/fish/config.fish; \
                chown -R alice: /home/alice/.config; usermod -s /usr/bin/fish alice",
         undoes: "usermod -s /bin/bash alice; rm -r /home/alice/.config",
-        password: PASSWORD,
-        own: None,
-        old: WORKS,
-        new: WORKS,
-        failures: 0,
+        ..WELL
     },
     Row {
         name: "zsh, whose zshenv prints",
         does: "echo 'echo Welcome; printf to:' >/home/alice/.zshenv; usermod -s /usr/bin/zsh alice",
         undoes: "usermod -s /bin/bash alice; rm /home/alice/.zshenv",
-        password: PASSWORD,
-        own: None,
-        old: WORKS,
-        new: WORKS,
-        failures: 0,
+        ..WELL
     },
     Row {
         name: "the login shell runs nothing",
         does: "usermod -s /usr/sbin/nologin alice",
         undoes: "usermod -s /bin/bash alice",
-        password: PASSWORD,
-        own: None,
-        old: Some((
-            3,
-            &[
-                "does not answer as a node should",
-                "This account is currently not available",
-            ],
-        )),
-        new: Some((
-            3,
-            &[
-                "does not answer as a node should",
-                "This account is currently not available",
-            ],
-        )),
-        failures: 0,
+        ..on_both(&[
+            "does not answer as a node should",
+            "This account is currently not available",
+        ])
     },
 ];
 
@@ -377,8 +282,8 @@ fn failures(lab: &Lab, node: &str, before: &str, after: &str) -> usize {
 /// Faults of a row on a node, if any.
 fn try_row(lab: &Lab, repo: &Repo, node: &str, row: &Row) -> Option<String> {
     let (code, told) = match node {
-        OLD => row.old?,
-        _ => row.new?,
+        OLD => row.old,
+        _ => row.new,
     };
     let before = failures(lab, node, "true", row.does);
     // The command prints its input, so a password that reached it would show.

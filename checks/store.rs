@@ -28,6 +28,13 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned())
 }
 
+/// Writes an entry that is not there yet.
+async fn insert(writer: &mut impl Writer, entry: &str, text: &str) {
+    let (entry, value) = (name(entry), secret(text));
+    let done = writer.insert(&entry, &value, Existing::Keep);
+    done.await.unwrap();
+}
+
 async fn shown(entry: &str) -> Result<String, Error> {
     let values = store().show(&names(&[entry])).await?;
     Ok(values[&name(entry)].expose().to_owned())
@@ -42,10 +49,7 @@ async fn what_is_inserted_is_listed_and_shown_byte_for_byte() {
     let text = "-----BEGIN X-----\nabc=\n-----END X-----\n";
     let mut writer = store().writer().await.unwrap();
     for entry in ["a.key", "passwd/alice"] {
-        writer
-            .insert(&name(entry), &secret(text), Existing::Keep)
-            .await
-            .unwrap();
+        insert(&mut writer, entry, text).await;
     }
     writer.finish(&names(&["a.key"]), "x").await.unwrap();
     assert_eq!(
@@ -62,10 +66,7 @@ async fn an_entry_is_replaced_only_when_asked() {
         return PassStore::plain().inside("an_entry_is_replaced_only_when_asked");
     }
     let mut writer = store().writer().await.unwrap();
-    writer
-        .insert(&name("a"), &secret("first"), Existing::Keep)
-        .await
-        .unwrap();
+    insert(&mut writer, "a", "first").await;
     let error = writer
         .insert(&name("a"), &secret("second"), Existing::Keep)
         .await
@@ -96,10 +97,7 @@ async fn a_run_is_one_commit_and_a_run_without_change_is_none() {
     let all = names(&["a", "b", "c", "never made"]);
     let mut writer = store().writer().await.unwrap();
     for entry in ["a", "b", "c"] {
-        writer
-            .insert(&name(entry), &secret("x"), Existing::Keep)
-            .await
-            .unwrap();
+        insert(&mut writer, entry, "x").await;
     }
     writer.finish(&all, "make three").await.unwrap();
     store()
@@ -128,17 +126,11 @@ async fn what_an_interrupted_run_left_is_committed_by_the_next_and_nothing_else_
     }
     let mut writer = store().writer().await.unwrap();
     for entry in ["a", "foreign"] {
-        writer
-            .insert(&name(entry), &secret("x"), Existing::Keep)
-            .await
-            .unwrap();
+        insert(&mut writer, entry, "x").await;
     }
     drop(writer);
     let mut writer = store().writer().await.unwrap();
-    writer
-        .insert(&name("b"), &secret("x"), Existing::Keep)
-        .await
-        .unwrap();
+    insert(&mut writer, "b", "x").await;
     writer
         .finish(&names(&["a", "b"]), "make two")
         .await
@@ -159,10 +151,7 @@ async fn a_repository_inside_the_store_is_the_one_that_is_committed_to() {
         return;
     }
     let mut writer = store().writer().await.unwrap();
-    writer
-        .insert(&name("a"), &secret("x"), Existing::Keep)
-        .await
-        .unwrap();
+    insert(&mut writer, "a", "x").await;
     writer.finish(&names(&["a"]), "make one").await.unwrap();
 }
 
@@ -172,10 +161,7 @@ async fn a_second_writer_fails_at_once_while_readers_go_on() {
         return PassStore::git().inside("a_second_writer_fails_at_once_while_readers_go_on");
     }
     let mut writer = store().writer().await.unwrap();
-    writer
-        .insert(&name("a"), &secret("x"), Existing::Keep)
-        .await
-        .unwrap();
+    insert(&mut writer, "a", "x").await;
     let error = store().writer().await.unwrap_err();
     assert!(error.what.contains("another nixcfg writes"), "{error}");
     assert_eq!(shown("a").await.unwrap(), "x");
@@ -238,10 +224,7 @@ async fn writers_that_are_killed_leave_whole_entries_and_a_store_that_can_be_wri
     if round != "last" {
         for n in 0..1000 {
             let entry = name(&format!("{round}/{n}"));
-            writer
-                .insert(&entry, &secret(&text(&entry)), Existing::Keep)
-                .await
-                .unwrap();
+            insert(&mut writer, entry.as_str(), &text(&entry)).await;
         }
     }
     let all = store().list().await.unwrap();
@@ -273,10 +256,7 @@ async fn many_entries_are_read_at_once_and_all_arrive() {
     let mut writer = store().writer().await.unwrap();
     let all: Vec<String> = (0..64).map(|n| format!("entry{n}")).collect();
     for entry in &all {
-        writer
-            .insert(&name(entry), &secret(entry), Existing::Keep)
-            .await
-            .unwrap();
+        insert(&mut writer, entry, entry).await;
     }
     let all: BTreeSet<EntryName> = all.iter().map(|entry| name(entry)).collect();
     let values = store().show(&all).await.unwrap();
@@ -314,10 +294,7 @@ async fn no_secret_is_among_the_arguments_of_any_program() {
         return;
     }
     let mut writer = store().writer().await.unwrap();
-    writer
-        .insert(&name("a"), &secret("hunter2"), Existing::Keep)
-        .await
-        .unwrap();
+    insert(&mut writer, "a", "hunter2").await;
     writer.finish(&names(&["a"]), "make one").await.unwrap();
     assert_eq!(shown("a").await.unwrap(), "hunter2");
 }
