@@ -73,7 +73,7 @@ fn a_password_is_replaced_by_another_scheme_and_removed() {
     passwd(&repo, &store, &["alice", "--remove"], "").exits(0);
     passwd(&repo, &store, &["--list"], "")
         .exits(0)
-        .shows("alice        no password");
+        .shows_of("alice", "no password");
     passwd(&repo, &store, &["alice", "--remove"], "")
         .exits(2)
         .tells("has no password in the store");
