@@ -388,10 +388,26 @@ def any_order(driver, node):
         driver.root(node, "rm -r /root/all")
 
 
+def loss(driver):
+    """Kills a server of each service, and asserts that another one is told of it at once: Nomad itself takes some forty seconds."""
+    for app in ["consul", *(["nomad"] if os.environ.get("NOMAD") else [])]:
+        title, folder = app.title(), f"/run/systemd/system/{app}.service.d"
+        trouble = lambda: [line for event in scenario.tool(driver, "status", "alder", "--no-drift", wanted=None)
+                           for line in event.get("trouble") or [] if title in line]
+        scenario.until(120, f"{title}'s servers are well", lambda: not trouble())
+        driver.root("cedar", f"mkdir -p {folder}; printf '[Service]\\nRestart=no\\n' >{folder}/once.conf; systemctl daemon-reload; systemctl kill -s KILL {app}")
+        told = trouble()
+        scenario.check(len(told) == 1 and "cedar" in told[0] and "no connection to" in told[0], f"the loss of a server is noticed at once: {told}")
+        driver.root("cedar", f"rm {folder}/once.conf; systemctl daemon-reload; systemctl reset-failed {app}; systemctl start {app}")
+        scenario.until(120, f"{title}'s servers are well again", lambda: not trouble())
+
+
 def whole(driver):
     any_order(driver, "dogwood")
     driver.make_secrets()
     scenario.run(driver)
+    if not os.environ.get("LAB_NIXOS"):
+        loss(driver)
     tlsproxy.run(driver)
 
 

@@ -27,8 +27,10 @@ use crate::uplink::route::Way;
 use crate::uplink::verifier::Seen;
 use crate::uplink::{Failure, Secured, handshake};
 
-/// How long a port may take for connection, handshake and answer.
+/// How long a port may take for connection and handshake.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long an answer may take. Consul holds a request for up to 12 seconds while it has no leader.
+const ANSWER: Duration = Duration::from_secs(15);
 /// The longest answer, in bytes.
 const MOST: usize = 1024 * 1024;
 
@@ -108,8 +110,8 @@ impl Port {
         }
     }
 
-    fn silent(&self, node: &Name) -> Failure {
-        Failure::silent(self.daemon, &self.way(node), PATIENCE)
+    fn silent(&self, node: &Name, after: Duration) -> Failure {
+        Failure::silent(self.daemon, &self.way(node), after)
     }
 }
 
@@ -257,8 +259,8 @@ impl Tunnels {
                 body: body.to_bytes(),
             })
         };
-        let answered = tokio::time::timeout(PATIENCE, answered).await;
-        Ok(answered.unwrap_or_else(|_| Err(port.silent(node))))
+        let answered = tokio::time::timeout(ANSWER, answered).await;
+        Ok(answered.unwrap_or_else(|_| Err(port.silent(node, ANSWER))))
     }
 
     async fn connect(
@@ -292,6 +294,6 @@ impl Tunnels {
             handshake(port.daemon, raw, port.opening, &identity, &way, began).await
         };
         let connected = tokio::time::timeout(PATIENCE, connecting).await;
-        Ok(connected.unwrap_or_else(|_| Err(port.silent(node))))
+        Ok(connected.unwrap_or_else(|_| Err(port.silent(node, PATIENCE))))
     }
 }

@@ -66,12 +66,11 @@ pub async fn ask(
 }
 
 fn read(answer: &Answer, daemons: &[Daemon]) -> Result<Seen> {
-    let strange = || {
-        Error::unexpected("does not tell of its daemons as expected").saying(tail(answer.text()))
-    };
+    let told = answer.text();
+    let strange =
+        || Error::unexpected("does not tell of its daemons as expected").saying(tail(told));
     let line = |kind: &str, daemon: Daemon| {
-        let mut lines = answer
-            .text()
+        let mut lines = told
             .lines()
             .map(|line| line.split(' ').collect::<Vec<_>>())
             .filter(|words| words.first() == Some(&kind) && words.get(1) == Some(&daemon.name()));
@@ -100,7 +99,14 @@ fn read(answer: &Answer, daemons: &[Daemon]) -> Result<Seen> {
             {
                 State::Unformed
             }
-            (Some(answer), _) => State::Up(health(*daemon, answer)),
+            (Some(answer), _) => {
+                let deaf = format!("deaf {daemon} ");
+                let deaf = told.lines().filter_map(|line| line.strip_prefix(&deaf));
+                State::Up(health(*daemon, answer).map(|mut health| {
+                    deaf.for_each(|address| health.is_deaf_at(address));
+                    health
+                }))
+            }
             (None, _) => return Err(strange()),
         };
         seen.insert(*daemon, ((*invocation).to_owned(), state));
@@ -341,10 +347,19 @@ mod tests {
 
     #[test]
     fn a_server_that_was_never_part_of_a_quorum_is_told_from_one_that_lost_it() {
-        let healthy = "200 {\"Healthy\": true, \"FailureTolerance\": 1}";
-        let ill = "429 {\"Healthy\": false, \"FailureTolerance\": 0}";
+        let servers =
+            r#""Servers": [{"Name": "alder", "Address": "192.0.2.11:8300", "Healthy": true}]"#;
+        let healthy = format!(r#"200 {{"Healthy": true, "FailureTolerance": 1, {servers}}}"#);
+        let (healthy, ill) = (
+            healthy.as_str(),
+            "429 {\"Healthy\": false, \"FailureTolerance\": 0}",
+        );
         let members = "200 [\"192.0.2.11:8300\"]";
         assert!(matches!(consul(healthy, members), State::Up(Ok(health)) if health.healthy));
+        let told = told(healthy, members)
+            .replace("daemon nomad", "deaf consul 192.0.2.11:8300\ndaemon nomad");
+        let seen = read(&told, &Daemon::ALL).unwrap();
+        assert!(matches!(&seen[&Daemon::Consul].1, State::Up(Ok(health)) if !health.healthy));
         assert!(matches!(consul(ill, members), State::Up(Ok(health)) if !health.healthy));
         let none = "500 No cluster leader";
         assert!(matches!(consul(none, members), State::Up(Err(_))));

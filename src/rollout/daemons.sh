@@ -3,20 +3,29 @@
 #   daemon NAME STATE INVOCATION         as systemd has them; a dash for none
 #   health NAME STATUS BASE64            the answer to /v1/operator/autopilot/health; status 000 without an answer
 #   peers NAME STATUS BASE64             the answer to /v1/status/peers?stale, which needs no leader
+#   deaf NAME ADDRESS                    a server that the health names and that takes no connection at that address
 #   end                                  the end of the answer
 set -u
-ask() { # PATH
-  curl --silent --show-error --max-time 8 --noproxy '*' --cacert "$folder/$daemon-ca.crt" --cert "$folder/$daemon.crt" \
+ask() { # PATH SECONDS
+  curl --silent --show-error --max-time "$2" --noproxy '*' --cacert "$folder/$daemon-ca.crt" --cert "$folder/$daemon.crt" \
     --key "$folder/$daemon.key" --connect-to "::127.0.0.1:$port" --write-out '\n%{http_code}' "https://$name:$port$1" 2>&1
 }
-answer() { # WORD PATH
-  said=$(ask "$2")
+answer() { # WORD PATH SECONDS
+  said=$(ask "$2" "$3")
   status=${said##*"$newline"}
   case $status in
   [0-9][0-9][0-9]) ;;
   *) status=000 said="$said$newline" ;;
   esac
   echo "$1 $daemon $status $(printf '%s' "${said%"$newline"*}" | base64 -w 0)"
+}
+# Looks whether the servers of an answer about health take connections: Nomad notices the loss of one after 40 seconds.
+# Nothing is sent, as a server would log what is not its protocol. Only bash connects so; curl stays for its whole limit.
+deaf() {
+  printf '%s' "$said" | tr ',{' '\n\n' | sed -n 's/^ *"Address": *"\([^" ]*\)".*$/\1/p' | while read -r address; do
+    host=${address%:*} host=${host#\[}
+    timeout 3 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "${host%]}" "${address##*:}" 2>/dev/null || echo "deaf $daemon $address"
+  done
 }
 while [ $# -gt 0 ]; do
   named daemon unit port name folder -- "$@"
@@ -25,7 +34,9 @@ while [ $# -gt 0 ]; do
   invocation=$(systemctl show -p InvocationID --value -- "$unit")
   echo "daemon $daemon ${state:--} ${invocation:--}"
   [ "$state" = active ] || continue
-  answer health /v1/operator/autopilot/health
-  answer peers '/v1/status/peers?stale'
+  # Consul holds this request for up to 12 seconds while it has no leader.
+  answer health /v1/operator/autopilot/health 15
+  deaf
+  answer peers '/v1/status/peers?stale' 8
 done
 echo end

@@ -249,6 +249,9 @@ mod tests {
         let error = lost(|_| State::Unformed).await.unwrap_err();
         assert_eq!(error.what, "Nomad knows of no other server any more");
         let error = lost(|_| health(false, 0)).await.unwrap_err();
-        assert_eq!(error.what, "Nomad’s servers are not healthy");
+        assert_eq!(
+            error.what,
+            "Nomad’s servers are not healthy: a new leader has yet to look at them"
+        );
     }
 }

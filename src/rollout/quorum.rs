@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
@@ -33,9 +33,14 @@ pub struct Health {
     pub healthy: bool,
     /// How many servers may fail before there is no quorum.
     pub failure_tolerance: u32,
-    /// The servers.
-    #[serde(default)]
+    /// The servers. A leader that was just elected names none.
+    #[serde(default, deserialize_with = "listed")]
     pub servers: Vec<Server>,
+}
+
+/// A list, which is null in Nomad 1.0 where it is empty in newer versions.
+fn listed<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Server>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// One of a daemon's servers.
@@ -50,6 +55,12 @@ pub struct Server {
     /// Whether it is healthy.
     #[serde(default)]
     pub healthy: bool,
+    /// Where its raft is reached, with a port.
+    #[serde(default)]
+    pub address: String,
+    /// Whether a connection to that address was refused or not answered.
+    #[serde(skip)]
+    pub is_deaf: bool,
 }
 
 impl Health {
@@ -58,11 +69,16 @@ impl Health {
     pub fn read(title: &str, status: u16, body: &[u8]) -> Result<Self> {
         let unknown = |what: String| Error::new(Exit::Partial, what);
         match status {
-            200 | 429 => serde_json::from_slice(body).map_err(|e| {
-                unknown(format!(
-                    "{title} tells of its health in a way that is not understood: {e}"
-                ))
-            }),
+            200 | 429 => {
+                let mut health: Self = serde_json::from_slice(body).map_err(|e| {
+                    unknown(format!(
+                        "{title} tells of its health in a way that is not understood: {e}"
+                    ))
+                })?;
+                // Consul's new leader calls servers healthy that it has yet to look at.
+                health.healthy &= !health.servers.is_empty();
+                Ok(health)
+            }
             403 => Err(unknown(format!(
                 "{title} does not tell of its health: its ACLs are on"
             ))
@@ -76,6 +92,15 @@ impl Health {
             }
             status => Err(unknown(format!("{title} answers {HEALTH} with {status}"))
                 .saying(String::from_utf8_lossy(body))),
+        }
+    }
+
+    /// Notes that no connection can be made to a server's address. Autopilot does not know it yet.
+    pub fn is_deaf_at(&mut self, address: &str) {
+        for server in self.servers.iter_mut().filter(|s| s.address == address) {
+            server.is_deaf = true;
+            server.healthy = false;
+            self.healthy = false;
         }
     }
 
@@ -96,14 +121,24 @@ impl Health {
 
     /// The state in words.
     pub fn words(&self) -> String {
-        let bad: Vec<&str> = self
+        let bad: Vec<String> = self
             .servers
             .iter()
             .filter(|server| !server.healthy)
-            .map(|server| server.name.as_str())
+            .map(|server| {
+                let (name, address) = (&server.name, &server.address);
+                if server.is_deaf {
+                    format!("{name} (no connection to {address})")
+                } else {
+                    name.clone()
+                }
+            })
             .collect();
         match (self.healthy, bad.is_empty()) {
             (true, _) => format!("healthy, and {} of them may fail", self.failure_tolerance),
+            (false, true) if self.servers.is_empty() => {
+                "not healthy: a new leader has yet to look at them".into()
+            }
             (false, true) => "not healthy".into(),
             (false, false) => format!("not healthy: {}", bad.join(", ")),
         }
@@ -203,6 +238,37 @@ mod tests {
             health.leads(&"alder".parse().unwrap()) && !health.leads(&"birch".parse().unwrap())
         );
         assert_eq!(health.words(), "not healthy: birch.prod");
+    }
+
+    #[test]
+    fn what_a_leader_tells_that_was_just_elected_is_no_health() {
+        for told in [
+            &br#"{"Healthy": true, "FailureTolerance": 0, "Servers": []}"#[..],
+            br#"{"Healthy": false, "FailureTolerance": 0, "Servers": null}"#,
+        ] {
+            let health = Health::read("Consul", 200, told).unwrap();
+            let error = health.whole().unwrap_err();
+            assert!(
+                error.what.contains("a new leader has yet to look"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_reached_is_not_healthy_whatever_autopilot_says() {
+        let told = br#"{"Healthy": true, "FailureTolerance": 1, "Servers": [
+            {"Name": "alder.prod", "Address": "192.0.2.11:4647", "Leader": true, "Healthy": true},
+            {"Name": "birch.prod", "Address": "192.0.2.12:4647", "Healthy": true},
+            {"Name": "cedar.prod", "Address": "192.0.2.1:4647", "Healthy": true}]}"#;
+        let mut health = Health::read("Nomad", 200, told).unwrap();
+        health.is_deaf_at("192.0.2.99:4647");
+        assert!(health.spare(false).is_ok());
+        health.is_deaf_at("192.0.2.12:4647");
+        assert_eq!(
+            health.spare(false).unwrap_err().what,
+            "the servers are not healthy: birch.prod (no connection to 192.0.2.12:4647)"
+        );
     }
 
     #[test]
