@@ -3,8 +3,8 @@
 use std::process::{Command, Stdio};
 
 use crate::support::NIX_CONFIG;
-use crate::support::agent::{self, Agents};
-use crate::support::cluster::Running;
+use crate::support::agent::{self, Agents, Setup};
+use crate::support::cluster::{Cluster, Running};
 use crate::support::pass::{self, ended};
 use crate::support::stage::{QUICK, SCHEDULER, Stage};
 use serde_json::{Value, json};
@@ -236,6 +236,52 @@ fn a_leader_that_goes_in_the_midst_of_a_deployment_is_waited_out() {
         &command.output().unwrap(),
         stage.scheduler_code(),
         &["PreemptionConfig.BatchSchedulerEnabled: false → true"],
+    );
+}
+
+#[test]
+fn a_cluster_of_one_server_is_waited_for_while_it_restarts() {
+    let mut stage = Stage::new();
+    let update = QUICK
+        .replace("\"1s\"", "\"4s\"")
+        .replace("\"5s\"", "\"50s\"")
+        .replace("\"10s\"", "\"60s\"");
+    stage.job("core", "service", "sleep 600", &update);
+    let mut command = stage.command("deploy-apps", &[]);
+    let run = std::thread::spawn(move || command.output().unwrap());
+    stage.agents.wait("a deployment", |agents| {
+        agents.ask("/v1/deployments")[0]["Status"] == "running"
+    });
+    stage.agents.kill(0);
+    stage.agents.resume(0);
+    ended(&run.join().unwrap(), 0, &["core  healthy"]);
+}
+
+#[test]
+fn two_servers_stand_still_while_one_is_missing() {
+    let mut stage = Stage::with(2);
+    stage.job("core", "service", "sleep 600", QUICK);
+    stage.agents.kill(1);
+    for operation in ["deploy-apps", "nomad-scheduler"] {
+        ended(&stage.run(operation, &[]), 3, &["Nomad has no leader"]);
+    }
+    stage.agents.resume(1);
+    stage
+        .agents
+        .wait("a leader", |agents| agents.leader(0).is_some());
+    assert!(stage.registered().is_empty());
+    ended(&stage.run("deploy-apps", &[]), 0, &["core  healthy"]);
+}
+
+#[test]
+fn a_region_may_have_a_dash_and_a_digit() {
+    let stage = Stage::of(Cluster::of_region("north-2"), &Setup::default());
+    stage.job("core", "service", "sleep 600", QUICK);
+    ended(&stage.run("deploy-apps", &[]), 0, &["core  healthy"]);
+    ended(
+        &stage.run("nomad-scheduler", &[]),
+        stage.scheduler_code(),
+        &["as wanted"],
     );
 }
 
