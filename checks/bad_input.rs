@@ -305,7 +305,6 @@ fn a_build_that_fails_is_told_by_its_own_log_and_the_other_nodes_go_on() {
         r#"{ pkgs, ... }: { environment.etc."broken".source = pkgs.runCommand "broken" { } "echo the compiler is unhappy; exit 1"; }"#,
     );
     Tool::deploy(&repo, &lab)
-        .run()
         .exits(5)
         .tells("error: birch: its system does not build: broken failed")
         .tells("the compiler is unhappy")
@@ -347,7 +346,6 @@ fn an_ssh_config_that_is_not_there_is_told() {
     Tool::new(&repo, "deploy-nixos")
         .args(&["--ssh-config", "/nonexistent/ssh_config"])
         .password(Some(PASSWORD))
-        .run()
         .exits(2)
         .tells("no ssh_config at /nonexistent/ssh_config");
 }

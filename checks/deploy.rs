@@ -32,7 +32,7 @@ fn a_bare_cluster_is_configured_then_changed_then_left_alone_at_the_least_cost()
     let logins = || NODES.map(|node| lab.logins(node));
 
     let before = logins();
-    deploy().run().exits(0).shows("3 nodes as wanted");
+    deploy().exits(0).shows("3 nodes as wanted");
     let after = logins();
     for (i, node) in NODES.iter().enumerate() {
         assert_eq!(
@@ -63,7 +63,6 @@ fn a_bare_cluster_is_configured_then_changed_then_left_alone_at_the_least_cost()
     repo.configure("birch", &demo("two birch"));
     let before = logins();
     deploy()
-        .run()
         .exits(0)
         .shows_of("birch", "switched")
         .shows_of("alder", "unchanged");
@@ -78,7 +77,7 @@ fn a_bare_cluster_is_configured_then_changed_then_left_alone_at_the_least_cost()
     );
 
     let before = logins();
-    deploy().run().exits(0).shows("3 nodes as wanted");
+    deploy().exits(0).shows("3 nodes as wanted");
     let after = logins();
     assert_eq!(
         [0, 1, 2].map(|i| after[i] - before[i]),
@@ -104,7 +103,6 @@ fn systems_are_evaluated_once_and_by_no_more_workers_than_cores() {
         .env("PATH", counters.path())
         .env("NIXCFG_LOG", "nixcfg::nix::eval=debug")
         .arg("--plan")
-        .run()
         .exits(0);
     let calls = counters.take();
     let cores = std::thread::available_parallelism().unwrap().get();
@@ -151,7 +149,7 @@ fn boot_test_and_dry_activate_do_what_they_say_and_no_more() {
     let lab = Lab::with_bare(&["alder"]);
     let repo = Repo::new();
     repo.configure("alder", &demo("base"));
-    Tool::deploy(&repo, &lab).arg("alder").run().exits(0);
+    Tool::deploy(&repo, &lab).arg("alder").exits(0);
     let base = lab.root("alder", "readlink -f /run/current-system");
     let current = || lab.root("alder", "readlink -f /run/current-system");
     let profile = || lab.root("alder", "readlink -f /nix/var/nix/profiles/system");
@@ -159,7 +157,6 @@ fn boot_test_and_dry_activate_do_what_they_say_and_no_more() {
     repo.configure("alder", &demo("dry"));
     let ran = Tool::deploy(&repo, &lab)
         .args(&["alder", "--mode", "dry-activate"])
-        .run()
         .exits(0);
     assert!(
         ran.err.contains("demo.service"),
@@ -171,7 +168,6 @@ fn boot_test_and_dry_activate_do_what_they_say_and_no_more() {
     repo.configure("alder", &demo("tested"));
     Tool::deploy(&repo, &lab)
         .args(&["alder", "--mode", "test"])
-        .run()
         .exits(0);
     assert_ne!(current(), base);
     assert_eq!(profile(), base);
@@ -181,7 +177,6 @@ fn boot_test_and_dry_activate_do_what_they_say_and_no_more() {
     let running = current();
     Tool::deploy(&repo, &lab)
         .args(&["alder", "--mode", "boot"])
-        .run()
         .exits(0);
     assert_eq!(current(), running);
     assert_ne!(profile(), base);
@@ -202,17 +197,13 @@ fn a_unit_that_fails_is_named_and_mending_it_ends_well() {
         r#"{ systemd.services.broken = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "echo it is broken; exit 3"; }; }"#,
     );
     Tool::deploy(&repo, &lab)
-        .run()
         .exits(5)
         .shows("broken.service")
         .shows("2 of 3 nodes as wanted; not: birch");
     // The unit still fails, so the second run fails as well.
-    Tool::deploy(&repo, &lab)
-        .run()
-        .exits(5)
-        .shows("broken.service");
+    Tool::deploy(&repo, &lab).exits(5).shows("broken.service");
     repo.configure("birch", "{ }");
-    Tool::deploy(&repo, &lab).run().exits(0);
+    Tool::deploy(&repo, &lab).exits(0);
 }
 
 #[test]
@@ -220,7 +211,7 @@ fn a_switch_that_is_refused_leaves_the_exact_generation_that_was_there() {
     let lab = Lab::with_bare(&["cedar"]);
     let repo = Repo::new();
     repo.configure("cedar", &demo("good"));
-    Tool::deploy(&repo, &lab).arg("cedar").run().exits(0);
+    Tool::deploy(&repo, &lab).arg("cedar").exits(0);
     let before = lab.state("cedar");
     repo.configure(
         "cedar",
@@ -228,7 +219,6 @@ fn a_switch_that_is_refused_leaves_the_exact_generation_that_was_there() {
     );
     Tool::deploy(&repo, &lab)
         .arg("cedar")
-        .run()
         .exits(5)
         .tells("not today")
         .shows("not switched: Pre-switch check 'no' failed");
@@ -261,14 +251,13 @@ const HELD: &str = r#"systemd.services.held = { wantedBy = [ "multi-user.target"
 fn a_switch_that_fails_half_way_is_not_told_as_untouched_and_its_units_run_again() {
     let (lab, repo) = (Lab::with_bare(&["cedar"]), Repo::new());
     repo.configure("cedar", &format!("{{ {HELD} }}"));
-    Tool::deploy(&repo, &lab).arg("cedar").run().exits(0);
+    Tool::deploy(&repo, &lab).arg("cedar").exits(0);
     let before = lab.state("cedar");
     // A failed activation script also exits with 2, and ENOENT is 2.
     for (code, policy) in [(1, "rollback"), (2, "keep")] {
         repo.configure("cedar", &fails_half_way(code));
         Tool::deploy(&repo, &lab)
             .args(&["cedar", "--on-degraded", policy])
-            .run()
             .exits(5)
             .shows("rolled back")
             .shows("Failed to reset failed units");
@@ -282,7 +271,7 @@ fn a_node_whose_nix_answers_root_alone_is_deployed_to() {
     let (lab, repo) = (Lab::with_bare(&["cedar"]), Repo::new());
     let only_root = r#"{ nix.settings.allowed-users = [ "root" ]; }"#;
     repo.configure("cedar", only_root);
-    Tool::deploy(&repo, &lab).arg("cedar").run().exits(0);
+    Tool::deploy(&repo, &lab).arg("cedar").exits(0);
     lab.root("cedar", "systemctl restart nix-daemon.service");
     assert!(
         !lab.holds(
@@ -295,16 +284,14 @@ fn a_node_whose_nix_answers_root_alone_is_deployed_to() {
     Tool::deploy(&repo, &lab)
         .args(&["cedar", "--plan"])
         .password(None)
-        .run()
         .exits(3)
         .tells("allowed-users")
         .tells("SUDO_PASS");
     Tool::deploy(&repo, &lab)
         .args(&["cedar", "--plan"])
-        .run()
         .exits(0)
         .shows("copy ");
-    Tool::deploy(&repo, &lab).arg("cedar").run().exits(0);
+    Tool::deploy(&repo, &lab).arg("cedar").exits(0);
 }
 
 #[test]
@@ -320,7 +307,7 @@ fn a_held_lock_is_told_and_nothing_is_changed() {
     lab.root("alder", "systemctl stop holder");
     ran.exits(5).shows("another switch is going on");
     assert_eq!(lab.state("alder"), before);
-    Tool::deploy(&repo, &lab).arg("alder").run().exits(0);
+    Tool::deploy(&repo, &lab).arg("alder").exits(0);
 }
 
 #[test]
@@ -357,7 +344,6 @@ fn an_interrupted_run_can_be_run_again() {
     // Nobody confirms the system, so the node waits and goes back.
     Tool::deploy(&repo, &lab)
         .arg("alder")
-        .run()
         .exits(0)
         .tells("waiting for the end of a change that nobody confirmed")
         .shows_of("alder", "switched");
@@ -369,7 +355,6 @@ fn json_is_one_object_a_line_and_ends_with_a_summary() {
     let repo = Repo::new();
     let ran = Tool::deploy(&repo, &lab)
         .args(&["--plan", "--json"])
-        .run()
         .exits(0);
     let events: Vec<serde_json::Value> = ran
         .out

@@ -6,20 +6,14 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::pass::{PassStore, run, said};
+use crate::support::pass::{PassStore, said};
 use crate::support::{Lab, NODES, Repo, Tool};
 
 const FOLDER: &str = "example/cluster/prod";
 
 /// A cluster that a bare node is as wanted by, but for its system.
 fn repo() -> Repo {
-    let repo = Repo::new();
-    repo.replace(
-        "cluster/prod/cluster.nix",
-        "    wireguard.enable = true;\n",
-        "    wireguard.enable = false; consul.enable = false; nomad.enable = false;\n",
-    );
-    repo
+    Repo::with("    wireguard.enable = false; consul.enable = false; nomad.enable = false;\n")
 }
 
 /// A store with all of that cluster's entries, shared through another repository.
@@ -29,10 +23,7 @@ fn store() -> PassStore {
         store.insert(&format!("{FOLDER}/passwd/{name}"), "a hash");
     }
     let shared = store.scratch().join("shared.git");
-    let git = |args: &[&str]| {
-        let root = store.root();
-        run(store.in_env(Command::new("git").arg("-C").arg(root).args(args)))
-    };
+    let git = |args: &[&str]| store.git_in(&store.root(), args);
     git(&["init", "-q", "--bare", shared.to_str().unwrap()]);
     git(&["remote", "add", "origin", shared.to_str().unwrap()]);
     git(&["push", "-q", "--set-upstream", "origin", "HEAD"]);
@@ -40,22 +31,14 @@ fn store() -> PassStore {
 }
 
 fn doctor(repo: &Repo, store: &PassStore, lab: &Lab) -> Tool {
-    let config = lab.ssh_config().to_str().unwrap();
-    let mut tool = Tool::new(repo, "doctor").args(&["--ssh-config", config]);
-    let mut command = Command::new("true");
-    for (name, value) in store.in_env(&mut command).get_envs() {
-        if let Some(value) = value {
-            tool = tool.env(name.to_str().unwrap(), value);
-        }
-    }
-    tool
+    Tool::new(repo, "doctor").on(lab).store(store)
 }
 
 #[test]
 fn a_cluster_with_nothing_wrong_is_told_so_with_and_without_a_password() {
     let (lab, repo, store) = (Lab::bare(), repo(), store());
     let before = untouched(&lab);
-    let ran = doctor(&repo, &store, &lab).run().exits(0);
+    let ran = doctor(&repo, &store, &lab).exits(0);
     for line in [
         "ok     files: Nix sees all",
         "ok     flake: prod, 3 nodes, with changes",
@@ -78,7 +61,7 @@ fn a_cluster_with_nothing_wrong_is_told_so_with_and_without_a_password() {
         assert!(ran.out.contains(line), "{line}\n{}{}", ran.out, ran.err);
     }
     assert!(!ran.out.contains("unseen"), "{}", ran.out);
-    let ran = doctor(&repo, &store, &lab).password(None).run().exits(0);
+    let ran = doctor(&repo, &store, &lab).password(None).exits(0);
     let ran = ran.shows("unseen alder: sudo: asks for a password");
     ran.shows("nothing wrong in ").shows(" not seen");
     assert_eq!(untouched(&lab), before);
@@ -144,8 +127,7 @@ fn what_is_local_is_told_though_the_flake_cannot_be_read() {
     fs::write(repo.path().join("cluster/prod/node/birch.nix"), "{ = }\n").unwrap();
     fs::remove_file(repo.path().join("flake.lock")).unwrap();
     let tool = doctor(&repo, &store, &lab).env("PATH", without("pass", &store));
-    tool.run()
-        .exits(5)
+    tool.exits(5)
         .shows("ok     nix: 2.")
         .shows("wrong  pass: is not on PATH")
         .shows("wrong  lock: there is no flake.lock")
@@ -184,7 +166,7 @@ fn a_clock_that_is_off_is_told_where_it_is_off() {
         let tool = tool
             .env("LD_PRELOAD", said(&preload).trim())
             .env("FAKETIME", "+3h");
-        tool.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").run().exits(5)
+        tool.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").exits(5)
     };
     let ran = later(&["alder"]).shows("wrong  alder: clock: 3 h behind");
     ran.shows("certificates made now do not count there yet");

@@ -182,7 +182,7 @@ fn every_fault_at_every_moment_leaves_one_of_two_states_and_running_again_comple
         number("NIXCFG_FAULT_SEED", 1),
     );
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    deploy(&repos[0], &lab).run().exits(0);
+    deploy(&repos[0], &lab).exits(0);
     let (mut struck, mut run, mut step) = (0, 0, 0);
     while struck < faults {
         run += 1;
@@ -241,7 +241,7 @@ fn every_fault_at_every_moment_leaves_one_of_two_states_and_running_again_comple
                 );
             }
         }
-        deploy(repo, &lab).run().exits(0);
+        deploy(repo, &lab).exits(0);
         for node in NODES {
             comes_to_rest(&lab, node, &context);
             assert_eq!(

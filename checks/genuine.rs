@@ -30,7 +30,7 @@ fn start_on(nodes: &[&str]) -> (Lab, Repo) {
     );
     let (lab, repo) = (Lab::with_bare(nodes), Repo::new());
     repo.configure(NODE, &system("one", ""));
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     (lab, repo)
 }
 
@@ -81,23 +81,23 @@ fn an_administrator_who_comes_back_has_his_uid_and_home_and_no_password_but_that
 
     // His successor gets another UID.
     names(BOB, "      carol.keys = [");
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     assert!(!lab.holds(NODE, "getent passwd bob || getent shadow bob"));
     let carol = lab.root(NODE, "id -u carol");
     assert_ne!(before.lines().next(), Some(carol.as_str()));
 
     names("      carol.keys = [", BOB);
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     assert_eq!(of_bob(), before);
     assert_eq!(shadow(&lab, "bob"), "!", "there was no file");
 
     names(BOB, "      carol.keys = [");
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     assert_eq!(lab.root(NODE, "id -u carol"), carol);
     names("      carol.keys = [", BOB);
     let wanted = hash("a walrus and a carpenter");
     password_file(&lab, "bob", &wanted);
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     assert_eq!(of_bob(), before);
     assert_eq!(shadow(&lab, "bob"), wanted);
 }
@@ -117,14 +117,14 @@ fn mutable_users_keep_what_was_set_on_the_node_and_immutable_ones_have_what_thei
 
     // Mutable users: the file applies to new accounts only.
     repo.configure(NODE, &system("mutable", ""));
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     lab.fault(NODE, &["reboot"]);
     assert_eq!(shadow(&lab, "bob"), set);
     assert!(lab.holds(NODE, "id dora"));
 
     // Immutable users: every activation applies the file and removes accounts that are not configured.
     repo.configure(NODE, &system("immutable", "cluster.mutableUsers = false;"));
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     assert_eq!(shadow(&lab, "bob"), files);
     assert!(!lab.holds(NODE, "id dora"));
     assert_ne!(chpasswd(), files);
@@ -135,7 +135,6 @@ fn mutable_users_keep_what_was_set_on_the_node_and_immutable_ones_have_what_thei
     lab.root(NODE, "rm /var/lib/nixcfg/passwords/bob");
     repo.configure(NODE, &system("another", "cluster.mutableUsers = false;"));
     deploy(&repo, &lab)
-        .run()
         .exits(3)
         .tells("no password file of bob");
     assert_eq!(shadow(&lab, "bob"), files);
@@ -147,16 +146,14 @@ fn mutable_users_keep_what_was_set_on_the_node_and_immutable_ones_have_what_thei
     let store = PassStore::plain();
     let wanted = hash("through the looking-glass");
     store.insert("example/cluster/prod/passwd/bob", &format!("{wanted}\n"));
-    let mut command = Tool::new(&repo, "deploy-passwords")
-        .arg("--ssh-config")
-        .arg(lab.ssh_config())
+    Tool::new(&repo, "deploy-passwords")
+        .on(&lab)
         .args(&[NODE, "--user", "bob"])
-        .into_command();
-    Ran::from(store.in_env(&mut command).output().unwrap())
+        .store(&store)
         .exits(0)
         .shows("password set: bob");
     assert_eq!(shadow(&lab, "bob"), wanted);
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     assert_eq!(shadow(&lab, "bob"), wanted);
     assert_eq!(says(&lab), "another");
 }
@@ -177,18 +174,18 @@ fn failing_units_and_failing_snippets_are_told_apart_and_taken_back_or_kept() {
     for (what, module) in failing {
         let before = lab.state(NODE);
         repo.configure(NODE, &system(what, module));
-        let ran = deploy(&repo, &lab).run().exits(5).tells("it is broken");
+        let ran = deploy(&repo, &lab).exits(5).tells("it is broken");
         ran.shows("rolled back");
         assert_eq!(lab.state(NODE), before, "{what}");
         assert_eq!(says(&lab), "one");
         lab.at_rest(NODE);
         let kept = deploy(&repo, &lab).args(&["--on-degraded", "keep", "--json"]);
-        let told = outcome(&kept.run().exits(5));
+        let told = outcome(&kept.exits(5));
         assert!(told.contains(&format!(r#""outcome":"{what}""#)), "{told}");
         assert_eq!(says(&lab), what);
         lab.at_rest(NODE);
         repo.configure(NODE, &system("one", ""));
-        deploy(&repo, &lab).run().exits(0);
+        deploy(&repo, &lab).exits(0);
     }
 }
 
@@ -199,7 +196,7 @@ fn a_boot_loader_that_fails_leaves_the_system_and_the_generation_that_were_there
     let boots = lab.root(NODE, "cat /boot/default");
     let broken = r#"system.build.installBootLoader = lib.mkOverride 10 (pkgs.writeShellScript "broken" "echo no room for it >&2; exit 1");"#;
     repo.configure(NODE, &system("two", broken));
-    deploy(&repo, &lab).run().exits(5).tells("no room for it");
+    deploy(&repo, &lab).exits(5).tells("no room for it");
     assert_eq!(lab.state(NODE), before);
     assert_eq!(lab.root(NODE, "cat /boot/default"), boots);
     assert_eq!(says(&lab), "one");
@@ -220,7 +217,6 @@ fn a_firewall_that_shuts_ssh_out_is_taken_back_by_the_node_live_and_after_a_rest
     let is_taken_back = |mode: &[&str]| {
         deploy(&repo, &lab)
             .args(mode)
-            .run()
             .exits(5)
             .shows("rolled back")
             .shows("could not be confirmed");
@@ -240,7 +236,6 @@ fn a_system_for_the_next_boot_runs_from_there_on_and_only_then() {
     repo.configure(NODE, &system("two", other_kernel()));
     deploy(&repo, &lab)
         .args(&["--mode", "boot"])
-        .run()
         .exits(0)
         .shows("boots the new system from the next start on");
     assert_eq!(lab.root(NODE, "readlink -f /run/current-system"), running);
@@ -257,7 +252,6 @@ fn a_system_for_the_next_boot_runs_from_there_on_and_only_then() {
     repo.configure(NODE, &system("three", ""));
     deploy(&repo, &lab)
         .args(&["--mode", "boot", "--reboot"])
-        .run()
         .exits(0)
         .shows("restarted with it");
     assert_eq!(says(&lab), "three");
@@ -275,7 +269,7 @@ fn held(repo: &Repo, lab: &Lab, more: &str, args: &[&str]) -> Child {
 fn what_a_node_goes_back_to_outlives_a_garbage_collection_in_the_midst_of_the_switch() {
     let (lab, repo) = start();
     repo.configure(NODE, &system("one and a half", ""));
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     let links = "readlink -f /run/current-system /nix/var/nix/profiles/system; readlink /nix/var/nix/profiles/system";
     let before = lab.root(NODE, links);
     // The new system runs, and neither the profile nor the boot keeps the old one from GC.
@@ -318,7 +312,7 @@ fn a_system_collected_before_its_turn_is_told_and_brought_again_by_the_next_run(
         .shows_of("alder", "switched")
         .tells("not on this node");
     assert_eq!(lab.state("birch"), before);
-    Tool::deploy(&repo, &lab).arg("birch").run().exits(0);
+    Tool::deploy(&repo, &lab).arg("birch").exits(0);
     assert_eq!(lab.root("birch", "cat /etc/nixcfg-test"), "two");
 }
 
@@ -349,7 +343,7 @@ fn what_nixos_programs_print_and_return_is_what_is_relied_on() {
     let kept = |text: &str, more: &str| {
         repo.configure(NODE, &system(text, more));
         let tool = deploy(&repo, &lab).args(&["--on-degraded", "keep"]);
-        tool.run().exits(5);
+        tool.exits(5);
         running()
     };
     let units = kept(

@@ -270,7 +270,7 @@ impl Lane {
             ),
         };
         let first = system(r#"environment.etc."nixcfg-test".text = "first";"#);
-        Tool::deploy(&first, lab).run().exits(0);
+        Tool::deploy(&first, lab).exits(0);
         prepare(lab, node);
         lane
     }

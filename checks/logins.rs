@@ -254,14 +254,13 @@ fn start() -> (Lab, Repo) {
             .contains("sudo-rs")
     );
     // This run fills the evaluation cache.
-    exec(&repo, &lab, &[OLD], &["true"]).run().exits(0);
+    exec(&repo, &lab, &[OLD], &["true"]).exits(0);
     (lab, repo)
 }
 
 fn exec(repo: &Repo, lab: &Lab, words: &[&str], command: &[&str]) -> Tool {
     Tool::new(repo, "exec")
-        .arg("--ssh-config")
-        .arg(lab.ssh_config())
+        .on(lab)
         .args(words)
         .arg("--")
         .args(command)
@@ -381,14 +380,12 @@ fn another_password_is_asked_for_once(lab: &Lab, repo: &Repo) {
     );
     // Without a terminal the run names the node, and changes no other.
     exec(repo, lab, &["--sudo", OLD, NEW], &["id", "-u"])
-        .run()
         .exits(3)
         .tells("alder: the sudo password of alice is wrong")
         .tells("SUDO_PASS_<node>");
     exec(repo, lab, &["--sudo", OLD], &["id", "-u"])
         .env("SUDO_PASS_aldr", "x")
         .env("SUDO_PASS_alder", OTHER)
-        .run()
         .exits(0)
         .tells("SUDO_PASS_aldr names no node of prod");
     lab.root(OLD, "echo alice:wonderland | chpasswd");
@@ -408,15 +405,14 @@ fn a_shell_that_prints_is_deployed_to_and_sudo_that_stops_asking_is_confirmed(
         OLD,
         "{ lib, ... }: { security.sudo.wheelNeedsPassword = lib.mkForce false; }",
     );
-    Tool::deploy(repo, lab).arg(OLD).run().exits(0);
+    Tool::deploy(repo, lab).arg(OLD).exits(0);
     exec(repo, lab, &["--sudo", OLD], &["sh", "-c", "cat; id -u"])
         .password(None)
-        .run()
         .exits(0)
         .shows("0");
     // Then back to a configuration with a password.
     repo.configure(OLD, "{ }");
-    Tool::deploy(repo, lab).arg(OLD).run().exits(0);
+    Tool::deploy(repo, lab).arg(OLD).exits(0);
     lab.at_rest(OLD);
 }
 

@@ -14,12 +14,8 @@ const STRONG: &str = "looking-glass house of cards";
 
 /// `nixcfg passwd prod …` with a line on standard input.
 fn passwd(repo: &Repo, store: &PassStore, args: &[&str], input: &str) -> Ran {
-    let mut command = Tool::new(repo, "passwd")
-        .args(args)
-        .password(None)
-        .into_command();
-    store.in_env(&mut command);
-    fed(&mut command, input).wait_with_output().unwrap().into()
+    let tool = Tool::new(repo, "passwd").args(args).password(None);
+    tool.store(store).run_with(input)
 }
 
 fn entry(store: &PassStore) -> String {
@@ -146,7 +142,7 @@ fn typed(repo: &Repo, store: &PassStore, lines: [&str; 2]) -> Session {
     let tool = Tool::new(repo, "passwd").arg("alice").password(None);
     let [first, second] = lines.map(|line| format!("{line}\n"));
     converse(
-        store.in_env(&mut tool.into_command()),
+        &tool.store(store).into_command(),
         &[("prod: ", &first), ("again: ", &second)],
     )
 }
@@ -167,11 +163,8 @@ fn a_terminal_asks_twice_and_shows_nothing_of_what_is_typed() {
 #[test]
 fn stopped_at_the_prompt_and_brought_back_it_shows_nothing_of_what_is_typed() {
     let (repo, store) = (Repo::new(), PassStore::plain());
-    let mut tool = Tool::new(&repo, "passwd")
-        .arg("alice")
-        .password(None)
-        .into_command();
-    store.in_env(&mut tool);
+    let tool = Tool::new(&repo, "passwd").arg("alice").password(None);
+    let tool = tool.store(&store).into_command();
     let words: Vec<_> = [tool.get_program()]
         .into_iter()
         .chain(tool.get_args())

@@ -96,9 +96,8 @@ fn a_terminal_is_asked_for_ones_own_new_password_and_does_not_show_it() {
         ("something else", 2, "nothing was changed"),
         (NEW, 0, "password set: alice"),
     ] {
-        let mut command = s.command(PASSWORD, &["alder"]);
         let session = converse(
-            s.store.in_env(&mut command),
+            &s.command(PASSWORD, &["alder"]),
             &[("as set by passwd: ", &format!("{typed}\n"))],
         );
         assert_eq!(session.code, code, "{}", session.shown);
@@ -415,7 +414,6 @@ fn passwords_survive_a_redeployment_and_a_reboot_with_mutable_and_with_immutable
         Tool::deploy(&s.repo, &s.lab)
             .arg("alder")
             .password(Some(NEW))
-            .run()
             .exits(0);
         for after in ["redeployment", "reboot"] {
             assert_eq!(s.lab.root("alder", "cat /etc/users"), mutable);
@@ -469,7 +467,6 @@ fn deploy_nixos_activates_no_immutable_users_without_their_password_files() {
     Tool::deploy(&s.repo, &s.lab)
         .args(&["birch", "--plan"])
         .password(None)
-        .run()
         .exits(0)
         .tells("was not looked at");
     assert!(s.sudo("birch", "alice", PASSWORD));

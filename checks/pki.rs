@@ -53,15 +53,8 @@ fn now() -> OffsetDateTime {
 }
 
 async fn make(store: &Memory, per_node: bool, now: OffsetDateTime) -> Result<(), Error> {
-    generate(
-        &cluster(per_node),
-        &Daemon::ALL,
-        Year::of(now),
-        store,
-        &silent(),
-        now,
-    )
-    .await
+    let (cluster, year) = (cluster(per_node), Year::of(now));
+    generate(&cluster, &Daemon::ALL, year, store, &silent(), now).await
 }
 
 /// An authority by OpenSSL with an RSA key, like those of the original's scripts.
@@ -73,17 +66,9 @@ fn rsa_authority(store: &Memory, app: &str, traditional: bool, more: &[&str]) {
         .arg(&key)
         .args(traditional.then_some("-traditional"))
         .arg("4096"));
+    let request = "req -new -x509 -sha256 -days 3650 -subj /C=FR/ST=Paris/O=Example/CN=prod";
     run(Command::new("openssl")
-        .args([
-            "req",
-            "-new",
-            "-x509",
-            "-sha256",
-            "-days",
-            "3650",
-            "-subj",
-            "/C=FR/ST=Paris/O=Example/CN=prod",
-        ])
+        .args(request.split(' '))
         .args(more)
         .arg("-key")
         .arg(&key)
@@ -233,16 +218,9 @@ async fn next_years_certificates_are_made_beside_this_years_by_the_same_authorit
     make(&store, false, now()).await.unwrap();
     let before = store.all();
     let next = Year::new(now().year() + 1);
-    generate(
-        &cluster(false),
-        &Daemon::ALL,
-        next,
-        &store,
-        &silent(),
-        now(),
-    )
-    .await
-    .unwrap();
+    let (cluster, silent) = (cluster(false), silent());
+    let made = generate(&cluster, &Daemon::ALL, next, &store, &silent, now());
+    made.await.unwrap();
     let after = store.all();
     assert_eq!(after.len(), before.len() + 12);
     assert!(before.iter().all(|(name, text)| after[name] == *text));
@@ -296,30 +274,17 @@ async fn refused(spoil: impl FnOnce(&Memory), now: OffsetDateTime) -> String {
 
 #[tokio::test]
 async fn a_damaged_store_is_told_of_and_left_alone() {
-    let cut = |store: &Memory| {
-        let text = store.get("consul-ca.crt").unwrap();
-        store.put("consul-ca.crt", &text[..text.len() / 2]);
-    };
-    assert!(
-        refused(cut, now())
-            .await
-            .contains("consul-ca.crt cannot be read")
-    );
-    let cut = |store: &Memory| {
-        let text = store.get("nomad-ca.key").unwrap();
-        store.put("nomad-ca.key", &text[..text.len() / 2]);
-    };
-    assert!(
-        refused(cut, now())
-            .await
-            .contains("nomad-ca.key cannot be read")
-    );
+    for name in ["consul-ca.crt", "nomad-ca.key"] {
+        let cut = |store: &Memory| {
+            let text = store.get(name).unwrap();
+            store.put(name, &text[..text.len() / 2]);
+        };
+        let told = refused(cut, now()).await;
+        assert!(told.contains(&format!("{name} cannot be read")), "{told}");
+    }
     let foreign = |store: &Memory| store.put("consul-ca.key", &store.get("nomad-ca.key").unwrap());
-    assert!(
-        refused(foreign, now())
-            .await
-            .contains("does not fit the key")
-    );
+    let told = refused(foreign, now()).await;
+    assert!(told.contains("does not fit the key"), "{told}");
 }
 
 #[tokio::test]
@@ -441,16 +406,8 @@ async fn a_rotation_that_is_cut_off_anywhere_goes_on_and_no_certificate_is_ever_
 /// Runs `gen-pki` on the store of `PassStore`.
 async fn in_pass() -> Result<(), Error> {
     let store = Pass::open("example/cluster/prod".parse().unwrap()).unwrap();
-    let year = Year::of(now());
-    generate(
-        &cluster(false),
-        &Daemon::ALL,
-        year,
-        &store,
-        &silent(),
-        now(),
-    )
-    .await
+    let (cluster, year, now) = (cluster(false), Year::of(now()), now());
+    generate(&cluster, &Daemon::ALL, year, &store, &silent(), now).await
 }
 
 #[tokio::test]
@@ -517,8 +474,7 @@ async fn the_second_of_two_operators_changes_nothing() {
 
 /// `nixcfg gen-pki prod` on this repository's cluster.
 fn gen_pki(repo: &Repo, store: &PassStore, args: &[&str]) -> Ran {
-    let mut command = Tool::new(repo, "gen-pki").args(args).into_command();
-    Ran::from(store.in_env(&mut command).output().unwrap())
+    Tool::new(repo, "gen-pki").args(args).store(store).run()
 }
 
 #[test]
@@ -567,19 +523,14 @@ fn at_another_time(
         .args(["-f", "+0", "printenv", "LD_PRELOAD"])
         .output()
         .unwrap();
-    let mut tool = Tool::new(repo, operation).args(args);
+    let mut tool = Tool::new(repo, operation).args(args).store(store);
     if operation != "gen-pki" {
-        let config = repo.path().join("cluster/prod/ssh_config");
-        tool = tool.arg("--ssh-config").arg(config);
+        tool = tool.by(&repo.path().join("cluster/prod/ssh_config"));
     }
-    let mut command = tool.into_command();
-    let command = store
-        .in_env(&mut command)
-        .env("LD_PRELOAD", said(&preload).trim());
-    let command = command
+    tool.env("LD_PRELOAD", said(&preload).trim())
         .env("FAKETIME", format!("{days}d"))
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    Ran::from(command.output().unwrap())
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .run()
 }
 
 #[test]
@@ -611,13 +562,9 @@ fn a_clock_that_is_years_wrong_is_told_of_by_every_operation_and_changes_nothing
 fn a_store_that_is_not_fit_is_refused_before_any_node_is_logged_in_to() {
     let (repo, store, counters) = (Repo::new(), PassStore::plain(), Counters::new(&["ssh"]));
     let deploy = |args: &[&str]| {
-        let config = repo.path().join("cluster/prod/ssh_config");
-        let tool = Tool::new(&repo, "deploy-pki")
-            .args(args)
-            .arg("--ssh-config")
-            .arg(config);
-        let mut command = tool.env("PATH", counters.path()).into_command();
-        let ran = Ran::from(store.in_env(&mut command).output().unwrap());
+        let tool = Tool::new(&repo, "deploy-pki").args(args).store(&store);
+        let tool = tool.by(&repo.path().join("cluster/prod/ssh_config"));
+        let ran = tool.env("PATH", counters.path()).run();
         assert_eq!(counters.take(), Vec::<String>::new());
         ran
     };
@@ -654,9 +601,6 @@ fn a_store_that_is_not_fit_is_refused_before_any_node_is_logged_in_to() {
         store.insert(&entry(&name), &text);
     }
     deploy(&[]).exits(2).tells("ended on");
-    let status = {
-        let mut command = Tool::new(&repo, "pki-status").into_command();
-        Ran::from(store.in_env(&mut command).output().unwrap())
-    };
+    let status = Tool::new(&repo, "pki-status").store(&store).run();
     status.exits(5).tells("ended on");
 }

@@ -59,7 +59,6 @@ fn a_canary_that_fails_leaves_the_others_and_what_resumes_takes_one_of_a_site_at
     let ran = deploy(&repo, &lab)
         .args(&["--canary", "birch", "--on-failure", "continue"])
         .args(&["--max-per-site", "1"])
-        .run()
         .exits(5)
         .shows_of("birch", "rolled back")
         .shows_of("alder", "left as it was")
@@ -87,7 +86,7 @@ fn a_failure_takes_back_what_was_done_or_is_passed_over_as_the_operator_says() {
     for node in NODES {
         repo.configure(node, &slow("one"));
     }
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     let before = at(&lab);
     for node in NODES {
         repo.configure(node, &slow("two"));
@@ -97,7 +96,6 @@ fn a_failure_takes_back_what_was_done_or_is_passed_over_as_the_operator_says() {
     deploy(&repo, &lab)
         .args(&one_by_one)
         .arg("rollback")
-        .run()
         .exits(5)
         .shows_of("alder", "switched")
         .shows_of("birch", "rolled back")
@@ -108,7 +106,6 @@ fn a_failure_takes_back_what_was_done_or_is_passed_over_as_the_operator_says() {
     deploy(&repo, &lab)
         .args(&one_by_one)
         .arg("continue")
-        .run()
         .exits(5)
         .shows("2 of 3 nodes as wanted; not: birch");
     assert_eq!(NODES.map(|node| text(&lab, node)), ["two", "one", "two"]);
@@ -201,10 +198,7 @@ impl Servers {
         }
         let this = Self { lab, repo, folder };
         // First the systems, whose servers wait for their files; then the files.
-        this.deploy()
-            .run()
-            .exits(0)
-            .tells("no quorum of Consul to keep");
+        this.deploy().exits(0).tells("no quorum of Consul to keep");
         for node in NODES {
             let put = |path: &str, text: &str| this.lab.put(node, path, "600", text.as_bytes());
             put("/var/lib/consul/pki/consul-ca.crt", &authority.pem());
@@ -403,7 +397,6 @@ fn consul_answers_throughout_a_deployment_in_which_every_server_restarts() {
     let client = Client::start(&servers);
     let ran = servers
         .deploy()
-        .run()
         .exits(5)
         .shows(&format!("{first:<12} switched"))
         .shows(&format!("{second:<12} rolled back"))
@@ -441,7 +434,6 @@ fn a_server_is_not_touched_while_another_is_down_and_a_lost_member_goes_back(ser
     servers
         .deploy()
         .args(&[other, "--confirm-timeout", "30"])
-        .run()
         .exits(5)
         .shows("rolled back")
         .shows("check membership in Consul");
@@ -450,7 +442,7 @@ fn a_server_is_not_touched_while_another_is_down_and_a_lost_member_goes_back(ser
 
     servers.lab.root(down, "systemctl stop consul");
     servers.repo.configure(other, &consul("10s"));
-    let ran = servers.deploy().arg(other).run().exits(5);
+    let ran = servers.deploy().arg(other).exits(5);
     ran.tells("Consul’s servers")
         .tells("--unhealthy")
         .shows("left as it was");

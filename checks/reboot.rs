@@ -30,7 +30,7 @@ fn start(more: &str) -> (Lab, Repo) {
 fn start_on(nodes: &[&str], more: &str) -> (Lab, Repo) {
     let (lab, repo) = (Lab::with_bare(nodes), Repo::new());
     repo.configure(NODE, &system("one", more));
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     lab.fault(NODE, &["reboot"]);
     (lab, repo)
 }
@@ -52,13 +52,11 @@ fn a_changed_kernel_is_told_and_the_node_restarted_for_it_only_where_asked() {
     let first = lab.boot_id(NODE);
     repo.configure(NODE, &system("two", other_kernel()));
     deploy(&repo, &lab)
-        .run()
         .exits(0)
         .shows_of("alder", "switched; needs a reboot for its kernel");
     assert_eq!(lab.boot_id(NODE), first);
     deploy(&repo, &lab)
         .arg("--reboot")
-        .run()
         .exits(0)
         .shows("has the system; restart for its kernel")
         .shows_of("alder", "restarted with it");
@@ -68,7 +66,6 @@ fn a_changed_kernel_is_told_and_the_node_restarted_for_it_only_where_asked() {
     at_rest(&lab);
     deploy(&repo, &lab)
         .arg("--reboot")
-        .run()
         .exits(0)
         .shows("unchanged");
     assert_eq!(lab.boot_id(NODE), second);
@@ -101,13 +98,12 @@ fn a_changed_kernel_is_told_and_the_node_restarted_for_it_only_where_asked() {
 fn a_system_that_cannot_take_over_live_is_booted_where_asked() {
     let (lab, repo) = start("");
     repo.configure(NODE, &system("two", INIT));
-    deploy(&repo, &lab).run().exits(5).shows("needs a reboot");
+    deploy(&repo, &lab).exits(5).shows("needs a reboot");
     assert_eq!(says(&lab), "one");
     let first = lab.boot_id(NODE);
     repo.configure(NODE, &system("three", INIT));
     deploy(&repo, &lab)
         .arg("--reboot")
-        .run()
         .exits(0)
         .shows("restarted with it");
     assert_ne!(lab.boot_id(NODE), first);
@@ -115,7 +111,6 @@ fn a_system_that_cannot_take_over_live_is_booted_where_asked() {
     at_rest(&lab);
     deploy(&repo, &lab)
         .args(&["--mode", "test", "--reboot"])
-        .run()
         .exits(2)
         .tells("--mode switch and boot only");
 }
@@ -128,8 +123,7 @@ fn inhibitor(value: &str) -> String {
 /// The `status` of the node, without its disk.
 fn status(repo: &Repo, lab: &Lab) -> Tool {
     Tool::new(repo, "status")
-        .arg("--ssh-config")
-        .arg(lab.ssh_config())
+        .on(lab)
         .args(&[NODE, "--no-drift", "--free", "0"])
 }
 
@@ -145,21 +139,19 @@ fn what_inhibits_a_switch_is_told_before_anything_changes_and_comes_by_a_restart
         NODE,
         &system("two", &format!("{} {same}", inhibitor("a \\\"b\\\""))),
     );
-    tool().run().exits(0).shows_of("alder", "switched");
+    tool().exits(0).shows_of("alder", "switched");
     repo.configure(NODE, &system("one", &inhibitor("a \\\"b\\\"")));
-    tool().run().exits(0);
+    tool().exits(0);
     let before = lab.state(NODE);
     // A changed string does.
     repo.configure(NODE, &system("three", &inhibitor("c")));
     tool()
         .arg("--plan")
-        .run()
         .exits(0)
         .shows("not without a reboot, for its part");
     for mode in ["switch", "test"] {
         tool()
             .args(&["--mode", mode])
-            .run()
             .exits(2)
             .tells("only a restart brings its new part")
             .tells("--reboot restarts");
@@ -167,15 +159,13 @@ fn what_inhibits_a_switch_is_told_before_anything_changes_and_comes_by_a_restart
     }
     lab.at_rest(NODE);
     let dry = Tool::deploy(&repo, &lab).args(&[NODE, "--mode", "dry-activate"]);
-    dry.run().exits(0);
-    tool().args(&["--mode", "boot"]).run().exits(0);
+    dry.exits(0);
+    tool().args(&["--mode", "boot"]).exits(0);
     status(&repo, &lab)
-        .run()
         .exits(5)
         .shows("needs a reboot for its part");
     tool()
         .arg("--plan")
-        .run()
         .exits(0)
         .shows("not without a reboot, for its part");
     assert_eq!(
@@ -184,7 +174,6 @@ fn what_inhibits_a_switch_is_told_before_anything_changes_and_comes_by_a_restart
     );
     tool()
         .arg("--reboot")
-        .run()
         .exits(0)
         .shows_of("alder", "restarted with it");
     assert_ne!(lab.boot_id(NODE), boot);
@@ -204,31 +193,27 @@ fn a_system_of_a_release_without_inhibitors_is_left_and_returned_to_by_a_restart
     let older = r#"system.systemBuilderCommands = lib.mkAfter "rm $out/switch-inhibitors";"#;
     repo.configure(NODE, &system("two", older));
     deploy(&repo, &lab)
-        .run()
         .exits(2)
         .tells("only a restart brings its new switch inhibitors")
         .tells("different releases");
     assert_eq!(lab.state(NODE), before);
     deploy(&repo, &lab)
         .arg("--reboot")
-        .run()
         .exits(0)
         .shows("restarted with it");
     assert_eq!(says(&lab), "two");
     let rollback = || {
         Tool::new(&repo, "rollback")
-            .arg("--ssh-config")
-            .arg(lab.ssh_config())
+            .on(&lab)
             .args(&[NODE, "--confirm-timeout", "10"])
     };
     let after = lab.state(NODE);
     rollback()
-        .run()
         .exits(2)
         .shows("only a restart brings its switch inhibitors")
         .tells("--reboot restarts");
     assert_eq!(lab.state(NODE), after);
-    rollback().arg("--reboot").run().exits(0);
+    rollback().arg("--reboot").exits(0);
     assert_eq!(says(&lab), "one");
     at_rest(&lab);
 }
@@ -243,7 +228,6 @@ fn a_node_that_nobody_can_log_in_to_after_its_restart_goes_back_by_another() {
     );
     deploy(&repo, &lab)
         .arg("--reboot")
-        .run()
         .exits(5)
         .shows("rolled back")
         .shows("could not be confirmed");
@@ -258,11 +242,10 @@ fn a_node_that_nobody_can_log_in_to_after_its_restart_goes_back_by_another() {
         stop_sshd()
     );
     repo.configure(NODE, &system("three", &quiet));
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     lab.root(NODE, "touch /root/deaf");
     deploy(&repo, &lab)
         .arg("--reboot")
-        .run()
         .exits(5)
         .shows("rolled back");
     assert_eq!(
@@ -381,7 +364,6 @@ fn a_node_goes_back_to_a_system_that_knows_nothing_of_this_and_nothing_is_left()
     let bare = lab.root(NODE, "readlink -f /run/booted-system");
     repo.configure(NODE, &system("one", other_kernel()));
     deploy(&repo, &lab)
-        .run()
         .exits(0)
         .shows("needs a reboot for its kernel");
     restarts_unwatched(&repo, &lab, &["--confirm-timeout", "5"]);
@@ -442,7 +424,6 @@ fn jobs_leave_a_node_before_its_restart_and_may_come_again_after_it_whatever_its
     deploy(&repo, &lab)
         .env("PASSWORD_STORE_DIR", "/nowhere")
         .args(&["--reboot", "--strategy", "parallel"])
-        .run()
         .exits(5)
         .shows("could not be drained");
     assert_eq!((lab.boot_id(NODE), says(&lab)), (boot, "four".into()));
@@ -469,7 +450,6 @@ fn a_run_killed_while_it_drains_leaves_the_old_system_and_the_next_one_finishes(
     tool.kill().unwrap();
     tool.wait().unwrap();
     status(&repo, &lab)
-        .run()
         .exits(5)
         .shows("is drained in Nomad since");
     // The lease ends within a minute; then the node goes back by itself.

@@ -1,7 +1,7 @@
 //! The recipients of entries that operations write, by what `pass` can decrypt with each person's keys.
 
 use crate::support::pass::{self, PassStore};
-use crate::support::{Ran, Repo, Tool, fed};
+use crate::support::{Ran, Repo, Tool};
 
 const PASSWORD: &str = "looking-glass house of cards";
 const FOLDER: &str = "example/cluster/prod";
@@ -14,13 +14,7 @@ const SECRETS: &str = r#"
 "#;
 
 fn repo() -> Repo {
-    let repo = Repo::new();
-    repo.replace(
-        "cluster/prod/cluster.nix",
-        "    wireguard.enable = true;\n",
-        SECRETS,
-    );
-    repo
+    Repo::with(SECRETS)
 }
 
 /// Runs an operation as the operator, with more variables.
@@ -31,13 +25,12 @@ fn operation(
     args: &[&str],
     env: &[(&str, &str)],
 ) -> Ran {
-    let mut command = Tool::new(repo, operation)
-        .args(args)
-        .password(None)
-        .into_command();
-    store.in_env(&mut command).envs(env.iter().copied());
-    let input = format!("{PASSWORD}\n");
-    fed(&mut command, &input).wait_with_output().unwrap().into()
+    let tool = Tool::new(repo, operation).args(args).password(None);
+    let tool = tool.store(store);
+    let tool = env
+        .iter()
+        .fold(tool, |tool, (name, value)| tool.env(name, value));
+    tool.run_with(&format!("{PASSWORD}\n"))
 }
 
 /// All entries of the cluster.

@@ -14,7 +14,7 @@ fn start() -> (Lab, Repo) {
 fn start_with(first: &str, nodes: &[&str]) -> (Lab, Repo) {
     let (lab, repo) = (Lab::with_bare(nodes), Repo::new());
     repo.configure("alder", first);
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     (lab, repo)
 }
 
@@ -34,7 +34,6 @@ fn a_second_operator_is_told_who_holds_the_node_and_can_take_it_only_by_force() 
     let child = held(&repo, &lab, "two", &[]);
     deploy(&repo, &lab)
         .env("USER", "mallory")
-        .run()
         .exits(3)
         .tells("is held by")
         .tells("for deploy-nixos")
@@ -72,8 +71,8 @@ fn a_run_that_was_robbed_of_its_leases_changes_nothing_more() {
             .args(&["birch", "--confirm-timeout", "8"])
             .env("USER", "mallory")
     };
-    thief().run().exits(3).tells("is held by");
-    thief().arg("--steal").run().exits(0);
+    thief().exits(3).tells("is held by");
+    thief().arg("--steal").exits(0);
     let state = lab.state("birch");
     lab.root("alder", "touch /run/go-on");
     let ran = Ran::from(robbed.wait_with_output().unwrap());
@@ -101,7 +100,7 @@ fn a_local_account_holds_neither_a_deployment_nor_the_way_back() {
          done; sleep 1",
     );
     repo.configure("alder", &system("two", ""));
-    Tool::deploy(&repo, &lab).args(&["alder"]).run().exits(0);
+    Tool::deploy(&repo, &lab).args(&["alder"]).exits(0);
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
     lab.at_rest("alder");
     // … and while the node runs an unconfirmed system.
@@ -140,21 +139,21 @@ fn the_lock_of_a_switch_is_judged_by_who_holds_it_and_not_by_who_took_it() {
     takes("runuser -u nobody --", "sleep 300 & exit");
     assert!(lab.holds("alder", "! pgrep -u nobody flock && pgrep -u nobody sleep"));
     repo.configure("alder", &system("two", ""));
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
     lab.root("alder", "pkill -u nobody sleep");
     lab.at_rest("alder");
     // A root shell with that lock counts as a switch in progress.
     takes("", "sleep 301");
     repo.configure("alder", &system("three", ""));
-    let ran = deploy(&repo, &lab).run().exits(5);
+    let ran = deploy(&repo, &lab).exits(5);
     assert!(
         ran.out.contains("another switch") || ran.err.contains("another switch"),
         "{ran:?}"
     );
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
     lab.root("alder", "pkill -f '[s]leep 301'");
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     lab.at_rest("alder");
 }
 
@@ -249,7 +248,6 @@ fn a_changed_port_is_followed() {
     let (lab, repo) = start();
     repo.configure("alder", "{ cluster.nodes.alder.ssh.port = 2222; }");
     deploy(&repo, &lab)
-        .run()
         .exits(0)
         .shows_of("alder", "switched")
         .tells("bring ssh_config in line");
@@ -263,7 +261,6 @@ fn failing_units_take_the_system_back_or_not_as_the_operator_says() {
     let failing = r#"{ systemd.services.broken = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "echo the reason; exit 3"; }; }"#;
     repo.configure("alder", failing);
     deploy(&repo, &lab)
-        .run()
         .exits(5)
         .shows("rolled back")
         .shows("broken.service")
@@ -271,7 +268,6 @@ fn failing_units_take_the_system_back_or_not_as_the_operator_says() {
     assert_eq!(lab.state("alder"), before);
     deploy(&repo, &lab)
         .args(&["--on-degraded", "keep"])
-        .run()
         .exits(5)
         .shows("switched, but failed: broken.service");
     assert_ne!(lab.state("alder"), before);
@@ -298,7 +294,6 @@ fn accounts_that_a_failed_system_took_over_or_made_are_as_before() {
         r#"{ users.users = { carol = { isNormalUser = true; extraGroups = [ "wheel" ]; }; dave = { isNormalUser = true; }; }; systemd.services.broken = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "id -Gn carol | grep -w wheel && id dave && echo both are there; exit 3"; }; }"#,
     );
     deploy(&repo, &lab)
-        .run()
         .exits(5)
         .shows("rolled back")
         .tells("both are there");
@@ -341,14 +336,13 @@ fn accounts_that_userborn_made_and_shut_are_as_before_and_shut_again() {
     for immutable in [false, true] {
         let shut = || lab.holds("alder", "mountpoint -q /etc/passwd");
         repo.configure("alder", &by_userborn(immutable, "", ""));
-        deploy(&repo, &lab).run().exits(0);
+        deploy(&repo, &lab).exits(0);
         assert_eq!(shut(), immutable);
         let before = lab.root("alder", "cat /etc/passwd /etc/group /etc/shadow");
         let broken = r#"systemd.services.broken = { after = [ "userborn.service" ]; wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "id dave && echo he is there; exit 3"; };"#;
         let change = "id dave || useradd dave";
         repo.configure("alder", &by_userborn(immutable, change, broken));
         deploy(&repo, &lab)
-            .run()
             .exits(5)
             .shows("rolled back")
             .tells("he is there");
@@ -359,18 +353,18 @@ fn accounts_that_userborn_made_and_shut_are_as_before_and_shut_again() {
     }
     // A system that makes accounts in its activation can still change the files.
     repo.configure("alder", &by_userborn(true, "", ""));
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     lab.root(
         "alder",
         "systemctl stop userborn; for file in passwd group shadow; do umount /etc/$file; done",
     );
     repo.configure("alder", &system("two", ""));
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     repo.configure(
         "alder",
         &by_userborn(true, "useradd dave", r#"systemd.services.broken = { after = [ "userborn.service" ]; wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "exit 3"; };"#),
     );
-    deploy(&repo, &lab).run().exits(5).shows("rolled back");
+    deploy(&repo, &lab).exits(5).shows("rolled back");
     assert!(!lab.holds("alder", "mountpoint -q /etc/passwd || id dave"));
     lab.at_rest("alder");
 }
@@ -379,7 +373,7 @@ fn accounts_that_userborn_made_and_shut_are_as_before_and_shut_again() {
 fn every_change_is_in_the_nodes_journal_with_who_what_and_outcome() {
     let (lab, repo) = start();
     repo.configure("alder", &system("two", ""));
-    deploy(&repo, &lab).env("USER", "carol").run().exits(0);
+    deploy(&repo, &lab).env("USER", "carol").exits(0);
     let journal = lab.root(
         "alder",
         "journalctl --sync; journalctl -t nixcfg -o cat | tail -n 1",
@@ -406,13 +400,12 @@ fn a_check_that_fails_takes_the_system_back_with_what_it_said() {
         &check(r#"{ command = [ "sh" "-c" "echo out of order; exit 1" ]; attempts = 1; }"#),
     );
     deploy(&repo, &lab)
-        .run()
         .exits(5)
         .shows("rolled back")
         .shows("check web (out of order)");
     assert_eq!(lab.state("alder"), before);
     repo.configure("alder", &check(r#"{ tcp = "127.0.0.1:22"; }"#));
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     lab.at_rest("alder");
 }
 
@@ -422,19 +415,14 @@ fn a_node_goes_back_to_a_generation_that_is_listed_and_no_further() {
     let one = lab.root("alder", "readlink -f /run/current-system");
     for text in ["two", "three"] {
         repo.configure("alder", &system(text, ""));
-        deploy(&repo, &lab).run().exits(0);
+        deploy(&repo, &lab).exits(0);
     }
     let three = lab.root("alder", "readlink /nix/var/nix/profiles/system");
-    let tool = |operation: &str| {
-        Tool::new(&repo, operation)
-            .arg("--ssh-config")
-            .arg(lab.ssh_config())
-            .arg("alder")
-    };
-    let listed = tool("generations").run().exits(0).shows("running").out;
-    tool("rollback").run().exits(0).shows("1 node as wanted");
+    let tool = |operation: &str| Tool::new(&repo, operation).on(&lab).arg("alder");
+    let listed = tool("generations").exits(0).shows("running").out;
+    tool("rollback").exits(0).shows("1 node as wanted");
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "two");
-    tool("rollback").run().exits(0);
+    tool("rollback").exits(0);
     assert_eq!(
         lab.root(
             "alder",
@@ -446,16 +434,15 @@ fn a_node_goes_back_to_a_generation_that_is_listed_and_no_further() {
         .trim_start_matches("system-")
         .trim_end_matches("-link")
         .to_owned();
-    tool("rollback").args(&["--to", &newest]).run().exits(0);
+    tool("rollback").args(&["--to", &newest]).exits(0);
     assert_eq!(lab.root("alder", "cat /etc/nixcfg-test"), "three");
     assert_eq!(
-        tool("generations").run().exits(0).out.lines().count(),
+        tool("generations").exits(0).out.lines().count(),
         listed.lines().count(),
         "no generation was made"
     );
     tool("rollback")
         .args(&["--to", "99"])
-        .run()
         .exits(2)
         .tells("has no generation 99");
     lab.at_rest("alder");
@@ -469,13 +456,11 @@ fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
     );
     let status = || {
         Tool::new(&repo, "status")
-            .arg("--ssh-config")
-            .arg(lab.ssh_config())
+            .on(&lab)
             .args(&["alder", "--free", "0"])
     };
     // The running system has not been booted yet.
     status()
-        .run()
         .exits(5)
         .shows("needs a reboot for its kernel")
         // It has no certificates or secrets yet.
@@ -486,7 +471,7 @@ fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
         "wireguard.enable = true;",
         "wireguard.enable = false; consul.enable = false; nomad.enable = false;",
     );
-    deploy(&repo, &lab).run().exits(0);
+    deploy(&repo, &lab).exits(0);
     lab.fault("alder", &["reboot"]);
     let logins = lab.logins("alder");
     let folder = tempfile::tempdir().unwrap();
@@ -494,7 +479,6 @@ fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
     status()
         .arg("--html")
         .arg(&page)
-        .run()
         .exits(0)
         .shows("1 of 1 nodes well");
     let text = std::fs::read_to_string(&page).unwrap();
@@ -507,7 +491,7 @@ fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
         "alder",
         "systemd-run --quiet --unit=broken false; sleep 0.5",
     );
-    status().run().exits(5).shows("failed: broken.service");
+    status().exits(5).shows("failed: broken.service");
     lab.root("alder", "systemctl reset-failed");
     // Nobody can repair a unit that the system no longer has.
     lab.root(
@@ -515,15 +499,14 @@ fn status_tells_by_its_exit_code_whether_nodes_are_well_over_one_login_each() {
         "unit=/run/systemd/system/gone.service; printf '[Service]\\nExecStart=/bin/false\\n' >$unit; systemctl daemon-reload; \
             systemctl start gone; sleep 0.5; rm $unit; systemctl daemon-reload; systemctl is-failed gone",
     );
-    status().run().exits(0);
-    deploy(&repo, &lab).run().exits(0).shows("unchanged");
+    status().exits(0);
+    deploy(&repo, &lab).exits(0).shows("unchanged");
     repo.configure("alder", &system("another", ""));
     status()
-        .run()
         .exits(5)
         .shows("runs another system than the flake says");
-    status().arg("--no-drift").run().exits(0);
-    let ran = status().args(&["--json", "--no-drift"]).run().exits(0);
+    status().arg("--no-drift").exits(0);
+    let ran = status().args(&["--json", "--no-drift"]).exits(0);
     let first: serde_json::Value = serde_json::from_str(
         ran.out
             .lines()
@@ -548,8 +531,7 @@ fn a_command_runs_on_nodes_by_its_words_and_as_root_where_asked() {
     let (lab, repo) = start();
     let exec = |words: &[&str]| {
         Tool::new(&repo, "exec")
-            .arg("--ssh-config")
-            .arg(lab.ssh_config())
+            .on(&lab)
             .args(&["alder"])
             .args(words)
             .run()
@@ -566,8 +548,7 @@ fn a_command_runs_on_nodes_by_its_words_and_as_root_where_asked() {
         .tells("exit code 7")
         .tells("alder: bad");
     let ssh = Tool::new(&repo, "ssh")
-        .arg("--ssh-config")
-        .arg(lab.ssh_config())
+        .on(&lab)
         .args(&["alder", "--", "exit", "9"]);
-    ssh.run().exits(9);
+    ssh.exits(9);
 }

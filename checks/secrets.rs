@@ -23,29 +23,16 @@ const SECRETS: &str = r#"
 "#;
 
 fn repo() -> Repo {
-    let repo = Repo::new();
-    repo.replace(
-        "cluster/prod/cluster.nix",
-        "    wireguard.enable = true;\n",
-        SECRETS,
-    );
-    repo
+    Repo::with(SECRETS)
 }
 
 fn operation(repo: &Repo, store: &PassStore, operation: &str, args: &[&str]) -> Ran {
-    let mut command = Tool::new(repo, operation).args(args).into_command();
-    store.in_env(&mut command);
-    command.output().unwrap().into()
+    Tool::new(repo, operation).args(args).store(store).run()
 }
 
 fn deploy(repo: &Repo, store: &PassStore, lab: &Lab, args: &[&str]) -> Ran {
-    let config = lab.ssh_config().to_str().unwrap();
-    operation(
-        repo,
-        store,
-        "deploy-secrets",
-        &[&["--ssh-config", config], args].concat(),
-    )
+    let tool = Tool::new(repo, "deploy-secrets").on(lab);
+    tool.args(args).store(store).run()
 }
 
 /// The values of all secrets, by entry.

@@ -76,14 +76,12 @@ impl Accounts {
 
     /// Builds `deploy-passwords prod` with a sudo password and arguments.
     pub fn command(&self, current: &str, args: &[&str]) -> Command {
-        let mut command = Tool::new(&self.repo, "deploy-passwords")
-            .arg("--ssh-config")
-            .arg(self.lab.ssh_config())
+        Tool::new(&self.repo, "deploy-passwords")
+            .on(&self.lab)
             .args(args)
             .password(Some(current))
-            .into_command();
-        self.store.in_env(&mut command);
-        command
+            .store(&self.store)
+            .into_command()
     }
 
     /// Starts `deploy-passwords` with text on its standard input.

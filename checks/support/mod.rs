@@ -97,6 +97,14 @@ impl Repo {
         this
     }
 
+    /// A copy whose cluster has these settings instead of WireGuard.
+    pub fn with(settings: &str) -> Self {
+        let this = Self::new();
+        let wireguard = "    wireguard.enable = true;\n";
+        this.replace("cluster/prod/cluster.nix", wireguard, settings);
+        this
+    }
+
     /// Its folder.
     pub fn path(&self) -> &Path {
         self.dir.path()
@@ -189,9 +197,23 @@ impl Tool {
 
     /// `nixcfg deploy-nixos prod` against the lab.
     pub fn deploy(repo: &Repo, lab: &Lab) -> Self {
-        Self::new(repo, "deploy-nixos")
-            .arg("--ssh-config")
-            .arg(lab.ssh_config())
+        Self::new(repo, "deploy-nixos").on(lab)
+    }
+
+    /// Reaches the nodes of the lab.
+    pub fn on(self, lab: &Lab) -> Self {
+        self.by(lab.ssh_config())
+    }
+
+    /// Reaches nodes as this file says.
+    pub fn by(self, ssh_config: &Path) -> Self {
+        self.arg("--ssh-config").arg(ssh_config)
+    }
+
+    /// Uses this store and its keys.
+    pub fn store(mut self, store: &pass::PassStore) -> Self {
+        store.in_env(&mut self.command);
+        self
     }
 
     /// Adds an argument.
@@ -242,6 +264,18 @@ impl Tool {
     /// Runs it to its end.
     pub fn run(self) -> Ran {
         Ran::from(self.into_command().output().unwrap())
+    }
+
+    /// Runs it to its end, and asserts the exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Ran {
+        self.run().exits(code)
+    }
+
+    /// Runs it to its end, with text on its standard input.
+    pub fn run_with(self, input: &str) -> Ran {
+        let child = fed(&mut self.into_command(), input);
+        Ran::from(child.wait_with_output().unwrap())
     }
 }
 

@@ -7,6 +7,8 @@ use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use super::fed;
+
 /// The variable that marks the second process.
 const INSIDE: &str = "NIXCFG_TEST_INSIDE";
 
@@ -148,13 +150,14 @@ impl PassStore {
 
     /// Makes `folder` a Git repository with its content.
     pub fn begin_history(&self, folder: &Path) {
-        for args in [
-            &["init", "-q"][..],
-            &["add", "-A"],
-            &["commit", "-q", "-m", "begin"],
-        ] {
-            run(self.in_env(Command::new("git").arg("-C").arg(folder).args(args)));
-        }
+        self.git_in(folder, &["init", "-q"]);
+        self.git_in(folder, &["add", "-A"]);
+        self.git_in(folder, &["commit", "-q", "-m", "begin"]);
+    }
+
+    /// Runs Git in a folder of the store.
+    pub fn git_in(&self, folder: &Path, args: &[&str]) -> String {
+        run(self.in_env(Command::new("git").arg("-C").arg(folder).args(args)))
     }
 
     /// Makes keys of another reader, and imports the public key as the operator.
@@ -198,41 +201,21 @@ impl PassStore {
 
     /// Puts an entry into the store.
     pub fn insert(&self, entry: &str, text: &str) {
-        use std::io::Write;
         let mut command = Command::new("pass");
-        command
-            .args(["insert", "-m", "-f", entry])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null());
-        let mut child = self.in_env(&mut command).spawn().unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(text.as_bytes())
-            .unwrap();
-        assert!(child.wait().unwrap().success());
+        self.in_env(command.args(["insert", "-m", "-f", entry]));
+        let output = fed(&mut command, text).wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
     }
 
     /// The commits of the repository that `folder` is in, newest first.
     pub fn history(&self, folder: &Path) -> Vec<String> {
-        let log = run(self.in_env(
-            Command::new("git")
-                .arg("-C")
-                .arg(folder)
-                .args(["log", "--format=%s"]),
-        ));
+        let log = self.git_in(folder, &["log", "--format=%s"]);
         log.lines().map(str::to_owned).collect()
     }
 
     /// Git's list of uncommitted changes.
     pub fn uncommitted(&self, folder: &Path) -> String {
-        run(self.in_env(
-            Command::new("git")
-                .arg("-C")
-                .arg(folder)
-                .args(["status", "--porcelain"]),
-        ))
+        self.git_in(folder, &["status", "--porcelain"])
     }
 
     /// The store's root.
@@ -251,14 +234,11 @@ impl PassStore {
             .env("PASSWORD_STORE_DIR", self.root())
             .env("GNUPGHOME", self.dir.path().join("gnupg"))
             .env("HOME", self.dir.path().join("home"))
-            .envs([
-                ("GIT_AUTHOR_NAME", "tester"),
-                ("GIT_AUTHOR_EMAIL", "tester@example.org"),
-            ])
-            .envs([
-                ("GIT_COMMITTER_NAME", "tester"),
-                ("GIT_COMMITTER_EMAIL", "tester@example.org"),
-            ])
+            .envs(["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_NAME"), "tester")))
+            .envs(
+                ["AUTHOR", "COMMITTER"]
+                    .map(|who| (format!("GIT_{who}_EMAIL"), "tester@example.org")),
+            )
             .env_remove("GPG_TTY")
             .env_remove("PASSWORD_STORE_KEY")
     }
