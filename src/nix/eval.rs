@@ -169,16 +169,17 @@ async fn eval<T: DeserializeOwned>(
         .args(["--apply", apply]);
     let finished = command.run(|_| {}).await?;
     if !finished.success {
+        let download = message::help_with_download(&finished.stderr_tail);
         let said = if settings.show_trace {
             finished.stderr_tail
         } else {
             source.own_paths(&message::essence(&finished.stderr_tail))
         };
         let error = Error::new(Exit::Build, "Nix cannot evaluate it").saying(said);
-        return Err(if settings.show_trace {
-            error.running(command.display())
-        } else {
-            error.help("--show-trace shows how Nix got there")
+        return Err(match download {
+            Some(help) => error.help(help),
+            None if settings.show_trace => error.running(command.display()),
+            None => error.help("--show-trace shows how Nix got there"),
         });
     }
     serde_json::from_slice(&finished.stdout)

@@ -30,6 +30,13 @@ pub fn essence(stderr: &str) -> String {
     kept.join("\n")
 }
 
+/// What to do if Nix could not download what a flake needs; none if its output tells of no download.
+pub fn help_with_download(stderr: &str) -> Option<&'static str> {
+    let said = ["resolve host", "unable to download"];
+    let needed = said.iter().any(|words| stderr.contains(words));
+    needed.then_some("an input has to be downloaded: check the network, or name a local copy with --override-input")
+}
+
 /// The lines of a build's log. Builders inside Nix, above all downloads, log events as JSON; of
 /// these it returns the messages.
 pub fn log_lines(log: &str) -> Vec<String> {
@@ -91,6 +98,14 @@ mod tests {
         assert!(message.starts_with("error: syntax error"));
         assert!(message.contains("at /x/cluster.nix:3:1:"));
         assert!(!message.contains("show-trace"));
+    }
+
+    /// Printed by Nix 2.8 without a network, from `nix eval`.
+    #[test]
+    fn a_download_that_fails_is_told_with_what_to_do() {
+        let stderr = "error: unable to download 'https://x.example/tarball/a': Couldn't resolve host name (6)\n";
+        assert!(help_with_download(stderr).unwrap().contains("network"));
+        assert_eq!(help_with_download("error: undefined variable 'a'\n"), None);
     }
 
     #[test]

@@ -271,10 +271,8 @@ pub async fn pin(flake: &Flake, settings: &Settings) -> Result<Source> {
         let mut error = Error::new(Exit::Build, "the flake cannot be read")
             .running(command.display())
             .saying(message::essence(&finished.stderr_tail));
-        if finished.stderr_tail.contains("resolve host")
-            || finished.stderr_tail.contains("unable to download")
-        {
-            error = error.help("an input has to be downloaded: check the network, or name a local copy with --override-input");
+        if let Some(help) = message::help_with_download(&finished.stderr_tail) {
+            error = error.help(help);
         } else if let Some(help) = flake.foreign() {
             error = error.help(help);
         } else if flake.reference.contains("shallow=1") {
