@@ -201,17 +201,14 @@ impl Error {
         self
     }
 
-    /// Names the nodes of a fault: one as [`Error::on`] does, several in the text.
-    pub fn of_all(self, nodes: &[Name]) -> Self {
-        match nodes {
-            [] => self,
-            [node] => self.on(node),
-            several => {
-                let names: Vec<String> = several.iter().map(Name::to_string).collect();
-                let what = format!("{} (on {})", self.what, names.join(", "));
-                Self { what, ..self }
-            }
-        }
+    /// Whether another error is the same but for its node.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let told = |error: &Self| Self {
+            node: None,
+            ..error.clone()
+        };
+        let (own, other) = (told(self), told(other));
+        own.kind == other.kind && own.to_string() == other.to_string()
     }
 
     /// Names the command.
@@ -301,14 +298,13 @@ mod tests {
     }
 
     #[test]
-    fn one_cause_names_all_its_nodes() {
-        let told = |nodes: &[&str]| {
-            let nodes: Vec<Name> = nodes.iter().map(|name| name.parse().unwrap()).collect();
-            Error::usage("it is wrong").of_all(&nodes).to_string()
-        };
-        assert_eq!(told(&[]), "it is wrong");
-        assert_eq!(told(&["alder"]), "alder: it is wrong");
-        assert_eq!(told(&["alder", "birch"]), "it is wrong (on alder, birch)");
+    fn errors_are_alike_whose_nodes_alone_differ() {
+        let on = |what: &str, node: &str| Error::usage(what).on(&node.parse().unwrap());
+        let one = on("it is wrong", "alder");
+        assert!(one.is_as(&on("it is wrong", "birch")));
+        assert!(!one.is_as(&on("it is worse", "birch")));
+        assert!(!one.is_as(&on("it is wrong", "birch").saying("more")));
+        assert!(!one.is_as(&on("it is wrong", "birch").help("try")));
     }
 
     #[test]

@@ -233,9 +233,7 @@ impl Operation {
         if bad.is_empty() {
             return Ok(probed);
         }
-        for error in &bad {
-            self.reporter.failure(error);
-        }
+        self.reporter.failures(&bad);
         let exit = if bad.iter().all(|e| e.kind.exit() == Exit::Usage) {
             Exit::Usage
         } else {

@@ -243,9 +243,7 @@ impl Leases {
         }
         if !bad.is_empty() {
             self.release().await;
-            for error in &bad {
-                operation.reporter.failure(error);
-            }
+            operation.reporter.failures(&bad);
             let what = "not all leases could be had; nothing was changed";
             return Err(Error::new(Exit::Probe, what));
         }

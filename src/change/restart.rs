@@ -232,9 +232,7 @@ pub async fn finish_drains(
     if failed.is_empty() {
         Ok(())
     } else {
-        for error in &failed {
-            operation.reporter.failure(error);
-        }
+        operation.reporter.failures(&failed);
         let what = "nodes that an earlier run drained cannot be made eligible in Nomad; nothing was changed";
         Err(Error::new(Exit::Probe, what)
             .help("once they are, by hand: remove /var/lib/nixcfg/drained on them"))

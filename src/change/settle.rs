@@ -32,9 +32,7 @@ pub async fn settle(
         .filter_map(|(name, p)| Some(held(Scope::Node, p.facts.lease.as_ref()?).on(name)))
         .collect();
     if !holders.is_empty() {
-        for error in &holders {
-            operation.reporter.failure(error);
-        }
+        operation.reporter.failures(&holders);
         let what = "nodes are held by another operator; nothing was changed";
         return Err(Error::new(Exit::Probe, what));
     }

@@ -132,9 +132,7 @@ impl Prepared {
             .iter()
             .filter_map(|(node, plan)| plan.refused(node))
             .collect();
-        for error in &refused {
-            reporter.failure(error);
-        }
+        reporter.failures(&refused);
         match refused.len() {
             0 => Ok(()),
             many => {
@@ -262,22 +260,14 @@ impl Evaluation {
                     .find(|(_, c)| *c == configuration)
                     .map(|(n, _)| n.clone())
             };
-            // A fault of several systems is reported once.
-            let mut causes: Vec<(Error, Vec<Name>)> = Vec::new();
-            for (configuration, error) in &errors {
-                let node = node_of(configuration);
-                let told = error.to_string();
-                match causes
-                    .iter_mut()
-                    .find(|(other, _)| other.to_string() == told)
-                {
-                    Some((_, nodes)) => nodes.extend(node),
-                    None => causes.push((error.clone(), node.into_iter().collect())),
-                }
-            }
-            for (error, nodes) in causes {
-                operation.reporter.failure(&error.of_all(&nodes));
-            }
+            let errors: Vec<Error> = errors
+                .into_iter()
+                .map(|(configuration, error)| match node_of(&configuration) {
+                    Some(node) => error.on(&node),
+                    None => error,
+                })
+                .collect();
+            operation.reporter.failures(&errors);
             let what = format!(
                 "{} not evaluate; nothing was changed",
                 match errors.len() {

@@ -8,6 +8,29 @@ pub(super) struct Json;
 
 impl Renderer for Json {
     fn show(&self, event: &Event) {
+        for event in one_by_node(event) {
+            self.print(&event);
+        }
+    }
+}
+
+/// An event of several nodes as one for each.
+fn one_by_node(event: &Event) -> Vec<Event> {
+    let mut events = vec![event.clone()];
+    if let Event::Failure { others, .. } = event {
+        events.extend(others.iter().map(|other| {
+            let mut event = event.clone();
+            if let Event::Failure { node, .. } = &mut event {
+                *node = Some(other.clone());
+            }
+            event
+        }));
+    }
+    events
+}
+
+impl Json {
+    fn print(&self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {
             let mut out = std::io::stdout();
             // JSON escapes only some of the characters that a terminal obeys.
@@ -25,6 +48,22 @@ impl Renderer for Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_of_several_nodes_is_an_event_for_each() {
+        let mut event = Event::from(&crate::error::Error::usage("it is wrong"));
+        if let Event::Failure { node, others, .. } = &mut event {
+            *node = "alder".parse().ok();
+            *others = vec!["birch".parse().unwrap()];
+        }
+        let nodes = one_by_node(&event).into_iter().map(|event| {
+            let value = serde_json::to_value(&event).unwrap();
+            assert_eq!(value["what"], "it is wrong");
+            assert_eq!(value.get("others"), None);
+            value["node"].as_str().unwrap().to_owned()
+        });
+        assert_eq!(nodes.collect::<Vec<_>>(), ["alder", "birch"]);
+    }
 
     #[test]
     fn an_event_is_one_object_with_its_name_in_it() {

@@ -118,6 +118,30 @@ mod tests {
     }
 
     #[test]
+    fn a_cause_is_reported_once_with_all_its_nodes() {
+        let error = |what: &str, node: &str| Error::usage(what).on(&node.parse().unwrap());
+        let of_none = Error::usage("it is wrong");
+        let errors = [
+            error("it is wrong", "alder"),
+            error("it is odd", "birch").help("look"),
+            error("it is wrong", "cedar"),
+            of_none.clone(),
+            of_none,
+        ];
+        let seen = Arc::new(Seen::default());
+        crate::event::Reporter::with(seen.clone()).failures(&errors);
+        assert_eq!(
+            *seen.0.lock().unwrap(),
+            [
+                "error: alder, cedar: it is wrong",
+                "error: birch: it is odd\n  help: look",
+                "error: it is wrong",
+                "error: it is wrong",
+            ]
+        );
+    }
+
+    #[test]
     fn each_level_shows_its_part_and_the_file_has_all_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let done = |ok, outcome: &str| Event::Done {

@@ -108,6 +108,9 @@ pub enum Event {
     Failure {
         #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<Name>,
+        /// Other nodes with the same failure. JSON has an event for each.
+        #[serde(skip)]
+        others: Vec<Name>,
         /// What kind of failure it is.
         code: &'static str,
         what: String,
@@ -149,6 +152,7 @@ impl From<&Error> for Event {
     fn from(error: &Error) -> Self {
         Event::Failure {
             node: error.node.clone(),
+            others: Vec::new(),
             code: error.kind.code(),
             what: error.what.clone(),
             command: error.command.clone(),
@@ -255,6 +259,26 @@ impl Reporter {
     /// Reports an error.
     pub fn failure(&self, error: &Error) {
         self.emit(Event::from(error));
+    }
+
+    /// Reports errors, each cause once with all its nodes, in the order of their first nodes.
+    pub fn failures<'a>(&self, errors: impl IntoIterator<Item = &'a Error>) {
+        let mut causes: Vec<(&Error, Vec<Name>)> = Vec::new();
+        for error in errors {
+            let known = causes.iter_mut();
+            let mut known = known.filter(|(first, _)| first.node.is_some() && first.is_as(error));
+            match (known.next(), &error.node) {
+                (Some((_, others)), Some(node)) => others.push(node.clone()),
+                _ => causes.push((error, Vec::new())),
+            }
+        }
+        for (error, more) in causes {
+            let mut event = Event::from(error);
+            if let Event::Failure { others, .. } = &mut event {
+                *others = more;
+            }
+            self.emit(event);
+        }
     }
 
     /// Asks a person by a blocking `question`, with the live lines cleared.

@@ -116,12 +116,18 @@ fn words(event: &Event, names: usize) -> Option<(Stream, String)> {
         ),
         Event::Failure {
             node,
+            others,
             what,
             command,
             output,
             help,
             ..
-        } => (Stream::Err, failure(node, what, command, output, help)),
+        } => {
+            let nodes = node.iter().chain(others);
+            let nodes: Vec<&str> = nodes.map(Name::as_str).collect();
+            let nodes = nodes.join(", ");
+            (Stream::Err, failure(&nodes, what, command, output, help))
+        }
         Event::Summary { text, .. } => (Stream::Out, text.clone()),
     })
 }
@@ -152,17 +158,18 @@ fn checked(
 }
 
 fn failure(
-    node: &Option<Name>,
+    nodes: &str,
     what: &str,
     command: &Option<String>,
     output: &Option<String>,
     help: &Option<String>,
 ) -> String {
+    let on = if nodes.is_empty() { "" } else { ": " };
     let error = crate::error::Error {
         kind: crate::error::Kind::Unexpected,
         exit: crate::error::Exit::Unexpected,
-        what: what.to_owned(),
-        node: node.clone(),
+        what: format!("{nodes}{on}{what}"),
+        node: None,
         command: command.clone(),
         output: output.clone(),
         help: help.clone(),

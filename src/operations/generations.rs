@@ -63,9 +63,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             data,
         });
     }
-    for error in &bad {
-        reporter.failure(error);
-    }
+    reporter.failures(&bad);
     match bad.len() {
         0 => Ok(()),
         n => Err(Error::new(

@@ -208,9 +208,7 @@ async fn live(
     let reporter = operation.reporter.clone();
     reporter.phase(format!("asking {}", count(nodes.len(), "node")));
     let (probed, unusable) = operation.probe_some(nodes, true).await?;
-    for error in &unusable {
-        reporter.failure(error);
-    }
+    reporter.failures(&unusable);
     wrong.extend(
         nodes
             .iter()

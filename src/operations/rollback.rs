@@ -66,9 +66,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     }
     let refused = tell(args, &reporter, &probed, &targets).await?;
     if !bad.is_empty() {
-        for error in &bad {
-            reporter.failure(error);
-        }
+        reporter.failures(&bad);
         let usage = bad.iter().all(|error| error.exit == Exit::Usage);
         let (exit, what) = if usage {
             (
@@ -92,9 +90,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         return Ok(());
     }
     if !refused.is_empty() {
-        for error in &refused {
-            reporter.failure(error);
-        }
+        reporter.failures(&refused);
         return Err(
             Error::usage("not every node can go there live; nothing was changed")
                 .help("--reboot restarts nodes for it, one after the other"),

@@ -54,9 +54,7 @@ pub async fn check<'a>(
         return Ok(());
     }
     bad.sort_by(|a, b| a.node.cmp(&b.node));
-    for error in &bad {
-        operation.reporter.failure(error);
-    }
+    operation.reporter.failures(&bad);
     let what = "this would lock administrators out; nothing was changed";
     let nodes = bad.iter().filter_map(|e| e.node.as_ref());
     let nodes: Vec<&str> = nodes.map(Name::as_str).collect();

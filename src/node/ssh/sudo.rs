@@ -92,6 +92,9 @@ impl Refusal {
             Reason::Other
         };
         let whose = asked.first().map(|prompt| prompt.whose.clone());
+        // A prompt that was taken out leaves a blank line.
+        let said = said.lines().filter(|line| !line.trim().is_empty());
+        let said = said.collect::<Vec<_>>().join("\n");
         Self {
             reason,
             whose,
@@ -237,6 +240,12 @@ mod tests {
     fn refused(text: &str) -> Refusal {
         let (asked, said) = asked(text);
         Refusal::new(&asked, said)
+    }
+
+    #[test]
+    fn no_blank_line_is_left_of_a_prompt() {
+        let said = refused("MARK:alice:\nSorry, try again.\nMARK:alice:\nsudo: no password\n").said;
+        assert_eq!(said, "Sorry, try again.\nsudo: no password");
     }
 
     /// Messages seen from sudo 1.9.16 and sudo-rs 0.2.5 of Debian trixie.

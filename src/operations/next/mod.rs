@@ -36,9 +36,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let nodes: BTreeSet<Name> = operation.cluster.nodes.keys().cloned().collect();
     let evaluation = Evaluation::begin(&operation, &nodes);
     let (states, unreached) = status::look(&operation, &nodes).await;
-    for error in &unreached {
-        reporter.failure(error);
-    }
+    reporter.failures(&unreached);
     let mut facts = on_nodes(&operation.cluster, &states);
     let there = async { store::open(&operation.cluster)?.list().await };
     match there.await {

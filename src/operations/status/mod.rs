@@ -215,9 +215,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             data,
         });
     }
-    for error in &unreached {
-        reporter.failure(error);
-    }
+    reporter.failures(&unreached);
     let well = nodes.len() - troubled - unreached.len();
     reporter.emit(Event::Summary {
         text: format!("{well} of {} nodes well", nodes.len()),
