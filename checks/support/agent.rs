@@ -1,12 +1,12 @@
 //! A real Nomad on this machine: the program that the variable `NOMAD` names.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::certificates::{Flaw, Pair};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Running};
 use super::free_ports;
 
 /// The Nomad to test with; none if `NOMAD` is not set.
@@ -24,7 +24,7 @@ pub struct Agent {
     rpc: u16,
     serf: u16,
     folder: PathBuf,
-    child: Option<Child>,
+    child: Option<Running>,
 }
 
 /// How agents are set up.
@@ -159,29 +159,19 @@ impl Agents {
     /// Starts or restarts an agent.
     pub fn resume(&mut self, number: usize) {
         let agent = &mut self.agents[number];
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(agent.folder.join("log"))
-            .unwrap();
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .arg("agent")
             .arg("-config")
             .arg(agent.folder.join("nomad.json"))
-            .env("NIXCFG_TEST_FOLDER", &agent.folder)
-            .stdin(Stdio::null())
-            .stderr(log.try_clone().unwrap())
-            .stdout(log)
-            .spawn()
-            .unwrap();
-        agent.child = Some(child);
+            .env("NIXCFG_TEST_FOLDER", &agent.folder);
+        let log = agent.folder.join("log");
+        agent.child = Some(Running::logging(&mut command, &log));
     }
 
     /// Kills an agent.
     pub fn kill(&mut self, number: usize) {
-        let mut child = self.agents[number].child.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(self.agents[number].child.take().unwrap());
     }
 
     /// The agent that leads, by the answer of agent `number`.
@@ -255,10 +245,7 @@ impl Agents {
             if holds(self) {
                 return;
             }
-            let ended = |agent: &mut Agent| {
-                let child = agent.child.as_mut();
-                child.is_some_and(|child| child.try_wait().unwrap().is_some())
-            };
+            let ended = |agent: &mut Agent| agent.child.as_mut().is_some_and(Running::ended);
             if self.agents.iter_mut().any(ended) {
                 break;
             }
@@ -280,10 +267,7 @@ impl Agents {
 impl Drop for Agents {
     fn drop(&mut self) {
         for agent in &mut self.agents {
-            if let Some(mut child) = agent.child.take() {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
+            drop(agent.child.take());
             end_tasks(&agent.folder);
             unmount(&agent.folder);
         }

@@ -133,6 +133,20 @@ impl Cluster {
 pub struct Running(pub Child);
 
 impl Running {
+    /// Starts a program that reads nothing and appends what it prints to a file.
+    pub fn logging(command: &mut Command, log: &Path) -> Self {
+        let mut file = std::fs::OpenOptions::new();
+        let log = file.create(true).append(true).open(log).unwrap();
+        command.stdin(Stdio::null());
+        command.stderr(log.try_clone().unwrap()).stdout(log);
+        Self(command.spawn().unwrap())
+    }
+
+    /// Whether it ended by itself.
+    pub fn ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.0);

@@ -1,12 +1,12 @@
 //! A real Consul on this machine: a single server.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
 use super::certificates::Pair;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Running};
 use super::pass::run;
 use super::{free_ports, root};
 
@@ -25,7 +25,7 @@ pub fn program() -> PathBuf {
 /// A running server, which ends when dropped.
 pub struct Consul {
     pub port: u16,
-    child: Child,
+    child: Running,
     dir: tempfile::TempDir,
 }
 
@@ -62,15 +62,10 @@ impl Consul {
             ports[2],
         );
         file("config.json", &config);
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let child = Command::new(program())
-            .args(["agent", "-config-file"])
-            .arg(dir.path().join("config.json"))
-            .stdin(Stdio::null())
-            .stderr(log.try_clone().unwrap())
-            .stdout(log)
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(program());
+        command.args(["agent", "-config-file"]);
+        command.arg(dir.path().join("config.json"));
+        let child = Running::logging(&mut command, &dir.path().join("log"));
         let mut this = Self {
             port: ports[0],
             child,
@@ -87,7 +82,7 @@ impl Consul {
             if log.contains("cluster leadership acquired") {
                 return;
             }
-            assert!(self.child.try_wait().unwrap().is_none(), "{log}");
+            assert!(!self.child.ended(), "{log}");
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
         panic!("Consul has no leader:\n{log}");
@@ -154,12 +149,5 @@ impl Consul {
         let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
         let (body, status) = said.rsplit_once('\n').unwrap();
         (status.parse().unwrap(), body.to_owned())
-    }
-}
-
-impl Drop for Consul {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -1,13 +1,13 @@
 //! Agents of Consul or Nomad on loopback, with encrypted gossip.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 
 use super::certificates::{Flaw, Pair};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Running};
 use super::pass::PassStore;
 use super::{agent, consul, free_ports};
 
@@ -17,7 +17,7 @@ struct Agent {
     api: u16,
     rpc: u16,
     serf: u16,
-    child: Option<Child>,
+    child: Option<Running>,
 }
 
 /// The agents of a cluster of three nodes, two of which are servers, and its store.
@@ -157,32 +157,20 @@ impl Gossip {
         };
         let file = self.folder.path().join(format!("{name}.json"));
         std::fs::write(&file, config.to_string()).unwrap();
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.folder.path().join(format!("{name}.log")))
-            .unwrap();
+        let log = self.folder.path().join(format!("{name}.log"));
         let argument = match self.service.as_str() {
             "nomad" => "-config",
             _ => "-config-file",
         };
-        let child = Command::new(&self.program)
-            .args(["agent", argument])
-            .arg(file)
-            .stdin(Stdio::null())
-            .stderr(log.try_clone().unwrap())
-            .stdout(log)
-            .spawn()
-            .unwrap();
-        self.agents[place].child = Some(child);
+        let mut command = Command::new(&self.program);
+        command.args(["agent", argument]).arg(file);
+        self.agents[place].child = Some(Running::logging(&mut command, &log));
     }
 
     /// Kills an agent, and waits until the others have noticed.
     pub fn kill(&mut self, name: &str) {
         let agent = self.agents.iter_mut().find(|agent| agent.name == name);
-        let mut child = agent.unwrap().child.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(agent.unwrap().child.take().unwrap());
         self.until(|this| {
             this.alive("alder")
                 .is_some_and(|alive| !alive.contains(&name.to_owned()))
@@ -224,8 +212,8 @@ impl Gossip {
                 return;
             }
             for agent in &mut self.agents {
-                let ended = agent.child.as_mut().map(|child| child.try_wait().unwrap());
-                assert!(ended.flatten().is_none(), "{}", self.log());
+                let ended = agent.child.as_mut().is_some_and(Running::ended);
+                assert!(!ended, "{}", self.log());
             }
             std::thread::sleep(std::time::Duration::from_millis(200));
         }
@@ -343,16 +331,5 @@ impl Gossip {
     /// The password store.
     pub fn store(&self) -> &PassStore {
         &self.cluster.store
-    }
-}
-
-impl Drop for Gossip {
-    fn drop(&mut self) {
-        for agent in &mut self.agents {
-            if let Some(mut child) = agent.child.take() {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-        }
     }
 }
