@@ -398,9 +398,9 @@ fn consul_answers_throughout_a_deployment_in_which_every_server_restarts() {
     let ran = servers
         .deploy()
         .exits(5)
-        .shows(&format!("{first:<12} switched"))
-        .shows(&format!("{second:<12} rolled back"))
-        .shows(&format!("{last:<12} left as it was"));
+        .shows(&format!("{first}  switched"))
+        .shows(&format!("{second}  rolled back"))
+        .shows(&format!("{last}  left as it was"));
     client.stop();
     assert_eq!(
         servers.starts()[leader],
