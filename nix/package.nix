@@ -31,7 +31,12 @@ let
     || lib.hasPrefix "doc/" name
     || (
       lib.hasPrefix "checks/" name
-      && (type == "directory" || lib.hasSuffix ".rs" name || lib.hasSuffix ".snap" name || name == "checks/support/cluster.nix")
+      && (
+        type == "directory"
+        || lib.hasSuffix ".rs" name
+        || lib.hasSuffix ".snap" name
+        || name == "checks/support/cluster.nix"
+      )
     );
 
   manifest = lib.importTOML ../Cargo.toml;
