@@ -61,7 +61,22 @@ struct Pair<'a> {
     compared: usize,
 }
 
-impl Pair<'_> {
+impl<'a> Pair<'a> {
+    /// The stand-in at a port, and the first of the agents.
+    fn new(agents: &'a Agents, standin: u16) -> Self {
+        let side = |port| Side {
+            port,
+            words: BTreeMap::new(),
+        };
+        Self {
+            agents,
+            standin: side(standin),
+            real: side(agents.agents[0].port),
+            found: Vec::new(),
+            compared: 0,
+        }
+    }
+
     /// Sends a request to both, compares the answers, and returns the stand-in's and Nomad's.
     fn ask(&mut self, method: &str, path: &str, body: Option<&Value>) -> [Value; 2] {
         let call = |side: &Side| {
@@ -165,17 +180,7 @@ fn the_stand_in_answers_as_nomad_does() {
         }
     });
     let node = stage.agents.ask("/v1/nodes")[0]["ID"].clone();
-    let side = |port| Side {
-        port,
-        words: BTreeMap::new(),
-    };
-    let mut pair = Pair {
-        agents: &stage.agents,
-        standin: side(endpoint.port),
-        real: side(stage.agents.agents[0].port),
-        found: Vec::new(),
-        compared: 0,
-    };
+    let mut pair = Pair::new(&stage.agents, endpoint.port);
     pair.keep("node", [&json!(own), &node]);
     for path in [
         "/v1/status/leader",
@@ -324,17 +329,7 @@ fn the_stand_in_refuses_tokens_as_nomad_does() {
     let node = stage.agents.ask("/v1/nodes")[0]["ID"].clone();
     for token in [None, Some(UNKNOWN), Some("no token")] {
         stage.agents.token = token.map(str::to_owned);
-        let side = |port| Side {
-            port,
-            words: BTreeMap::new(),
-        };
-        let mut pair = Pair {
-            agents: &stage.agents,
-            standin: side(endpoint.port),
-            real: side(stage.agents.agents[0].port),
-            found: Vec::new(),
-            compared: 0,
-        };
+        let mut pair = Pair::new(&stage.agents, endpoint.port);
         pair.keep("node", [&json!(own), &node]);
         for path in [
             "/v1/status/leader",
