@@ -29,8 +29,8 @@ if [ -e "$state/pending" ]; then
   echo "a switch of $(recorded who) since $(recorded since) is not confirmed yet" >&2
   refuse busy
 fi
-if [ "$(sed -n 's/^id //p' /run/nixcfg/node.lease 2>/dev/null)" != "$lease" ]; then
-  echo "the lease on this node was lost: $(sed -n 's/^who //p' /run/nixcfg/node.lease 2>/dev/null || true)" >&2
+if [ "$(lease_of node id)" != "$lease" ]; then
+  echo "the lease on this node was lost to $(taker_of node "$lease")" >&2
   refuse busy
 fi
 folder=/run/nixcfg/$run

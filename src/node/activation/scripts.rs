@@ -1,5 +1,6 @@
 //! The scripts of a watched change.
 
+use crate::node::lease::RECORD;
 use crate::node::ssh::{MINUTE, PRELUDE, Script};
 
 /// How long a switch may take, in seconds. Then the node ends it.
@@ -24,6 +25,7 @@ pub const ACTIVATE: Script = Script {
         include_str!("return.sh"),
         "NIXCFG_TEXT\n}\n",
         WAY_BACK,
+        RECORD,
         include_str!("arm.sh"),
         include_str!("activate.sh"),
     ],

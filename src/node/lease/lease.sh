@@ -5,7 +5,6 @@ named id how who from what silence age -- "$@"
 shift "$taken"
 folder=/run/nixcfg
 
-of() { sed -n "s/^$2 //p" "$folder/$1.lease" 2>/dev/null; }
 # The lock is in a folder of root's alone: any account can hold a lock that it can read.
 alone() { exec 9>>"$folder/locks/lease" && flock --timeout 10 9; }
 free() { exec 9>&-; }
@@ -16,7 +15,7 @@ write() { # NAME SINCE
 let_go() {
   alone
   for name; do
-    [ "$(of "$name" id)" != "$id" ] || rm -f "$folder/$name.lease"
+    [ "$(lease_of "$name" id)" != "$id" ] || rm -f "$folder/$name.lease"
   done
   free
 }
@@ -24,13 +23,20 @@ let_go() {
 umask 022
 mkdir -p "$folder" && ( umask 077 && mkdir -p "$folder/locks" ) && alone || { echo "another run is taking leases here" >&2; exit 65; }
 for name; do
-  holder=$(of "$name" id)
+  holder=$(lease_of "$name" id)
   if [ -n "$holder" ] && [ "$holder" != "$id" ] && [ "$how" != steal ]; then
-    if [ $(($(uptime_seconds) - $(of "$name" renewed))) -lt "$age" ]; then
+    if [ $(($(uptime_seconds) - $(lease_of "$name" renewed))) -lt "$age" ]; then
       echo "held $name"
       sed "s/^/its /" "$folder/$name.lease"
       exit 0
     fi
+  fi
+done
+for name; do
+  holder=$(lease_of "$name" id)
+  if [ -n "$holder" ] && [ "$holder" != "$id" ]; then
+    # Their run learns from this who took it, also when this run has ended before they ask.
+    printf '%s\n' "id $holder" "by $who" >"$folder/$name.taken.new" && mv -f "$folder/$name.taken.new" "$folder/$name.taken" || exit 65
   fi
 done
 since=$(date -u +%Y-%m-%dT%H:%M:%SZ)
@@ -46,8 +52,8 @@ trap 'let_go "$@"; exit 0' HUP TERM
 while sign=$(timeout "$silence" head -c 1) && [ -n "$sign" ]; do
   alone || continue
   for name; do
-    if [ "$(of "$name" id)" != "$id" ]; then
-      echo "lost $name to $(of "$name" who)"
+    if [ "$(lease_of "$name" id)" != "$id" ]; then
+      echo "lost $name to $(taker_of "$name" "$id")"
       free
       let_go "$@"
       exit 0

@@ -16,9 +16,12 @@ use crate::node::ssh::bounded::Lines;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Connection, MINUTE, Script, at_most, named, within};
 
+/// The functions that read what is recorded of leases on a node.
+pub const RECORD: &str = include_str!("record.sh");
+
 const LEASE: Script = Script {
     name: "nixcfg-lease",
-    text: &[include_str!("lease.sh")],
+    text: &[RECORD, include_str!("lease.sh")],
     seconds: MINUTE,
 };
 
