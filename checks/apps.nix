@@ -10,11 +10,6 @@ let
   operator = import ./nix/operator.nix { inherit lib nixcfg hostPkgs; } roles;
   machines = import ./nix/machines.nix { inherit lib self; } roles;
 
-  # Tasks without containers: no image can be fetched here.
-  rawExec.services.nomad.settings.plugin = [
-    { raw_exec = [ { config = [ { enabled = true; } ]; } ]; }
-  ];
-
   job = hostPkgs.writeText "web.hcl" ''
     job "web" {
       datacenters = ["test"]
@@ -62,7 +57,7 @@ in
     alder.imports = [
       machines.alder
       operator.login
-      rawExec
+      operator.rawExec
     ];
     desk = operator.machine;
   };

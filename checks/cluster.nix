@@ -1,5 +1,5 @@
-# Three bare nodes become a cluster: nothing fails while their certificates and secrets are missing, and everything starts
-# when these have come, whichever comes last.
+# Three bare nodes become a cluster. Nothing fails while certificates and secrets are missing; the last of them to arrive starts the
+# services.
 { lib, self, ... }:
 { hostPkgs, ... }:
 let
@@ -9,7 +9,7 @@ let
     cedar = "server";
   };
 
-  # As gen-pki makes them, by openssl alone.
+  # The files that gen-pki makes, made by openssl instead.
   pki = hostPkgs.runCommand "test-pki" { nativeBuildInputs = [ hostPkgs.openssl ]; } ''
     mkdir "$out"
     cd "$out"
@@ -84,7 +84,7 @@ in
             ])
             for name, key in gossip.items():
                 machine.succeed(f"install -m 0400 /dev/stdin /var/lib/nixcfg/secrets/{name} <<< '{key}'")
-            # Last, so that it is the folder's path unit that starts it.
+            # Last, so that the path unit starts Consul.
             install(machine, "/var/lib/consul/pki", "consul", ["consul-ca.crt", "consul.crt", "consul.key"])
             for name in ["nomad-client.crt", "nomad-client.key"]:
                 machine.copy_from_host(f"${pki}/{name}", f"/tmp/{name}")
@@ -105,7 +105,7 @@ in
         for machine in machines:
             machine.wait_until_succeeds("getent ahostsv4 cedar.node.consul | grep 192.168.1.3")
 
-    with subtest("one server may go"):
+    with subtest("the cluster survives the loss of one server"):
         birch.shutdown()
         alder.wait_until_succeeds(consul("/v1/status/leader") + " | grep 8300")
         cedar.wait_until_succeeds(nomad("/v1/status/leader") + " | grep 4647")

@@ -1,4 +1,5 @@
-# deploy-nixos on NixOS itself: a system that cuts its own network is taken back, another kernel is booted: ./deploy.py, as on the lab.
+# deploy-nixos on NixOS: a system that cuts its own network is rolled back, and another kernel is booted. ./deploy.py is also run on the
+# lab's nodes.
 {
   lib,
   self,
@@ -6,6 +7,7 @@
 }:
 let
   machines = import ./nix/machines.nix { inherit lib self; } { alder = "client"; };
+  desk = import ./nix/desk.nix { inherit lib; };
 in
 {
   name = "deploy";
@@ -19,7 +21,7 @@ in
         cluster.consul.enable = false;
         cluster.nomad.enable = false;
 
-        # It starts by a bootloader of its own, from a store of its own.
+        # It starts by its own boot loader, from its own store.
         virtualisation = {
           useBootLoader = true;
           useEFIBoot = true;
@@ -62,33 +64,16 @@ in
           nixcfg
           pkgs.git
         ];
-        # Nothing can be evaluated or built there: the systems are in its store.
+        # It cannot build systems, so its store has them.
         virtualisation.additionalPaths = lib.attrValues nodes.alder.system.build.variants;
         virtualisation.diskSize = 8192;
-        nix.settings = {
-          experimental-features = [
-            "nix-command"
-            "flakes"
-          ];
-          substituters = lib.mkForce [ ];
-          flake-registry = "";
-        };
+        inherit (desk) nix;
       };
   };
 
   testScript =
     { nodes, ... }:
     let
-      ofNode.alder = nodes.alder.cluster;
-
-      # What the tool reads; made here, because the machines have no nixpkgs to evaluate with.
-      data = import ../nix/lib/data.nix {
-        inherit lib ofNode;
-        name = "vm";
-        whole = ofNode.alder;
-        inherit (ofNode.alder) sites nodes;
-        ofSite = { };
-      };
       systems = lib.mapAttrs (_: toplevel: {
         drvPath = builtins.unsafeDiscardStringContext toplevel.drvPath;
         outPath = builtins.unsafeDiscardStringContext toplevel.outPath;
@@ -96,9 +81,10 @@ in
     in
     ''
       ${builtins.readFile ./deploy.py}
+      ${builtins.readFile ./nix/desk.py}
 
       PASSWORD = "wonderland"
-      DATA = ${builtins.toJSON (builtins.toJSON data)}
+      DATA = ${desk.data { alder = nodes.alder.cluster; }}
       SYSTEMS = json.loads(${builtins.toJSON (builtins.toJSON systems)})
       FLAKE = """
       { outputs = _: let read = file: builtins.fromJSON (builtins.readFile file); in {
@@ -106,10 +92,6 @@ in
         nixosConfigurations.vm-alder.config.system.build.toplevel = read ./system.json;
       }; }
       """
-
-
-      def put(machine, file, text):
-          machine.succeed(f"mkdir -p $(dirname {file}); printf '%s\\n' {line(text)} >{file}")
 
 
       def choose(name):
@@ -124,7 +106,7 @@ in
 
 
       class Node:
-          """Commands go as the operator's do: a restart that the machine decided on itself cuts the driver's own line unnoticed."""
+          """Runs commands over the operator's ssh, as the driver does not notice that a restart has cut its own connection."""
 
           def execute(self, command):
               root = f"sudo -S -p ''' sh -c {line(command)}"
@@ -132,28 +114,19 @@ in
               return operator.execute(f"echo {PASSWORD} | {login}")
 
 
-      # Without it QEMU ends where a machine restarts.
+      # Without this option QEMU exits when a machine restarts.
       alder.start(allow_reboot=True)
       start_all()
       for machine in [alder, operator]:
           machine.wait_for_unit("multi-user.target")
 
       with subtest("an operator with a key and a password"):
-          operator.succeed("mkdir -p /root/.ssh; ssh-keygen -q -t ed25519 -N ''' -f /root/.ssh/id_ed25519")
-          key = operator.succeed("cat /root/.ssh/id_ed25519.pub").strip()
-          put(alder, "/home/alice/.ssh/authorized_keys", key)
-          alder.succeed("chown -R alice /home/alice/.ssh; chmod -R go= /home/alice/.ssh")
-          alder.succeed(f"echo alice:{PASSWORD} | chpasswd")
-          alder.wait_for_open_port(22)
-          operator.succeed("ssh-keyscan -T 60 alder >/root/.ssh/known_hosts")
-          put(operator, "/root/cluster/flake.nix", FLAKE)
-          put(operator, "/root/cluster/vm.json", DATA)
-          put(operator, "/root/cluster/cluster/vm/ssh_config", "Host *\n  User alice")
+          furnish(operator, [alder], PASSWORD, FLAKE, DATA)
           choose("first")
           status, output = tool("deploy-nixos", ["--mode", "boot", "--reboot"])
           assert status == 0, output
 
-      with subtest("a system that cuts its own network is taken back, and another kernel is booted"):
+      with subtest("a system that cuts its own network is rolled back, and another kernel is booted"):
           check(Node(), choose, tool, confirm="240")
     '';
 }

@@ -1,8 +1,8 @@
 """Asserts the outcome of a failed deployment and of one with a restart, on the lab's nodes and in the NixOS VM test.
 
-A node has `execute(command)` as root, which gives an exit code and the output. `choose(name)` makes the flake say the system of that
-name; `tool(operation, args)` runs nixcfg and gives an exit code and the output. The systems: `first`, which runs and was booted;
-`mute`, which cuts its own network; `kernel`, which has another kernel.
+`node.execute(command)` runs a command as root, and `tool(operation, args)` runs nixcfg; both return an exit code and the output.
+`choose(name)` sets the flake's system: `first`, which runs and was booted; `mute`, which cuts its own network; `kernel`, which has
+another kernel.
 """
 
 import json
@@ -31,13 +31,13 @@ def ran(result, wanted, *words):
 
 
 def at_rest(node):
-    """Waits until nothing of a change is left; a lease whose holder was cut off ends within a minute."""
+    """Waits until a change has left nothing behind; a lease whose holder was cut off ends within a minute."""
     left = '[ -n "$(ls -d /var/lib/nixcfg/rollback/pending /var/lib/nixcfg/drained /run/nixcfg/*.lease 2>/dev/null)" ]'
     told(node, f"i=0; while {left} && [ $i -lt 70 ]; do sleep 1; i=$((i + 1)); done; ! {left}")
 
 
 def check(node, choose, tool, confirm="15"):
-    """The node runs `first` and was booted with it; a change is confirmed within this many seconds."""
+    """The node must run `first` and be booted with it; `confirm` is --confirm-timeout in seconds."""
     short = ["--confirm-timeout", confirm]
     before, started = state(node), boot(node)
 
@@ -67,8 +67,8 @@ def line(*words):
     return shlex.join(words)
 
 
-def run(command, **more):
-    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+def run(command):
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return done.returncode, done.stdout
 
 
@@ -81,7 +81,7 @@ class LabNode:
 
 
 def lab(setting):
-    """On the lab; a system is a node's file."""
+    """Runs on a node of the lab, whose systems are texts of its file."""
     node = setting["node"]
 
     def choose(name):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Checks password hashes by crypt(3) as the system has it: libxcrypt itself, Python's module and mkpasswd.
+"""Checks password hashes by the system's crypt(3), called directly, by Python's module and by mkpasswd.
 
-Reads lines of a password and a hash, both in base64; says what disagrees, and ends with the number of hashes.
+Reads lines of a password and a hash, both in base64. Fails at a hash that one of them does not compute; else prints their number.
 """
 
 import base64
@@ -14,7 +14,7 @@ import warnings
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 try:
     import crypt
-except ImportError:  # Python 3.13 has dropped it.
+except ImportError:  # Python 3.13 has removed it (PEP 594).
     crypt = None
 
 LIBCRYPT = ctypes.CDLL("libcrypt.so.1")
@@ -31,7 +31,7 @@ def by_python(password, hashed):
 
 
 def by_mkpasswd(password, hashed):
-    # A salt that begins with a dollar goes to crypt(3) unchanged.
+    # mkpasswd of whois 5.5.17 gives a salt that begins with a dollar to crypt(3) unchanged.
     setting = hashed[: hashed.rindex(b"$")]
     method = "yescrypt" if setting.startswith(b"$y$") else "sha-512"
     command = ["mkpasswd", "--stdin", "-m", method, "-S", setting.decode()]

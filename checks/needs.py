@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""needs.py [LIST]: complains about a program that the checks start and that a new machine may not have: one that is neither in LIST
-(checks/needs), nor of a package that every Debian has, nor of this repository.
+"""needs.py [LIST]: complains about programs that the checks start and a new machine may lack: those that are neither in LIST (default:
+checks/needs), nor in a package that every Debian has, nor in this repository.
 
-What Rust starts by Command::new("…"), and Python by subprocess or by a function `run`, is looked at, and what those hand to
-programs that start others. Commands within scripts of the shell are not.
+It reads what Rust starts by Command::new("…") and Python by subprocess or a function `run`, and what WRAPPERS start. It does not read
+shell scripts.
 """
 
 import ast
@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# These start another program, which follows their options and this many words.
+# Programs that start another one, which follows their options and this many words.
 WRAPPERS = {"unshare": 0, "setsid": 0, "timeout": 1, "faketime": 1, "env": 0, "ip netns exec": 1}
 # A test checks its absence.
 ABSENT = {"no-such-program-here"}
@@ -26,7 +26,7 @@ def listed(file):
     """The programs in the list."""
     lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
     names = {words[0].rsplit("/", 1)[-1] for words in lines if words}
-    # One package with many programs.
+    # Other programs of these two packages.
     if "nix" in names:
         names |= {"nix-store", "nix-build", "nix-instantiate", "nix-env"}
     if "ssh" in names:

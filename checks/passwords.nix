@@ -1,4 +1,4 @@
-# deploy-passwords on NixOS itself, with mutable (alder) and immutable users (birch): ./passwords.py, as on the lab.
+# deploy-passwords on NixOS, with mutable users (alder) and immutable ones (birch). ./passwords.py is also run on the lab's nodes.
 {
   lib,
   self,
@@ -9,8 +9,9 @@ let
     alder = "server";
     birch = "client";
   };
+  desk = import ./nix/desk.nix { inherit lib; };
 
-  # Passwords alone: what else the nodes do is another test's.
+  # Other tests have Consul and Nomad.
   node = {
     cluster.consul.enable = false;
     cluster.nomad.enable = false;
@@ -39,14 +40,7 @@ in
           pkgs.gnupg
           pkgs.pass
         ];
-        nix.settings = {
-          experimental-features = [
-            "nix-command"
-            "flakes"
-          ];
-          substituters = lib.mkForce [ ];
-          flake-registry = "";
-        };
+        inherit (desk) nix;
       };
   };
 
@@ -54,27 +48,15 @@ in
     { nodes, ... }:
     let
       ofNode = lib.mapAttrs (_: machine: machine.cluster) { inherit (nodes) alder birch; };
-
-      # What the tool reads; made here, because the machines have no nixpkgs to evaluate with.
-      data = import ../nix/lib/data.nix {
-        inherit lib ofNode;
-        name = "vm";
-        whole = ofNode.alder;
-        inherit (ofNode.alder) sites nodes;
-        ofSite = { };
-      };
     in
     ''
       ${builtins.readFile ./passwords.py}
+      ${builtins.readFile ./nix/desk.py}
 
       OLD, NEW = "wonderland", "looking-glass house of cards"
-      DATA = ${builtins.toJSON (builtins.toJSON data)}
+      DATA = ${desk.data ofNode}
       FLAKE = "{ outputs = _: { clusters.vm = builtins.fromJSON (builtins.readFile ./vm.json); }; }"
       machines = [alder, birch]
-
-
-      def put(machine, file, text):
-          machine.succeed(f"mkdir -p $(dirname {file}); printf '%s\\n' {shlex.quote(text)} >{file}")
 
 
       def tool(operation, args, password, line):
@@ -97,7 +79,7 @@ in
               self.machine.wait_for_open_port(22)
 
 
-      # Without it QEMU ends where a machine restarts.
+      # Without this option QEMU exits when a machine restarts.
       for machine in machines:
           machine.start(allow_reboot=True)
       start_all()
@@ -105,23 +87,13 @@ in
           machine.wait_for_unit("multi-user.target")
 
       with subtest("an operator with a key, a store and a password"):
-          operator.succeed("mkdir -p /root/.ssh; ssh-keygen -q -t ed25519 -N ''' -f /root/.ssh/id_ed25519")
-          key = operator.succeed("cat /root/.ssh/id_ed25519.pub").strip()
-          for machine in machines:
-              put(machine, "/home/alice/.ssh/authorized_keys", key)
-              machine.succeed("chown -R alice /home/alice/.ssh; chmod -R go= /home/alice/.ssh")
-              machine.succeed(f"echo alice:{OLD} | chpasswd")
-              machine.wait_for_open_port(22)
-          operator.succeed("ssh-keyscan -T 60 alder birch >/root/.ssh/known_hosts")
-          put(operator, "/root/cluster/flake.nix", FLAKE)
-          put(operator, "/root/cluster/vm.json", DATA)
-          put(operator, "/root/cluster/cluster/vm/ssh_config", "Host *\n  User alice")
+          furnish(operator, machines, OLD, FLAKE, DATA)
           operator.succeed(
               "gpg --batch --passphrase ''' --quick-generate-key operator future-default default never",
               "pass init operator",
           )
 
-      with subtest("a password changes everywhere, for good, and nowhere else than it should"):
+      with subtest("a new password is in force on every node, also after a restart"):
           check([Node(machine) for machine in machines], tool, OLD, NEW)
     '';
 }

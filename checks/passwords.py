@@ -1,7 +1,7 @@
 """Asserts the effects of an administrator's password, on the lab's nodes and in the NixOS VM test.
 
-Nodes have `name`, `execute(command)` as root, which gives an exit code and the output, and `reboot()`. `tool(operation, args,
-password, line)` runs nixcfg with a sudo password and a line on standard input, and gives the same.
+A node has `name`, `reboot()` and `execute(command)`, which runs a command as root. `tool(operation, args, password, line)` runs nixcfg
+with a sudo password and a line on standard input. Both return an exit code and the output.
 """
 
 import json
@@ -20,7 +20,7 @@ def takes(node, how, password):
 
 
 def only(nodes, password, *others):
-    """Asserts that every node accepts this password only."""
+    """Asserts that every node accepts `password` and none of `others`."""
     for node in nodes:
         for how in ASKING:
             assert takes(node, how, password), f"{node.name}: {how} does not take the password"
@@ -70,7 +70,7 @@ def run(command, line, **more):
 
 
 def lab(setting):
-    """On the lab: its command, its nodes, nixcfg with the options for them, and the environment's store."""
+    """Runs on nodes of the lab, with the password store of the environment."""
     import os
 
     def tool(operation, args, password, line):

@@ -1,4 +1,4 @@
-# The life of a PKI on NixOS, with the Consul and Nomad of nixpkgs: ./pki/scenario.py, as on the lab.
+# The life of a PKI on NixOS, with the Consul and Nomad of nixpkgs. ./pki/scenario.py is also run on the lab's nodes.
 {
   lib,
   self,
@@ -15,7 +15,7 @@ let
   operator = import ./nix/operator.nix { inherit lib nixcfg hostPkgs; } roles;
   machines = import ./nix/machines.nix { inherit lib self; } roles;
 
-  # The client that asks all the time, and asks the agents that should not be, is on the operator's machine, which is no node.
+  # ./pki/asker.py asks these ports from the operator's machine, which is no node. The intruder of the scenario serves on 28501.
   asked.networking.firewall.allowedTCPPorts = [
     4646
     8501
@@ -34,7 +34,7 @@ in
       ];
     }) machines
     // {
-      # Its name comes after the nodes': the test network numbers all machines by their names.
+      # The test network numbers machines in the order of their names, so this one comes after the nodes.
       office = operator.machine;
     };
 

@@ -1,6 +1,6 @@
-# The power fails at random moments while a node's files are written, by the scripts that the tool writes them with: after it every
-# file is whole, the old one or the new, and what was told as written is there. The machine starts without its services, and QEMU
-# is killed: what the kernel had yet to write is lost, which nodes in containers cannot show.
+# The power fails at random moments while the tool's scripts write a node's files. After each cut every file is whole, either the old one
+# or the new one, and what was reported as written is there. The test kills QEMU, which loses what the kernel had yet to write; nodes in
+# containers cannot show that. The machine starts without its services.
 {
   lib,
   self,
@@ -20,7 +20,7 @@ let
   wayBack = script "way-back.sh" [ "activation/way-back.sh" ];
   drained = script "drained.sh" [ "activation/drained.sh" ];
 
-  # What stage 2 is here: looks at what there is, then writes for ever.
+  # Runs as stage 2: reports the states of the files, then writes without end.
   writer = hostPkgs.writeScript "writer" ''
     #!${hostPkgs.runtimeShell}
     export PATH=${
@@ -45,9 +45,9 @@ let
     files="/var/lib/consul/pki/consul.crt /var/lib/consul/pki/consul.key /var/lib/nixcfg/secrets/gossip /var/lib/nixcfg/passwords/alice"
     state=/var/lib/nixcfg/rollback
 
-    # Thirty kilobytes that say their number in each line.
+    # Thirty kilobytes with a number in each line.
     content() { yes "generation $1 of this file, in each of its lines" | head -n 600; }
-    # The number of a file that is whole, - where there is none.
+    # Prints the number in a whole file, `-` if there is no file, `torn` for any other.
     number() {
         if ! [ -e "$1" ]; then
             echo -
@@ -58,7 +58,7 @@ let
         fi
     }
 
-    # The record of a switch is the last of what it needs.
+    # Prints the same for the record of a switch. It is written after the files that it needs.
     record() {
         [ -e $state/pending ] || { echo -; return; }
         run=$(sed -n 's/^run //p' $state/pending)
@@ -68,7 +68,7 @@ let
     write_record() (
         . ${wayBack}
         mkdir -p $state || exit
-        # Confirmed, as far as the one before went.
+        # Confirms the switch before, whether or not its record was finished.
         rm -f $state/pending && sync $state || exit
         content "$1" | keep return && keep_accounts && { echo "run $1"; seq 2000; echo "end $1"; } | keep pending
     )
@@ -82,7 +82,7 @@ let
     found="$found $(record) $(drain)"
     left=$(find /var/lib/consul /var/lib/nixcfg/secrets /var/lib/nixcfg/passwords -name '.nixcfg-*' 2>/dev/null | wc -l)
     echo "writer: found$found left $left"
-    # The driver says where to begin, by the kernel's command line.
+    # The kernel's command line has the first number.
     n=$(sed -n 's/.* writer.begin=\([0-9]*\).*/\1/p' /proc/cmdline)
     mkdir -p /var/lib/nixcfg
     while :; do
@@ -122,7 +122,7 @@ in
 
 
     def line(words):
-        """The next line of the writer that holds some words."""
+        """The writer's next line with these words."""
         while True:
             said = alder.last_lines.get(timeout=1800)
             assert "writer: failed" not in said, said
@@ -145,14 +145,14 @@ in
     with subtest(f"{CUTS} times, every file is the old one or the new"):
         told, in_the_midst = -1, 0
         for number in range(CUTS + 1):
-            # What was begun after the last one that was told has its number already.
+            # The generation after the reported one may be on the disk, so the writer must not use its number again.
             states, left = begin(told + 2)
             if number == 0:
                 assert set(states) == {"-"}, states
             else:
-                # What was told as written is there; what was being written may be.
+                # The reported generation, or the next one, which was being written.
                 whole = {str(told), str(told + 1)}
-                # The record goes before another is made.
+                # The writer removes a record before it makes another.
                 files, record = states[:4] + states[5:], states[4]
                 assert set(files) <= whole and record in whole | {"-"}, f"cut {number}: {told} was told, found {states}"
                 in_the_midst += len(set(states)) > 1 or left != "0"

@@ -14,11 +14,6 @@ let
   operator = import ./nix/operator.nix { inherit lib nixcfg hostPkgs; } roles;
   machines = import ./nix/machines.nix { inherit lib self; } roles;
 
-  # Tasks without containers: no image can be fetched here.
-  rawExec.services.nomad.settings.plugin = [
-    { raw_exec = [ { config = [ { enabled = true; } ]; } ]; }
-  ];
-
   job = hostPkgs.writeText "rest.hcl" ''
     job "rest" {
       datacenters = ["test"]
@@ -49,7 +44,7 @@ in
       imports = [
         machine
         operator.login
-        rawExec
+        operator.rawExec
       ];
     }) machines
     // {
@@ -67,10 +62,10 @@ in
         tlsproxy.run(Machines(desk, nodes))
         assert scenario.failed == 0, f"{scenario.passed} passed, {scenario.failed} failed"
 
-    with subtest("the programs of both find them inside"):
+    with subtest("nomad and consul find their servers inside"):
         desk.wait_until_succeeds(nixcfg("tlsproxy", "-- sh -c 'nomad server members && consul members' | grep birch"))
 
-    with subtest("where no node can be reached, that is the error"):
+    with subtest("the error says that no node can be reached"):
         status, said = desk.execute("cd /root/repo && printf 'Host *\n  HostName 127.0.0.1\n  Port 9\n' > closed"
                                     " && nixcfg tlsproxy vm --ssh-config closed 2>&1")
         assert status == 3 and "cannot be reached" in said, said

@@ -1,8 +1,8 @@
-"""tlsproxy to three servers of Consul and Nomad, one of which fails: the same script on the lab's nodes (pki/lab.py) and in
-virtual machines (tlsproxy.nix).
+"""tlsproxy to three servers of Consul and Nomad, one of which fails, on the lab's nodes (pki/lab.py) and in virtual machines
+(tlsproxy.nix).
 
-The driver is that of pki/scenario.py, with two more: `offset`, a number to add to the ports on the operator's machine, and `desk_address`,
-the address of that machine for nodes.
+The driver is that of pki/scenario.py, and has two more fields: `offset`, which is added to the ports on the operator's machine, and
+`desk_address`, the address of that machine for nodes.
 """
 
 import json
@@ -27,7 +27,7 @@ class Proxy:
         return {"nomad": 4646, "consul": 8500}[app] + self.driver.offset
 
     def get(self, app, path, options=""):
-        """The answer to a request; empty without one."""
+        """The answer to a request; empty if there is none."""
         url = shlex.quote(f"http://localhost:{self.port(app)}{path}")
         return self.driver.desk(f"curl --silent --fail --max-time 20 {options} {url}")[1]
 
@@ -63,7 +63,7 @@ def what_it_lets_in(proxy):
 
 
 def a_follower(proxy):
-    """The node that answers, if it does not lead: without a leader Consul itself ends waiting queries."""
+    """The node that answers, if it does not lead. The query must not lose its leader: Consul (1.8.7) then ends it."""
     who = proxy.who()
     told = proxy.get("consul", "/v1/operator/autopilot/health")
     if not who or not told:

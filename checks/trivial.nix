@@ -12,7 +12,7 @@
         alder.succeed("systemctl is-active sshd unbound")
         alder.succeed("test -z \"$(systemctl --failed --no-legend)\"")
 
-    with subtest("it takes logins, and root's least of all"):
+    with subtest("it accepts logins, but none of root's"):
         alder.wait_for_open_port(22)
         alder.succeed("sshd -T | grep -qx 'permitrootlogin no'")
   '';

@@ -1,5 +1,5 @@
-# An operator's machine for tests in virtual machines: the tool, a flake that says what the nodes of machines.nix are, a password
-# store, and an ssh key that alice's account on the nodes takes.
+# An operator's machine for tests in virtual machines: the tool, a flake that describes the nodes of machines.nix, a password store,
+# and an ssh key for alice's account on the nodes.
 {
   lib,
   nixcfg,
@@ -7,7 +7,7 @@
 }:
 roles:
 let
-  # Added, not interpolated, which would copy all of nixpkgs into the store: Nix 2.34 refuses that where it must not build.
+  # Interpolation would copy all of nixpkgs into the store, which Nix 2.34 refuses to an evaluation that must not build.
   keys = import (hostPkgs.path + "/nixos/tests/ssh-keys.nix") hostPkgs;
 
   addresses = lib.listToAttrs (
@@ -75,8 +75,13 @@ let
   '';
 in
 rec {
-  # What every node gets: a login for the operator, without which nothing can be reached.
+  # The operator's login on every node.
   login.cluster.admins.alice.keys = [ keys.snakeOilPublicKey ];
+
+  # Tasks run without containers, as a test has no registry of images.
+  rawExec.services.nomad.settings.plugin = [
+    { raw_exec = [ { config = [ { enabled = true; } ]; } ]; }
+  ];
 
   machine =
     { pkgs, ... }:
@@ -93,21 +98,14 @@ rec {
         pkgs.python3
       ];
       environment.etc."asker.py".source = "${scripts}/pki/asker.py";
-      # Nothing but what serves on it keeps others from the ports of tlsproxy.
+      # tlsproxy itself must keep others from its ports.
       networking.firewall.enable = false;
-      nix.settings = {
-        experimental-features = [
-          "nix-command"
-          "flakes"
-        ];
-        flake-registry = "";
-        substituters = lib.mkForce [ ];
-      };
+      inherit (import ./desk.nix { inherit lib; }) nix;
       virtualisation.memorySize = 1536;
     };
 
-  # `operate` makes desk an operator's machine, `gossip` gives nodes the keys of gossip; `prepare` does both and gives every node its
-  # certificates, as pass has them. `Machines` is the driver that ../pki/scenario.py wants.
+  # `operate` makes desk an operator's machine, and `gossip` gives nodes the gossip keys. `prepare` does both, and gives every node its
+  # certificates from pass. `Machines` is the driver of ../pki/scenario.py.
   script = scriptWith [ ];
 
   # The same with more of the modules in `scripts`.
@@ -137,7 +135,7 @@ rec {
             desk.succeed("mkdir -m 700 /root/work")
 
         def desk(self, script):
-            # The prologue of the driver makes pipes fail where the lab's shell does not.
+            # The driver's shell has `pipefail` on, the lab's has not.
             return self.machine.execute(f"set +euo pipefail; export SUDO_PASS=wonderland; cd /root/repo; {script}")
 
         def command(self, operation, *argv):
