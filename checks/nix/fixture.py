@@ -47,7 +47,7 @@ def nix(*arguments, root=ROOT):
             "substituters =",
             "flake-registry =",
             "build-users-group =",
-            # The stand-in's packages are the machine's own programs. Nothing of genuine nixpkgs is built here.
+            # The stand-in's packages run the machine's own programs. Of genuine nixpkgs nothing is built here.
             "sandbox = false",
             "warn-dirty = false",
         ]
@@ -118,7 +118,7 @@ _flake_nixpkgs = None
 
 
 def flake_nixpkgs():
-    """How the flake's input is overridden. A large nixpkgs is brought into the store once, not once a call."""
+    """The flake that overrides the input nixpkgs. A genuine one is copied to the store once, not by each call."""
     global _flake_nixpkgs
     if _flake_nixpkgs is None:
         _flake_nixpkgs = f"path:{NIXPKGS}"

@@ -1,18 +1,18 @@
-# The NixOS options that some modules set on some systems, as one nixpkgs has them: name → type, default and the files that declare
-# it. Options within submodules have `<name>` or `*` where a name of the configuration, or a place in a list, stands.
+# The NixOS options that some modules set on some systems, as one nixpkgs declares them: name → type, default and declaring files. In
+# names of options of submodules, `<name>` stands for an attribute and `*` for an element of a list.
 {
   lib,
   # Systems, as `lib.nixosSystem` gives them.
   systems,
   # Files with a module each.
   modules,
-  # The folder of nixpkgs, as text, which files are named below.
+  # The folder of nixpkgs, as text; names of files are relative to it.
   nixpkgs,
 }:
 let
   isOption = lib.isOption or (value: value._type or null == "option");
 
-  # What a definition holds, without the properties around it (mkIf, mkMerge, …): none, one or several values.
+  # The values in a definition, without the properties around them (mkIf, mkMerge, …).
   plain =
     value:
     if !lib.isAttrs value || !(value ? _type) then
@@ -101,7 +101,7 @@ let
     else
       [ ];
 
-  # One attribute of a submodule's value: an option, a set of them, or free.
+  # The options that one attribute of a submodule's value sets.
   member =
     path: options: value: name:
     let
@@ -109,7 +109,7 @@ let
       option = options.${name} or null;
     in
     if option == null then
-      # Free-form: the name is the program's, not NixOS's.
+      # A free-form name belongs to the program, not to NixOS.
       [ ]
     else if isOption option then
       [
@@ -124,7 +124,7 @@ let
         part: if lib.isAttrs part then lib.concatMap (member here option part) (lib.attrNames part) else [ ]
       ) (plain value.${name});
 
-  # What the modules say for one system; the values of all other options are left alone.
+  # The options that one module sets on one system. No other option is evaluated.
   set =
     system: file:
     let

@@ -1,9 +1,8 @@
-"""The configuration made for three servers and two clients on two sites runs on a real Consul and forms a cluster.
+"""The configuration of three servers and two clients on two sites runs on a real Consul and forms a cluster.
 
-Each node is a network namespace of its own with the addresses of the model. The Consul is Debian's 1.8.7, which knows the
-settings for TLS by their older names; nothing else of the generated configuration is changed but the folders and how
-often a join is tried again. No node reaches another until each has tried to join: that is how they start after a
-power cut, and when the ports between sites are opened last.
+Each node is a network namespace with the addresses of the model. Debian's Consul, 1.8.7, needs older names of some settings; of the rest
+only the folders and the interval between joins are changed. No node reaches another until each has tried to join, as after a power cut,
+or where the ports between sites are opened last.
 """
 
 import json
@@ -38,7 +37,7 @@ FILES = {
 
 
 def run(*command, **more):
-    """A command that must succeed; what it prints."""
+    """The output of a command that must succeed."""
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **more)
     if done.returncode != 0:
         raise AssertionError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
@@ -77,7 +76,7 @@ class Authority:
 
 
 def names_of_1_8(configuration):
-    """The same configuration by the names that Consul had for it before 1.12."""
+    """The same configuration with the names that Consul had before 1.9 (ui_config) and 1.12 (tls)."""
     old = dict(configuration)
     tls = old.pop("tls")
     old |= tls["defaults"]
@@ -87,7 +86,7 @@ def names_of_1_8(configuration):
 
 
 class Network:
-    """Namespaces on one bridge, seen by nobody else."""
+    """Namespaces on one bridge that is connected to nothing else."""
 
     def __init__(self):
         self.hub = f"nixcfg-model-{os.getpid()}"
@@ -121,7 +120,6 @@ class Network:
         return f"{self.hub}-{node}"
 
     def remove(self):
-        """All of it."""
         for name in reversed(self.namespaces):
             subprocess.run(["ip", "netns", "delete", name], check=False)
 
@@ -161,17 +159,16 @@ class Cluster(unittest.TestCase):
     @staticmethod
     def configuration(fixture, node):
         """consul.json, the script before the start, and the resolver's configuration."""
-        made = fixture.value(
+        return fixture.value(
             f"nixosConfigurations.c-{node}.config",
             'config: { json = config.environment.etc."consul.json".text;'
             " script = config.systemd.services.consul.preStart;"
             " resolver = config.services.unbound.settings; }",
         )
-        return made
 
     @classmethod
     def start(cls, node, address, made, certificate, authority=None, gossip=None, change=lambda old: old, cable="up"):
-        """An agent, as its unit would start it."""
+        """Starts an agent as its unit does."""
         home = cls.folder / node
         pki = home / "lib/pki"
         pki.mkdir(parents=True)
@@ -191,7 +188,7 @@ class Cluster(unittest.TestCase):
 
         configuration = home / "consul.json"
         configuration.write_text(json.dumps(change(names_of_1_8(json.loads(placed(made["json"]))))))
-        # What nixpkgs' own part before it prepares is about interfaces; there is no user consul here.
+        # Without nixpkgs' part of the script, which is about interfaces. There is no user `consul` here.
         script = placed(made["script"][made["script"].rindex("(\n  umask") :]).replace("chown consul", "chown root")
         run("bash", "-euc", script)
 
@@ -214,12 +211,12 @@ class Cluster(unittest.TestCase):
 
     @classmethod
     def log(cls, node):
-        """What an agent has said."""
+        """The log of an agent."""
         return (cls.folder / node / "log").read_text(encoding="utf-8", errors="replace")
 
     @classmethod
     def wait(cls, condition, what):
-        """Until something has happened; two minutes are given up as never. `what` may be made when it is told."""
+        """Waits for a condition, two minutes at most. `what` names it in the error; a function is called only then."""
         end = time.monotonic() + 120
         while not condition():
             if time.monotonic() > end:
@@ -240,7 +237,7 @@ class Cluster(unittest.TestCase):
 
     @classmethod
     def consul(cls, node, command, *arguments, certificate=None):
-        """A finished request to a node's agent by the operator's certificate; options come before arguments."""
+        """A finished request to a node's agent with the operator's certificate. Options precede arguments."""
         name, key = certificate or cls.operator
         return cls.inside(
             node, cls.program, *command.split(), "-http-addr=https://127.0.0.1:8501",
@@ -269,12 +266,11 @@ class Cluster(unittest.TestCase):
 
     @classmethod
     def dns(cls, node, name, port):
-        """The IPv4 addresses that a name has, asked on a node's loopback."""
+        """The IPv4 addresses of a name, as a resolver on the node's loopback answers."""
         done = cls.inside(node, sys.executable, HERE / "dns_query.py", "127.0.0.1", port, name)
         if done.returncode != 0:
             raise AssertionError(done.stderr)
         return sorted(done.stdout.split())
-
 
 
 @unittest.skipUnless(os.geteuid() == 0, "namespaces need root")
@@ -371,7 +367,7 @@ class Formed(Cluster):
 
 
 def as_node(name):
-    """The change that makes one node's configuration another node's."""
+    """Turns another node's configuration into that of this intruder."""
     address = INTRUDERS[name]
     return lambda old: old | {
         "node_name": name,

@@ -1,11 +1,11 @@
-"""What is wrong with a cluster's files is said clearly, and what is right comes out whole."""
+"""Mistakes in a cluster's files are told, and correct files are evaluated as they say."""
 
 import re
 import unittest
 
 from fixture import BASE, GENUINE, HERE, KEY, NIXPKGS, ROOT, Fixture, with_more
 
-# Of 1024 bits, which nobody has the private half of.
+# An RSA key of 1024 bits. Nobody has its private key.
 RSA = (
     "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDQFiGSIFS3XmmLTTIDmVCsphgfkmWiHo9iLP3ZW3IdwTcEPJzI"
     "3Le+yiVaHXEZRh5Yv/HCefjGtts5RiZtSKpwJHLbExSCRkhcXfC7fMnYZTtze643mBx2EZ/ydp3HVeawiOEF0WDzMiSEsAfRlJtNLLuoQczqtKvaAdNqfQeczQ=="
@@ -333,7 +333,6 @@ class Refused(unittest.TestCase):
             attribute="nixosConfigurations.c-cedar.config.system.build.toplevel.drvPath",
         )
 
-
     @unittest.skipIf(
         GENUINE and not (NIXPKGS / "nixos/modules/services/networking/firewall-firewalld.nix").exists(),
         "this nixpkgs has no firewalld",
@@ -353,20 +352,20 @@ class Refused(unittest.TestCase):
             with self.subTest(more=more):
                 files = {"cluster.nix": with_more("cluster.nix", firewalld, *more), **(addresses if more else {})}
                 self.refused(files, "would not reach each other", attribute=system)
-        # With neither it gets no rules, and needs none.
+        # Without daemons and overlay there are no rules to take.
         with Fixture({"cluster.nix": with_more("cluster.nix", firewalld, daemons)}) as fixture:
             done = fixture.evaluate(system)
             self.assertEqual(done.returncode, 0, done.stderr)
 
 
 class Tested(unittest.TestCase):
-    """Nothing is asserted that no test triggers."""
+    """Each message of the model has a test."""
 
-    # As many letters of a message as no other message has in a row.
+    # The number of characters in a row that are enough to recognise a message.
     TELLING = 14
 
     def messages(self):
-        """Of each line with a part of a message, the words of it that are always the same."""
+        """The constant parts of each line of a message."""
         for path in (ROOT / "nix").rglob("*.nix"):
             for line in path.read_text().splitlines():
                 if path.name == "problems.nix" or re.search(r"\bthrow \"|\bmessage = \"", line):
@@ -386,7 +385,7 @@ class Tested(unittest.TestCase):
 
 
 class Accepted(unittest.TestCase):
-    """What the files say comes out."""
+    """The result has what the files say."""
 
     def value(self, files, attribute="clusters.c", apply=None, arguments=None):
         with Fixture(files, arguments) as fixture:

@@ -16,7 +16,7 @@ DERIVATIONS = "outputs: builtins.mapAttrs (_: output: output.drvPath) outputs"
 
 
 def machines_scripts():
-    """Of each test in virtual machines: what it runs, and the names of its machines."""
+    """Test in virtual machines → its script, and the names of its machines."""
     tests = flake_value(
         "checks.x86_64-linux",
         "--apply",
@@ -28,16 +28,16 @@ def machines_scripts():
 
 
 def faults(script, machines):
-    """What pyflakes, ruff and ty find in a script, a line a fault, with the names that the driver gives it."""
+    """What pyflakes, ruff and ty find in a script, one line each. They know the names that the driver defines."""
     given = [*machines, "machines", "start_all", "subtest"]
     with tempfile.TemporaryDirectory(prefix="nixcfg-script-") as folder:
         root = pathlib.Path(folder)
         (root / "script.py").write_text(script)
-        # ty finds names that are always there in a file of this name.
+        # ty reads builtins from a file of this name.
         types = (ROOT / "checks/nix/driver.pyi").read_text()
         (root / "__builtins__.pyi").write_text(types + "".join(f"{name}: QemuMachine\n" for name in machines))
         linters = str(ROOT / "checks/nix/linters")
-        # Those of ruff's rules that every version of it has switched on, and what this one has besides.
+        # The rules that every version of ruff has on, and this version's others.
         ruff = ["check", "--isolated", "--no-cache", "--extend-select=E4,E7,E9,F", "--config", f"builtins={json.dumps(given)}"]
         ty = ["check", "--python-version=3.12", "--error-on-warning"]
         told = []
@@ -87,25 +87,25 @@ class Outputs(unittest.TestCase):
                 )
 
     def test_scripts_of_the_machines_are_python_without_faults(self):
-        """As their driver has it before it starts: pyflakes until 25.11, ruff and ty from 26.05 on."""
+        """The driver checks its script before it starts: by pyflakes until 25.11, by ruff and ty from 26.05 on."""
         for name, (script, machines) in machines_scripts().items():
             with self.subTest(test=name):
                 self.assertRegex(script, r"start(_all)?\(\)")
                 self.assertEqual(faults(script, machines), [])
 
     def test_faults_of_a_script_are_seen(self):
-        """Each by the program that it is for."""
+        """Each program finds a fault of its own kind."""
         told = faults("import os, sys\nprint(sys.path, nobody)\nalder.succed('true')\nalder.execute(1)\n", ["alder"])
         for part in ["pyflakes3: ", "ruff: E401", "ruff: F821 Undefined name `nobody`", "no attribute `succed`", "invalid-argument-type"]:
             with self.subTest(part=part):
                 self.assertTrue(any(part in line for line in told), told)
 
     def test_machines_that_restart_are_started_so(self):
-        """Their driver ends a machine's QEMU where it restarts, but for one that it was told about, and then waits for ever."""
+        """Otherwise QEMU exits when a machine restarts, and the driver waits for ever."""
         restarting = []
         for name, (script, _) in sorted(machines_scripts().items()):
             with self.subTest(test=name):
-                # A shell that is still there says its first words once.
+                # `connected` waits for the shell's greeting, which a shell prints only once.
                 self.assertNotRegex(script, r"\.connected\b")
                 if re.search(r"\.reboot\(\)|--reboot\b", script):
                     restarting.append(name)
@@ -164,7 +164,7 @@ class Outputs(unittest.TestCase):
                 self.assertTrue(option["description"].strip())
                 self.assertTrue(option["example"], "it has no example")
                 self.assertNotEqual(option["type"], "unspecified value")
-        # What an operator must say, as there is nothing to assume.
+        # The options that an operator must set.
         self.assertEqual(
             sorted(option["name"] for option in options if not option["default"]),
             [
@@ -192,13 +192,13 @@ class Outputs(unittest.TestCase):
 
 
 class Alarm(unittest.TestCase):
-    """The unit on an operator's machine, run as systemd would: in its folder, with its PATH and its user's HOME alone."""
+    """The unit of an operator's machine, run in its folder, with its PATH and its user's HOME alone."""
 
     def test_the_unit_runs_the_tool_in_the_repository_and_fails_with_it(self):
         with tempfile.TemporaryDirectory() as folder:
             tool = pathlib.Path(folder, "tool/bin/nixcfg")
             tool.parent.mkdir(parents=True)
-            # Stands in for the tool: it tells what it was given, and fails as a certificate would have it.
+            # Stands in for the tool: prints its surroundings, and fails as if a certificate were about to end.
             tool.write_text('#!/bin/sh\necho "$*"; pwd; echo "$HOME"; command -v nix pass gpg git ssh >/dev/null && echo found; exit 5\n')
             tool.chmod(0o755)
             settings = f"""{{ clusters = [ "prod" ]; repository = "{folder}"; user = "alice"; live = true; package = "{folder}/tool"; }}"""
@@ -217,7 +217,7 @@ class Alarm(unittest.TestCase):
             service = unit["serviceConfig"]
             self.assertEqual((unit["startAt"], service["User"], service["Type"]), (["weekly"], "alice", "oneshot"))
             if GENUINE:
-                return  # Nothing of it is built here, so that there are no programs to find.
+                return  # Its packages cannot be built here, so there are no programs to find.
             settings = {**os.environ, "NIX_CONFIG": "sandbox = false\nsubstituters =\nbuild-users-group ="}
             done = subprocess.run(
                 ["nix-store", "--realise", *unit["drvs"]], env=settings, capture_output=True, text=True, check=False
@@ -236,40 +236,7 @@ class Alarm(unittest.TestCase):
 
 
 class WrongSettings(unittest.TestCase):
-    """Options of NixOS that a cluster's files get wrong are errors, as they are with every nixpkgs."""
-
-    TOPLEVEL = "nixosConfigurations.c-alder.config.system.build.toplevel.drvPath"
-
-    def refused(self, setting, *expected):
-        with Fixture({"cluster.nix": with_more("cluster.nix", "{ %s }" % setting)}) as fixture:
-            done = fixture.evaluate(self.TOPLEVEL)
-        self.assertNotEqual(done.returncode, 0)
-        for text in expected:
-            self.assertIn(text, done.stderr)
-
-    def test_a_good_one_is_accepted(self):
-        with Fixture() as fixture:
-            self.assertTrue(fixture.value(self.TOPLEVEL).endswith(".drv"))
-
-    def test_option_that_does_not_exist(self):
-        self.refused("services.openssh.enabel = true;", "`services.openssh.enabel' does not exist")
-
-    def test_option_of_the_wrong_type(self):
-        self.refused(
-            'services.openssh.enable = "yes";', "`services.openssh.enable' is not of type `boolean'"
-        )
-
-    def test_option_set_twice(self):
-        self.refused(
-            'imports = [ { networking.hostName = "a"; } { networking.hostName = "b"; } ];',
-            "`networking.hostName' has conflicting definition values",
-        )
-
-    def test_assertion_of_the_system(self):
-        self.refused(
-            'assertions = [ { assertion = false; message = "the sky is green"; } ];',
-            "the sky is green",
-        )
+    """Mistakes that stop a system, but not the tool's data of the cluster."""
 
     def test_overlay_without_public_keys(self):
         files = {"cluster.nix": with_more("cluster.nix", "{ cluster.wireguard.enable = true; }")}
@@ -281,7 +248,7 @@ class WrongSettings(unittest.TestCase):
         with Fixture(files) as fixture:
             # gen-secrets must be able to read the cluster before there are keys.
             fixture.value("clusters.c")
-            done = fixture.evaluate(self.TOPLEVEL)
+            done = fixture.evaluate("nixosConfigurations.c-alder.config.system.build.toplevel.drvPath")
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("these nodes have no WireGuard public key: alder, birch, cedar", done.stderr)
 

@@ -103,7 +103,7 @@ SHAPE = {
 
 
 def differences(shape, value, at="cluster"):
-    """What of a value is not as its shape says."""
+    """The differences between a value and its shape."""
     if isinstance(shape, Optional):
         return [] if value is None else differences(shape.shape, value, at)
     if isinstance(shape, Each):

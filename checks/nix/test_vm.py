@@ -1,4 +1,4 @@
-"""What counts a test in virtual machines (lab/vm/test-driver.py), with a script in the place of nixpkgs' driver."""
+"""lab/vm/test-driver.py, which counts the subtests in virtual machines, with a script in place of nixpkgs' driver."""
 
 import importlib.util
 import subprocess
@@ -24,7 +24,7 @@ class Driver(unittest.TestCase):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
     def ran(self, script, limit=30, silence=30):
-        """Exit code, output and last line with a driver that is a script."""
+        """The exit code, the output and its last line, with this script as the driver."""
         program = self.folder / "bin" / "nixos-test-driver"
         program.parent.mkdir()
         program.write_text(f"#!/bin/sh\n{script}\n")
