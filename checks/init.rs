@@ -1,5 +1,7 @@
 //! The first steps of a new user: cluster files by `init` and `add-node`, then a deployment.
 
+mod original;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixStream;

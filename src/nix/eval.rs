@@ -11,6 +11,7 @@ use super::inhibitors::Inhibitors;
 use super::parts::PARTS;
 use super::source::Source;
 use super::store::StorePath;
+use super::syntax::string;
 use super::{Settings, message};
 use crate::error::{Context, Error, Exit, Result};
 
@@ -80,7 +81,7 @@ pub type Systems = Result<BTreeMap<String, System>, Vec<(String, Error)>>;
 pub async fn cluster(source: &Source, settings: &Settings, name: &str) -> Result<Named> {
     let apply = format!(
         "clusters: let name = {}; in if clusters ? ${{name}} then {{ data = clusters.${{name}}; }} else {{ names = builtins.attrNames clusters; }}",
-        literal(name)
+        string(name)
     );
     eval(source, settings, "clusters", &apply)
         .await
@@ -146,7 +147,7 @@ async fn toplevels(
     settings: &Settings,
     names: &[String],
 ) -> Result<BTreeMap<String, System>> {
-    let list: Vec<String> = names.iter().map(|name| literal(name)).collect();
+    let list: Vec<String> = names.iter().map(|name| string(name)).collect();
     let apply = format!(
         "systems: builtins.listToAttrs (map (name: let toplevel = systems.${{name}}.config.system.build.toplevel; in {{ inherit name; value = {{ drv = toplevel.drvPath; out = toplevel.outPath; }}; }}) [ {} ])",
         list.join(" ")
@@ -184,15 +185,6 @@ async fn eval<T: DeserializeOwned>(
     }
     serde_json::from_slice(&finished.stdout)
         .context(|| format!("cannot read what `{}` printed", command.display()))
-}
-
-/// A string literal of the Nix language.
-fn literal(text: &str) -> String {
-    let escaped = text
-        .replace('\\', r"\\")
-        .replace('"', r#"\""#)
-        .replace("${", r"\${");
-    format!("\"{escaped}\"")
 }
 
 /// Distributes `names` to at most `workers` lists of nearly equal length.
@@ -262,11 +254,6 @@ mod tests {
             "2 workers with 4 systems each need 5 GiB"
         );
         assert_eq!(workers(8, 8, gib / 2), 1, "one must always run");
-    }
-
-    #[test]
-    fn a_literal_cannot_leave_its_string() {
-        assert_eq!(literal(r#"a"b\c${d}"#), r#""a\"b\\c\${d}""#);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod message;
 pub mod parts;
 pub mod source;
 pub mod store;
+pub mod syntax;
 pub mod untracked;
 
 use crate::process::Command;

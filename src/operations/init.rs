@@ -1,15 +1,17 @@
 //! `init`: writes the files of a new cluster.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cluster::Name;
 use crate::error::{Context, Error, Result};
-use crate::event::Event;
+use crate::event::{Event, Reporter};
+use crate::nix::Settings;
 use crate::operation::Invocation;
 use crate::operations::next::steps::{Facts, steps, words};
 use crate::scaffold::answer::{Place, label, own_key, public_key, user};
 use crate::scaffold::ask::Asker;
 use crate::scaffold::files::{self, Node};
+use crate::scaffold::original::{self, Original};
 use crate::scaffold::{Common, Machine, note, root, tell_git};
 
 /// The arguments of `init`.
@@ -41,6 +43,15 @@ pub struct Args {
     /// A node of that site; may be given several times
     #[arg(long = "node", value_name = "NAME=ADDRESS")]
     nodes: Vec<Place>,
+
+    /// Take the cluster over from FOLDER, cluster/<name> of a repository of the original scripts;
+    /// contacts no machine
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        conflicts_with_all = ["admin", "key", "site", "nodes", "no_survey", "offline"]
+    )]
+    from: Option<PathBuf>,
 }
 
 /// Runs `init`.
@@ -61,6 +72,10 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         );
     }
 
+    let original = match &args.from {
+        Some(from) => Some(original::read(from, &Settings::default()).await?),
+        None => None,
+    };
     let domain = asker
         .line(
             args.domain.as_ref(),
@@ -73,10 +88,19 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         .line(
             args.prefix.as_ref(),
             "Folder in the password store",
-            Some("nixcfg".into()),
+            original
+                .as_ref()
+                .and_then(Original::store)
+                .or(Some("nixcfg".into())),
             "--prefix",
         )
         .await?;
+    if let Some(original) = original {
+        let plan = original::plan(&original, &cluster, &domain, &prefix)?;
+        write_new(&folder, &plan.files)?;
+        tell_git(&root, &cluster, &reporter).await;
+        return taken_over(plan, cluster, &reporter);
+    }
     let me = std::env::var("USER").ok().filter(|name| name != "root");
     let question = ("First administrator", me.clone(), "--admin");
     let admin = asker.value(args.admin.as_ref(), question, user).await?;
@@ -109,28 +133,55 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     write_new(&folder, &texts)?;
     tell_git(&root, &cluster, &reporter).await;
     for machine in &machines {
-        let role = if machine.node.server {
-            "server"
-        } else {
-            "client"
-        };
-        reporter.emit(Event::Done {
-            node: machine.node.name.clone(),
-            ok: true,
-            outcome: format!("written, a {role} at {}", machine.node.address),
-            data: serde_json::json!({"action": "written", "role": role}),
-        });
+        let at = format!(" at {}", machine.node.address);
+        written(&machine.node.name, machine.node.server, &at, &reporter);
     }
     let names = machines.iter().map(|machine| machine.node.name.clone());
-    let mut facts = Facts::new(cluster.clone(), names.collect(), vec![admin]);
+    let mut facts = Facts::new(cluster, names.collect(), vec![admin]);
     facts.login = Some(login).filter(|login| me.as_ref() != Some(login));
+    tell_next(&facts, &reporter);
+    Ok(())
+}
+
+/// Reports a node whose files were written.
+fn written(node: &Name, server: bool, at: &str, reporter: &Reporter) {
+    let role = if server { "server" } else { "client" };
+    reporter.emit(Event::Done {
+        node: node.clone(),
+        ok: true,
+        outcome: format!("written, a {role}{at}"),
+        data: serde_json::json!({"action": "written", "role": role}),
+    });
+}
+
+fn tell_next(facts: &Facts, reporter: &Reporter) {
+    let cluster = &facts.cluster;
     note(
-        &reporter,
+        reporter,
         format!(
             "look at cluster/{cluster}; then, in this order (‘nix run .#next -- {cluster}’ tells what is left of it):\n{}",
-            words(&steps(&facts))
+            words(&steps(facts))
         ),
     );
+}
+
+/// Reports what was taken over from a repository of the original scripts, and what was not.
+fn taken_over(plan: original::Cluster, cluster: Name, reporter: &Reporter) -> Result<()> {
+    for (node, server) in &plan.nodes {
+        written(node, *server, "", reporter);
+    }
+    if !plan.left.is_empty() {
+        let lines: Vec<String> = plan.left.iter().map(|left| format!("  {left}")).collect();
+        note(reporter, format!("not taken over:\n{}", lines.join("\n")));
+    }
+    note(
+        reporter,
+        format!(
+            "no machine was contacted: put what `nixos-generate-config --show-hardware-config` prints on each node into cluster/{cluster}/hardware/<node>.nix"
+        ),
+    );
+    let nodes = plan.nodes.into_iter().map(|(node, _)| node).collect();
+    tell_next(&Facts::new(cluster, nodes, plan.admins), reporter);
     Ok(())
 }
 

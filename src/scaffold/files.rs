@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::survey::{Firmware, Survey};
 use crate::cluster::Name;
+use crate::nix::syntax::{attribute, string};
 
 /// `system.stateVersion` of a new cluster.
 const STATE_VERSION: &str = "26.05";
@@ -26,14 +27,17 @@ pub fn cluster(domain: &str, prefix: &str, admin: &Name, key: &str) -> String {
         "{{\n  cluster = {{\n    domain = {};\n    secretsPrefix = {};\n\n    admins.{}.keys = [\n      {}\n    ];\n  }};\n\n  system.stateVersion = \"{STATE_VERSION}\";\n}}\n",
         string(domain),
         string(prefix),
-        attribute(admin),
+        attribute(admin.as_str()),
         string(key),
     )
 }
 
 /// `site/<site>.nix`.
 pub fn site(name: &Name) -> String {
-    format!("{{\n  cluster.sites.{} = {{ }};\n}}\n", attribute(name))
+    format!(
+        "{{\n  cluster.sites.{} = {{ }};\n}}\n",
+        attribute(name.as_str())
+    )
 }
 
 /// `node/<node>.nix`.
@@ -61,7 +65,7 @@ pub fn node(node: &Node, site: &Name, survey: Option<&Survey>) -> String {
         "{{\n  imports = [ ../hardware/{}.nix ];\n\n{}  cluster.nodes.{} = {{\n{}\n  }};\n}}\n",
         node.name,
         boot(survey),
-        attribute(&node.name),
+        attribute(node.name.as_str()),
         lines.join("\n"),
     )
 }
@@ -103,24 +107,6 @@ pub fn host(node: &Node) -> String {
         text += &format!("  Port {}\n", node.port);
     }
     text
-}
-
-/// A string literal of Nix.
-fn string(text: &str) -> String {
-    let escaped = text
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace("${", "\\${");
-    format!("\"{escaped}\"")
-}
-
-/// A name as an attribute of Nix, in quotes unless it begins with a letter.
-fn attribute(name: &Name) -> String {
-    if name.as_str().starts_with(|c: char| c.is_ascii_alphabetic()) {
-        name.to_string()
-    } else {
-        string(name.as_str())
-    }
 }
 
 #[cfg(test)]
@@ -166,11 +152,6 @@ mod tests {
             site(&"1st".parse().unwrap()),
             "{\n  cluster.sites.\"1st\" = { };\n}\n"
         );
-    }
-
-    #[test]
-    fn nothing_in_a_string_is_nix() {
-        assert_eq!(string(r#"a"b\c${d}"#), r#""a\"b\\c\${d}""#);
     }
 
     #[test]

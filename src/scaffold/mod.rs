@@ -4,6 +4,7 @@ pub mod answer;
 pub mod ask;
 pub mod files;
 pub mod host_key;
+pub mod original;
 pub mod survey;
 
 use std::path::{Path, PathBuf};
