@@ -3,7 +3,7 @@
 #
 # Guessed: `wg set … endpoint HOST:70000` is refused, as `HOST:port` is; no port has more than 16 bits.
 # Seen: wg takes it and goes on to the interface. getaddrinfo with AI_NUMERICSERV keeps the lower 16 bits: 70000 is 4464, 65536 is 0.
-# An endpoint with a digit too many makes a peer that is never met, and neither program says a word.
+# With one digit too many in an endpoint, the peer is never reached, and neither program reports it.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -13,7 +13,7 @@ dpkg-deb -x wireguard-tools_*.deb tree
 dpkg-deb -f wireguard-tools_*.deb Package Version | sed 's/^[A-Za-z]*: //' | paste -sd' '
 getconf GNU_LIBC_VERSION
 
-# The interface is one that does not exist: what is wrong with the arguments is told before that is looked for.
+# The interface does not exist: wg checks its arguments before it looks for the interface.
 key=$(head -c 32 /dev/urandom | base64)
 said() { WG_ENDPOINT_RESOLUTION_RETRIES=0 timeout 20 tree/usr/bin/wg set nowhere peer "$key" endpoint "$1" 2>&1 | tail -n 1 || :; }
 for endpoint in 192.0.2.1:51820 192.0.2.1:70000 192.0.2.1:port; do printf '%-16s %s\n' "$endpoint" "$(said $endpoint)"; done

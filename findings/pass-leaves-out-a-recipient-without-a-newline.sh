@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # pass 1.7.4 (Debian's), with GnuPG 2.2: what it makes of a `.gpg-id` that was edited by hand.
 #
-# Guessed: every key that the file names is one that entries are encrypted for; a file that cannot be used is an error.
-# Seen: a last line without a newline is not read, so an entry is encrypted for everybody but that key, without a word. Of a file
-# with one such line, no key is left and GnuPG asks for one. A comment behind a fingerprint works; behind an address it does not,
-# since the blank before it stays part of the name that GnuPG looks for.
-# Some editors end no last line, and `pass insert` tells nobody that a colleague cannot read what it wrote.
+# Guessed: entries are encrypted for every key that the file names; a file that cannot be used is an error.
+# Seen: pass does not read a last line without a newline, so an entry is encrypted for everybody but that key, without a warning. If that
+# is the only line, no key is left and GnuPG asks for one. A comment behind a fingerprint works; behind an address it does not, because
+# the blank before it stays part of the name that GnuPG looks for.
+# Some editors write no newline at the end, and `pass insert` does not report that a colleague cannot read the entry.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'gpgconf --kill all 2>/dev/null || :; rm -rf "$work"' EXIT
@@ -23,7 +23,7 @@ for name in alice bob; do
     keys+=("$(gpg --batch --list-keys --with-colons "$name" 2>/dev/null | awk -F: '/^fpr/ { print $10; exit }')")
 done
 
-# expect KEYS WHAT GPG-ID: for how many keys an entry is encrypted then; "none" where there is no entry.
+# expect KEYS WHAT GPG-ID: checks for how many keys an entry is encrypted; `none` if pass makes no entry.
 expect() {
     local seen=none
     printf '%b' "$3" >store/.gpg-id

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Hashes of passwords by SHA-256 (`$5$rounds=N$…`) with fewer rounds than a thousand, in four programs:
+# Password hashes by SHA-256 (`$5$rounds=N$…`) with fewer than a thousand rounds, in four programs:
 # libxcrypt 4.4 (Debian's libcrypt1, which NixOS has too; Perl's crypt calls it), OpenSSL 3, BusyBox 1.3x, passlib 1.7.4 (PyPI).
 #
-# Guessed: all do what the scheme's specification says, which is to take 1000 rounds instead, so a setting moves between them.
-# Seen: OpenSSL and BusyBox take 1000 and say so in the hash; libxcrypt gives `*0`, its mark of a setting that is none; passlib
-# raises an error. libxcrypt and passlib refuse a leading zero (`rounds=01000`) as well.
-# It matters where a hash comes from another machine: an account whose hash has such a number cannot log in on NixOS at all.
+# Guessed: all take 1000 rounds instead, as the scheme's specification says, so a setting means the same in each.
+# Seen: OpenSSL and BusyBox take 1000, and the hash says so; libxcrypt returns `*0`, its mark of an invalid setting; passlib raises an
+# error. libxcrypt and passlib refuse a leading zero (`rounds=01000`) as well.
+# It matters for hashes from another machine: an account with such a hash cannot log in on NixOS.
 # shellcheck disable=SC2016 # dollars are part of a setting
 set -euo pipefail
 work=$(mktemp -d)

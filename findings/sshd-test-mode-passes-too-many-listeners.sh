@@ -2,15 +2,15 @@
 # OpenSSH sshd (Debian trixie's or bookworm's openssh-server, as apt has it; version printed below):
 # `sshd -t` passes a configuration with which sshd does not start.
 #
-# Guessed: a configuration that asks for more listeners than sshd can hold is refused by its test mode, or is served.
-# Seen: nine ports on two addresses are 18 sockets; `sshd -t` ends with 0, and the same file then ends sshd at its start with
+# Guessed: the test mode refuses a configuration with more listeners than sshd can hold.
+# Seen: nine ports on two addresses are 18 sockets; `sshd -t` exits with 0, and then sshd itself ends at its start with
 # "Too many listen sockets" (MAX_LISTEN_SOCKS, 16, in sshd.c). Eight ports, 16 sockets, are served.
-# It matters where a switch tests sshd's configuration before it restarts it: the test is no proof that one can log in afterwards.
+# It matters where a switch tests sshd's configuration before it restarts sshd: the test does not prove that sshd starts.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'kill "${pid:-}" 2>/dev/null || :; rm -rf "$work"' EXIT
 cd "$work"
-# With the libraries that a machine without sshd may lack.
+# With libraries that a machine without sshd may lack.
 apt-get download openssh-server libwrap0 libnsl2 libtirpc3 >/dev/null 2>&1
 for package in *.deb; do dpkg-deb -x "$package" tree; done
 LD_LIBRARY_PATH=$(printf '%s:' "$work"/tree/{usr/,}lib/*-linux-gnu)
@@ -18,7 +18,7 @@ export LD_LIBRARY_PATH
 dpkg-deb -f openssh-server_*.deb Version | sed 's/^/openssh-server /'
 ssh-keygen -q -t ed25519 -N '' -f key
 mkdir -p /run/sshd
-# sshd wants an account of its own, which this machine is not given: one file is another for it alone. As root.
+# sshd needs an account of its own. A bind mount, for which the script must be root, adds it for sshd alone.
 { cat /etc/passwd; grep -q '^sshd:' /etc/passwd || echo 'sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin'; } >passwd
 cat >run <<'RUN'
 #!/bin/sh
@@ -26,7 +26,7 @@ mount --bind "$1/passwd" /etc/passwd && shift && exec "$@"
 RUN
 chmod +x run
 
-# config PORTS: as many ports on 127.0.0.1 and ::1.
+# config PORTS: prints a configuration with that many ports on 127.0.0.1 and ::1.
 config() {
     local port
     echo "HostKey $work/key"

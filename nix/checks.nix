@@ -25,6 +25,7 @@ let
       pkgs.writeText "cluster-${name}.json" (builtins.toJSON cluster)
     )
   ) self.clusters;
+
   # Tests in virtual machines, which only Linux can start. Each file is a function from the arguments below to a test.
   machines = lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux (
     lib.mapAttrs' (

@@ -9,7 +9,7 @@ let
 
   code = value: if lib.hasInfix "\n" value then "\n\n```nix\n${value}\n```\n" else " `${value}`";
 
-  # A fenced block ends with a line break; a value beside its label does not.
+  # The value stands beside its label, or in a fenced block below it.
   line = label: value: "- ${label}:${lib.removeSuffix "\n" (code value)}\n";
 
   section = option: ''

@@ -26,7 +26,7 @@ let
     name: type:
     name == "checks"
     || name == "flake.lock" # a test reads it
-    || name == "README.md" # another test reads the commands in documents
+    || name == "README.md" # a test reads the commands in README.md and doc/
     || name == "doc"
     || lib.hasPrefix "doc/" name
     || (

@@ -26,7 +26,7 @@ in
   # The names of the nodes that vote.
   inherit servers;
 
-  # The servers that a node joins, without itself. An agent that finds itself in `retry_join` (Consul, Nomad) counts as
-  # joined: if no other server answered at its start, it would never ask again.
+  # The servers that a node joins, without itself. An agent that finds itself in `retry_join` counts as joined (Consul
+  # 1.8.7, Nomad 1.6.10): if no other server answered at its start, it would never ask again.
   otherServers = lib.remove cluster.nodeName servers;
 }

@@ -12,7 +12,7 @@
 let
   select = import ./select.nix { inherit lib nodes; };
 
-  # `admins` of the cluster includes those of single sites; each node lists its own.
+  # The administrators of all nodes, those of single sites included; each node lists its own.
   admins = lib.foldl' (known: model: model.admins // known) whole.admins (lib.attrValues ofSite);
 
   # A secret may be declared for the cluster, a site or a node. A node gets it if the node's files declare it and its

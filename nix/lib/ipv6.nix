@@ -6,7 +6,7 @@ let
   padded = group: lib.fixedWidthString 4 "0" group;
 in
 {
-  # The eight groups with four digits each, so that one address has one text; null for what is no address.
+  # The address in eight groups of four digits, so that one address has one text; null if the text is no address.
   expanded =
     text:
     let

@@ -1,10 +1,10 @@
-# Public keys of OpenSSH: base64 of fields, each a length in four bytes and so many bytes (RFC 4251, 5).
+# Public keys of OpenSSH. A key is base64 of fields, and a field is a length in four bytes and that many bytes (RFC 4251, 5).
 { lib }:
 let
   alphabet = lib.stringToCharacters "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   valueOf = lib.listToAttrs (lib.imap0 (value: digit: { name = digit; inherit value; }) alphabet);
 
-  # Each kind's beginning, which names it, and its fields: RFC 4253, 6.6; RFC 5656, 3.1; RFC 8709; PROTOCOL.u2f of OpenSSH.
+  # For each kind, how its keys begin and how many fields they have: RFC 4253, 6.6; RFC 5656, 3.1; RFC 8709; OpenSSH's PROTOCOL.u2f.
   kinds = {
     ssh-ed25519 = {
       head = "AAAAC3NzaC1lZDI1NTE5";
@@ -36,11 +36,11 @@ let
     };
   };
 
-  # Bytes of RSA's modulus from 1024 bits, sshd's least.
+  # The least bytes of the last field. sshd refuses RSA keys below 1024 bits (sshd_config(5), RequiredRSASize).
   least = kind: if kind == "ssh-rsa" then 128 else 1;
 in
 {
-  # Whether a key is whole: its fields end where it ends. sshd takes a line whose key was cut for none at all.
+  # Whether a key is whole: its fields end where it ends. sshd ignores a line with a truncated key.
   isWhole =
     kind: key:
     let
@@ -67,7 +67,7 @@ in
         in
         builtins.bitAnd (both / dropped) 255;
       number = at: lib.foldl' (value: index: value * 256 + byte (at + index)) 0 (lib.range 0 3);
-      # From a field's place, with how many are left.
+      # Whether the fields that are left, from this place on, end at the key's end.
       ends =
         left: at:
         let

@@ -1,4 +1,4 @@
-# Types of the model. The description of each says what is wanted, as the error about a wrong value shows it.
+# Types of the model. Nix shows a type's description in the error about a wrong value.
 { lib }:
 let
   inherit (lib) types;
@@ -25,7 +25,7 @@ in
     in
     matching "ipv4" "IPv4 address" "${octet}[.]${octet}[.]${octet}[.]${octet}";
 
-  # In lower case (RFC 5952, 4.3). networkd leaves out an address that is none, and the node is not reached on it.
+  # In lower case (RFC 5952, 4.3). An invalid address is an error here; the node would start without it.
   ipv6 = types.addCheck types.str (text: ipv6.expanded text != null) // {
     name = "ipv6";
     description = "IPv6 address";
@@ -63,7 +63,7 @@ in
     matching "wireguardKey" "WireGuard key: 32 bytes in base64"
       "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=";
 
-  # wg(8) takes the port 70000 and sends to 4464: glibc’s getaddrinfo keeps 16 bits.
+  # wg of wireguard-tools 1.0.20210914 accepts the port 70000 and sends to 4464, as getaddrinfo of glibc 2.36 keeps 16 bits.
   endpoint =
     let
       fits =

@@ -17,8 +17,7 @@ let
   ]
   ++ overlay.needed;
 
-  # Consul reads the gossip key from its configuration alone. A part of that is therefore written at each start, in
-  # memory.
+  # Consul reads the gossip key from its configuration alone. Each start therefore writes that part, to a file in memory.
   gossipConfig = "/run/consul/gossip.json";
 
   isServer = node.role == "server";

@@ -4,7 +4,7 @@ let
   inherit (config) cluster;
   site = cluster.sites.${cluster.nodes.${cluster.nodeName}.site};
 
-  # Address of Docker's bridge: containers cannot reach the node's loopback.
+  # Docker's default address of its bridge. Containers cannot reach the node's loopback.
   containers = "172.17.0.1";
 in
 {

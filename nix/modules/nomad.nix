@@ -33,7 +33,7 @@ let
   # As for Consul: Nomad reads the gossip key from its configuration alone.
   gossipConfig = "/run/nomad/gossip.json";
 
-  # With ports: Nomad adds none to an IPv6 address in brackets.
+  # With ports: Nomad's client brackets an address once more when it adds one (resolveServer in client/rpc.go).
   servers =
     port: map (server: "${address.host cluster.nodes.${server}}:${toString port}") address.otherServers;
 

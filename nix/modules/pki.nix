@@ -42,7 +42,7 @@ in
       startAt = "daily";
       path = [ pkgs.openssl ];
       serviceConfig.Type = "oneshot";
-      # Checks the links alone: certificates of past years are not in use.
+      # Checks the names that Consul and Nomad read; certificates of past years have other names.
       script = ''
         ending=0
         for directory in ${lib.escapeShellArgs directories}; do

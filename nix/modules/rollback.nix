@@ -3,7 +3,7 @@
 {
   systemd.services.nixcfg-return = {
     description = "Go back to the system before an unconfirmed switch";
-    # Even where the start itself fails.
+    # Also when the start itself fails.
     wantedBy = [
       "multi-user.target"
       "emergency.target"
