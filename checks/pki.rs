@@ -54,7 +54,8 @@ fn now() -> OffsetDateTime {
 
 async fn make(store: &Memory, per_node: bool, now: OffsetDateTime) -> Result<(), Error> {
     let (cluster, year) = (cluster(per_node), Year::of(now));
-    generate(&cluster, &Daemon::ALL, year, store, &silent(), now).await
+    generate(&cluster, &Daemon::ALL, year, store, &silent(), now).await?;
+    Ok(())
 }
 
 /// An authority by OpenSSL with an RSA key, like those of the original's scripts.
@@ -407,7 +408,8 @@ async fn a_rotation_that_is_cut_off_anywhere_goes_on_and_no_certificate_is_ever_
 async fn in_pass() -> Result<(), Error> {
     let store = Pass::open("example/cluster/prod".parse().unwrap()).unwrap();
     let (cluster, year, now) = (cluster(false), Year::of(now()), now());
-    generate(&cluster, &Daemon::ALL, year, &store, &silent(), now).await
+    generate(&cluster, &Daemon::ALL, year, &store, &silent(), now).await?;
+    Ok(())
 }
 
 #[tokio::test]

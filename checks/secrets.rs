@@ -101,7 +101,8 @@ fn what_is_missing_is_made_and_nothing_is_replaced_unasked() {
     store.pass(&["rm", "-f", "example/cluster/prod/secrets/named"]);
     operation(&repo, &store, "gen-secrets", &[])
         .exits(0)
-        .shows("made: named;");
+        .shows("made: named\n")
+        .shows("  nix run .#deploy-secrets -- prod alder cedar\n");
     assert_eq!(store.uncommitted(&store.root()), "");
 }
 
@@ -165,6 +166,7 @@ fn only_what_changed_is_written_and_the_units_that_use_it_are_told() {
         .exits(0)
         .shows("3 nodes as wanted")
         .shows("restarted: demo.service");
+    let ran = ran.shows("  nix run .#deploy-nixos -- prod alder cedar\n");
     ran.tells("alder: not-there.service is not there yet")
         .tells("idle.service does not run");
     let values = values(&store);
@@ -235,6 +237,37 @@ fn only_what_changed_is_written_and_the_units_that_use_it_are_told() {
                 .all(|value| !text.contains(value.trim_end()))
         );
     }
+}
+
+#[test]
+fn the_commands_that_come_next_are_told_and_none_where_none_is_due() {
+    let (lab, repo, store) = (Lab::with_bare(&["alder"]), repo(), PassStore::plain());
+    let unit = "[Unit]\\nConditionPathExists=/var/lib/nixcfg/secrets/letters\\n[Service]\\nExecStart=/bin/sleep infinity\\n";
+    // Its target keeps its state in memory.
+    lab.root("alder", &format!("cd /run/systemd/system; printf '{unit}' >waits.service; mkdir -p multi-user.target.wants; ln -sf ../waits.service multi-user.target.wants/; systemctl daemon-reload; systemctl start waits.service"));
+    let deployed = |args: &[&str]| {
+        let tool = Tool::new(&repo, "deploy-nixos").on(&lab).args(args);
+        tool.store(&store).run().exits(0)
+    };
+    deployed(&["alder"])
+        .shows("1 node as wanted\nnext")
+        .shows("\n  nix run .#gen-secrets -- prod\n")
+        .shows("\n  nix run .#deploy-secrets -- prod alder\n")
+        .shows("\n  nix run .#passwd -- prod alice\n");
+    for admin in ["alice", "bob"] {
+        let passwd = Tool::new(&repo, "passwd").args(&[admin, "--stdin"]);
+        let passwd = passwd.store(&store).run_with("correct horse battery\n");
+        passwd
+            .exits(0)
+            .shows("\n  nix run .#deploy-passwords -- prod\n");
+    }
+    operation(&repo, &store, "gen-secrets", &[])
+        .exits(0)
+        .shows("\n  nix run .#deploy-secrets -- prod\n");
+    let quiet = |ran: Ran| assert!(!ran.out.contains("next"), "{}", ran.out);
+    quiet(operation(&repo, &store, "gen-secrets", &[]).exits(0));
+    quiet(deployed(&["alder"]));
+    quiet(deployed(&["birch", "--mode", "dry-activate"]));
 }
 
 #[test]

@@ -13,13 +13,14 @@ use crate::change::settle::settle;
 use crate::change::{Changed, WatchArgs};
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter, bytes, count};
+use crate::event::{Event, Reporter, Summary, bytes, count};
 use crate::nix::build;
 use crate::nix::closure::Graph;
 use crate::nix::eval::{self, System};
 use crate::nix::store::StorePath;
 use crate::node::activation::Mode;
 use crate::node::probe::Probed;
+use crate::node::ssh::Connection;
 use crate::operation::{ClusterArgs, Operation};
 use crate::password::lockout;
 use crate::rollout::{self, RolloutArgs};
@@ -193,8 +194,20 @@ pub async fn prepare(args: &Args, operation: &mut Operation) -> Result<Prepared>
     })
 }
 
-/// Carries out the plans.
-pub async fn carry_out(args: &Args, operation: &Operation, prepared: Prepared) -> Result<()> {
+/// The end of a deployment.
+pub struct Concluded {
+    /// Its result, not reported yet.
+    pub conclusion: (Summary, Result<()>),
+    /// The connections to nodes that it changed.
+    pub changed: BTreeMap<Name, Connection>,
+}
+
+/// Carries out the plans, and reports each node.
+pub async fn carry_out(
+    args: &Args,
+    operation: &Operation,
+    prepared: Prepared,
+) -> Result<Concluded> {
     let Prepared {
         nodes,
         probed,
@@ -204,7 +217,15 @@ pub async fn carry_out(args: &Args, operation: &Operation, prepared: Prepared) -
     let outcomes = execute(args, operation, &probed, plans).await?;
     let first = (!failed.is_empty()).then_some("mend what does not build");
     let as_wanted = |node: &Name| outcomes.get(node).is_some_and(|outcome| outcome.ok);
-    rollout::conclude(&operation.reporter, &nodes, as_wanted, first)
+    let conclusion = rollout::conclusion(&operation.reporter, &nodes, as_wanted, first);
+    let changed = |node: &Name| outcomes.get(node).is_some_and(|outcome| outcome.changed);
+    let changed = probed.iter().filter(|(node, _)| changed(node));
+    Ok(Concluded {
+        conclusion,
+        changed: changed
+            .map(|(node, probed)| (node.clone(), probed.connection.clone()))
+            .collect(),
+    })
 }
 
 /// The evaluation of the nodes' systems, at the same time as the probes.

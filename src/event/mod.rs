@@ -136,6 +136,21 @@ pub enum Event {
     },
 }
 
+/// The result of a run that may have more to tell before it is reported.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// In words, one line or more.
+    pub text: String,
+    /// As data: an object.
+    pub data: serde_json::Value,
+}
+
+impl From<Summary> for Event {
+    fn from(Summary { text, data }: Summary) -> Self {
+        Self::Summary { text, data }
+    }
+}
+
 /// Whether what was looked at is as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

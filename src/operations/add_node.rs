@@ -7,6 +7,8 @@ use crate::cluster::name;
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
 use crate::operation::Invocation;
+use crate::operations::next::after;
+use crate::operations::next::steps::Facts;
 use crate::scaffold::answer::label;
 use crate::scaffold::ask::Asker;
 use crate::scaffold::files::{self, Node};
@@ -69,7 +71,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     }
     let site_file = folder.join(format!("site/{site}.nix"));
     if !site_file.exists() && !args.new_site {
-        let known = sites(&folder)?;
+        let known = modules(&folder.join("site"))?;
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         return Err(
             Error::usage(format!("there is no site ‘{site}’")).help(format!(
@@ -123,13 +125,17 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         outcome: format!("written, in site {site} at {}", node.address),
         data: serde_json::json!({"action": "written", "site": site}),
     });
+    let nodes = modules(&folder.join("node"))?;
+    let nodes = nodes.iter().filter_map(|name| name.parse().ok()).collect();
+    let mut facts = Facts::added(common.cluster.clone(), nodes, node.name.clone());
+    facts.login = common.ssh_user.clone();
+    after::note(&reporter, &facts);
     Ok(())
 }
 
-/// The sites with a file in the cluster.
-fn sites(folder: &Path) -> Result<Vec<String>> {
-    let folder = folder.join("site");
-    let entries = match std::fs::read_dir(&folder) {
+/// The names of the modules in a folder of the cluster.
+fn modules(folder: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => {
@@ -273,11 +279,12 @@ mod tests {
     #[test]
     fn sites_are_the_files_of_their_folder() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(sites(folder.path()).unwrap().is_empty());
-        std::fs::create_dir(folder.path().join("site")).unwrap();
+        let site = folder.path().join("site");
+        assert!(modules(&site).unwrap().is_empty());
+        std::fs::create_dir(&site).unwrap();
         for name in ["lyon.nix", "brest.nix", "README.md"] {
-            std::fs::write(folder.path().join("site").join(name), "").unwrap();
+            std::fs::write(site.join(name), "").unwrap();
         }
-        assert_eq!(sites(folder.path()).unwrap(), ["brest", "lyon"]);
+        assert_eq!(modules(&site).unwrap(), ["brest", "lyon"]);
     }
 }

@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 
 use crate::error::{Error, Result};
 use crate::operation::{ClusterArgs, Invocation, Operation};
+use crate::operations::next::after;
 use crate::pki::deploy::{bring, finish, load, members};
 use crate::pki::generate::chosen;
 use crate::pki::rollout::Care;
@@ -57,5 +58,12 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         reporter.phase("publishing to Consul’s KV");
         publish::publish(&work, &daemons, &members, &reporter).await?;
     }
-    finish(&reporter, &nodes, &results)
+    let conclusion = finish(&reporter, &nodes, &results);
+    let mut facts = after::known(&operation.cluster).await;
+    facts.behind = results.early.into_iter().collect();
+    let connections = members.iter();
+    let connections = connections.map(|member| (&member.name, member.connection()));
+    after::ask(&mut facts, &operation.cluster, connections).await;
+    facts.without_certificates.clear();
+    after::conclude(&reporter, conclusion, &facts)
 }

@@ -14,9 +14,10 @@ use crate::event::{Event, Reporter, count};
 use crate::node::each::each;
 use crate::node::install::{self, Content, Manifest};
 use crate::node::probe::Probed;
-use crate::node::ssh::Script;
 use crate::node::ssh::elevate::Elevation;
+use crate::node::ssh::{Connection, Script};
 use crate::operation::{ClusterArgs, Invocation, Operation};
+use crate::operations::next::after;
 use crate::rollout;
 use crate::secret::Secret;
 use crate::secrets::Value;
@@ -57,9 +58,20 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let secrets = read(&operation.cluster, &store, &nodes).await?;
     reporter.phase(format!("probing {}", count(nodes.len(), "node")));
     let probed = operation.probe(&nodes, true).await?;
+    let connections = probed.iter();
+    let connections: BTreeMap<Name, Connection> = connections
+        .map(|(node, probed)| (node.clone(), probed.connection.clone()))
+        .collect();
     let outcomes = write(&operation, &secrets, probed).await?;
     let as_wanted = |node: &Name| outcomes.get(node).is_some_and(|outcome| outcome.ok);
-    rollout::conclude(&reporter, &nodes, as_wanted, None)
+    let conclusion = rollout::conclusion(&reporter, &nodes, as_wanted, None);
+    let mut facts = after::known(&operation.cluster).await;
+    let early = outcomes.iter().filter(|(_, outcome)| outcome.early);
+    facts.behind = early.map(|(node, _)| node.clone()).collect();
+    after::ask(&mut facts, &operation.cluster, &connections).await;
+    // A unit waits for its next start where no restart of it is asked for.
+    facts.without_secrets.clear();
+    after::conclude(&reporter, conclusion, &facts)
 }
 
 /// Reads the values for nodes. Fails, before any node is contacted, if one is missing.
@@ -154,6 +166,8 @@ fn content(value: &Secret) -> Content {
 pub struct Outcome {
     /// Whether it has all that it should have.
     pub ok: bool,
+    /// Whether it lacks units that use them, until its system is deployed.
+    early: bool,
     words: String,
 }
 
@@ -175,6 +189,7 @@ pub async fn write(
         async |_, (probed, how, input)| match input {
             None => Ok(Outcome {
                 ok: true,
+                early: false,
                 words: "no secret goes there".into(),
             }),
             Some((manifest, input)) => write_one(reporter, probed, &how, &manifest, &input).await,
@@ -186,6 +201,7 @@ pub async fn write(
             reporter.failure(&error);
             Outcome {
                 ok: false,
+                early: false,
                 words: error.what,
             }
         });
@@ -260,6 +276,7 @@ async fn write_one(
     }
     Ok(Outcome {
         ok: true,
+        early: !units("absent").is_empty(),
         words: if parts.is_empty() {
             "unchanged".into()
         } else {

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use crate::cluster::Daemon;
 use crate::error::Result;
 use crate::operation::{FlakeArgs, Invocation, Operation};
+use crate::operations::next::after;
 use crate::pki::Year;
 use crate::pki::generate::{chosen, generate};
 use crate::store;
@@ -32,5 +33,12 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let operation = Operation::start_without_nodes(&args.cluster, invocation).await?;
     let daemons = chosen(&operation.cluster, args.app)?;
     let store = store::open(&operation.cluster)?;
-    generate(&operation.cluster, &daemons, year, &store, &reporter, now).await
+    let cluster = &operation.cluster;
+    let (summary, made) = generate(cluster, &daemons, year, &store, &reporter, now).await?;
+    let mut facts = after::known(cluster).await;
+    if made {
+        facts.without_certificates = facts.nodes.clone();
+    }
+    after::tell(&reporter, summary, &facts);
+    Ok(())
 }

@@ -8,8 +8,9 @@ use crate::cluster::Daemon;
 use crate::cluster::schema::Generator;
 use crate::cluster::{Cluster, Name, name};
 use crate::error::{Error, Result};
-use crate::event::{Event, Reporter, width};
+use crate::event::{Reporter, Summary, width};
 use crate::operation::{FlakeArgs, Invocation, Operation};
+use crate::operations::next::after;
 use crate::operations::rotate_gossip;
 use crate::secrets::{Value, generate, values};
 use crate::store::pass::Pass;
@@ -70,17 +71,30 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     lines.push(if made.is_empty() {
         "every secret is there".to_owned()
     } else {
-        format!(
-            "made: {}; deploy-secrets {} brings them to the nodes",
-            made.join(", "),
-            cluster.name
-        )
+        format!("made: {}", made.join(", "))
     });
-    reporter.emit(Event::Summary {
+    let mut facts = after::known(cluster).await;
+    facts.without_secrets = bearers(cluster, &made);
+    let summary = Summary {
         text: lines.join("\n"),
         data: json!({"made": made, "public": public}),
-    });
+    };
+    after::tell(&reporter, summary, &facts);
     Ok(())
+}
+
+/// The nodes that get one of these values.
+fn bearers(cluster: &Cluster, made: &[String]) -> Vec<Name> {
+    let those = values(cluster)
+        .into_iter()
+        .filter(|(value, _)| made.contains(&value.label()));
+    let bearers: BTreeSet<Name> = those
+        .flat_map(|(value, spec)| match value.node {
+            Some(node) => vec![node],
+            None => spec.nodes.clone(),
+        })
+        .collect();
+    bearers.into_iter().collect()
 }
 
 /// Makes missing and rotated values, and returns those it made.

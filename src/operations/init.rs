@@ -7,7 +7,8 @@ use crate::error::{Context, Error, Result};
 use crate::event::{Event, Reporter};
 use crate::nix::Settings;
 use crate::operation::Invocation;
-use crate::operations::next::steps::{Facts, steps, words};
+use crate::operations::next::after;
+use crate::operations::next::steps::Facts;
 use crate::scaffold::answer::{Place, label, own_key, public_key, user};
 use crate::scaffold::ask::Asker;
 use crate::scaffold::files::{self, Node};
@@ -155,14 +156,8 @@ fn written(node: &Name, server: bool, at: &str, reporter: &Reporter) {
 }
 
 fn tell_next(facts: &Facts, reporter: &Reporter) {
-    let cluster = &facts.cluster;
-    note(
-        reporter,
-        format!(
-            "look at cluster/{cluster}; then, in this order (‘nix run .#next -- {cluster}’ tells what is left of it):\n{}",
-            words(&steps(facts))
-        ),
-    );
+    note(reporter, format!("look at cluster/{}", facts.cluster));
+    after::note(reporter, facts);
 }
 
 /// Reports what was taken over from a repository of the original scripts, and what was not.

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, Name, name};
 use crate::error::{Error, Result};
-use crate::event::{Event, Reporter, width};
+use crate::event::{Event, Reporter, Summary, width};
 use crate::operation::{FlakeArgs, Invocation, Operation};
+use crate::operations::next::after;
 use crate::password::entry::Entry;
 use crate::password::hash::{Hash, New};
 use crate::password::{administrator, entries, entry_of, prompt, strength};
@@ -103,14 +104,20 @@ async fn set(
             &format!("Set the password of {user} on {}", cluster.name),
         )
         .await?;
-    reporter.emit(Event::Summary {
+    let summary = Summary {
         text: format!(
-            "the password of {user} is in the store, hashed by {}; deploy-passwords {} makes it effective",
-            entry.hash.scheme(),
-            cluster.name
+            "the password of {user} is in the store, hashed by {}",
+            entry.hash.scheme()
         ),
         data: json!({"user": user, "scheme": entry.hash.scheme().to_string()}),
-    });
+    };
+    let mut facts = after::known(cluster).await;
+    let theirs = cluster
+        .nodes
+        .iter()
+        .filter(|(_, node)| node.admins.contains(user));
+    facts.without_passwords = theirs.map(|(name, _)| name.clone()).collect();
+    after::tell(reporter, summary, &facts);
     Ok(())
 }
 

@@ -175,7 +175,9 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
             forget(&operation, daemon).await?;
         }
     }
-    finish(&reporter, &nodes, &results)?;
+    let (summary, result) = finish(&reporter, &nodes, &results);
+    reporter.emit(summary.into());
+    result?;
     let store = store::open(&operation.cluster)?;
     let stored = Stored::read(&store, &authorities(daemon))
         .await

@@ -16,7 +16,7 @@ use super::{Year, files, plan, trust};
 use crate::cluster::Daemon;
 use crate::cluster::{Cluster, Name};
 use crate::error::{Error, Result};
-use crate::event::{Event, Reporter, count};
+use crate::event::{Event, Reporter, Summary, count};
 use crate::operation::Operation;
 use crate::rollout;
 use crate::store;
@@ -212,6 +212,7 @@ pub async fn bring(
     };
     for member in members {
         for unit in absent(&member) {
+            results.early.insert(member.name.clone());
             reporter.warning(
                 Some(&member.name),
                 format!("has no {unit}: its files wait for a deployment"),
@@ -221,8 +222,12 @@ pub async fn bring(
     Ok(results)
 }
 
-/// Reports the result of each node and of the run.
-pub fn finish(reporter: &Reporter, nodes: &BTreeSet<Name>, results: &Results) -> Result<()> {
+/// Reports the result of each node. Returns that of the run, not reported yet.
+pub fn finish(
+    reporter: &Reporter,
+    nodes: &BTreeSet<Name>,
+    results: &Results,
+) -> (Summary, Result<()>) {
     for node in nodes {
         let done = results.done.get(node).map(|words| words.join(", "));
         let (ok, outcome) = match (results.failed.get(node), done) {
@@ -239,7 +244,7 @@ pub fn finish(reporter: &Reporter, nodes: &BTreeSet<Name>, results: &Results) ->
             data,
         });
     }
-    rollout::conclude(
+    rollout::conclusion(
         reporter,
         nodes,
         |node| !results.failed.contains_key(node),

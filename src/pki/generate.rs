@@ -14,7 +14,7 @@ use super::{Year, day};
 use crate::cluster::Cluster;
 use crate::cluster::Daemon;
 use crate::error::{Error, Result};
-use crate::event::{Event, Reporter, count};
+use crate::event::{Event, Reporter, Summary, count};
 use crate::secret::Secret;
 use crate::store::{EntryName, Existing, Store, Writer};
 
@@ -30,7 +30,8 @@ pub fn chosen(cluster: &Cluster, asked: Option<Daemon>) -> Result<Vec<Daemon>> {
     }
 }
 
-/// Makes what is missing in `store`, under its lock all the time.
+/// Makes what is missing in `store`, under its lock all the time. Returns what it made, not reported
+/// yet, and whether that is anything.
 pub async fn generate<S: Store>(
     cluster: &Cluster,
     daemons: &[Daemon],
@@ -38,7 +39,7 @@ pub async fn generate<S: Store>(
     store: &S,
     reporter: &Reporter,
     now: OffsetDateTime,
-) -> Result<()> {
+) -> Result<(Summary, bool)> {
     let mut writer = store.writer().await?;
     let pairs: Vec<PairId> = daemons
         .iter()
@@ -76,7 +77,7 @@ pub async fn generate<S: Store>(
     writer.finish(&entries, &message).await?;
     let names =
         |pairs: &mut dyn Iterator<Item = &PairId>| pairs.map(PairId::stem).collect::<Vec<_>>();
-    reporter.emit(Event::Summary {
+    let summary = Summary {
         text: if plan.make.is_empty() {
             format!(
                 "nothing to do: {} of {year} are there",
@@ -84,8 +85,8 @@ pub async fn generate<S: Store>(
             )
         } else {
             format!(
-                "{} made, {} there already; deploy-pki brings them to the nodes",
-                plan.make.len(),
+                "{} made, {} there already",
+                count(plan.make.len(), "certificate"),
                 plan.complete.len()
             )
         },
@@ -95,8 +96,8 @@ pub async fn generate<S: Store>(
             "unchanged": names(&mut plan.complete.iter()),
             "warnings": plan.warnings,
         }),
-    });
-    Ok(())
+    };
+    Ok((summary, !plan.make.is_empty()))
 }
 
 /// Makes one pair. The key is stored before its certificate is made, so no interruption leaves a

@@ -18,6 +18,7 @@ use crate::cluster::{Cluster, Name, Node, Role};
 use crate::error::{Error, Exit, Result};
 use crate::node::install::{self, Manifest};
 use crate::node::probe::Probed;
+use crate::node::ssh::Connection;
 use crate::node::ssh::elevate::Elevation;
 use crate::operation::Operation;
 use crate::rollout::quorum::{self, Health};
@@ -43,6 +44,11 @@ pub struct Member {
 }
 
 impl Member {
+    /// The connection to it.
+    pub fn connection(&self) -> &Connection {
+        &self.probed.connection
+    }
+
     /// Makes a member of a probed node.
     pub fn new(operation: &Operation, name: &Name, probed: Probed) -> Result<Self> {
         let node = operation.cluster.nodes.get(name).cloned();

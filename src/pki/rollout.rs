@@ -29,6 +29,8 @@ pub struct Results {
     pub done: BTreeMap<Name, Vec<String>>,
     /// What failed, by node.
     pub failed: BTreeMap<Name, Error>,
+    /// Nodes that lack units for their files, until their systems are deployed.
+    pub early: BTreeSet<Name>,
     /// Why the rollout stopped, after a server did not come back.
     pub stopped: Option<String>,
 }

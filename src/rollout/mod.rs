@@ -27,7 +27,7 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, Name, Role, select};
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter, count};
+use crate::event::{Event, Reporter, Summary, count};
 use crate::node::probe::Probed;
 use crate::operation::Operation;
 use daemons::Curl;
@@ -251,6 +251,18 @@ pub fn conclude(
     as_wanted: impl Fn(&Name) -> bool,
     first: Option<&str>,
 ) -> Result<()> {
+    let (summary, result) = conclusion(reporter, nodes, as_wanted, first);
+    reporter.emit(summary.into());
+    result
+}
+
+/// The same, not reported yet: an operation may have more to tell.
+pub fn conclusion(
+    reporter: &Reporter,
+    nodes: &BTreeSet<Name>,
+    as_wanted: impl Fn(&Name) -> bool,
+    first: Option<&str>,
+) -> (Summary, Result<()>) {
     let (done, undone): (Vec<&Name>, Vec<&Name>) = nodes.iter().partition(|node| as_wanted(node));
     let list: Vec<&str> = undone.iter().map(|name| name.as_str()).collect();
     let text = if undone.is_empty() {
@@ -270,8 +282,7 @@ pub fn conclude(
     {
         data.insert("resume".into(), json!(resume));
     }
-    reporter.emit(Event::Summary { text, data });
-    if undone.is_empty() {
+    let result = if undone.is_empty() {
         Ok(())
     } else {
         let error = Error::new(
@@ -282,7 +293,8 @@ pub fn conclude(
             .map(|first| format!("{first}, then "))
             .unwrap_or_default();
         Err(error.help(format!("{first}go on with them: {resume}")))
-    }
+    };
+    (Summary { text, data }, result)
 }
 
 #[cfg(test)]

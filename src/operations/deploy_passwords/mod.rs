@@ -17,6 +17,7 @@ use crate::node::probe::Probed;
 use crate::node::ssh::elevate::Elevation;
 use crate::node::ssh::{Access, Connection, MINUTE, Script};
 use crate::operation::{ClusterArgs, Invocation, Operation};
+use crate::operations::next::after;
 use crate::password::entry::Entry;
 use crate::password::hash::{Hash, Password};
 use crate::password::{entries, prompt};
@@ -84,7 +85,9 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let proofs = Proofs::prepare(args, &operation, &wanted, &works).await?;
     execute(&operation, &wanted, works, &proofs, &mut outcomes).await?;
     let as_wanted = |node: &Name| outcomes.nodes.get(node) == Some(&true);
-    rollout::conclude(&reporter, &nodes, as_wanted, None)
+    let conclusion = rollout::conclusion(&reporter, &nodes, as_wanted, None);
+    let facts = after::known(&operation.cluster).await;
+    after::conclude(&reporter, conclusion, &facts)
 }
 
 type Hashes = BTreeMap<Name, BTreeMap<Name, Wanted>>;

@@ -1,5 +1,6 @@
 //! `next`: the commands that bring a cluster to what its files say.
 
+pub mod after;
 pub mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,29 +72,38 @@ fn on_nodes(cluster: &Cluster, states: &BTreeMap<Name, State>) -> Facts {
         let which = states.iter().filter(|(_, state)| which(state));
         which.map(|(name, _)| name.clone()).collect()
     };
-    let folders = Daemon::ALL.map(|daemon| format!("{}/", daemon.place(cluster).directory));
-    let of_pki = |file: &String| folders.iter().any(|folder| file.starts_with(folder));
-    let files = |state: &State| {
-        state
-            .waiting
-            .values()
-            .flatten()
-            .cloned()
-            .collect::<Vec<_>>()
-    };
     let reached = |node: &Name| states.contains_key(node);
-    Facts {
+    let mut facts = Facts {
         unreached: nodes
             .iter()
             .filter(|node| !reached(node))
             .cloned()
             .collect(),
-        without_secrets: those(&|state| files(state).iter().any(|file| !of_pki(file))),
-        without_certificates: those(&|state| files(state).iter().any(of_pki)),
         restart: those(&|state| !state.restart_for.is_empty()),
-        secrets: Vec::new(),
-        certificates: Vec::new(),
-        ..Facts::new(cluster.name.clone(), nodes, Vec::new())
+        ..Facts::settled(cluster.name.clone(), nodes)
+    };
+    for (node, state) in states {
+        wait_for(&mut facts, cluster, node, state.waiting.values().flatten());
+    }
+    facts
+}
+
+/// Adds that units of a node wait for files.
+fn wait_for<'a>(
+    facts: &mut Facts,
+    cluster: &Cluster,
+    node: &Name,
+    files: impl Iterator<Item = &'a String>,
+) {
+    let folders = Daemon::ALL.map(|daemon| format!("{}/", daemon.place(cluster).directory));
+    let of_pki = |file: &String| folders.iter().any(|folder| file.starts_with(folder));
+    let (certificates, secrets): (Vec<&String>, Vec<&String>) =
+        files.partition(|file| of_pki(file));
+    if !certificates.is_empty() {
+        facts.without_certificates.push(node.clone());
+    }
+    if !secrets.is_empty() {
+        facts.without_secrets.push(node.clone());
     }
 }
 

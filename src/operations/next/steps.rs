@@ -24,12 +24,14 @@ pub struct Facts {
     pub certificates: Vec<String>,
     /// Nodes that run another system than the flake says.
     pub behind: Vec<Name>,
-    /// Nodes on which units wait for secrets.
+    /// Nodes without some of their secrets.
     pub without_secrets: Vec<Name>,
-    /// Nodes on which units wait for certificates.
+    /// Nodes without some of their certificates.
     pub without_certificates: Vec<Name>,
     /// Administrators whose passwords the store lacks.
     pub without_password: Vec<Name>,
+    /// Nodes without the passwords that the store has.
+    pub without_passwords: Vec<Name>,
     /// Nodes that need a restart.
     pub restart: Vec<Name>,
 }
@@ -48,8 +50,25 @@ impl Facts {
             without_secrets: nodes.clone(),
             without_certificates: nodes.clone(),
             without_password: admins,
+            without_passwords: nodes.clone(),
             restart: Vec::new(),
             nodes,
+        }
+    }
+
+    /// A cluster whose files have a new node, of which the others do not know.
+    pub fn added(cluster: Name, nodes: Vec<Name>, node: Name) -> Self {
+        let its = vec![node];
+        Self {
+            untracked: true,
+            unreached: its.clone(),
+            secrets: vec!["those of the node".into()],
+            certificates: vec!["those of the node".into()],
+            behind: nodes.clone(),
+            without_secrets: its.clone(),
+            without_certificates: its.clone(),
+            without_passwords: its,
+            ..Self::settled(cluster, nodes)
         }
     }
 
@@ -67,6 +86,7 @@ impl Facts {
             without_secrets: Vec::new(),
             without_certificates: Vec::new(),
             without_password: Vec::new(),
+            without_passwords: Vec::new(),
             restart: Vec::new(),
         }
     }
@@ -116,20 +136,28 @@ pub fn steps(facts: &Facts) -> Vec<Step> {
         step(on("deploy-nixos", &facts.behind), why);
     }
     if !facts.without_secrets.is_empty() {
-        let why = are(&facts.without_secrets, "units wait for secrets");
+        let why = are(&facts.without_secrets, "secrets are not there yet");
         step(on("deploy-secrets", &facts.without_secrets), why);
     }
     if !facts.without_certificates.is_empty() {
-        let why = are(&facts.without_certificates, "units wait for certificates");
+        let why = are(
+            &facts.without_certificates,
+            "certificates are not there yet",
+        );
         step(on("deploy-pki", &facts.without_certificates), why);
     }
     for admin in &facts.without_password {
         let why = format!("the store lacks the password of {admin}, for sudo");
         step(format!("nix run .#passwd -- {cluster} {admin}"), why);
     }
-    if !facts.without_password.is_empty() {
-        let why = "brings the passwords to the nodes";
-        step(on("deploy-passwords", &facts.nodes), why.into());
+    let without = if facts.without_password.is_empty() {
+        &facts.without_passwords
+    } else {
+        &facts.nodes
+    };
+    if !without.is_empty() {
+        let why = are(without, "passwords are not there yet");
+        step(on("deploy-passwords", without), why);
     }
     if !facts.restart.is_empty() {
         let why = are(&facts.restart, "what is new takes a restart");
@@ -196,6 +224,26 @@ mod tests {
         );
         facts.login = Some("al".into());
         assert!(commands(&facts)[4].ends_with("prod --ssh-user al"));
+    }
+
+    #[test]
+    fn a_new_node_gets_everything_and_the_others_learn_of_it() {
+        let nodes = names(&["alder", "birch"]);
+        let birch = nodes[1].clone();
+        let facts = Facts::added("prod".parse().unwrap(), nodes, birch);
+        assert_eq!(
+            commands(&facts),
+            [
+                "git add cluster/prod",
+                "nix run .#ssh -- prod birch -- true",
+                "nix run .#gen-secrets -- prod",
+                "nix run .#gen-pki -- prod",
+                "nix run .#deploy-nixos -- prod",
+                "nix run .#deploy-secrets -- prod birch",
+                "nix run .#deploy-pki -- prod birch",
+                "nix run .#deploy-passwords -- prod birch",
+            ]
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::nix::store::StorePath;
 use crate::node::each::{ALL, each};
 use crate::node::probe::{Holder, Probed};
 use crate::node::ssh::answer::Answer;
-use crate::node::ssh::{MINUTE, Script, named};
+use crate::node::ssh::{Connection, MINUTE, Script, named};
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::pki::x509::Certificate;
 use daemons::Agent;
@@ -305,6 +305,24 @@ pub(super) async fn one(cluster: &Cluster, node: &Name, probed: &Probed) -> Resu
         .collect();
     state.daemons = daemons::look(cluster, node, &probed.connection, &how).await?;
     Ok(state)
+}
+
+/// What a node says of itself after a change.
+pub(super) struct Left {
+    /// Parts of its system that only a restart brings.
+    pub restart_for: Vec<String>,
+    /// The files that units wait for, by unit.
+    pub waiting: BTreeMap<String, Vec<String>>,
+}
+
+/// Asks a node what a change left to do there.
+pub(super) async fn left(cluster: &Cluster, connection: &Connection) -> Result<Left> {
+    let [parts] = named([("parts", &PARTS.join(" "))]);
+    let told = connection.ask(STATUS, &[&parts]).await?;
+    Ok(Left {
+        restart_for: told.all("restart").map(str::to_owned).collect(),
+        waiting: waiting(&told, &managed(cluster)),
+    })
 }
 
 /// The folders and files that operations bring to nodes.

@@ -1,10 +1,22 @@
 # Adds to the probe: parts that wait for a restart, the generation, disk space, active services, and units that wait for
 # files. Argument: the parts of a system that only a restart brings.
 named parts -- "$@"
+
+# Prints the missing paths that a unit waits for. At a reload systemd forgets which condition was not met.
+missing() { # UNIT
+  said=$(systemctl status --full --no-pager --lines=0 -- "$1" 2>/dev/null)
+  case $said in
+  *' was not met'*) printf '%s\n' "$said" | sed -n 's|.*ConditionPathExists=\(/.*\) was not met$|\1|p' ;;
+  *)
+    systemctl cat --no-pager -- "$1" 2>/dev/null | sed -n 's|^ConditionPathExists=\(/.*\)|\1|p' |
+      while read -r path; do [ -e "$path" ] || printf '%s\n' "$path"; done
+    ;;
+  esac
+}
+
 other_parts /run/current-system | while read -r part; do echo "restart $part"; done
 echo "generation $(readlink /nix/var/nix/profiles/system)"
 df -Pk /nix/store | tail -n 1 | while read -r _ size used _; do echo "disk $size $used"; done
-# Prints each unit that did not start, as its conditions were not met, with the missing paths.
 systemctl list-units --type=service --state=active --plain --no-legend --full --no-pager 2>/dev/null |
   while read -r unit _; do echo "active $unit"; done
 {
@@ -17,8 +29,7 @@ systemctl list-units --type=service --state=active --plain --no-legend --full --
   ConditionTimestampMonotonic) looked=$value ;;
   '')
     if [ "${met:-}" = no ] && [ "${looked:-0}" != 0 ]; then
-      systemctl status --full --no-pager --lines=0 -- "$unit" 2>/dev/null |
-        sed -n "s|.*ConditionPathExists=\(/.*\) was not met\$|unmet $unit \1|p"
+      missing "$unit" | while read -r path; do echo "unmet $unit $path"; done
     fi
     met=
     ;;

@@ -16,6 +16,7 @@ use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
 use crate::nix::source::Flake;
 use crate::operation::{Invocation, Operation};
+use crate::operations::deploy_nixos::conclude;
 use lock::{Target, Update};
 use note::Guard;
 
@@ -95,7 +96,8 @@ async fn upgrade(args: &Args, invocation: Invocation, guard: &Guard) -> Result<(
         ));
     }
     guard.deploying()?;
-    deployment::carry_out(&deploy, &operation, prepared).await
+    let ended = deployment::carry_out(&deploy, &operation, prepared).await?;
+    conclude(&deploy, &operation, ended).await
 }
 
 /// Asks on the terminal.
