@@ -5,6 +5,7 @@
   self,
   system,
   packages,
+  program,
 }:
 let
   tested = pkgs.callPackage ./package.nix { withTests = true; };
@@ -34,7 +35,7 @@ let
         pkgs.testers.runNixOSTest (
           import (../checks + "/${file}") {
             inherit lib self;
-            inherit (packages) nixcfg;
+            nixcfg = program;
           }
         )
       )

@@ -11,17 +11,22 @@ let
     inherit system;
     config.allowUnfreePredicate = import ./lib/unfree.nix { inherit lib; };
   };
+
+  program = pkgs.callPackage ./package.nix { };
 in
 rec {
   packages = rec {
-    nixcfg = pkgs.callPackage ./package.nix { };
+    nixcfg = import ./with-revision.nix {
+      inherit lib pkgs program;
+      revision = self.shortRev or self.dirtyShortRev or null;
+    };
     default = nixcfg;
     options-doc = pkgs.writeText "options.md" (import ./options-doc.nix { inherit lib; });
   };
 
   apps = import ./apps.nix {
     inherit lib pkgs;
-    inherit (packages) nixcfg;
+    nixcfg = program;
   };
 
   devShells.default = import ./dev-shell.nix { inherit pkgs; };
@@ -35,6 +40,7 @@ rec {
       self
       system
       packages
+      program
       ;
   };
 }

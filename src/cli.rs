@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -19,13 +20,31 @@ use crate::secret::Passwords;
 
 /// Runs a NixOS cluster.
 #[derive(Debug, Parser)]
-#[command(name = "nixcfg", version, after_help = EXIT_CODES)]
+#[command(name = "nixcfg", version = version(), after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
 
     #[command(subcommand)]
     operation: Operation,
+}
+
+/// The version, and the revision where that is known: the flake's package sets it, and a build by
+/// cargo may.
+fn version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let revision = std::env::var("NIXCFG_REVISION").ok();
+        let revision = revision.or(option_env!("NIXCFG_REVISION").map(str::to_owned));
+        versioned(env!("CARGO_PKG_VERSION"), revision.as_deref().unwrap_or_default())
+    })
+}
+
+fn versioned(version: &str, revision: &str) -> String {
+    match revision {
+        "" => version.to_owned(),
+        revision => format!("{version} ({revision})"),
+    }
 }
 
 /// The heading in `--help`. Set on each option: on the struct it would apply to the
@@ -219,6 +238,12 @@ mod tests {
                 (operation.get_name().to_owned(), about.unwrap_or_default())
             });
         assert_eq!(shown.collect::<BTreeMap<_, _>>(), described);
+    }
+
+    #[test]
+    fn the_revision_follows_the_version_where_it_is_known() {
+        assert_eq!(versioned("0.1.0", ""), "0.1.0");
+        assert_eq!(versioned("0.1.0", "512601e"), "0.1.0 (512601e)");
     }
 
     #[test]

@@ -73,6 +73,61 @@ class Outputs(unittest.TestCase):
                 found = self.derivations(f"packages.{system}")
                 self.assertEqual(sorted(found), ["default", "nixcfg", "options-doc"])
 
+    def test_a_commit_changes_the_revision_and_does_not_rebuild_the_program(self):
+        with tempfile.TemporaryDirectory(prefix="nixcfg-revision-") as folder:
+
+            def git(*arguments):
+                identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgSign=false"]
+                return subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+            def of(attribute):
+                done = nix("eval", "--raw", f".#packages.x86_64-linux.nixcfg.{attribute}", root=folder)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                return done.stdout
+
+            for path in ["flake.nix", "flake.lock", "Cargo.toml", "Cargo.lock", "src", "nix", "cluster"]:
+                subprocess.run(["cp", "-r", str(ROOT / path), folder], check=True)
+            git("init", "-q")
+            git("add", "-A")
+            # An input that is overridden at each call would make the tree one without a revision.
+            done = nix("flake", "lock", "--override-input", "nixpkgs", flake_nixpkgs(), root=folder)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            seen = []
+            for number in range(2):
+                (pathlib.Path(folder) / "cluster/prod/note").write_text(f"{number}\n")
+                git("add", "-A")
+                git("commit", "-qm", f"{number}")
+                wrapper = derivation(of("drvPath"))["env"]["buildCommand"]
+                self.assertIn(f"NIXCFG_REVISION={git('rev-parse', '--short=7', 'HEAD')}", wrapper)
+                seen.append((of("drvPath"), of("program.drvPath")))
+            self.assertNotEqual(seen[0][0], seen[1][0])
+            self.assertEqual(seen[0][1], seen[1][1])
+
+    @unittest.skipIf(GENUINE, "nothing of genuine nixpkgs is built here")
+    def test_the_program_gets_its_revision_and_the_name_that_it_shows(self):
+        with tempfile.TemporaryDirectory(prefix="nixcfg-revision-") as folder:
+            done = nix(
+                "build", "--impure", "--out-link", f"{folder}/result", "--expr",
+                f"""let pkgs = (import {NIXPKGS} {{ system = "x86_64-linux"; }}); in
+                import {ROOT}/nix/with-revision.nix {{
+                  inherit (pkgs) lib;
+                  inherit pkgs;
+                  revision = "1234567";
+                  program = pkgs.writeScriptBin "nixcfg" "#!/bin/cat\n";
+                }}""",
+            )  # fmt: skip
+            self.assertEqual(done.returncode, 0, done.stderr)
+            script = (pathlib.Path(folder) / "result/bin/nixcfg").read_text()
+            # A program that shows what it was given takes the place of the true one.
+            shows = script.splitlines()
+            self.assertIn("exec -a", shows[-1])
+            shows[-1] = "exec -a \"$name\" /bin/sh -c 'echo $0 $NIXCFG_REVISION $*' \"$name\" \"$@\""
+            installed = pathlib.Path(folder) / "nixcfg"
+            installed.write_text("\n".join(shows) + "\n")
+            installed.chmod(0o755)
+            done = subprocess.run([installed, "status", "prod"], capture_output=True, text=True, check=True)
+            self.assertEqual(done.stdout, "nixcfg 1234567 status prod\n")
+
     def test_development_shells(self):
         for system in SYSTEMS:
             with self.subTest(system=system):
