@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support;
+use crate::support::terminal::converse;
 
 /// The candidates for the last word of a line, in a folder.
 fn completed(functions: &Path, folder: &Path, line: &str) -> Vec<String> {
@@ -42,10 +43,13 @@ fn bash_completes_operations_options_clusters_and_nodes_without_nix() {
     };
     assert_eq!(of("nixcfg deploy-n"), ["deploy-nixos"]);
     assert_eq!(names("nixcfg deploy-nixos "), ["prod"]);
-    assert_eq!(
-        names("nixcfg deploy-nixos prod "),
-        ["alder", "birch", "cedar"]
+    let selectors = names("nixcfg deploy-nixos prod ");
+    assert_eq!(selectors[..3], ["alder", "birch", "cedar"]);
+    assert!(
+        selectors.contains(&"role:server".to_owned()),
+        "{selectors:?}"
     );
+    assert_eq!(names("nixcfg ssh prod "), ["alder", "birch", "cedar"]);
     assert_eq!(of("nixcfg deploy-nixos prod alder b"), ["birch"]);
     assert_eq!(of("nixcfg status prod --no-d"), ["--no-drift"]);
     assert_eq!(of("nixcfg deploy-nixos prod --mode bo"), ["boot"]);
@@ -55,4 +59,49 @@ fn bash_completes_operations_options_clusters_and_nodes_without_nix() {
     // Elsewhere there is nothing to name.
     let elsewhere = completed(functions.path(), functions.path(), "nixcfg status p");
     assert_eq!(elsewhere, Vec::<String>::new());
+}
+
+#[test]
+fn what_bash_takes_apart_is_completed_at_its_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    let made = Command::new(env!("CARGO_BIN_EXE_nixcfg"))
+        .arg("manual")
+        .arg(folder.path())
+        .status();
+    assert!(made.unwrap().success());
+    let remembered = folder.path().join("nixcfg/evaluations");
+    std::fs::create_dir_all(&remembered).unwrap();
+    let cluster = r#"{"clusters": {"prod": {"nodes": {"alder": {"tags": ["storage"]}}}}}"#;
+    std::fs::write(remembered.join("a.json"), cluster).unwrap();
+    let binary = Path::new(env!("CARGO_BIN_EXE_nixcfg")).parent().unwrap();
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "--noprofile", "-i"])
+        .current_dir(support::root())
+        .env("PATH", format!("{}:/usr/bin:/bin", binary.display()))
+        .env("XDG_CACHE_HOME", folder.path())
+        .env("PS1", "ready> ")
+        .env("TERM", "dumb");
+    // After the completion, the line becomes one that shows itself.
+    let shown = |line: &str| format!("{line}\t\u{1}echo got \u{5}\n");
+    let session = converse(
+        &bash,
+        &[
+            ("ready> ", &format!("source {path}/nixcfg.bash\n")),
+            ("ready> ", &shown("nixcfg status prod @s")),
+            ("ready> ", &shown("nixcfg status prod site:b")),
+            ("ready> ", "exit\n"),
+        ],
+    );
+    for line in [
+        "got nixcfg status prod @storage",
+        "got nixcfg status prod site:brest",
+    ] {
+        let lines = session.shown.lines().map(str::trim);
+        assert!(
+            lines.into_iter().any(|shown| shown == line),
+            "{}",
+            session.shown
+        );
+    }
 }

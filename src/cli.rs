@@ -36,7 +36,10 @@ fn version() -> &'static str {
     VERSION.get_or_init(|| {
         let revision = std::env::var("NIXCFG_REVISION").ok();
         let revision = revision.or(option_env!("NIXCFG_REVISION").map(str::to_owned));
-        versioned(env!("CARGO_PKG_VERSION"), revision.as_deref().unwrap_or_default())
+        versioned(
+            env!("CARGO_PKG_VERSION"),
+            revision.as_deref().unwrap_or_default(),
+        )
     })
 }
 

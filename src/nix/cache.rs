@@ -93,6 +93,29 @@ fn file(source: &Source, settings: &Settings) -> Option<PathBuf> {
     )
 }
 
+/// How many files are read for a remembered cluster.
+const LATEST: usize = 16;
+
+/// The clusters of this name that were evaluated last, of any source, the latest first. For proposals
+/// alone: they may be old, or another repository's.
+pub fn latest(cluster: &str) -> Vec<Value> {
+    let folder = cache_folder().map(|folder| folder.join("nixcfg/evaluations"));
+    folder.map_or_else(Vec::new, |folder| latest_in(&folder, cluster))
+}
+
+fn latest_in(folder: &Path, cluster: &str) -> Vec<Value> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> = files
+        .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
+        .collect();
+    files.sort_unstable_by(|a, b| b.cmp(a));
+    let read = |(_, file): &(_, PathBuf)| {
+        let mut known: Remembered = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+        known.clusters.remove(cluster)
+    };
+    files.iter().take(LATEST).filter_map(read).collect()
+}
+
 /// `XDG_CACHE_HOME`, or `~/.cache` (XDG Base Directory Specification).
 fn cache_folder() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -147,6 +170,25 @@ mod tests {
         assert_eq!(file_of(&a, &plain), file_of(&a, &plain));
         assert_ne!(file_of(&a, &plain), file_of(&b, &plain));
         assert_ne!(file_of(&a, &plain), file_of(&a, &cores));
+    }
+
+    #[test]
+    fn the_clusters_of_a_name_are_found_again_the_latest_first() {
+        use std::time::{Duration, SystemTime};
+        let folder = tempfile::tempdir().unwrap();
+        for (age, name) in [(2, "prod"), (1, "prod"), (3, "other")] {
+            let text = format!(r#"{{"clusters": {{"{name}": {{"age": {age}}}}}}}"#);
+            let path = folder.path().join(format!("{age}.json"));
+            std::fs::write(&path, text).unwrap();
+            let time = SystemTime::now() - Duration::from_secs(age * 60);
+            let file = std::fs::File::open(path).unwrap();
+            file.set_modified(time).unwrap();
+        }
+        std::fs::write(folder.path().join("torn.json"), "{").unwrap();
+        let ages = latest_in(folder.path(), "prod");
+        let ages: Vec<_> = ages.iter().map(|cluster| &cluster["age"]).collect();
+        assert_eq!(ages, [1, 2]);
+        assert!(latest_in(&folder.path().join("none"), "prod").is_empty());
     }
 
     #[test]
