@@ -1,5 +1,7 @@
 //! `deploy-nixos` on the lab's real nodes: its effects and its cost.
 
+mod steps;
+
 use crate::support::{Counters, Lab, NODES, Ran, Repo, Tool, held_in_switch, hold, system};
 
 /// A service that writes `text` when it starts.

@@ -85,6 +85,8 @@ Environment:
   SSH_USER    log in to the nodes as this user
   NO_COLOR    no colours on a terminal, if it is set
   NIXCFG_LOG  diagnostics of nixcfg itself, such as debug
+  NIXCFG_TRACE
+              file for a picture of where the time goes, for Perfetto or speedscope
 
 Exit codes:
   0    every node is as wanted

@@ -1,5 +1,6 @@
 //! The `nixcfg` command.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use nixcfg::cli::Cli;
 use nixcfg::completion;
 use nixcfg::error::{Error, Exit};
 use nixcfg::event::commands::Commands;
+use nixcfg::event::trace::Trace;
+use nixcfg::file;
 use nixcfg::secret::{self, TerminalGuard};
 use nixcfg::signal::Signals;
 use tracing_subscriber::EnvFilter;
@@ -31,10 +34,16 @@ fn main() -> ExitCode {
         Ok(reporter) => reporter,
         Err(error) => return fail(&error),
     };
+    let trace = std::env::var_os("NIXCFG_TRACE").map(|file| (file, Trace::default()));
     let diagnostics = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry()
         .with(diagnostics.with_filter(EnvFilter::from_env("NIXCFG_LOG")))
         .with(Commands(reporter.clone()).with_filter(filter_fn(Commands::concerns)))
+        .with(
+            trace
+                .clone()
+                .map(|(_, trace)| trace.with_filter(filter_fn(Trace::concerns))),
+        )
         .init();
     let terminal = TerminalGuard::new();
     let runtime = match tokio::runtime::Runtime::new() {
@@ -53,6 +62,12 @@ fn main() -> ExitCode {
     // prompt, which may wait in its thread for ever.
     runtime.shutdown_timeout(SHUTDOWN);
     reporter.finish();
+    if let Some((file, trace)) = trace
+        && let Err(e) = file::replace(Path::new(&file), &trace.text(), 0o600)
+    {
+        let error = Error::unexpected(format!("cannot write {}: {e}", Path::new(&file).display()));
+        reporter.failure(&error.help("NIXCFG_TRACE names a file in a folder that exists"));
+    }
     drop(terminal);
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::commands;
+use crate::event::trace::Step;
 
 /// How many last lines of a child's output an error has.
 const TAIL_LINES: usize = 40;
@@ -112,6 +113,25 @@ impl Command {
         self
     }
 
+    /// The program and what it is to do, such as `nix eval`.
+    fn name(&self) -> String {
+        let program = Path::new(&self.program);
+        let program = program
+            .file_name()
+            .unwrap_or(&self.program)
+            .to_string_lossy();
+        let words = self.args.iter().map(|word| word.to_string_lossy());
+        // The sub-command of Nix stands after options whose values begin like it.
+        let mut words =
+            words.skip_while(|word| word.starts_with("--extra") || word.starts_with("nix-command"));
+        match (&*program, words.next()) {
+            ("nix" | "nix-store" | "git" | "pass" | "gpg", Some(word)) => {
+                format!("{program} {word}")
+            }
+            _ => program.into_owned(),
+        }
+    }
+
     /// The command as one would type it.
     pub fn display(&self) -> String {
         std::iter::once(&self.program)
@@ -135,6 +155,7 @@ impl Command {
 
     async fn to_its_end(&self, mut line: impl FnMut(&str)) -> Result<Finished> {
         tracing::debug!(target: commands::TARGET, "{}", self.display());
+        let _step = Step::begin(None, self.name());
         let mut command = tokio::process::Command::new(&self.program);
         for name in &self.not_env {
             command.env_remove(name);
@@ -291,6 +312,24 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_is_named_by_what_it_does() {
+        let named = |words: &[&str]| Command::new(words[0]).args(&words[1..]).name();
+        let features = [
+            "/bin/nix",
+            "--extra-experimental-features",
+            "nix-command flakes",
+            "eval",
+        ];
+        assert_eq!(named(&features), "nix eval");
+        assert_eq!(
+            named(&["nix-store", "--realise", "/nix/store/x"]),
+            "nix-store --realise"
+        );
+        assert_eq!(named(&["ssh", "-l", "alice", "alder"]), "ssh");
+        assert_eq!(named(&["pass"]), "pass");
+    }
 
     #[tokio::test]
     async fn stdin_reaches_the_child_and_its_output_comes_back() {

@@ -10,6 +10,7 @@ mod printable;
 mod terminal;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;

@@ -18,6 +18,7 @@ use super::sudo::{self, Prompt, Refusal, Sudo};
 use super::{BEGIN, Child, Connection, MINUTE, Output, Script, at_most, bounded, lost, within};
 use crate::cluster::Name;
 use crate::error::{Error, Kind, Result};
+use crate::event::trace::Step;
 use crate::secret::Secret;
 
 /// Prints its process number, then becomes sudo. Arguments: mark, sudo and its arguments.
@@ -90,6 +91,8 @@ pub struct Begun {
     time: Duration,
     /// How long it may be silent.
     silence: Option<Duration>,
+    /// From its start to its end.
+    step: Step,
 }
 
 /// The result of starting a command.
@@ -250,6 +253,12 @@ impl Connection {
         secret: Option<&Secret>,
         time: Duration,
     ) -> Result<Outcome> {
+        let what = if argv.contains(&"sudo") {
+            "sudo"
+        } else {
+            "start"
+        };
+        let step = Step::begin(Some(self.node()), what);
         let (child, mut stdin, stdout, stderr) = self.streams(argv).await?;
         let mut stdout = BufReader::new(stdout);
         let (prompts, mut prompted) = mpsc::unbounded_channel();
@@ -282,6 +291,7 @@ impl Connection {
                             name: "a command".to_owned(),
                             time: Duration::from_secs(MINUTE),
                             silence: None,
+                            step,
                         })));
                     }
                     Some(told) => {
@@ -360,6 +370,7 @@ impl Begun {
     /// Sends the script to run.
     async fn obey(mut self, script: Script, text: &str) -> Result<Self> {
         self.name = script.name.to_owned();
+        self.step = Step::begin(Some(&self.node), script.name);
         self.time = script.within();
         within(&self.node, script.name, self.time, async {
             // If the program has ended, its standard error says why.
@@ -430,6 +441,7 @@ impl Begun {
             node: self.node,
             child: self.child,
             stderr: self.stderr,
+            _step: self.step,
         };
         (self.stdin, self.stdout, ended)
     }
@@ -440,6 +452,7 @@ pub struct Ended {
     node: Name,
     child: Child,
     stderr: JoinHandle<String>,
+    _step: Step,
 }
 
 impl Ended {

@@ -28,6 +28,7 @@ use tempfile::TempDir;
 use crate::cluster::{self, Name};
 use crate::error::{Context, Error, Kind, Result};
 use crate::event::commands;
+use crate::event::trace::Step;
 use crate::private;
 use crate::process::{self, Tail};
 use answer::Answer;
@@ -118,6 +119,7 @@ impl Access {
     /// `ssh_config`.
     pub async fn connect(&self, node: &Name) -> Result<Connection> {
         tracing::debug!(target: commands::TARGET, "{}", self.command(node));
+        let _step = Step::begin(Some(node), "log in");
         let own = [
             "BatchMode=yes".to_owned(),
             "StrictHostKeyChecking=yes".to_owned(),
