@@ -1,4 +1,4 @@
-# Programs of the machine that virtual machines run on: a set of their own, with libraries of their own.
+# Programs that run on this machine, outside the virtual machines. They have libraries of their own.
 {
   bash.debs = [ "bash" ];
   erofs-utils = {
@@ -9,7 +9,7 @@
     debs = [ "ovmf" ];
     program = null;
   };
-  python = {
+  python3 = {
     debs = [
       "python3"
       "python3-minimal"
@@ -22,7 +22,6 @@
       "python3-six"
       "python3-pyflakes"
     ];
-    program = "python3";
   };
   qemu = {
     debs = [

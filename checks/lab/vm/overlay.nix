@@ -1,5 +1,4 @@
-# What tests in virtual machines need beside nodes' packages: a kernel, what an initrd is made of, and the programs of the machine
-# that they run on, which have libraries of their own.
+# Adds what virtual machines need to the nodes' packages: kernels, the parts of an initrd, and the programs in ./host-packages.nix.
 final: prev:
 let
   inherit (prev) lib;
@@ -15,7 +14,7 @@ let
       };
     }).packages;
   own = debian.packages;
-  # Programs that are given by path; written by ../vm.sh.
+  # The programs in $NOMAD and $CONSUL; ../vm.sh writes the file.
   given = builtins.fromJSON (builtins.readFile ./programs.json);
   programs = lib.mapAttrs (
     name: told:
@@ -32,7 +31,7 @@ let
   ) (if given == null then { } else given);
   empty = debian.package (debian.build "left-out" ../pkgs/empty.sh { }) { pname = "left-out"; };
 
-  # A name like `linux-image-amd64` is one for the newest: the package that it stands for has the kernel's version in its own.
+  # `linux-image-amd64` depends on the package of the newest kernel, whose name has the version.
   kernel =
     flavour:
     let
@@ -54,7 +53,7 @@ let
             features.efiBootStub = true;
             kernelOlder = lib.versionOlder self.version;
             kernelAtLeast = lib.versionAtLeast self.version;
-            # Debian's kernels have what modules of NixOS ask for.
+            # Debian's kernels have every feature that NixOS's modules ask for.
             config = lib.genAttrs [
               "isYes"
               "isNo"
@@ -98,7 +97,7 @@ programs
     xwininfo = empty;
   };
 
-  # Scripts of nixpkgs are not checked again.
+  # nixpkgs' scripts have been checked before.
   shellcheck-minimal = empty // {
     compiler = {
       bootstrapAvailable = false;
@@ -121,7 +120,7 @@ programs
       };
 
   python3Packages = prev.python3Packages // {
-    # nixos/lib/test-driver is all that is made with it.
+    # Only nixos/lib/test-driver is made with it.
     buildPythonApplication =
       args:
       debian.package (debian.build "nixos-test-driver" ./pkgs/driver.sh {
@@ -132,7 +131,8 @@ programs
           gnugrep
           gnused
           ;
-        inherit (host) vde2 socat python;
+        inherit (host) vde2 socat;
+        python = host.python3;
         qemu = final.qemu_test;
       }) { };
   };
@@ -151,7 +151,7 @@ programs
         };
   };
 
-  # Test scripts are checked by the stage `nix`, with the stand-in.
+  # The stage `nix` checks test scripts, with the stand-in.
   testers = prev.testers // {
     runNixOSTest =
       test:
@@ -160,11 +160,11 @@ programs
         defaults.imports = [
           ./node.nix
         ]
-        # The newest Consul of Debian speaks otherwise than that of NixOS; one that was given does not.
+        # Debian's Consul needs older names of settings; the one in $CONSUL does not.
         ++ lib.optional (!programs ? consul) ../consul.nix;
         skipTypeCheck = true;
         skipLint = true;
-        # checks/run has a limit.
+        # checks/run has a shorter limit.
         globalTimeout = 4 * 60 * 60;
       };
   };
