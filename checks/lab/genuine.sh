@@ -1,10 +1,9 @@
 # shellcheck shell=bash
-# Nodes of genuine NixOS (`up --nixos`): a nixpkgs over packages made of Debian's, and the root of such nodes. See genuine/.
+# Nodes of genuine NixOS (`up --nixos`): their package set, which is nixpkgs over Debian's programs, and their root. See genuine/.
 
 GENUINE=$HERE/genuine
 
-# What nixpkgs to take: a folder or store path in $NIXPKGS, or the one that this repository's flake is locked to. Printed as a
-# locked input.
+# Prints the nixpkgs to use as a locked input: the folder or store path $NIXPKGS, else the one in flake.lock.
 genuine_source() {
     local path=${NIXPKGS:-}
     if [ -z "$path" ]; then
@@ -19,15 +18,15 @@ genuine_source() {
     genuine_locked "$path"
 }
 
-# A store path as a locked input.
+# Prints a store path as a locked input.
 genuine_locked() {
     lab_nix '' path-info --json "$1" |
         jq -e 'if type == "array" then .[0] else (to_entries[0] | .value + {path: .key}) end
                | {type: "path", path: .path, narHash: .narHash}'
 }
 
-# genuine_debs FOLDER FILE…: the Debian packages that some files like genuine/packages.nix name, and those that they need,
-# downloaded once a list; prints their folder, which is below FOLDER.
+# genuine_debs FOLDER FILE…: downloads the Debian packages that files such as genuine/packages.nix name, with their dependencies, once
+# for each list. Prints their folder, which is below FOLDER.
 genuine_debs() {
     local list dir new log=$CACHE/debs.log
     list=$(lab_nix '' eval --impure --raw --expr "import $GENUINE/names.nix [ ${*:2} ]") || return
@@ -39,7 +38,7 @@ genuine_debs() {
         mkdir -p "$new"
         (
             while read -r suite names; do
-                # bullseye's is all that is taken of it: what it needs is of the other suite.
+                # A package of bullseye comes alone; trixie has its dependencies.
                 # shellcheck disable=SC2086 # a list
                 if [ "$suite" = bullseye ]; then
                     download "$new/$suite" "$suite" download $names || exit
@@ -56,7 +55,7 @@ genuine_debs() {
     echo "$dir"
 }
 
-# genuine_manifest FOLDER PLACE: each package there by its name, as it will be in PLACE.
+# genuine_manifest FOLDER PLACE: prints the packages in FOLDER as JSON, with the paths that they will have in PLACE.
 genuine_manifest() {
     local deb
     for deb in "$1"/*.deb; do
@@ -64,17 +63,17 @@ genuine_manifest() {
         printf '%s\t%s\n' "$2/${deb##*/}" "$(sha256sum "$deb" | cut -d' ' -f1)" || return
     done | jq -R -n '[inputs | split("\t") | {
         key: .[0],
-        # The version of its makers, without what Debian adds.
+        # The upstream version, without what Debian adds.
         value: { version: .[1] | sub("^[0-9]+:"; "") | sub("[-+~].*$"; ""), file: .[2], sha256: .[3] } }] | from_entries'
 }
 
 genuine_ready() {
-    [ "$(uname -m)" = x86_64 ] || die "NixOS nodes are made on x86_64 alone"
-    # A compiler, for what is made from source; whoever calls may have another HOME than the builders will.
+    [ "$(uname -m)" = x86_64 ] || die "NixOS nodes need an x86_64 machine"
+    # Builds need a compiler. They take HOME from the account; the caller's may be another.
     HOME=$(getent passwd "$(id -u)" | cut -d: -f6) "$REPOSITORY/checks/setup" build >&2
 }
 
-# The flake that is taken in nixpkgs' place; prints its folder. No step's failure is passed over: what is there is taken for whole.
+# Makes the flake that takes the place of nixpkgs, and prints its folder. Whatever fails ends it, as a folder that exists counts as whole.
 genuine_nixpkgs() {
     local debs source dir new
     genuine_ready || return
@@ -88,18 +87,19 @@ genuine_nixpkgs() {
     echo "$dir"
 }
 
-# genuine_set DIR DEBS SOURCE: the set's files, with what this machine has.
+# genuine_set DIR DEBS SOURCE: writes the set's files to DIR, for the packages in DEBS and the input SOURCE.
 genuine_set() {
     mkdir -p "$1" &&
         (cd "$GENUINE" && genuine_files | tar -c --null -T - | tar -x -C "$1") &&
         cp "$2/debs.json" "$1/" &&
         echo "$3" >"$1/source.json"
 }
-# What the package set is made of: no tests, which would make all of it anew with each change.
+# The files of the package set. A changed test must not make the set anew.
 genuine_files() { find . -type f ! -name "test*" -print0; }
 genuine_hash() { (cd "$GENUINE" && genuine_files | sort -z | xargs -0 sha256sum | sha256sum); }
 
-# The root that NixOS nodes are laid over: a store with their first system, which makes all else when it starts; prints its folder.
+# Makes the root under the disks of NixOS nodes, and prints its folder. It is a store with their first system, which makes the rest when
+# it starts.
 genuine_root() {
     local nixpkgs=$1 dir new top log=$CACHE/nixos.log started
     dir=$CACHE/nixos-${nixpkgs##*-}
@@ -123,7 +123,7 @@ genuine_root() {
     echo "$dir"
 }
 
-# What earlier recipes left, and neither a lab nor the package set $1 uses.
+# Removes the sets and roots that neither a lab nor the package set $1 uses.
 remove_old_sets() {
     local dir used
     used=$({ readlink "$CACHE"/labs/*/{nixos,nixpkgs,nodes/*/base}; echo "$1"; } | sed 's/.*-//')
@@ -134,7 +134,7 @@ remove_old_sets() {
     for dir in "$CACHE"/debs-*/; do grep -sF "\"${dir}" "$CACHE"/nixpkgs-*/debs.json >/dev/null || rm -rf "$dir"; done
 }
 
-# This lab's nodes are NixOS from now on.
+# Makes this lab's nodes NixOS.
 take_nixos() {
     local nixpkgs root disk
     nixpkgs=$(genuine_nixpkgs) && root=$(genuine_root "$nixpkgs") || die "there is no NixOS for the nodes"
@@ -146,10 +146,10 @@ take_nixos() {
     NIXPKGS_DIR=$nixpkgs
 }
 
-# The package set of NixOS nodes, or that of virtual machines, as a flake; prints its folder.
+# Makes the package set of NixOS nodes, or that of virtual machines, and prints the folder of its flake.
 cmd_packages() {
     local set=genuine_nixpkgs
-    case "$*" in '') ;; --vm) set=vm_nixpkgs ;; *) usage_error "packages: what is $*?" ;; esac
+    case "$*" in '') ;; --vm) set=vm_nixpkgs ;; *) usage_error "packages: unknown argument: $*" ;; esac
     need_root
     cmd_setup
     with_lock nixos "$set" || die "there is no package set"

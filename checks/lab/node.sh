@@ -3,7 +3,7 @@
 
 DISK_SIZE=${NIXCFG_LAB_DISK:-2G}
 
-# register_node NAME IPV4 IPV6 ADMINS: notes a node for `up`; - is none, commas separate ADMINS.
+# register_node NAME IPV4 IPV6 ADMINS: records a node for `up`. An address or ADMINS may be `-` for none; commas separate ADMINS.
 register_node() {
     local node=$1 ipv4=$2 ipv6=$3 admins=$4 dir=$STATE/nodes/$1 index=1
     mkdir -p "$dir"
@@ -26,7 +26,7 @@ register_node() {
     fi
 }
 
-# Every node has alice. Each administrator has a password, which is no secret.
+# Prints the administrators and their passwords, which are no secrets. Every node has alice.
 node_users() {
     local user
     for user in $(tr ',' '\n' <<<"alice,$1" | sed 's/^-$//' | awk 'NF && !seen[$0]++'); do
@@ -41,7 +41,7 @@ need_running() {
     node_running "$1" || die "$1 does not run (checks/lab/lab up, or fault $1 start)"
 }
 
-# Makes a bare disk, if there is none or its root is gone.
+# Makes an empty disk if there is none, or if the root under it is gone.
 node_disk() {
     local node=$1 dir=$STATE/nodes/$1
     if [ -e "$dir/disk.img" ] && [ -d "$(readlink -f "$dir/base")" ]; then
@@ -51,7 +51,7 @@ node_disk() {
     fi
     rm -f "$dir/disk.new"
     truncate -s "$DISK_SIZE" "$dir/disk.new"
-    # No blocks reserved for root: full is full. The file contains zeros already.
+    # Without blocks reserved for root, so that a full disk is full for root too. The file contains zeros already.
     mkfs.ext4 -q -m 0 -E lazy_itable_init=1,lazy_journal_init=1 "$dir/disk.new"
     ln -sfn "$(root_dir)" "$dir/base"
     mv "$dir/disk.new" "$dir/disk.img"
@@ -85,7 +85,7 @@ node_reset() {
 
 login_works() { ssh -F "$STATE/ssh_config" -o ConnectTimeout=5 "$1" true >/dev/null 2>&1 </dev/null; }
 
-# One success is enough: a node may restart by itself a moment later.
+# Ends the wait below. One success is enough, as a node may restart by itself a moment later.
 login_or_end() {
     ! login_works "$1" || { ANSWERED=yes; return 0; }
     ! node_running "$1"

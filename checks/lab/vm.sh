@@ -1,8 +1,6 @@
 # shellcheck shell=bash
-# The package set of virtual machines (`packages --vm`): that of NixOS nodes with vm/ laid into it as a folder, which
-# genuine/set.nix sees.
+# The package set of virtual machines (`packages --vm`): that of NixOS nodes with a copy of vm/ in it, which genuine/set.nix adds.
 
-# Everything of virtual machines is kept there.
 MACHINES=$CACHE/vm
 
 vm_nixpkgs() {
@@ -28,7 +26,7 @@ vm_nixpkgs() {
     echo "$dir"
 }
 
-# Programs that are given by path, NOMAD and CONSUL: name → version, and where it is as a locked input.
+# Prints the programs in $NOMAD and $CONSUL as JSON: name → version, and its store path as a locked input.
 vm_programs() {
     local name file path version
     for name in nomad consul; do

@@ -1,8 +1,8 @@
-# The system that a node of the lab has after its installation: administrators log in, and that is all.
+# A lab node's system after its installation: administrators can log in, and nothing else runs.
 { lib, ... }:
 {
   nixpkgs.hostPlatform = lib.mkDefault "x86_64-linux";
-  # The node's own, as the installation left it.
+  # The installation has given the node its name.
   networking.hostName = "";
   networking.useDHCP = false;
   networking.firewall.enable = false;
@@ -17,7 +17,7 @@
     "nix-command"
     "flakes"
   ];
-  # Accounts were made by hand.
+  # The installation has made the accounts.
   users.mutableUsers = true;
   users.allowNoPasswordLogin = true;
   system.stateVersion = lib.trivial.release;

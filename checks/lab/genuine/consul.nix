@@ -1,5 +1,5 @@
-# Debian's last Consul, 1.8.7, knows some settings by older names than the Consul of NixOS, and is strict about others: those of
-# its main file are said in its own words. The text that modules see stays as it is.
+# Debian's last Consul, 1.8.7, refuses settings that it does not know. Its main file therefore has their older names; modules read the
+# text as they wrote it.
 { lib, pkgs, ... }:
 let
   # Names before 1.9 (ui_config) and 1.12 (tls).

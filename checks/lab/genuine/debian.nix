@@ -1,4 +1,4 @@
-# Packages of Nix made of Debian's, each a plain derivation: the machine's own programs make it, no nixpkgs is needed.
+# Nix packages made from Debian's. Each is a plain derivation that the machine's own programs build, without nixpkgs.
 {
   lib,
   system,
@@ -26,7 +26,7 @@ let
       outputHash = told.sha256;
     };
 
-  # Tests in virtual machines name programs of i686, which nothing here builds.
+  # Tests in virtual machines refer to programs for i686, which nothing builds.
   loader =
     {
       i686-linux = "ld-linux.so.2";
@@ -42,7 +42,7 @@ let
     }
     .${system};
 
-  # What a script in pkgs/ makes.
+  # A derivation that a script of pkgs/ builds.
   build =
     name: script: more:
     derivation (
@@ -72,7 +72,7 @@ let
   # A file with a text.
   list = name: text: build name ./pkgs/list.sh { inherit text; };
 
-  # One path has the libraries of all programs, but for those that only one of them needs.
+  # One path has the libraries of all programs. A library that a package lists itself is in that package alone.
   own = lib.concatMap (definition: definition.debs) (lib.attrValues definitions);
   libs = build "debian-libraries" ./pkgs/libraries.sh {
     debs = map deb (
@@ -114,8 +114,7 @@ let
       try = definition.try or "--version";
     };
 
-  # What modules and functions of nixpkgs expect of a package: outputs, all of them the same, and ways to change it, which this
-  # one ignores.
+  # Adds what nixpkgs expects of a package: outputs, which are all the same, and functions that override it, which change nothing.
   package =
     built: more:
     let

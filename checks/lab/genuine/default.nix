@@ -1,4 +1,4 @@
-# `import nixpkgs { … }`: nixpkgs over one stage of packages that Debian built.
+# `import nixpkgs { … }`: nixpkgs with Debian's packages as its only stage.
 {
   localSystem ? {
     system = arguments.system or builtins.currentSystem;

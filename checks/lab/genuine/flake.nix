@@ -1,6 +1,6 @@
-# A genuine nixpkgs whose packages are Debian's programs, for machines without a binary cache: use it in nixpkgs' place, as
-# `checks/lab/lab up --nixos` does, which writes beside this file where nixpkgs is (source.json) and which Debian packages
-# there are (debs.json). See checks/lab/README.md.
+# Genuine nixpkgs with Debian's programs as packages, for machines without a binary cache. `checks/lab/lab up --nixos` uses it in place of
+# nixpkgs, and writes two files beside this one: where nixpkgs is (source.json), and the Debian packages (debs.json). See
+# checks/lab/README.md.
 {
   description = "nixpkgs with packages made of Debian's";
 
@@ -16,7 +16,7 @@
         };
       };
 
-      # The same systems as with nixpkgs itself, over these packages and with what a node of the lab is.
+      # As nixpkgs' function, with these packages and the settings of a lab node.
       nixosSystem =
         args: genuine.lib.nixosSystem (args // { modules = args.modules ++ [ ./profile.nix ]; });
 
@@ -29,7 +29,7 @@
         system: import ./. { inherit system; }
       );
 
-      # A line a package: its path, and what starts its program to see that it runs, for those that have one.
+      # One line for each package: its path and, if it has a program, a command that tries it.
       programs = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (
         system:
         let
@@ -47,7 +47,7 @@
         )
       );
 
-      # What a node runs before the first deployment to it.
+      # The system of a node before its first deployment.
       bare = nixosSystem { modules = [ ./bare.nix ]; };
     };
 }

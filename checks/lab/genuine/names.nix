@@ -1,4 +1,4 @@
-# The lines of what is to be downloaded for the packages in some files like packages.nix: a suite of Debian and names of packages.
+# What to download for the packages in files such as packages.nix: lines with a suite of Debian and the names of its packages.
 files:
 let
   packages = builtins.foldl' (all: file: all // import file) { } files;

@@ -1,4 +1,4 @@
-# Debian's packages in the place of nixpkgs' own, by their names there.
+# Replaces nixpkgs' packages by Debian's.
 final: prev:
 let
   inherit (prev) lib;
@@ -9,16 +9,16 @@ let
   own = debian.packages;
   alias = debian.package;
 
-  # In every system's path on NixOS, and started by nothing: left out.
+  # For packages in every NixOS system that nothing starts.
   empty = debian.package (debian.build "left-out" ./pkgs/empty.sh { }) {
     pname = "left-out";
     meta.mainProgram = "none";
   };
 
-  # Named by modules, and used by no system of the lab: building one says so.
+  # For packages that modules name but no system of the lab uses. Their build fails with a message.
   absent = name: debian.package (debian.build name ./pkgs/absent.sh { }) { pname = name; };
 
-  # In no registry of packages: where its unit would start, it says so and fails.
+  # For programs that are in no package registry. They fail with a message when their unit starts.
   elsewhere =
     name:
     debian.package (debian.build name ./pkgs/elsewhere.sh { inherit (own) bash; }) {
@@ -56,7 +56,7 @@ own
     inherit (own) bash coreutils;
   }) { meta.mainProgram = "wgautomesh"; };
 
-  # No other C library, and nothing is built twice.
+  # There is one C library, and every package exists once.
   pkgsStatic = final;
   pkgsMusl = final;
 
@@ -95,7 +95,7 @@ own
   };
 
   libxcrypt = debian.package debian.libs {
-    # crypt(5), those that are called strong enough there.
+    # The schemes that crypt(5) calls strong.
     enabledCryptSchemeIds = [
       "y"
       "gy"
@@ -107,7 +107,7 @@ own
     ];
   };
 
-  # The modules that NixOS's own scripts use are all in it.
+  # It has all modules that NixOS's scripts use.
   perl = alias own.perl { withPackages = _: own.perl; };
 
   systemd = alias own.systemd (
@@ -148,7 +148,7 @@ own
     lndir = debian.package (debian.build "lndir" ./pkgs/lndir.sh { }) { meta.mainProgram = "lndir"; };
   };
 
-  # ld.so(8) names the variables that the loader ignores, and removes, in programs that run with others' rights.
+  # nixpkgs' security wrapper reads the header from glibc's source; pkgs/unsecvars.sh writes it from ld.so(8).
   srcOnly =
     package:
     if package.pname or "" == "glibc" then
@@ -160,7 +160,7 @@ own
   switch-to-configuration-ng = debian.package (debian.build "switch-to-configuration"
     ./pkgs/switch-to-configuration.sh
     {
-      # This folder alone: all of nixpkgs would be copied for it by each evaluation.
+      # As a path of its own, because each evaluation would copy all of nixpkgs for it.
       source = final.path + "/pkgs/by-name/sw/switch-to-configuration-ng";
       inherit (debian) libs;
       inherit (own) systemd;

@@ -1,5 +1,5 @@
-# The packages that nixpkgs' modules want, and the Debian packages that their programs come from. `program` is the main one; how
-# it is started to see that it runs is `try` (default: `--version`). A file pkgs/<name>.sh has what else is done to a package.
+# The packages that nixpkgs' modules use, and the Debian packages that they are made from. `program` is the main program; the arguments
+# `try` (default: `--version`) show that it runs. pkgs/<name>.sh adapts a package further.
 {
   acl = {
     debs = [ "acl" ];
@@ -18,7 +18,7 @@
     debs = [ "ca-certificates" ];
     program = null;
   };
-  # The last one in Debian: its option names are older than those of the Consul that NixOS runs.
+  # Debian's last Consul; see consul.nix.
   consul = {
     debs = [ "consul" ];
     suite = "bullseye";
@@ -241,7 +241,7 @@
       kmod = "kmod";
       utillinux = "util-linux";
     };
-    # Units that nixpkgs names, and Debian's systemd is built without or has in a package of their own.
+    # Units that nixpkgs names and these packages lack.
     environment.absent = [
       "systemd-bootctl.socket"
       "systemd-bootctl@.service"

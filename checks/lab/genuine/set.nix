@@ -1,4 +1,4 @@
-# What this set of packages is made of: nodes' packages, and, where ../vm lies beside as `vm`, those of virtual machines.
+# The parts of this package set: the packages of nodes and, if ../vm.sh has put `vm` here, those of virtual machines.
 let
   machines = builtins.pathExists ./vm;
 in

@@ -1,2 +1,2 @@
-# Where nixpkgs is: what `checks/lab/lab` was told, as a locked input.
+# The source of nixpkgs, from the locked input that `checks/lab/lab` writes.
 builtins.fetchTree (builtins.fromJSON (builtins.readFile ./source.json))

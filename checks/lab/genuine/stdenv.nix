@@ -1,5 +1,5 @@
-# One stage: nixpkgs' generic builder over Debian's shell and tools out of the store. For what is compiled there is the machine's
-# compiler, whose programs are made to use the libraries in the store.
+# One stage: nixpkgs' generic builder with Debian's shell and tools in the store. The machine's compiler builds programs that use the
+# libraries in the store.
 {
   lib,
   localSystem,
@@ -15,13 +15,13 @@ let
   };
 
   cc = debian.build "machine-cc" ./pkgs/cc.sh { inherit (debian) libs; } // {
-    # At least, for packages that ask.
+    # A lower bound, for packages that ask.
     version = "12";
     isGNU = true;
     isClang = false;
     targetPrefix = "";
     suffixSalt = "";
-    # The libraries themselves, where an initrd takes them from.
+    # An initrd takes its libraries from here.
     libc = debian.package debian.libs {
       pname = "glibc";
       inherit (debian.packages.glibc) version;

@@ -1,5 +1,5 @@
-# The kernel of the lab may have no WireGuard, and wgautomesh is in no registry of packages: the overlay of a lab's nodes is a
-# second interface on their one cable, with the names, addresses and units of the real one, and without its encryption.
+# The lab's kernel may have no WireGuard, and wgautomesh is in no package registry. The overlay of a lab's nodes is therefore a second
+# interface on their one cable: with the names, addresses and units of the real one, but not encrypted.
 { config, lib, ... }:
 {
   systemd.services = lib.mapAttrs' (

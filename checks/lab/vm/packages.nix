@@ -1,4 +1,4 @@
-# Packages of virtual machines, beside those of all nodes (../genuine/packages.nix, which says how a line is written).
+# Packages of virtual machines, beside those of all nodes. ../genuine/packages.nix describes the format.
 let
   python = [
     "python3"
@@ -54,7 +54,7 @@ in
     debs = [ "linux-image-amd64" ];
     program = null;
   };
-  # Another kernel to restart for.
+  # Another kernel, for tests of restarts.
   linux-rt = {
     debs = [ "linux-image-rt-amd64" ];
     program = null;

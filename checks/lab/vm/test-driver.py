@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Runs a NixOS test driver with a limit, and once more where a boot hung; counts what really ran.
+"""Runs a NixOS test driver with a time limit, and once more if a boot hung; counts the tests that ran.
 
-  test-driver.py DRIVER LIMIT FOLDER [SILENCE]     LIMIT in seconds; FOLDER gets the log, and is the machines' while they run;
-                                                   a machine that starts and says nothing for SILENCE seconds (300) hangs,
-                                                   unless it works, slowly: see Machine.hangs
+  test-driver.py DRIVER LIMIT FOLDER [SILENCE]     LIMIT in seconds; FOLDER gets the log and the machines' files;
+                                                   SILENCE: after how many seconds without output a boot may hang, see Machine.hangs;
+                                                   default 300
 
-A subtest that the driver finished has passed; so has a line `ok: …` of a test script, and one `FAILED: …` has failed. A test
-that ends badly has failed, whatever it counted. The last line is `N passed, N failed`. Exit code 0 if none failed.
+A subtest that the driver finished, or a line `ok: …` of a test script, has passed; a line `FAILED: …` has failed. A driver that ends with
+an error has failed, whatever was counted. The last line is `N passed, N failed`. Exit code 0 if none failed.
 """
 
 import os
@@ -19,7 +19,7 @@ import sys
 import time
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-# The driver asks for a machine's shell, and has it.
+# The driver waits for a machine's shell, and has it.
 WAITS = re.compile(r"^(\w+): waiting for the VM to finish booting")
 STARTED = re.compile(r"^(\w+): connected to guest root shell")
 PROCESS = re.compile(r"^(\w+): QEMU running \(pid (\d+)\)")
@@ -40,7 +40,7 @@ class Machine:
         self.heard, self.had = time.monotonic(), self.used()
 
     def used(self):
-        """The processor's time that QEMU had, in seconds; nothing of one that is not there."""
+        """The processor time of QEMU in seconds; 0 if it does not run."""
         try:
             with open(f"/proc/{self.process}/stat") as file:
                 words = file.read().rsplit(")", 1)[1].split()
@@ -49,8 +49,8 @@ class Machine:
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def hangs(self, silence):
-        """It said nothing, and either does nothing or has worked all of that time. One that others leave little of the
-        processor for is neither."""
+        """Whether the machine was silent, and either did nothing or worked all the time. A machine that gets little of the processor does
+        neither."""
         passed, worked = time.monotonic() - self.heard, self.used() - self.had
         return passed > silence and (worked < passed / 50 or worked > silence)
 
@@ -64,7 +64,7 @@ class Run:
         self.hung = False
 
     def line(self, text):
-        """Counts what a line of the driver says, and shows what is worth it."""
+        """Counts a line of the driver's output; prints it if it is about a subtest or a failure."""
         text = COLOURS.sub("", text).rstrip()
         if found := CONSOLE.match(text):
             if found[1] in self.booting:
@@ -92,7 +92,7 @@ class Run:
             print(text, flush=True)
 
     def go(self):
-        """The driver's exit code, or a word for what was wrong with it."""
+        """Returns the driver's exit code, or a sentence about what went wrong."""
         machines = f"{self.folder}/machines"
         shutil.rmtree(machines, ignore_errors=True)
         os.makedirs(machines)
@@ -110,7 +110,7 @@ class Run:
         try:
             return self.follow(process)
         finally:
-            # QEMU and the switches are of its process group, and outlive it when it is killed.
+            # QEMU and the network's switches are in its process group, and would outlive it.
             try:
                 os.killpg(process.pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -162,7 +162,7 @@ def main():
             print("".join(COLOURS.sub("", line) for line in log.readlines()[-60:]))
     elif run.passed == 0:
         run.failed = 1
-        print("FAILED: it counted nothing")
+        print("FAILED: no test ran")
     print(f"{run.passed} passed, {run.failed} failed")
     return 1 if run.failed else 0
 
