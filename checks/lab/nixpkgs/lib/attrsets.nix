@@ -20,7 +20,6 @@ rec {
     ;
 
   nameValuePair = name: value: { inherit name value; };
-  singletonAttrs = name: value: { ${name} = value; };
   genAttrs = names: f: genAttrs' names (name: nameValuePair name (f name));
   genAttrs' = items: f: listToAttrs (map f items);
   mapAttrsToList = f: set: attrValues (mapAttrs f set);
@@ -44,7 +43,6 @@ rec {
       builtins.concatMap (collect wanted) (attrValues value)
     else
       [ ];
-  getAttrs = names: set: genAttrs names (name: set.${name});
   optionalAttrs = condition: set: if condition then set else { };
   zipAttrs = zipAttrsWith (_: values: values);
   attrVals = names: set: map (name: set.${name}) names;
@@ -54,7 +52,6 @@ rec {
       partial: name:
       builtins.concatMap (done: map (value: done // { ${name} = value; }) set.${name}) partial
     ) [ { } ] (attrNames set);
-  mapCartesianProduct = f: set: map f (cartesianProduct set);
 
   hasAttrByPath =
     path: set:
@@ -110,22 +107,6 @@ rec {
         );
     in
     visit [ ] set;
-  mapAttrsToListRecursive =
-    f: set:
-    let
-      visit =
-        path: value:
-        if isAttrs value then
-          builtins.concatMap (name: visit (path ++ [ name ]) value.${name}) (attrNames value)
-        else
-          [ (f path value) ];
-    in
-    visit [ ] set;
-  filterAttrsRecursive =
-    keep: set:
-    mapAttrs (_: value: if isAttrs value then filterAttrsRecursive keep value else value) (
-      filterAttrs keep set
-    );
   recursiveUpdateUntil =
     stop: a: b:
     let
@@ -145,29 +126,9 @@ rec {
     _: old: new:
     !(isAttrs old && isAttrs new)
   );
-  matchAttrs =
-    pattern: set:
-    builtins.all (
-      name:
-      set ? ${name}
-      && (
-        if isAttrs pattern.${name} then
-          isAttrs set.${name} && matchAttrs pattern.${name} set.${name}
-        else
-          pattern.${name} == set.${name}
-      )
-    ) (attrNames pattern);
   overrideExisting = old: new: old // intersectAttrs old new;
-  unionOfDisjoint =
-    a: b:
-    let
-      both = attrNames (intersectAttrs a b);
-    in
-    a // b // genAttrs both (name: throw "unionOfDisjoint: both sets have the attribute ${name}");
 
   isDerivation = value: isAttrs value && value.type or null == "derivation";
-  recurseIntoAttrs = set: set // { recurseForDerivations = true; };
-  dontRecurseIntoAttrs = set: set // { recurseForDerivations = false; };
   toDerivation =
     path:
     let
@@ -190,10 +151,4 @@ rec {
     in
     if package.outputSpecified or false then package else getOutput found package;
   getBin = getFirstOutput [ "bin" ];
-  getLib = getFirstOutput [
-    "lib"
-    "static"
-  ];
-  getDev = getFirstOutput [ "dev" ];
-  getMan = getFirstOutput [ "man" ];
 }

@@ -60,58 +60,44 @@ let
       inherit (options)
         isOption
         isType
-        isOptionType
-        setType
         mkOption
         mkEnableOption
         mkPackageOption
-        mkSinkUndeclaredOptions
         literalExpression
-        literalCode
         showOption
         showFiles
-        showOptionWithDefLocs
         getValues
-        getFiles
         mergeDefaultOption
         mergeEqualOption
         mergeOneOption
         mergeUniqueOption
         optionAttrSetToDocList
         optionAttrSetToDocList'
-        scrubOptionValue
         ;
       inherit (modules)
         evalModules
         mkIf
-        mkAssert
         mkMerge
         mkOverride
         mkOptionDefault
         mkDefault
-        mkImageMediaOverride
         mkForce
         mkVMOverride
         mkOrder
         mkBefore
         mkAfter
-        mkDefinition
         mkDerivedConfig
         mkAliasDefinitions
         mkAliasAndWrapDefinitions
         mkAliasAndWrapDefsWithPriority
         mkRenamedOptionModule
-        mkRenamedOptionModuleWith
         mkAliasOptionModule
         mkRemovedOptionModule
-        mkChangedOptionModule
-        mkMergedOptionModule
-        importApply
         setDefaultModuleLocation
         doRename
         mergeDefinitions
         ;
-      inherit (load ./types/core.nix) mkOptionType defaultFunctor defaultTypeMerge;
+      inherit (load ./types/core.nix) mkOptionType defaultFunctor;
     };
   extensible =
     function:

@@ -72,7 +72,6 @@ rec {
     )
     + toINI options sections;
   toJSON = _: builtins.toJSON;
-  toYAML = toJSON;
   toGitINI =
     set:
     let
@@ -97,41 +96,6 @@ rec {
         ++ lib.concatLists (lib.mapAttrsToList (name: section (path ++ [ name ])) nested);
     in
     lib.concatStringsSep "\n" (lib.concatLists (lib.mapAttrsToList (name: section [ name ]) set));
-  toLua =
-    {
-      multiline ? true,
-      indent ? "",
-      asBindings ? false,
-    }@options:
-    value:
-    let
-      deeper = options // {
-        indent = indent + "  ";
-        asBindings = false;
-      };
-      line = if multiline then "\n${indent}  " else " ";
-      end = if multiline then "\n${indent}" else " ";
-      table =
-        items: if items == [ ] then "{}" else "{${line}${lib.concatStringsSep ",${line}" items}${end}}";
-    in
-    if asBindings then
-      lib.concatMapAttrsStringSep "" (
-        key: v: "${indent}${key} = ${toLua (options // { asBindings = false; }) v}\n"
-      ) value
-    else if value == null then
-      "nil"
-    else if value._type or null == "lua-inline" then
-      "(${value.expr})"
-    else if lib.isAttrs value && !lib.isDerivation value then
-      table (lib.mapAttrsToList (key: v: "[${lib.toJSON key}] = ${toLua deeper v}") value)
-    else if lib.isList value then
-      table (map (toLua deeper) value)
-    else
-      lib.toJSON (if lib.isDerivation value then toString value else value);
-  mkLuaInline = expr: {
-    _type = "lua-inline";
-    inherit expr;
-  };
   withRecursion =
     {
       depthLimit,

@@ -34,7 +34,6 @@ rec {
       from = index: if index == count then start else f (elemAt values index) (from (index + 1));
     in
     from 0;
-  fold = foldr;
   foldl =
     f: start: values:
     let
@@ -46,25 +45,8 @@ rec {
   replicate = count: value: genList (_: value) count;
   imap0 = f: values: genList (index: f index (elemAt values index)) (length values);
   imap1 = f: imap0 (index: f (index + 1));
-  ifilter0 =
-    keep: values:
-    map (index: elemAt values index) (
-      filter (index: keep index (elemAt values index)) (range 0 (length values - 1))
-    );
-  forEach = values: f: map f values;
   flatten = value: if isList value then concatMap flatten value else [ value ];
   remove = unwanted: filter (value: value != unwanted);
-  findSingle =
-    wanted: none: many: values:
-    let
-      found = filter wanted values;
-    in
-    if found == [ ] then
-      none
-    else if length found == 1 then
-      head found
-    else
-      many;
   findFirstIndex =
     wanted: fallback: values:
     let
@@ -101,9 +83,7 @@ rec {
     in
     genList (index: elemAt values (start + index)) (lib.min size available);
   take = size: sublist 0 size;
-  takeEnd = size: values: drop (lib.max 0 (length values - size)) values;
   drop = size: values: sublist size (length values) values;
-  dropEnd = size: values: take (lib.max 0 (length values - size)) values;
   reverseList =
     values:
     let
@@ -132,15 +112,10 @@ rec {
   unique = uniqueBy (a: b: a == b);
   uniqueBy =
     same: foldl' (seen: value: if any (same value) seen then seen else seen ++ [ value ]) [ ];
-  uniqueStrings = values: lib.attrNames (lib.genAttrs values lib.id);
   allUnique = values: length (unique values) == length values;
   intersectLists = wanted: filter (value: elem value wanted);
   subtractLists = unwanted: filter (value: !elem value unwanted);
   mutuallyExclusive = a: b: intersectLists a b == [ ];
-  crossLists = f: foldl' (fs: args: concatMap (g: map g args) fs) [ f ];
-  groupBy' =
-    f: start: key: values:
-    lib.mapAttrs (_: foldl' f start) (builtins.groupBy key values);
   sortOn =
     key: values:
     map (pair: pair.value) (
@@ -151,19 +126,7 @@ rec {
         }) values
       )
     );
-  compareLists =
-    compare: a: b:
-    if a == [ ] then
-      (if b == [ ] then 0 else -1)
-    else if b == [ ] then
-      1
-    else
-      let
-        here = compare (head a) (head b);
-      in
-      if here != 0 then here else compareLists compare (tail a) (tail b);
   naturalSort = sort (a: b: builtins.compareVersions a b < 0);
-  concatMapLists = concatMap;
 
   # Sorts by a partial order: `before a b` says that a comes before b. `{ result }`, or `{ cycle; loops }`.
   toposort =

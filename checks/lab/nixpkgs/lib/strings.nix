@@ -46,17 +46,6 @@ rec {
   concatImapStrings = concatImapStringsSep "";
   concatLines = concatMapStrings (line: line + "\n");
   join = concatStringsSep;
-  intersperse =
-    separator: values:
-    if values == [ ] then
-      [ ]
-    else
-      lib.tail (
-        lib.concatMap (value: [
-          separator
-          value
-        ]) values
-      );
   optionalString = condition: text: if condition then text else "";
   replicate = count: text: concatStrings (genList (_: text) count);
   makeSearchPath =
@@ -66,8 +55,6 @@ rec {
     output: folder: packages:
     makeSearchPath folder (map (lib.getOutput output) packages);
   makeBinPath = makeSearchPathOutput "bin" "bin";
-  makeLibraryPath = makeSearchPathOutput "lib" "lib";
-  makeIncludePath = makeSearchPathOutput "dev" "include";
 
   hasPrefix = prefix: text: substring 0 (stringLength prefix) text == prefix;
   hasSuffix =
@@ -104,12 +91,6 @@ rec {
       lib.head right;
 
   escape = characters: replaceStrings characters (map (c: "\\" + c) characters);
-  escapeC =
-    characters:
-    let
-      hex = c: lib.toLower (lib.fixedWidthString 2 "0" (lib.toHexString (charToInt c)));
-    in
-    replaceStrings characters (map (c: "\\x${hex c}") characters);
   escapeRegex = escape (stringToCharacters "\\[{()^$?*+|.");
   escapeXML = replaceStrings [ "\"" "'" "<" ">" "&" ] [ "&quot;" "&apos;" "&lt;" "&gt;" "&amp;" ];
   escapeURL =
@@ -166,7 +147,6 @@ rec {
 
   toLower = replaceStrings upperChars lowerChars;
   toUpper = replaceStrings lowerChars upperChars;
-  toSentenceCase = text: toUpper (substring 0 1 text) + toLower (substring 1 (-1) text);
   # Only the printable characters: others have no literal in Nix.
   asciiTable =
     let
@@ -181,35 +161,9 @@ rec {
       "\r" = 13;
     };
   charToInt = c: asciiTable.${c};
-  addContextFrom = source: target: substring 0 0 source + target;
   splitString =
     separator: text: lib.filter isPiece (split (escapeRegex (toString separator)) (toString text));
   isPiece = builtins.isString;
-  splitStringBy =
-    cut: keep: text:
-    let
-      characters = stringToCharacters text;
-      step =
-        state: c:
-        if cut state.previous c then
-          {
-            done = state.done ++ [ state.current ];
-            current = optionalString keep c;
-            previous = c;
-          }
-        else
-          {
-            inherit (state) done;
-            current = state.current + c;
-            previous = c;
-          };
-      end = lib.foldl' step {
-        done = [ ];
-        current = "";
-        previous = "";
-      } characters;
-    in
-    end.done ++ [ end.current ];
   fixedWidthString =
     width: filler: text:
     let
@@ -222,17 +176,6 @@ rec {
 
   isStringLike =
     value: builtins.isString value || builtins.isPath value || value ? outPath || value ? __toString;
-  isCoercibleToString =
-    value:
-    lib.isList value
-    || lib.elem (builtins.typeOf value) [
-      "null"
-      "int"
-      "float"
-      "bool"
-    ]
-    || isStringLike value;
-  isConvertibleWithToString = isCoercibleToString;
   isStorePath =
     value:
     isStringLike value
@@ -258,7 +201,6 @@ rec {
     else
       lib.fromJSON (concatStrings found);
   fileContents = path: removeSuffix "\n" (builtins.readFile path);
-  commonPrefixLength = a: b: length (lib.commonPrefix (stringToCharacters a) (stringToCharacters b));
   levenshtein =
     a: b:
     let
@@ -287,10 +229,6 @@ rec {
           );
     in
     lib.last (lib.foldl' nextRow (lib.range 0 (length bs)) as);
-  levenshteinAtMost =
-    bound: a: b:
-    levenshtein a b <= bound;
-  normalizePath = text: replaceStrings [ "//" ] [ "/" ] text;
 
   versionOlder = wanted: given: builtins.compareVersions given wanted == 1;
   versionAtLeast = given: wanted: !versionOlder given wanted;
@@ -300,13 +238,6 @@ rec {
       (parseDrvName package).name
     else
       package.pname or (parseDrvName package.name).name;
-  getVersion =
-    package:
-    if lib.isString package then
-      (parseDrvName package).version
-    else
-      package.version or (parseDrvName package.name).version;
-  nameFromURL = url: separator: lib.head (splitString separator (lib.last (splitString "/" url)));
   sanitizeDerivationName =
     name:
     let
@@ -319,7 +250,4 @@ rec {
       "unknown"
     else
       substring (lib.max 0 (stringLength undotted - 207)) (-1) undotted;
-  enableFeature = enable: feature: "--${if enable then "enable" else "disable"}-${feature}";
-  withFeature = with': feature: "--${if with' then "with" else "without"}-${feature}";
-  cmakeBool = name: value: "-D${name}:BOOL=${if value then "TRUE" else "FALSE"}";
 }

@@ -54,5 +54,4 @@ rec {
         canExecute = other: other.system == system;
         __toString = self: self.system;
       };
-  equals = a: b: a.system == b.system;
 }

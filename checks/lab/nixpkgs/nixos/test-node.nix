@@ -7,20 +7,10 @@
       default = 1024;
       description = "Memory of the virtual machine, in MiB.";
     };
-    cores = lib.mkOption {
-      type = lib.types.ints.positive;
-      default = 1;
-      description = "Processors of the virtual machine.";
-    };
     diskSize = lib.mkOption {
       type = lib.types.ints.positive;
       default = 1024;
       description = "Disk of the virtual machine, in MiB.";
-    };
-    vlans = lib.mkOption {
-      type = lib.types.listOf lib.types.ints.unsigned;
-      default = [ 1 ];
-      description = "Virtual networks that the machine is on.";
     };
     writableStore = lib.mkOption {
       type = lib.types.bool;
@@ -32,11 +22,6 @@
       default = [ ];
       description = "Store paths that the machine has from the start.";
     };
-    graphics = lib.mkOption {
-      type = lib.types.bool;
-      default = false;
-      description = "Whether the machine has a screen.";
-    };
     useBootLoader = lib.mkOption {
       type = lib.types.bool;
       default = false;
@@ -46,11 +31,6 @@
       type = lib.types.bool;
       default = false;
       description = "Whether the machine has UEFI firmware.";
-    };
-    useNixStoreImage = lib.mkOption {
-      type = lib.types.bool;
-      default = false;
-      description = "Whether the store is an image.";
     };
   };
   config = {

@@ -1,6 +1,6 @@
 # The module argument `utils`.
 { lib }:
-rec {
+{
   escapeSystemdPath =
     path:
     let
@@ -13,8 +13,4 @@ rec {
       "\\x2e" + lib.substring 1 (-1) escaped
     else
       escaped;
-  escapeSystemdExecArg =
-    value: lib.replaceStrings [ "%" "$" ] [ "%%" "$$" ] (lib.toJSON (toString value));
-  escapeSystemdExecArgs = lib.concatMapStringsSep " " escapeSystemdExecArg;
-  toShellPath = shell: if shell ? shellPath then "${shell}${shell.shellPath}" else toString shell;
 }

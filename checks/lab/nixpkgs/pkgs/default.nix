@@ -41,26 +41,11 @@ let
     buildPackages = final;
     pkgsBuildBuild = final;
     callPackage = lib.callPackageWith final;
-    callPackages = lib.callPackageWith final;
-    newScope = extra: lib.callPackageWith (final // extra);
-    extend =
-      overlay:
-      import ./. {
-        inherit lib system config;
-        overlays = overlays ++ [ overlay ];
-      };
     appendOverlays =
       more:
       import ./. {
         inherit lib system config;
         overlays = overlays ++ more;
-      };
-    nixos =
-      configuration:
-      import ../nixos {
-        inherit lib;
-        system = null;
-        modules = lib.toList configuration ++ [ { nixpkgs.pkgs = lib.mkDefault final; } ];
       };
   };
   parts = map (file: final: import file { inherit lib final; }) [
@@ -71,7 +56,6 @@ let
     ./formats.nix
     ./programs.nix
     ./kernels.nix
-    ./documentation.nix
     ./testers.nix
   ];
   own = final: lib.foldl' (set: part: set // part final) { } ([ base ] ++ parts);

@@ -66,87 +66,16 @@ let
           lib.concatMapStrings (one: "\n[[${name key}]]\n${tomlTable (path ++ [ key ]) one}") value;
     in
     lines + lib.concatStrings (lib.mapAttrsToList nested (removeAttrs table (lib.attrNames plain)));
-
-  lineFormat = args: {
-    atom = lib.types.nullOr (
-      lib.types.oneOf (
-        with lib.types;
-        [
-          bool
-          int
-          float
-          str
-        ]
-      )
-    );
-    list = args.listsAsDuplicateKeys or false;
-  };
 in
 {
-  formats = rec {
+  formats = {
     json = _: {
       type = recursive "JSON value" [ ];
       generate = name: value: write name (lib.toJSON value + "\n");
-    };
-    # JSON is YAML.
-    yaml = _: {
-      type = recursive "YAML value" [ ];
-      generate = (json { }).generate;
     };
     toml = _: {
       type = recursive "TOML value" [ ];
       generate = name: value: write name (tomlTable [ ] value);
     };
-    keyValue =
-      {
-        listsAsDuplicateKeys ? false,
-        listToValue ? null,
-        ...
-      }@args:
-      let
-        format = lineFormat args;
-        atom =
-          if listsAsDuplicateKeys || listToValue != null then
-            lib.types.either format.atom (lib.types.listOf format.atom)
-          else
-            format.atom;
-      in
-      {
-        type = lib.types.attrsOf atom;
-        generate =
-          name: value:
-          write name (
-            lib.generators.toKeyValue (removeAttrs args [ "listToValue" ]) (
-              if listToValue == null then
-                value
-              else
-                lib.mapAttrs (_: v: if lib.isList v then listToValue v else v) value
-            )
-          );
-      };
-    ini =
-      {
-        listsAsDuplicateKeys ? false,
-        listToValue ? null,
-        ...
-      }@args:
-      let
-        format = lineFormat args;
-        atom =
-          if listsAsDuplicateKeys || listToValue != null then
-            lib.types.either format.atom (lib.types.listOf format.atom)
-          else
-            format.atom;
-        flattened = lib.mapAttrs (
-          _: lib.mapAttrs (_: v: if lib.isList v && listToValue != null then listToValue v else v)
-        );
-      in
-      {
-        type = lib.types.attrsOf (lib.types.attrsOf atom);
-        generate =
-          name: value:
-          write name (lib.generators.toINI (removeAttrs args [ "listToValue" ]) (flattened value));
-      };
-    systemd = ini { listsAsDuplicateKeys = true; };
   };
 }

@@ -233,20 +233,3 @@ lib.mapAttrs package {
   xz = { };
   zstd = { };
 }
-// {
-  rustPackages = {
-    inherit (final)
-      cargo
-      rustc
-      rustfmt
-      clippy
-      ;
-  };
-  runtimeShellPackage = final.bash;
-  cacert = final.runCommand "machine-certificates" { } ''
-    mkdir -p $out/etc/ssl/certs
-    ln -s /etc/ssl/certs/ca-certificates.crt $out/etc/ssl/certs/ca-bundle.crt
-  '';
-  nixVersions.latest = final.nix;
-  nixVersions.stable = final.nix;
-}

@@ -34,10 +34,6 @@ let
               }).config
             ) nodes;
         };
-        containers = lib.mkOption {
-          type = lib.types.lazyAttrsOf lib.types.deferredModule;
-          default = { };
-        };
         defaults = lib.mkOption {
           type = lib.types.deferredModule;
           default = { };
@@ -46,36 +42,8 @@ let
           type = lib.types.lazyAttrsOf lib.types.raw;
           default = { };
         };
-        node.pkgs = lib.mkOption {
-          type = lib.types.nullOr lib.types.pkgs;
-          default = null;
-        };
         testScript = lib.mkOption {
           type = lib.types.either lib.types.str (lib.types.functionTo lib.types.str);
-        };
-        globalTimeout = lib.mkOption {
-          type = lib.types.int;
-          default = 3600;
-        };
-        extraPythonPackages = lib.mkOption {
-          type = lib.types.functionTo (lib.types.listOf lib.types.package);
-          default = _: [ ];
-        };
-        skipLint = lib.mkOption {
-          type = lib.types.bool;
-          default = false;
-        };
-        skipTypeCheck = lib.mkOption {
-          type = lib.types.bool;
-          default = false;
-        };
-        enableOCR = lib.mkOption {
-          type = lib.types.bool;
-          default = false;
-        };
-        interactive = lib.mkOption {
-          type = lib.types.deferredModule;
-          default = { };
         };
         passthru = lib.mkOption {
           type = lib.types.lazyAttrsOf lib.types.raw;
@@ -99,8 +67,6 @@ let
       {
         passAsFile = [ "testScript" ];
         testScript = script;
-        # For who reads the script: names in it that nobody defines there.
-        machines = lib.attrNames nodes;
         systems = lib.mapAttrsToList (
           _: node: builtins.unsafeDiscardStringContext node.system.build.toplevel.drvPath
         ) nodes;
@@ -128,14 +94,9 @@ let
       inherit (evaluated) config options;
       inherit (evaluated.config) nodes;
       driver = driver evaluated "nixos-test-driver";
-      driverInteractive = driver evaluated "nixos-test-driver-interactive";
     }
     // evaluated.config.passthru;
 in
 {
-  testers = {
-    inherit runNixOSTest;
-    nixosTest = runNixOSTest;
-  };
-  nixosTest = runNixOSTest;
+  testers = { inherit runNixOSTest; };
 }

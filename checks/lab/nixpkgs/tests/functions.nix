@@ -843,15 +843,6 @@ in
         }
       )
     );
-    sourceFilter =
-      ok
-        [ true false false false ]
-        [
-          (lib.cleanSourceFilter "/x/a.nix" "regular")
-          (lib.cleanSourceFilter "/x/.git" "directory")
-          (lib.cleanSourceFilter "/x/result" "symlink")
-          (lib.cleanSourceFilter "/x/a~" "regular")
-        ];
     callPackage = ok [ 3 5 ] (
       let
         call = lib.callPackageWith {

@@ -94,13 +94,6 @@ in
         4294967296
       ]
     );
-    port = ok [ true true false ] (
-      accepts types.port [
-        0
-        65535
-        70000
-      ]
-    );
     float = ok [ true false ] (
       accepts types.float [
         1.5
@@ -744,7 +737,6 @@ in
     emptySubmodule = wrong "The option `[ob]' .*(used but not defined|no value defined)" (
       value sub [ ]
     );
-    int = wrong "A definition for option `o' is not of type `signed integer'" (value types.int [ "x" ]);
     port =
       wrong
         "A definition for option `o' is not of type `16 bit unsigned integer; between 0 and 65535 \\(both inclusive\\)'"
@@ -768,12 +760,6 @@ in
     attrsElement =
       wrong "A definition for option `o\\.k' is not of type `signed integer'"
         (value (types.attrsOf types.int) [ { k = "x"; } ]).k;
-    strConflict = wrong "The option `o' has conflicting definition values" (
-      value types.str [
-        "a"
-        "b"
-      ]
-    );
     uniq = wrong "The option `o' is defined multiple times while it's expected to be unique" (
       value (types.uniq types.int) [
         1
@@ -792,22 +778,6 @@ in
         1
       ]
     );
-    submoduleOption = wrong "The option `o\\.c' does not exist" (
-      value sub [
-        {
-          b = "x";
-          c = 1;
-        }
-      ]
-    );
-    submoduleValue =
-      wrong "A definition for option `o\\.a' is not of type `signed integer'"
-        (value sub [
-          {
-            b = "x";
-            a = "y";
-          }
-        ]).a;
     submoduleMissing =
       wrong "The option `o\\.b' .*(used but not defined|no value defined)"
         (value sub [ { } ]).b;

@@ -16,12 +16,7 @@ rec {
             lib.modules.discharge definition.value
           );
         in
-        # An alias brings the files of what it stands for.
-        map (
-          value:
-          definition
-          // (if value._type or "" == "definition" then removeAttrs value [ "_type" ] else { inherit value; })
-        ) values
+        map (value: definition // { inherit value; }) values
       ) definitions;
       strongest = lib.modules.strongest opened;
       kept = strongest.definitions;

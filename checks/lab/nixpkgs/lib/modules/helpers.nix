@@ -63,18 +63,6 @@ rec {
       warn = true;
       use = lib.id;
     };
-  mkRenamedOptionModuleWith =
-    {
-      from,
-      to,
-      sinceRelease,
-    }:
-    doRename {
-      inherit from to;
-      visible = false;
-      warn = lib.oldestSupportedRelease >= sinceRelease;
-      use = lib.id;
-    };
   mkAliasOptionModule =
     from: to:
     doRename {
@@ -106,46 +94,7 @@ rec {
           }
         ];
     };
-  mkChangedOptionModule =
-    from: to: convert:
-    mkMergedOptionModule [ from ] to convert;
-  mkMergedOptionModule =
-    froms: to: convert:
-    { config, options, ... }:
-    {
-      options = lib.foldl' lib.recursiveUpdate { } (
-        map (
-          path:
-          lib.setAttrByPath path (
-            lib.mkOption {
-              visible = false;
-              # Absence has to be told from every value.
-              default = "_mkMergedOptionModule";
-            }
-          )
-        ) froms
-      );
-      config = lib.mkMerge [
-        (lib.optionalAttrs (options ? warnings) {
-          warnings = lib.concatMap (
-            path:
-            let
-              option = lib.getAttrFromPath path options;
-              value = lib.getAttrFromPath path config;
-            in
-            lib.optional (value != "_mkMergedOptionModule")
-              "The option `${showOption path}' defined in ${lib.showFiles option.files} has been changed to `${showOption to}'."
-          ) froms;
-        })
-        (lib.setAttrByPath to (
-          lib.mkIf (lib.any (path: lib.getAttrFromPath path config != "_mkMergedOptionModule") froms) (
-            convert config
-          )
-        ))
-      ];
-    };
 
-  importApply = path: arguments: lib.setDefaultModuleLocation path (import path arguments);
   setDefaultModuleLocation = file: module: {
     _file = file;
     imports = [ module ];

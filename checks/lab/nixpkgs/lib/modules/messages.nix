@@ -34,11 +34,6 @@ rec {
       in
       "\n- In `${file}'${cut}"
     ) definitions;
-  showOptionWithDefLocs =
-    option:
-    "${showOption option.loc}, with values defined in:\n${
-      lib.concatMapStringsSep "\n" (file: "  - ${file}") option.files
-    }\n";
 
   # "Did you mean" for a name that does not exist; names that are far off are not offered.
   nearNames =

@@ -3,8 +3,6 @@
 rec {
   isOption = value: lib.isAttrs value && value._type or "" == "option";
   isType = kind: value: value._type or "" == kind;
-  setType = kind: value: value // { _type = kind; };
-  isOptionType = isType "option-type";
 
   mkOption =
     {
@@ -70,24 +68,6 @@ rec {
       }
     );
 
-  mkSinkUndeclaredOptions =
-    option:
-    mkOption (
-      {
-        internal = true;
-        visible = false;
-        default = false;
-        description = "Takes definitions of options that are not declared.";
-        type = lib.mkOptionType {
-          name = "sink";
-          check = _: true;
-          merge = _: _: false;
-        };
-        apply = _: throw "Option value is not readable because the option is not declared.";
-      }
-      // option
-    );
-
   literalExpression =
     text:
     if lib.isString text then
@@ -97,10 +77,8 @@ rec {
       }
     else
       throw "literalExpression expects a string.";
-  literalCode = language: text: literalExpression text // { inherit language; };
 
   getValues = map (definition: definition.value);
-  getFiles = map (definition: definition.file);
   mergeDefaultOption =
     loc: definitions:
     let
@@ -155,20 +133,6 @@ rec {
           }\nUse `lib.mkForce value` or `lib.mkDefault value` to change the priority on any of these definitions."
       ) first definitions).value;
 
-  scrubOptionValue =
-    value:
-    if lib.isDerivation value then
-      value
-      // {
-        outPath = value.name;
-        drvPath = value.name;
-      }
-    else if lib.isList value then
-      map scrubOptionValue value
-    else if lib.isAttrs value then
-      lib.mapAttrs (_: scrubOptionValue) (removeAttrs value [ "_args" ])
-    else
-      value;
   renderOptionValue =
     value:
     if value._type or "" == "literalExpression" || value._type or "" == "literalMD" then

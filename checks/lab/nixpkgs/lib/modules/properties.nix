@@ -5,9 +5,6 @@ rec {
     _type = "if";
     inherit condition content;
   };
-  mkAssert =
-    assertion: message: content:
-    mkIf (if assertion then true else throw "\nFailed assertion: ${message}") content;
   mkMerge = contents: {
     _type = "merge";
     inherit contents;
@@ -20,13 +17,10 @@ rec {
     _type = "order";
     inherit priority content;
   };
-  mkDefinition = definition: definition // { _type = "definition"; };
-
   # A lower number wins.
   defaultOverridePriority = 100;
   mkOptionDefault = mkOverride 1500;
   mkDefault = mkOverride 1000;
-  mkImageMediaOverride = mkOverride 60;
   mkForce = mkOverride 50;
   mkVMOverride = mkOverride 10;
   # A lower number comes first.

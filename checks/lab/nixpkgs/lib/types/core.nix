@@ -58,7 +58,6 @@ rec {
       null
     else
       own.type payload;
-  defaultTypeMerge = mergeByFunctor;
 
   # A functor for a type made of one element type.
   elementFunctor = name: make: element: {

@@ -92,13 +92,6 @@ rec {
     };
   attrsOf = setOf false "name";
   lazyAttrsOf = setOf true "name";
-  attrsWith =
-    {
-      elemType,
-      lazy ? false,
-      placeholder ? "name",
-    }:
-    setOf lazy placeholder elemType;
 
   nullOr =
     element:

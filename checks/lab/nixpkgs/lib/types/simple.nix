@@ -28,22 +28,6 @@ let
     bits: highest:
     bounded lib.types.int "signedInt${toString bits}" (-highest - 1) highest
       "${toString bits} bit signed integer; between ${toString (-highest - 1)} and ${toString highest} (both inclusive)";
-  numberSet = kind: {
-    between =
-      lowest: highest:
-      bounded kind "numberBetween" lowest highest
-        "${kind.description} between ${toString lowest} and ${toString highest} (both inclusive)";
-    nonnegative = addCheck kind (value: value >= 0) // {
-      name = "numberNonnegative";
-      description = "nonnegative ${kind.description}, meaning >=0";
-      descriptionClass = "nonRestrictiveClause";
-    };
-    positive = addCheck kind (value: value > 0) // {
-      name = "numberPositive";
-      description = "positive ${kind.description}, meaning >0";
-      descriptionClass = "nonRestrictiveClause";
-    };
-  };
   isNumber = value: lib.isInt value || lib.isFloat value;
 in
 rec {
@@ -59,17 +43,9 @@ rec {
     merge = lib.options.mergeOneOption;
   };
   bool = equal "bool" "boolean" lib.isBool;
-  boolByOr = mkOptionType {
-    name = "boolByOr";
-    description = "boolean (merged using or)";
-    descriptionClass = "noun";
-    check = lib.isBool;
-    merge = _: definitions: lib.any (definition: definition.value) definitions;
-  };
   int = equal "int" "signed integer" lib.isInt;
   float = equal "float" "floating point number" lib.isFloat;
   number = equal "number" "signed integer or floating point number" isNumber;
-  numbers = numberSet number;
   ints = {
     inherit between;
     unsigned = addCheck int (value: value >= 0) // {
@@ -150,10 +126,6 @@ rec {
 
   path = pathWith { absolute = true; };
   pathInStore = pathWith { inStore = true; };
-  externalPath = pathWith {
-    absolute = true;
-    inStore = false;
-  };
   pathWith =
     {
       inStore ? null,

@@ -73,10 +73,8 @@ let
         "time.timeZone"
         "users"
         "virtualisation.additionalPaths"
-        "virtualisation.cores"
         "virtualisation.diskSize"
         "virtualisation.memorySize"
-        "virtualisation.vlans"
         "warnings"
       ];
   own = toString ../.;

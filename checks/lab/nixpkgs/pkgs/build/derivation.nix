@@ -45,7 +45,6 @@ let
         // {
           inherit name meta;
           inherit (final) system stdenv;
-          inputDerivation = drv;
           passthru = attrs.passthru or { };
           overrideAttrs =
             change:
@@ -130,11 +129,4 @@ in
     stdenv.mkDerivation (
       { inherit name buildCommand; } // env // { passAsFile = env.passAsFile or [ ]; }
     );
-  runCommandLocal = final.runCommand;
-  runCommandCC = final.runCommand;
-  emptyFile = final.runCommand "empty-file" { } "touch $out";
-  emptyDirectory = final.runCommand "empty-directory" { } "mkdir $out";
-  fetchurl = args: throw "the stand-in for nixpkgs fetches nothing: ${args.url or "fetchurl"}";
-  fetchFromGitHub =
-    args: throw "the stand-in for nixpkgs fetches nothing: ${args.owner}/${args.repo}";
 }

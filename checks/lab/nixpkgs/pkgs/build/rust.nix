@@ -57,11 +57,5 @@ in
       rustfmt
       clippy
       ;
-    rustLibSrc = throw "the stand-in for nixpkgs has no sources of Rust's library";
-    bindgenHook = throw "the stand-in for nixpkgs has no bindgenHook";
-    importCargoLock = throw "the stand-in for nixpkgs vendors nothing";
-    # Vendoring is cargo's own: nothing for a hook to do.
-    cargoSetupHook = null;
   };
-  makeRustPlatform = _: final.rustPlatform;
 }

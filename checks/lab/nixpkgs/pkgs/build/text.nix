@@ -35,25 +35,11 @@ rec {
       // derivationArgs
     );
   writeText = name: text: writeTextFile { inherit name text; };
-  writeTextDir =
-    path: text:
-    writeTextFile {
-      inherit text;
-      name = baseNameOf path;
-      destination = "/${path}";
-    };
   writeScript =
     name: text:
     writeTextFile {
       inherit name text;
       executable = true;
-    };
-  writeScriptBin =
-    name: text:
-    writeTextFile {
-      inherit name text;
-      executable = true;
-      destination = "/bin/${name}";
     };
   checkShell = ''/bin/bash -n -O extglob "$target"'';
   writeShellScript =
@@ -73,68 +59,4 @@ rec {
       text = "#!${final.runtimeShell}\n${text}\n";
       checkPhase = checkShell;
     };
-  # Checked with the machine's shellcheck where it has one.
-  writeShellApplication =
-    {
-      name,
-      text,
-      runtimeInputs ? [ ],
-      runtimeEnv ? null,
-      meta ? { },
-      passthru ? { },
-      checkPhase ? null,
-      excludeShellChecks ? [ ],
-      extraShellCheckFlags ? [ ],
-      bashOptions ? [
-        "errexit"
-        "nounset"
-        "pipefail"
-      ],
-      inheritPath ? true,
-      derivationArgs ? { },
-    }:
-    writeTextFile {
-      inherit
-        name
-        meta
-        passthru
-        derivationArgs
-        ;
-      executable = true;
-      destination = "/bin/${name}";
-      text =
-        "#!${final.runtimeShell}\n"
-        + lib.concatMapStrings (option: "set -o ${option}\n") bashOptions
-        + lib.optionalString (runtimeEnv != null) (
-          lib.concatStrings (
-            lib.mapAttrsToList (key: value: "${lib.toShellVar key value}\nexport ${key}\n") runtimeEnv
-          )
-        )
-        + lib.optionalString (
-          runtimeInputs != [ ]
-        ) "\nexport PATH=\"${lib.makeBinPath runtimeInputs}${lib.optionalString inheritPath ":$PATH"}\"\n"
-        + "\n${text}\n";
-      checkPhase =
-        if checkPhase != null then
-          checkPhase
-        else
-          ''
-            ${checkShell}
-            if command -v shellcheck >/dev/null; then
-              shellcheck ${
-                lib.escapeShellArgs (
-                  lib.optional (excludeShellChecks != [ ]) "--exclude=${lib.concatStringsSep "," excludeShellChecks}"
-                  ++ extraShellCheckFlags
-                )
-              } "$target"
-            fi
-          '';
-    };
-  concatText = name: files: final.runCommand name { inherit files; } "cat $files >$out";
-  concatTextFile = { name, files, ... }: concatText name files;
-  writers = {
-    writeBash = writeShellScript;
-    writeBashBin = writeShellScriptBin;
-    writeJSON = name: value: writeText name (lib.toJSON value);
-  };
 }
