@@ -1,22 +1,23 @@
-# A stand-in for nixpkgs, for machines that cannot download it: use it as
+# A stand-in for nixpkgs, for machines that cannot download it. Use it as
 #   nix … --override-input nixpkgs path:checks/lab/nixpkgs
 #
-# What it is: `lib` and the module system (written for this project, tested against the genuine ones by ./test),
-# the NixOS options that a cluster's modules use, with their genuine names and types, and systems and packages that
-# are real on a Debian machine: a toplevel whose switch-to-configuration applies /etc, users, sudo, sshd and systemd
-# units, and packages whose programs are the building machine's own.
+# It has `lib` and the module system, written for this project and compared with the genuine ones by ./test; the NixOS
+# options that a cluster's modules use, with their genuine names and types; and systems and packages for a Debian
+# machine. A system's switch-to-configuration applies /etc, users, sudo, sshd and systemd units. A package's programs
+# are those of the machine that runs them.
 #
-# Each module names the files of nixpkgs that it follows: in 24.11, and in 26.05 (Swarsel/nixpkgs@4aa6836a648c, of
-# shortly after the branch-off; switch-to-configuration-ng in nh2/nixpkgs@3ecd6e802246) where that has other defaults
-# and options, which tests/lib/newer-options lists: switch inhibitors, what pre-switch checks are given, a firewall
-# that logs nothing. ./test looks that these files exist.
+# Each module names the files of nixpkgs that it follows, and ./test checks that they exist. The release is 24.11, and
+# 26.05 (Swarsel/nixpkgs@4aa6836a648c, of shortly after the branch-off; switch-to-configuration-ng of
+# nh2/nixpkgs@3ecd6e802246) for defaults and options that are newer; tests/lib/newer-options lists these.
 #
-# What it does not do: it builds no software but the project's own; it has no kernel, bootloader, initrd or disk, and
-# leaves a node's addresses alone; services other than sshd, sudo, journald, the firewall (by nft) and Nix run where a
-# node has their program, and every switch names those that do not; what a configuration sets and is not applied is
-# listed by every switch as well (nixos/modules/not-applied.nix); programs are not pinned; VM tests evaluate and do
-# not run; Debian's own accounts stay, and its nix-daemon is not restarted. A name that it does not know is an error,
-# also where genuine nixpkgs has it. Nothing outside checks/ knows of it.
+# Its limits:
+# - It has only what this project uses; any other name is an error, also if genuine nixpkgs has it.
+# - It builds no software but the project's own, and does not pin programs.
+# - It has no kernel, boot loader, initrd or disk, and leaves a node's addresses, Debian's accounts and its running
+#   nix-daemon alone.
+# - Services other than sshd, sudo, journald, the firewall (by nft) and Nix run only if the node has their program.
+#   Every switch names those that do not run, and the settings that are not applied (nixos/modules/not-applied.nix).
+# - Tests in virtual machines are evaluated, not run.
 {
   description = "Stand-in for nixpkgs on machines without network";
 

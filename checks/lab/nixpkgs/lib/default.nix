@@ -1,5 +1,5 @@
-# The stand-in's `lib`: written for this project, with the names and the behaviour of nixpkgs' one.
-# A function that is not here is missing: asking for it is an error, never a silent nothing.
+# The stand-in's `lib`, written for this project, with the names and the behaviour of nixpkgs' own. It has the functions
+# that this project calls; any other is an error.
 let
   boot = builtins;
   make =
@@ -26,7 +26,7 @@ let
       meta = load ./meta.nix;
       systems = load ./systems.nix;
     in
-    # Where two have one name, the flat one is that of nixpkgs: lists' own are `lib.lists.hasPrefix` and so on.
+    # Of two functions with one name, this is the one that nixpkgs has in `lib` itself; `lib.lists.hasPrefix` is the other.
     lists
     // attrsets
     // strings
@@ -51,7 +51,6 @@ let
       path = load ./path.nix;
       licenses = load ./licenses.nix;
       customisation = { inherit (sources) makeOverridable callPackageWith; };
-      # None of nixpkgs' people are here.
       maintainers = { };
       teams = { };
       platforms = systems.groups;

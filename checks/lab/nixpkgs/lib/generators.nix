@@ -1,4 +1,4 @@
-# Values as text: INI, key=value, JSON, TOML by nobody (see formats), and a readable form for messages.
+# Values as text: INI, key=value, JSON, and a readable form for messages. pkgs/formats.nix has TOML.
 { lib }:
 let
   inherit (builtins) typeOf;

@@ -1,4 +1,4 @@
-# The licences that the project and the programs it names have. Identifiers are those of spdx.org.
+# The licences of the project and of the programs that it names, by identifiers of spdx.org.
 { lib }:
 lib.mapAttrs
   (

@@ -128,7 +128,7 @@ rec {
     );
   naturalSort = sort (a: b: builtins.compareVersions a b < 0);
 
-  # Sorts by a partial order: `before a b` says that a comes before b. `{ result }`, or `{ cycle; loops }`.
+  # Sorts by a partial order, in which `before a b` tells whether a precedes b: `{ result }`, or `{ cycle; loops }`.
   toposort =
     before: values:
     let

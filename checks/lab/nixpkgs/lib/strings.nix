@@ -6,7 +6,7 @@ let
   upperChars = stringToCharacters "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
   inherit (builtins) substring stringLength replaceStrings;
   stringToCharacters = text: genList (index: substring index 1 text) (stringLength text);
-  # Line ends, tabs and the like, and the blank, as `match` wants them in a bracket expression.
+  # White space, for bracket expressions of `match`.
   blanks = " \t\r\n";
 in
 rec {
@@ -147,7 +147,7 @@ rec {
 
   toLower = replaceStrings upperChars lowerChars;
   toUpper = replaceStrings lowerChars upperChars;
-  # Only the printable characters: others have no literal in Nix.
+  # Only printable characters and white space: the others have no literal in Nix.
   asciiTable =
     let
       printable = " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";

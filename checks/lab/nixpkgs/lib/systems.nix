@@ -1,4 +1,4 @@
-# Platforms: the two kernels and two processors that the project is for.
+# The platforms that the project supports: two kernels, two processors.
 { lib }:
 rec {
   flakeExposed = [

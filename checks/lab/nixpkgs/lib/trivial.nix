@@ -57,7 +57,7 @@ rec {
   importJSON = path: builtins.fromJSON (builtins.readFile path);
   importTOML = path: builtins.fromTOML (builtins.readFile path);
 
-  # A callable is a lambda or a set with `__functor`; its arguments may be written beside it.
+  # A callable is a function or a set with `__functor`, which may state its arguments (`__functionArgs`).
   isFunction =
     value: builtins.isFunction value || (value ? __functor && isFunction (value.__functor value));
   functionArgs =
@@ -95,7 +95,7 @@ rec {
   throwIfNot = condition: throwIf (!condition);
   assertMsg = condition: message: if condition then true else throw message;
 
-  # The release that the stand-in takes after; `trivial.release` of the genuine one.
+  # The release that the stand-in follows.
   inherit release;
   version = "${release}.standin";
   versionSuffix = ".standin";

@@ -1,4 +1,4 @@
-# lib.nixosSystem: the modules of a system, evaluated over the stand-in's own.
+# lib.nixosSystem: evaluates a system's modules together with the stand-in's own.
 {
   lib,
   modules,

@@ -1,4 +1,4 @@
-# The package set is given; what would change it is refused.
+# Refuses settings that would change the given package set.
 { lib, config, ... }:
 {
   config.assertions = [

@@ -1,4 +1,4 @@
-# What a node of a VM test has beside a system's options.
+# The options of a node of a VM test, beside those of a system.
 { lib, ... }:
 {
   options.virtualisation = {

@@ -10,7 +10,7 @@ let
   allowed =
     package: settings.allowUnfree or false || (settings.allowUnfreePredicate or (_: false)) package;
 
-  # Unfree packages are refused when used, as nixpkgs refuses them, unless the configuration allows them.
+  # As in nixpkgs, the use of an unfree package is an error unless the configuration allows it.
   checked =
     package:
     let

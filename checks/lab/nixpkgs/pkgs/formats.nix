@@ -30,7 +30,7 @@ let
     value;
   write = name: text: final.writeText name text;
 
-  # TOML: plain values of a table first, then its tables, then its lists of tables.
+  # TOML has the plain values of a table first, then its tables and its lists of tables.
   tomlKey = key: if lib.match "[A-Za-z0-9_-]+" key != null then key else lib.toJSON key;
   isTable = value: lib.isAttrs value && !lib.isDerivation value;
   isTables = value: lib.isList value && value != [ ] && lib.all isTable value;

@@ -1,5 +1,5 @@
-# Packages whose programs are the machine's own: each is a small script that runs the program of its name where it
-# is run (the building machine or the node), and says that it is missing, with exit code 127, where it is not there.
+# Packages whose programs are scripts. Each runs the program of its name of the machine that it is on, a builder or a
+# node; without that program it says so, and ends with exit code 127.
 { lib, final }:
 let
   licenses = lib.licenses;

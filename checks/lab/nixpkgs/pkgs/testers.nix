@@ -1,4 +1,4 @@
-# testers.runNixOSTest: evaluates a VM test whole, and cannot run it.
+# testers.runNixOSTest: evaluates all of a VM test, but cannot run it.
 { lib, final }:
 let
   testModule =
@@ -56,7 +56,7 @@ let
       };
     };
 
-  # The derivation depends on every node's system, so that evaluating it evaluates them; to build it is an error.
+  # To evaluate it is to evaluate every node's system. To build it is an error.
   driver =
     evaluated: kind:
     let

@@ -1,5 +1,4 @@
-# Modules as written -> a flat list of modules in one form:
-# { file; key; config; options; imports; disabled; freeform; }
+# Modules as they are written → a flat list of { file; key; config; options; imports; disabled; freeform; }
 { lib }:
 let
   fullKeys = [
@@ -13,7 +12,7 @@ let
     "meta"
     "options"
   ];
-  # Beside these, everything in a module without `config` and `options` is configuration.
+  # In a module without `config` and `options`, every other attribute is configuration.
   shortKeys = [
     "_class"
     "_file"
@@ -24,7 +23,7 @@ let
     "require"
   ];
 
-  # A lambda gets what it names: from the special arguments, else from `_module.args`.
+  # A function gets the arguments that it names, from the special arguments or else from `_module.args`.
   call =
     key: args: module:
     if !lib.isFunction module then
@@ -111,7 +110,7 @@ let
       else
         structure class file fallback module
     else if lib.isList module then
-      # A list is one nameless module that imports its members.
+      # A list is a module without a name that imports its members.
       structure class file fallback { imports = module; }
     else
       let
@@ -124,7 +123,7 @@ in
 {
   inherit unknownFile;
 
-  # `args.given` goes to every module whole, `args.fromConfig` is asked for single names.
+  # Every module gets all of `args.given`, and of `args.fromConfig` the names that it asks for.
   collect =
     {
       modules,
@@ -144,7 +143,7 @@ in
         operator = found: map node (loadAll found.module.file found.key found.module.imports);
       };
       all = map (found: found.module) closure;
-      # What a module disables does not count when the module itself is disabled; asked once, from the top down.
+      # What modules disable, by their keys.
       keyOf =
         entry:
         if lib.isString entry && lib.substring 0 1 entry != "/" then

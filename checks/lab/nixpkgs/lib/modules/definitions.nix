@@ -1,11 +1,11 @@
-# The definitions of one option -> its value.
+# The definitions of one option → its value.
 { lib }:
 let
   inherit (lib.modules) showOption showDefs;
 in
 rec {
-  # `definitions` is a list of { file; value }. The result has `value`, which throws where there is none or a
-  # wrong one, `isDefined`, and `optional`: { } or { value }, for those who can do without.
+  # `definitions` is a list of { file; value }. In the result, `mergedValue` throws if there is no value or a wrong one;
+  # `optionalValue` is { } or { value }.
   mergeDefinitions =
     loc: type: definitions:
     let
@@ -43,7 +43,7 @@ rec {
       optionalValue = if isDefined then { value = mergedValue; } else { };
     };
 
-  # One declared option (fields as in mkOption, `declarations`) and its definitions -> the option as `options` has it.
+  # One declared option (fields as in mkOption, `declarations`) and its definitions → the option as `options` has it.
   evalOption =
     loc: option: definitions:
     let
@@ -85,7 +85,7 @@ rec {
       __toString = _: named;
     };
 
-  # Several declarations ({ file; option }) of one option -> one.
+  # Several declarations ({ file; option }) of one option → one.
   mergeDeclarations =
     loc: declarations:
     let
@@ -132,7 +132,7 @@ rec {
     in
     { type = lib.types.unspecified; } // merged;
 
-  # What mkOption gives a submodule's loose options: `options.a` a submodule here, `options.a.b` an option there.
+  # Makes options below an option into a submodule: one module declares `options.a`, another `options.a.b`.
   treeAsOption =
     { file, option }:
     if lib.isOption option then

@@ -1,4 +1,4 @@
-# evalModules: a list of modules -> their options and the configuration.
+# evalModules: a list of modules → their options and the configuration.
 { lib }:
 let
   inherit (lib.modules)
@@ -48,7 +48,7 @@ let
     {
       config = lib.mapAttrs (_: inner: inner.config) nodes;
       options = lib.mapAttrs (_: inner: inner.options) nodes;
-      # Definitions that no option takes, with what would have been right beside them.
+      # Definitions without an option, each with the names of the options beside it.
       unmatched =
         map (name: {
           path = path ++ [ name ];
@@ -134,7 +134,7 @@ let
       prefix ? [ ],
       specialArgs ? { },
       class ? null,
-      # Only of old callers; the options `_module.*` are the way.
+      # The older form of `_module.args` and `_module.check`.
       args ? { },
       check ? true,
     }@given:
@@ -165,7 +165,7 @@ let
         }
         // lib.optionalAttrs (!check) { check = false; };
       };
-      # The last module comes first, as in the genuine one: it shows in the order of lists.
+      # The last module comes first, as in nixpkgs. The order of merged lists shows it.
       ordered = lib.reverseList (collected ++ [ settled ]);
       freeforms = lib.concatMap (
         module:

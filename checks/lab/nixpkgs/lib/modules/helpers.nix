@@ -1,4 +1,4 @@
-# Modules that carry old option names to new ones.
+# Modules that rename and remove options.
 { lib }:
 let
   inherit (lib) showOption;

@@ -35,7 +35,7 @@ rec {
       "\n- In `${file}'${cut}"
     ) definitions;
 
-  # "Did you mean" for a name that does not exist; names that are far off are not offered.
+  # "Did you mean" for a name that does not exist, with names that are similar.
   nearNames =
     wanted: names:
     let

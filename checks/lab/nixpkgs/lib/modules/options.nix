@@ -1,4 +1,4 @@
-# Making options, and listing them for documentation.
+# Functions that make options, and list them for documentation.
 { lib }:
 rec {
   isOption = value: lib.isAttrs value && value._type or "" == "option";
@@ -28,7 +28,7 @@ rec {
       type = lib.types.bool;
     };
 
-  # `packages` is pkgs, or null where only the text of the option is wanted.
+  # `packages` is pkgs, or null if only the option's text is used.
   mkPackageOption =
     packages: name:
     {
@@ -145,7 +145,7 @@ rec {
         } value
       );
 
-  # Every option of a tree, those inside submodules included, as plain data.
+  # All options of a tree and of its submodules, as plain data.
   optionAttrSetToDocList = optionAttrSetToDocList' [ ];
   optionAttrSetToDocList' =
     _: tree:

@@ -1,4 +1,4 @@
-# What a definition can be wrapped in: conditions, merges, priorities and order.
+# The properties of definitions: conditions, merges, priorities and order.
 { lib }:
 rec {
   mkIf = condition: content: {
@@ -38,8 +38,8 @@ rec {
     );
   mkDerivedConfig = option: f: mkIf option.isDefined (mkOverride option.highestPrio (f option.value));
 
-  # The plain sets in a definition of a set of options; what wrapped the set wraps each member instead,
-  # so that the names are known without any condition being evaluated.
+  # The plain sets in a definition of a set of options. Each member gets the set's properties, so that the names are
+  # known before a condition is evaluated.
   spread =
     value:
     let
@@ -54,7 +54,7 @@ rec {
     else
       [ value ];
 
-  # The values in a definition of one option: merges opened, false conditions gone.
+  # The values in a definition of one option, without merges and conditions.
   discharge =
     value:
     let
@@ -72,7 +72,7 @@ rec {
     else
       [ value ];
 
-  # Of `{ file; value; }`, those of the strongest priority, unwrapped, and in order.
+  # The definitions ({ file; value; }) of the strongest priority, without properties and in order.
   strongest =
     definitions:
     let

@@ -1,5 +1,4 @@
-# What a type is. The fields are those that module authors know: name, description, check, merge,
-# emptyValue, getSubOptions, getSubModules, substSubModules, typeMerge, functor, nestedTypes.
+# What a type is. The fields are those of nixpkgs.
 { lib }:
 rec {
   mkOptionType =
@@ -37,7 +36,7 @@ rec {
       description = if description == null then name else description;
     };
 
-  # A functor says how to make the type again from its payload, and how two payloads join (null: they do not).
+  # A functor makes the type from its payload, and joins two payloads (null if they differ too much).
   defaultFunctor = name: {
     inherit name;
     type = lib.types.${name} or null;
@@ -73,7 +72,7 @@ rec {
       if joined == null then null else { elemType = joined; };
   };
 
-  # A type's description inside another one's: in brackets unless it is of one of the kinds that read well there.
+  # A type's description within another one's, in brackets unless its class is one of `plain`.
   phrase =
     plain: type:
     if lib.elem (type.descriptionClass or null) plain then

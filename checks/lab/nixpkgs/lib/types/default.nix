@@ -1,4 +1,4 @@
-# `lib.types`: one set out of the files here.
+# `lib.types`: the files of this folder in one set.
 { lib }:
 let
   parts = map (file: import file { inherit lib; }) [

@@ -1,4 +1,4 @@
-# Types whose values are themselves made of modules.
+# Types whose values are modules.
 { lib }:
 let
   inherit (lib.types) mkOptionType;
@@ -20,8 +20,8 @@ rec {
       class ? null,
     }@made:
     let
-      # A definition becomes one more module. In the short form every attribute is configuration, `config` and
-      # `options` included.
+      # A definition becomes one more module. In the short form every attribute is configuration, also `config` and
+      # `options`.
       asModule =
         { file, value, ... }:
         if lib.isAttrs value && shorthandOnlyDefinesConfig == true then
@@ -63,7 +63,7 @@ rec {
         in
         removeAttrs documented.options [ "_module" ]
         // lib.optionalAttrs (open != null) {
-          # Not to be mistaken for an option: it holds those of the free type.
+          # No option itself: it holds the options of the freeform type.
           _freeformOptions = open.getSubOptions prefix;
         };
       getSubModules = modules;
@@ -110,7 +110,7 @@ rec {
       };
     };
 
-  # A module that is kept for later: the value imports all definitions.
+  # A module for later use. The value imports all definitions.
   deferredModule = deferredModuleWith { };
   deferredModuleWith =
     {

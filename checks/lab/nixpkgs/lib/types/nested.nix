@@ -79,7 +79,7 @@ rec {
           merged = lib.mapAttrs (key: mergeDefinitions (loc ++ [ key ]) element) byName;
         in
         if lazy then
-          # Which names exist must not depend on the values: one that turns out empty throws when asked for.
+          # The names must not depend on the values, so a name without a value throws when it is read.
           lib.mapAttrs (_: one: one.valueOrEmpty) merged
         else
           lib.mapAttrs (_: one: one.mergedValue) (lib.filterAttrs (_: one: one.isDefined) merged);
@@ -293,7 +293,7 @@ rec {
       check = value: type.check value && check value;
     };
 
-  # A set with exactly one attribute out of those given, each an option.
+  # A set with exactly one of these attributes, each of which is an option.
   attrTag =
     tags:
     let

@@ -1,4 +1,4 @@
-# Types without other types inside: booleans, numbers, text, paths, packages.
+# Types without element types: booleans, numbers, text, paths, packages.
 { lib }:
 let
   inherit (lib.types) mkOptionType addCheck;
@@ -203,7 +203,8 @@ rec {
     merge = _: lib.foldl' (merged: definition: merged // definition.value) { };
   };
 
-  # Any value; sets are merged as deeply as they go, lists and functions not, all else must be equal.
+  # Any value. Sets are merged at every depth, a list must be defined once, functions are merged by their results, and
+  # all else must be equal.
   anything = mkOptionType {
     name = "anything";
     description = "anything";

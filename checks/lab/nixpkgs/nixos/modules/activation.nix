@@ -40,7 +40,7 @@ let
     else
       value;
   snippets = lib.mapAttrs (_: asSet) config.system.activationScripts;
-  # Names in the order of their dependencies; a snippet that is named and not there, or a cycle, is an error.
+  # The names in the order of their dependencies. A missing snippet or a cycle is an error.
   visit =
     path: done: name:
     if lib.elem name done then
@@ -87,7 +87,7 @@ in
       default = { };
       description = "Strings that keep a system from being switched to while another one runs that has other strings of the same names.";
     };
-    # The steps of the stand-in itself have these names, for snippets that come before or after them.
+    # The stand-in's own steps are among them, so that others can come before or after these.
     standinSnippets = mkOption {
       internal = true;
       readOnly = true;
@@ -99,7 +99,7 @@ in
   config.system.build.inhibitSwitch = pkgs.writeText "switch-inhibitors" (
     lib.toJSON config.system.switch.inhibitors
   );
-  # A node has Nix to read JSON with.
+  # Nix reads the JSON, as a node may have no jq.
   config.system.preSwitchChecks.switchInhibitors = ''
     case $2 in boot | dry-activate) exit 0 ;; esac
     text() { cat "$1/switch-inhibitors" 2>/dev/null || echo '{ }'; }
@@ -114,7 +114,7 @@ in
     echo "There are changes to critical components of the system: $changed" >&2
     exit 1
   '';
-  # What these names stand for is done by switch-to-configuration, around the marks.
+  # The stand-in's own steps, whose functions are in ../switch. NixOS's other steps are empty.
   config.system.activationScripts = {
     specialfs.text = "";
     etc = {

@@ -1,4 +1,4 @@
-# Booting, disks and the kernel, as far as they are only described.
+# Booting, disks and the kernel. Only the kernel's settings and modules are applied.
 # Follows nixos/modules/system/boot/kernel.nix, nixos/modules/system/boot/stage-1.nix, nixos/modules/system/boot/luksroot.nix,
 #   nixos/modules/system/boot/initrd-network.nix, nixos/modules/system/boot/initrd-ssh.nix, nixos/modules/system/boot/tmp.nix,
 #   nixos/modules/system/boot/loader/grub/grub.nix, nixos/modules/system/boot/loader/systemd-boot/systemd-boot.nix,
@@ -353,7 +353,6 @@ in
     };
   };
   config = {
-    # What a Debian node has of these is its own business; the kernel's settings are applied.
     environment.etc."sysctl.d/60-nixos.conf" = lib.mkIf (config.boot.kernel.sysctl != { }) {
       text = lib.concatStrings (
         lib.mapAttrsToList (

@@ -65,7 +65,7 @@ in
               default = "+${toString config.gid}";
               description = "The name of the group of a copy; takes precedence over gid.";
             };
-            # Text goes to the toplevel as it is, and into a file of its own only where that file is asked for.
+            # The toplevel has the text itself. `source` makes a file of it for those that read it.
             standinFromText = mkOption {
               type = types.bool;
               internal = true;

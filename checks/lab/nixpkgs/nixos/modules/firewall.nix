@@ -1,4 +1,4 @@
-# The firewall, as an nftables table. A node that has no nft gets the file alone, and says so at the switch.
+# The firewall, as an nftables table. A node without nft gets the file alone, and its switch says so.
 # Follows nixos/modules/services/networking/firewall.nix, nixos/modules/services/networking/firewall-iptables.nix,
 #   nixos/modules/services/networking/firewall-nftables.nix, nixos/modules/services/networking/nftables.nix.
 {

@@ -1,5 +1,4 @@
-# Names, addresses and the firewall. A lab node's addresses are the lab's: what is configured here is described, not
-# applied, save for names, resolvers and the firewall.
+# Names, addresses and resolvers. Addresses are not applied, as the lab gives them to its nodes.
 # Follows nixos/modules/tasks/network-interfaces.nix, nixos/modules/config/networking.nix.
 {
   config,

@@ -1,4 +1,4 @@
-# Nix on the node: the machine's own, with the configuration's settings.
+# The node's own Nix, with the configuration's settings.
 # Follows nixos/modules/config/nix.nix, nixos/modules/services/system/nix-daemon.nix, nixos/modules/services/misc/nix-gc.nix,
 #   nixos/modules/services/misc/nix-optimise.nix.
 {
@@ -180,7 +180,7 @@ in
         ) cfg.settings
       )
     )
-    # A container cannot sandbox; what the configuration says is applied where it says so itself.
+    # Without the fallback a build would fail in a container, where Nix cannot make a sandbox.
     + "sandbox = ${value cfg.settings.sandbox}\nsandbox-fallback = true\n"
     + cfg.extraOptions;
     systemd.services.nix-gc = lib.mkIf cfg.gc.automatic {

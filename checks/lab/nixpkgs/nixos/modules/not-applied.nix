@@ -1,5 +1,4 @@
-# What a configuration sets and the stand-in does not do. Nothing is passed over in silence: every option that is set,
-# and is not one of those applied here, is listed in the toplevel, and every switch prints the list.
+# The settings that the stand-in does not apply. The toplevel lists them, and every switch prints the list.
 {
   config,
   options,
@@ -7,7 +6,7 @@
   ...
 }:
 let
-  # Options that are applied, alone or with all below them; or only of meaning to the evaluation.
+  # Options that are applied, with all below them, and options that only the evaluation reads.
   applied =
     lib.foldl'
       (tree: path: lib.recursiveUpdate tree (lib.setAttrByPath (lib.splitString "." path) true))
@@ -89,7 +88,7 @@ let
         if here == true then
           [ ]
         else if lib.isOption value then
-          # A default has the weakest priority of all. Options of others' modules are those modules' business.
+          # An option of the stand-in that is not at its default, whose priority is 1500.
           lib.optional (value.highestPrio < 1500 && lib.any (lib.hasPrefix own) value.declarations) (
             toString value
           )
@@ -109,7 +108,7 @@ in
   };
   config.standin.notApplied =
     visit applied options
-    # Of what is applied else, these are not.
+    # Parts of the options above that are not applied.
     ++ lib.optional (
       !config.security.sudo.enable
     ) "security.sudo.enable = false (the machine's sudo stays)"

@@ -1,4 +1,4 @@
-# sshd, by a drop-in of the machine's own sshd, and keys.
+# sshd, whose settings are a drop-in of the machine's own sshd, and keys.
 # Follows nixos/modules/services/networking/ssh/sshd.nix, nixos/modules/programs/ssh.nix.
 {
   config,
@@ -82,7 +82,7 @@ let
     "Macs"
     "Ciphers"
   ];
-  # sshd takes the first value that it meets; Debian reads this folder before its own settings.
+  # sshd takes the first value of a keyword (sshd_config(5)), and Debian's sshd_config begins with the drop-ins.
   line =
     key: v:
     if lib.isList v then
@@ -290,7 +290,7 @@ in
       environment.etc =
         lib.mapAttrs' (
           _: user:
-          # A copy: sshd refuses files below a folder that others than root can write, as the store's is.
+          # A copy, as sshd refuses files in a folder that others than root can write (StrictModes), such as the store.
           lib.nameValuePair "ssh/authorized_keys.d/${user.name}" {
             mode = "0444";
             text = lib.concatLines (keysOf user);

@@ -1,5 +1,5 @@
-# Services of programs that a Debian node may or may not have. Their units are the configuration's in full; where the
-# program is absent a condition keeps the unit from starting, and every switch says so.
+# Services whose program a Debian node may lack. Their units are complete. Without the program, a condition keeps the unit
+# from starting, and every switch says so.
 {
   config,
   lib,
@@ -35,7 +35,7 @@ in
     );
   };
   config.systemd.services = lib.mapAttrs (_: one: {
-    # Any one of the places will do; conditions without a bar are asked beside these.
+    # One of these is enough; conditions without a bar must hold as well (systemd.unit(5)).
     unitConfig.ConditionPathExists = map (folder: "|${folder}/${one.program}") folders;
   }) config.standin.programs;
 }

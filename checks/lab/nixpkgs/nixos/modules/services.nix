@@ -1,4 +1,4 @@
-# Options of services and of the machine's ways; what is not applied says so.
+# Options of services and programs. Most are not applied: see ./not-applied.nix.
 # Follows nixos/modules/services/system/dbus.nix, nixos/modules/services/security/fail2ban.nix,
 #   nixos/modules/system/boot/timesyncd.nix, nixos/modules/system/boot/resolved.nix,
 #   nixos/modules/system/boot/systemd/journald.nix, nixos/modules/system/boot/systemd/logind.nix.

@@ -241,7 +241,7 @@ in
           ${lib.concatMapStrings rule cfg.extraRules}''
         (lib.mkAfter cfg.extraConfig)
       ];
-      # A copy: sudo refuses files that others than root could change, and the store is not root's alone.
+      # A copy, as sudo refuses a file that others than root can change, such as one in the store.
       environment.etc."sudoers.d/nixos" = {
         text = cfg.configFile;
         mode = "0440";

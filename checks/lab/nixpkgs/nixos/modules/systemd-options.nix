@@ -10,7 +10,7 @@ let
       default = [ ];
       inherit description;
     };
-  # The names of units are checked, so that one without its suffix is an error and not a unit that never is.
+  # A name without its suffix is an error.
   unitName = types.strMatching "[a-zA-Z0-9@%:_.\\-]+[.](service|socket|device|mount|automount|swap|target|path|timer|scope|slice)";
   units =
     description:
@@ -31,7 +31,7 @@ let
       type = types.lines;
       inherit default description;
     };
-  # A setting: one value or several; several definitions of lists are put together.
+  # A setting has one value or a list. Lists are joined.
   setting =
     let
       isOne =

@@ -1,4 +1,4 @@
-# systemd's units and what else is systemd's.
+# Units and other options of systemd.
 # Follows nixos/modules/system/boot/systemd.nix, nixos/modules/system/boot/systemd/tmpfiles.nix, nixos/lib/systemd-lib.nix.
 {
   config,
@@ -26,11 +26,11 @@ let
           "${name}=${settingValue value}\n"
       ) set
     );
-  # Lists on one line each; nothing where there is nothing.
+  # Each list on one line, without those that are empty.
   words = lib.concatMapAttrs (
     name: list: lib.optionalAttrs (list != [ ]) { ${name} = lib.concatStringsSep " " list; }
   );
-  # What changed is told by the text: a trigger is named by a hash of all of them.
+  # A hash of all triggers, by which a switch sees that one of them changed.
   triggers =
     name: values:
     lib.optionalAttrs (values != [ ]) {

@@ -1,4 +1,4 @@
-# The system as one derivation: what a NixOS toplevel has, made for a Debian node.
+# The system as one derivation, with the files of a NixOS toplevel, for a Debian node.
 # Follows nixos/modules/system/activation/top-level.nix, nixos/modules/system/activation/activatable-system.nix.
 {
   config,
@@ -19,7 +19,7 @@ let
   etc = lib.filter (entry: entry.enable) (lib.attrValues config.environment.etc);
   units = config.system.build.standinUnits;
   pathOf = name: unit: "systemd/system/${if unit.addition then "${name}.d/overrides.conf" else name}";
-  # What lies in etc/: { path; text } or { path; source }.
+  # The files of etc/: { path; text } or { path; source }.
   files =
     lib.mapAttrsToList (
       name: unit:
@@ -80,7 +80,7 @@ let
     }) config.system.preSwitchChecks;
   snippets = config.system.standinSnippets;
   kernel = config.boot.kernelPackages.kernel;
-  # There is no initrd: a description of what it would be made of tells whether it changed.
+  # In place of an initrd: a description of its parts, which shows whether it would change.
   initrd = builtins.toFile "initrd" (
     builtins.unsafeDiscardStringContext (
       lib.toJSON [
@@ -107,7 +107,7 @@ in
     pkgs.runCommand "nixos-system-${config.system.name}-${config.system.nixos.label}"
       (
         {
-          # Every text is a file of its own; the names are in one list, in the same order.
+          # The texts are files, which Nix numbers; textPaths has their names in the same order.
           passAsFile = [
             "textPaths"
             "sources"

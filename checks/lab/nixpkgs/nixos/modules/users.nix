@@ -226,7 +226,7 @@ let
     };
 
   users = lib.filter (user: user.enable) (lib.attrValues cfg.users);
-  # One line a user or group, fields separated by a character that none of them can have.
+  # One line for a user or group, with tabs between the fields.
   record = lib.concatMapStringsSep "\t" (
     value: if value == null || value == "" then "-" else toString value
   );

@@ -1,5 +1,5 @@
 # activate TOPLEVEL [dry]: runs the activation snippets in order, the stand-in's own steps among them, and makes
-# TOPLEVEL the current system. A snippet that fails does not stop the others; the exit code tells.
+# TOPLEVEL the current system. After a snippet that fails, the others are run, and the exit code is 1.
 # Follows nixos/modules/system/activation/activation-script.nix.
 top=$1
 dry=${2-}

@@ -1,4 +1,4 @@
-# Puts a toplevel together, in $out; the variables are those of modules/toplevel.nix.
+# Makes a toplevel in $out, from the variables of modules/toplevel.nix.
 mkdir -p "$out/etc" "$out/bin" "$out/standin/activation" "$out/standin/checks"
 
 mapfile -t paths <"$textPathsPath"

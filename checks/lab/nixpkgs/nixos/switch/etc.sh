@@ -1,5 +1,5 @@
-# The files of /etc: /etc/static is the generation's tree, files are links into it or copies with a mode. Files that the
-# configuration does not name are the machine's own and stay.
+# The files of /etc. /etc/static is the generation's tree; files are links into it, or copies with a mode. Files that the
+# configuration does not name belong to the machine and stay.
 # Follows nixos/modules/system/etc/setup-etc.pl.
 etc_record=/var/lib/nixos/etc-files
 
@@ -16,7 +16,7 @@ standin_etc() {
   mkdir -p /var/lib/nixos
   local -a files
   mapfile -t files < <(cd "$top/etc" && find . \( -type f -o -type l \) -printf '%P\n' | sort)
-  # What is about to be managed is on record before it is there, so that an interruption leaves nothing behind.
+  # Records the files before it makes them, so that after an interruption the next activation can remove them.
   local -a before=()
   [ ! -e "$etc_record" ] || mapfile -t before <"$etc_record"
   if [ "${before[*]}" != "${files[*]}" ]; then
@@ -25,7 +25,7 @@ standin_etc() {
 
   sshd_before=$(cat /etc/ssh/sshd_config.d/10-nixos.conf 2>/dev/null)
   write_link "$top/etc" /etc/static || return
-  # The links that are right already; most are, and a process for each would take longest of all.
+  # Most links are right already. One `find` sees that faster than a process for each.
   local -A right=() managed=()
   local target
   while IFS=$'\t' read -r path target; do
@@ -69,7 +69,7 @@ place_copy() { # PATH MODE OWNER
   fi
 }
 
-# security.sudo.execWheelOnly: the program itself is for wheel alone.
+# With security.sudo.execWheelOnly, only members of wheel can execute sudo.
 apply_sudo() {
   local sudo=/usr/bin/sudo wanted=root mode=4755
   [ -e "$sudo" ] || return 0
@@ -77,7 +77,7 @@ apply_sudo() {
   if [ "$(stat -c %G:%a "$sudo")" != "$wanted:$mode" ]; then chown "root:$wanted" "$sudo" && chmod "$mode" "$sudo"; fi
 }
 
-# sshd takes new settings by a reload, and only those that it finds right.
+# Reloads sshd if its settings changed and `sshd -t` accepts them.
 apply_sshd() {
   rm -f /run/nixos/sshd-rejected
   [ -e "$top/standin/sshd" ] || return 0
@@ -96,7 +96,7 @@ apply_sshd() {
   fi
 }
 
-# Host keys that the configuration names and that are not there.
+# Makes the configuration's host keys that are missing.
 make_host_keys() {
   local kind bits path result=0
   local -a size
@@ -106,7 +106,7 @@ make_host_keys() {
     mkdir -p "$(dirname "$path")"
     size=()
     [ "$bits" = - ] || size=(-b "$bits")
-    # Under another name first: a key half written must not be taken for one.
+    # Under another name first, so that an unfinished key is never used.
     rm -f "$path.new" "$path.new.pub"
     if ssh-keygen -q -t "$kind" "${size[@]}" -N '' -C "root@$(uname -n)" -f "$path.new" </dev/null; then
       mv "$path.new.pub" "$path.pub" && mv "$path.new" "$path" || result=1

@@ -1,4 +1,4 @@
-# The firewall's table, replaced in one step or removed.
+# Replaces the firewall's table in one step, or removes it.
 # Follows nixos/modules/services/networking/nftables.nix.
 rules=/etc/nftables/nixos.nft
 command -v nft >/dev/null || { echo "no nft on this node: $rules is written and NOT applied" >&2; exit 0; }

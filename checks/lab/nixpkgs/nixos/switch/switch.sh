@@ -1,5 +1,5 @@
-# switch-to-configuration TOPLEVEL ACTION: exit codes are NixOS's own.
-# 0 done, 1 not switched, 2 the activation failed in part, 4 a unit failed, 11 another switch holds the lock, 100 it takes a restart.
+# switch-to-configuration TOPLEVEL ACTION, with NixOS's exit codes: 0 done, 1 not switched, 2 the activation failed in
+# part, 4 a unit failed, 11 another switch holds the lock, 100 the system needs a restart.
 # Follows pkgs/by-name/sw/switch-to-configuration-ng/src/src/main.rs.
 top=$1
 action=${2-}
@@ -45,7 +45,7 @@ while IFS=$'\t' read -r program option; do
   command -v "$program" >/dev/null || say "note: $program is not on this node: $option is configured and does not run"
 done < <(cat "$top/standin/programs" 2>/dev/null)
 
-# Another init cannot take over from the one that runs. The lab's bare system, which no Nix built, does not say which it has.
+# Another init cannot replace the running one. The lab's bare system does not say which it has.
 if [ -e /run/current-system/init-interface-version ] && [ -e "$top/init-interface-version" ] &&
   ! cmp -s /run/current-system/init-interface-version "$top/init-interface-version"; then
   say "Warning: the new configuration has an 'init' that is incompatible with the current one."
@@ -61,7 +61,7 @@ if [ "$action" = dry-activate ]; then
   /bin/bash "$here/activate.sh" "$top" dry {lock}>&-
   say_units "would reload the following units" "${to_reload[@]}"
   say_units "would restart the following units" "${to_restart[@]}"
-  # As NixOS: not what is new.
+  # As on NixOS, without units that are new.
   split_starts
   say_units "would start the following units" "${again[@]}"
   exit 0

@@ -1,8 +1,7 @@
-# What a switch does to systemd units. plan_units decides from two etc trees and the units' states; apply_units does it.
+# What a switch does to systemd units. plan_units decides it from two etc trees and the units' states; apply_units does it.
 # Follows pkgs/by-name/sw/switch-to-configuration-ng/src/src/main.rs.
 declare -a to_stop=() to_reload=() to_restart=() to_start=() skipped=() again=() new=()
 declare -A state=()
-
 
 say_units() { # WHAT UNIT…
   local what=$1
@@ -23,7 +22,7 @@ units_of() {
     esac
   done
 }
-# Reads what a tree says of a unit into REPLY, without a process: a switch asks for dozens.
+# Reads a unit's text in a tree into REPLY. It starts no process, as a switch reads dozens of units.
 text_of() { # TREE UNIT
   local file text=
   for file in "$1/systemd/system/$2" "$1/systemd/system/$2.d"/*.conf; do
@@ -37,7 +36,7 @@ says() { # TEXT SETTING: whether it is on
   [[ $'\n'$1 =~ $'\n'"$2"=(true|yes|1|on) ]]
 }
 says_no() { [[ $'\n'$1 =~ $'\n'"$2"=(false|no|0|off) ]]; }
-# Without what does not matter to a running unit.
+# Removes settings that do not matter to a running unit.
 essence() {
   sed -E '/^(Description|Documentation|OnFailure|OnSuccess|OnFailureJobMode|IgnoreOnIsolate|StopWhenUnneeded|RefuseManualStart|RefuseManualStop|AllowIsolate|CollectMode|SourcePath|X-Reload-Triggers)=/d'
 }
@@ -71,7 +70,7 @@ plan_units() { # OLD-TREE NEW-TREE
     text_of "$old" "$unit"
     before=$REPLY
     if ! is_active "$unit" || says_no "$before" X-StopOnRemoval; then continue; fi
-    # What only added to a unit of the machine leaves that unit running.
+    # If a drop-in goes, the machine's unit goes on.
     if [ -e "$old/systemd/system/$unit" ]; then to_stop+=("$unit"); else to_restart+=("$unit"); fi
   done
   for unit in "${news[@]}"; do
@@ -92,7 +91,7 @@ plan_units() { # OLD-TREE NEW-TREE
     change_unit "$unit" "$after"
   done
 
-  # Everything that an active target of the new tree wants is started, as starting the target would do.
+  # Starts what active targets of the new tree want, as a start of the target does.
   local -A seen=()
   for file in "$new"/systemd/system/*.wants/* "$new"/systemd/system/*.requires/*; do
     unit=${file##*/}
@@ -131,7 +130,7 @@ change_unit() { # UNIT TEXT
   fi
 }
 
-# Splits what is to be started: what ran before and was stopped for its change, and what is new, which a target starts.
+# Splits to_start into units that were stopped for their change (again) and units that did not run (new).
 split_starts() {
   local unit
   for unit in "${to_start[@]}"; do
@@ -157,7 +156,7 @@ apply_units() {
     systemctl restart -- "${to_restart[@]}" || result=1
   fi
   if [ ${#to_start[@]} -gt 0 ]; then
-    # What is new is told afterwards.
+    # New units are named once they run.
     split_starts
     say_units "starting the following units" "${again[@]}"
     systemctl start -- "${to_start[@]}" || result=1
@@ -172,7 +171,7 @@ apply_units() {
   return "$result"
 }
 
-# Units that failed in this switch, and those of the configuration that keep being restarted.
+# Reports units that failed in this switch, and units that systemd keeps restarting.
 report_failed() {
   local -a failed=()
   local unit
@@ -182,7 +181,6 @@ report_failed() {
       failed+=("$unit")
     fi
   done < <(failed_units)
-  # What systemd keeps starting again has failed, too.
   while read -r unit; do
     if [[ " ${to_start[*]} ${to_restart[*]} " == *" $unit "* ]]; then failed+=("$unit"); fi
   done < <(systemctl list-units --state=auto-restart --full --all --plain --no-legend 2>/dev/null | awk '{ print $1 }')

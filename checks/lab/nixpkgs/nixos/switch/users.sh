@@ -1,6 +1,5 @@
-# Accounts, by the rules of users.mutableUsers. The four files are read whole, changed in memory and replaced one by
-# one. Accounts of the machine's own below uid 1000 stay in any case: Debian's packages made them, where on NixOS the
-# configuration would.
+# Accounts, by the rules of users.mutableUsers. Reads the four files, changes them in memory and replaces them one by one.
+# The machine's accounts below uid 1000 stay in any case, as Debian's packages made them.
 # Follows nixos/modules/config/update-users-groups.pl.
 state=/var/lib/nixos
 
@@ -29,7 +28,7 @@ read_accounts() {
     user_order+=("$name") user_line[$name]=$line
   done </etc/passwd
   while IFS= read -r line; do user_shadow[${line%%:*}]=$line; done </etc/shadow
-  # Ids once given are never given to another.
+  # An id is never given to another account.
   if [ -e "$state/uid-map" ]; then while IFS=: read -r name rest; do uid_map[$name]=$rest; done <"$state/uid-map"; fi
   if [ -e "$state/declarative-members" ]; then
     while IFS=: read -r name rest; do declared_members[$name]=$rest; done <"$state/declarative-members"
@@ -64,8 +63,7 @@ update_groups() {
       if [ "$gid" != - ] && [ "$gid" != "${group_gid[$name]}" ]; then
         say "warning: not applying GID change of group ‘$name’ (${group_gid[$name]} -> $gid) in /etc/group"
       fi
-      # Members that somebody added on the node stay where accounts can be changed there; those of the old
-      # configuration go with it.
+      # With mutable users, members that were added on the node stay; those of the old configuration go.
       if [ -n "$mutable" ]; then
         merge_members "$name" "$members"
         members=$REPLY
@@ -91,7 +89,7 @@ update_groups() {
   group_order=("${kept[@]}")
 }
 
-# The members of the configuration, and those on the node that it never named, into REPLY.
+# Sets REPLY to the members of the configuration, and those that were added on the node.
 merge_members() { # GROUP MEMBERS
   local -A before=() there=()
   local one
@@ -155,7 +153,7 @@ update_users() {
   local -a kept=()
   for name in "${user_order[@]}"; do
     IFS=: read -r _ _ uid _ <<<"${user_line[$name]}"
-    # The builders' accounts are Debian's Nix's, and nobody's is everybody's.
+    # Ids from 30000 on are those of nixbld's accounts and of nobody.
     if [ -z "${declared_user[$name]-}" ] && { [ -n "${was_declared[$name]-}" ] || [ -z "$mutable" ] && [ "$uid" -ge 1000 ] && [ "$uid" -lt 30000 ]; }; then
       say "removing user ‘$name’"
       unset "user_line[$name]" "user_shadow[$name]"
@@ -174,7 +172,7 @@ make_home() { # HOME UID GID MODE
   fi
 }
 
-# The hash that the configuration asks for into REPLY, or nothing; of several, the file wins.
+# Sets REPLY to the configuration's hash, or to nothing. Of several, the file's counts.
 wanted_hash() { # NAME FILE HASH PASSWORD
   REPLY=
   if [ "$2" != - ]; then
@@ -189,7 +187,7 @@ wanted_hash() { # NAME FILE HASH PASSWORD
     REPLY=$3
   fi
 }
-# A password in clear is only for tests; it goes to the hashing program on stdin.
+# Only tests have a password in clear. The hashing program reads it on stdin.
 hash_of() { openssl passwd -6 -stdin <<<"$1"; }
 
 set_shadow() { # NAME HASH FRESH EXPIRES
@@ -201,7 +199,7 @@ set_shadow() { # NAME HASH FRESH EXPIRES
     return
   fi
   IFS=: read -r _ old last least most warn inactive end flag <<<"${user_shadow[$1]}"
-  # Where accounts can be changed on the node, the password that is there stays.
+  # With mutable users, the node's password stays.
   if [ -z "$mutable" ]; then
     if [ "$old" != "${hash:-!}" ]; then last=$now; fi
     old=${hash:-!}
@@ -217,7 +215,7 @@ write_accounts() {
     for name in "${group_order[@]}"; do echo "$name:!::${group_members[$name]}"; done |
       write_if_changed 640 root:shadow /etc/gshadow || result=1
   fi
-  # The password first: an account is never there without it.
+  # The password first, so that no account is ever without one.
   for name in "${user_order[@]}"; do printf '%s\n' "${user_shadow[$name]-$name:!:1::::::}"; done |
     write_if_changed 640 root:shadow /etc/shadow || result=1
   for name in "${user_order[@]}"; do printf '%s\n' "${user_line[$name]}"; done |

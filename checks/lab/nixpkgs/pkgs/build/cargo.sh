@@ -1,5 +1,5 @@
-# cargo for buildRustPackage. The crates' cache and settings are those of whoever builds, where there are any; compiled
-# dependencies are kept between builds in a folder that only the builder can write, held by one build at a time.
+# cargo for buildRustPackage. It uses the crates and the settings of the account that builds. It keeps compiled
+# dependencies in a folder that only this account can write, for one build at a time.
 cargoConfigure() {
   local home
   home=$(getent passwd "$(id -u)" | cut -d: -f6)
@@ -18,7 +18,7 @@ cargoConfigure() {
   export CARGO_TARGET_DIR
   exec {targetLock}>"$CARGO_TARGET_DIR/.in-use"
   flock "$targetLock"
-  # No path of this build in the binary.
+  # Earlier builds must not change the binary.
   export CARGO_INCREMENTAL=0
 }
 cargoProfile() { [ "${buildType:-release}" = release ] && echo --release; }
@@ -31,7 +31,7 @@ cargoCheck() {
 cargoInstall() {
   local one
   mkdir -p "$out/bin"
-  # What cargo says that it made, not what lies in the folder from other builds.
+  # Installs what cargo reports, as the folder also has programs of other builds.
   cargo build --locked $(cargoProfile) $cargoFlags --message-format=json 2>/dev/null |
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | while read -r one; do install -m 555 "$one" "$out/bin/"; done
   [ -n "$(ls -A "$out/bin")" ] || { echo "cargo built no program" >&2; return 1; }

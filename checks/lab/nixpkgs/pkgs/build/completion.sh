@@ -1,5 +1,5 @@
 #!/bin/bash
-# installShellCompletion [--cmd NAME] [--bash|--fish|--zsh] FILE…: completions to where shells look for them.
+# installShellCompletion [--cmd NAME] [--bash|--fish|--zsh] FILE…: copies completions to where shells look for them.
 set -eu
 cmd= shell=
 while [ $# -gt 0 ]; do

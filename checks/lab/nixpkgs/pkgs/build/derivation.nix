@@ -1,7 +1,7 @@
 # mkDerivation and what is built directly on it.
 { lib, final }:
 let
-  # Attributes that are of Nix, not of the build.
+  # Attributes that the builder does not get.
   notInBuild = [
     "meta"
     "passthru"
@@ -83,7 +83,7 @@ let
     isDarwin = final.hostPlatform.isDarwin;
     shell = "/bin/bash";
     cc = {
-      # The machine's compiler; there is none of the set's own.
+      # The machine's compiler.
       isGNU = true;
       isClang = false;
       targetPrefix = "";

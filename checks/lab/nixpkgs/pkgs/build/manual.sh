@@ -1,5 +1,5 @@
 #!/bin/bash
-# installManPage FILE…: manual pages to their section's folder.
+# installManPage FILE…: copies manual pages to their section's folder.
 set -eu
 for page; do
   section=${page##*.}

@@ -1,5 +1,4 @@
-# rustPlatform.buildRustPackage by the machine's cargo: Cargo.lock is obeyed (--locked), crates come through cargo's
-# own client and cache.
+# rustPlatform.buildRustPackage with the machine's cargo, which obeys Cargo.lock and fetches crates itself.
 { lib, final }:
 let
   buildRustPackage =

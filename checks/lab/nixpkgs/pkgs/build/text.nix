@@ -1,4 +1,4 @@
-# Files and scripts out of text.
+# Files and scripts made from text.
 { lib, final }:
 rec {
   writeTextFile =

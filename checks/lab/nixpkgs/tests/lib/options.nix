@@ -1,5 +1,4 @@
-# The options of a set of option modules: names, `<>` for what a submodule is named by, with the descriptions of their
-# types.
+# Name of an option → its type's description. In names, `<>` stands for an attribute or an element.
 { lib, options }:
 let
   visit =
@@ -24,7 +23,7 @@ let
   entry =
     path: value:
     if !lib.isOption value then
-      # Deeper than any option is only what contains itself.
+      # Only a set that contains itself is deeper.
       lib.optionals (lib.length path < 9) (visit path value)
     else
       let

@@ -1,4 +1,4 @@
-# A file of cases: values with what they are to be, and the patterns of its errors.
+# The values of a file of cases, each with the expected one, and the patterns of its errors.
 { lib, file }:
 let
   cases = import file {

@@ -75,7 +75,7 @@ let
         };
       };
     };
-    # Of a simple one, a switch may be over before it fails.
+    # A service of the type `simple` may fail only after the switch.
     failingUnit.systemd.services.fails = {
       wantedBy = [ "multi-user.target" ];
       serviceConfig = {
