@@ -54,6 +54,8 @@ mod secrecy;
 #[cfg(feature = "lab")]
 mod secrets;
 #[cfg(feature = "lab")]
+mod status;
+#[cfg(feature = "lab")]
 mod tlsproxy_nodes;
 #[cfg(feature = "lab")]
 mod upgrade;

@@ -172,7 +172,11 @@ impl Cli {
 
     /// Whether the operation handles ^C itself.
     pub fn minds_interrupts(&self) -> bool {
-        matches!(&self.operation, Operation::Tlsproxy(_))
+        match &self.operation {
+            Operation::Tlsproxy(_) => true,
+            Operation::Status(args) => args.watches(),
+            _ => false,
+        }
     }
 
     /// Runs the operation. Each is boxed, as the compiler cannot lay out one future with all of

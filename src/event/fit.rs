@@ -11,6 +11,12 @@ pub fn columns(stream: impl AsFd) -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
+/// How many rows the terminal has that a stream leads to.
+pub fn rows(stream: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_row)).filter(|rows| *rows > 0)
+}
+
 /// The text in lines of at most `columns` characters. One that fits is as it was, with its columns; otherwise its cells
 /// follow each other, and a cell that is too long is broken between words. A longer word stays whole: it may be
 /// copied.

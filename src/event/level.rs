@@ -97,6 +97,10 @@ impl Renderer for Levelled {
         self.inner.finish();
     }
 
+    fn is_live(&self) -> bool {
+        self.inner.is_live()
+    }
+
     fn pause(&self, during: &mut dyn FnMut()) {
         self.inner.pause(during);
     }

@@ -7,6 +7,7 @@ mod json;
 mod level;
 mod plain;
 mod printable;
+pub mod screen;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -187,10 +188,21 @@ pub trait Renderer: Send + Sync {
 
     fn finish(&self) {}
 
+    /// Whether it draws on a terminal, for people.
+    fn is_live(&self) -> bool {
+        false
+    }
+
     /// Makes room for a prompt while `during` runs.
     fn pause(&self, during: &mut dyn FnMut()) {
         during();
     }
+}
+
+/// An event as plain output shows it, fitted and coloured; `names` is the width of the column of node
+/// names.
+pub fn shown(event: &Event, names: usize) -> String {
+    plain::line(event, names).map_or_else(String::new, |(_, text)| text)
 }
 
 /// The work reports its events to this. Cheap to clone.
@@ -247,6 +259,11 @@ impl Reporter {
 
     pub fn finish(&self) {
         self.renderer.finish();
+    }
+
+    /// Whether the run is shown on a terminal, for people.
+    pub fn is_live(&self) -> bool {
+        self.renderer.is_live()
     }
 
     /// Reports the beginning of a phase.

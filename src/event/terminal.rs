@@ -151,6 +151,10 @@ impl Renderer for Terminal {
         }
     }
 
+    fn is_live(&self) -> bool {
+        true
+    }
+
     fn pause(&self, during: &mut dyn FnMut()) {
         self.all.suspend(during);
     }

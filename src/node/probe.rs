@@ -178,6 +178,30 @@ fn lost(node: &Name, said: &str) -> Error {
         .saying(said)
 }
 
+impl Probed {
+    /// Probes the node again, over the same connection. Does not try sudo again.
+    pub async fn again(self) -> Result<Self> {
+        let Self {
+            connection,
+            facts,
+            password,
+            held,
+        } = self;
+        drop(held);
+        let (told, held) = look(&connection)
+            .await
+            .map_err(|e| connection.explained(e.exit(Exit::Probe)))?;
+        let facts = parse(&told, facts.sudo)
+            .map_err(|e| e.on(connection.node()).saying(tail(&told.join("\n"))))?;
+        Ok(Self {
+            connection,
+            facts,
+            password,
+            held: Mutex::new(held),
+        })
+    }
+}
+
 /// Connects to a node and probes it. Tries a password once.
 pub async fn probe(access: &Access, node: &Name, password: Option<Arc<Secret>>) -> Result<Probed> {
     let connection = access.connect(node).await?;

@@ -86,7 +86,7 @@ pub async fn generate<S: Store>(
         } else {
             format!(
                 "{} made, {} there already",
-                count(plan.make.len(), "certificate"),
+                plan.make.len(),
                 plan.complete.len()
             )
         },

@@ -2,10 +2,13 @@
 
 pub(super) mod daemons;
 mod page;
+mod report;
 mod table;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
 use futures_util::StreamExt;
@@ -14,8 +17,8 @@ use time::OffsetDateTime;
 
 use crate::cluster::{Cluster, Daemon, Name};
 use crate::deployment::Evaluation;
-use crate::error::{Context, Error, Exit, Result};
-use crate::event::{Event, Reporter, count};
+use crate::error::{Error, Result};
+use crate::event::count;
 use crate::nix::parts::PARTS;
 use crate::nix::store::StorePath;
 use crate::node::each::{ALL, each};
@@ -25,6 +28,7 @@ use crate::node::ssh::{Connection, MINUTE, Script, named};
 use crate::operation::{ClusterArgs, Invocation, Operation};
 use crate::pki::x509::Certificate;
 use daemons::Agent;
+use report::{Look, Report};
 
 const STATUS: Script = Script {
     name: "nixcfg-status",
@@ -42,7 +46,11 @@ const CERTIFICATES: Script = Script {
 #[command(after_help = "\
 Exits with 0 if all nodes are well and run what the flake says, with 5 if some do not, with 3 if
 some cannot be reached. Certificates, leaders and servers are shown if the sudo password is given
-or not needed.")]
+or not needed.
+
+With --watch, a table on a terminal is kept fresh; elsewhere, and with --json, each look is printed
+after the one before, and --html writes its page anew. The connections are kept, and a node that
+does not answer holds up no other. The flake is that of the beginning.")]
 pub struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -66,6 +74,24 @@ pub struct Args {
     /// Also write a page for a browser
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+
+    /// Look again and again, every 5 seconds or as often as said, until ^C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5", value_parser = clap::value_parser!(u64).range(2..=3600))]
+    watch: Option<u64>,
+}
+
+impl Args {
+    /// Whether it goes on until a signal.
+    pub fn watches(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            certificate_days: self.certificate_days,
+            free: self.free,
+        }
+    }
 }
 
 /// The state of a node.
@@ -170,7 +196,9 @@ impl State {
 
 /// Runs `status`.
 pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
-    let reporter = invocation.reporter.clone();
+    if let Some(seconds) = args.watch {
+        return watch::run(args, invocation, Duration::from_secs(seconds)).await;
+    }
     let mut operation = Operation::start(&args.cluster, invocation).await?;
     let nodes = operation.select(&args.nodes)?;
     let evaluation = (!args.no_drift).then(|| Evaluation::begin(&operation, &nodes));
@@ -179,79 +207,11 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         Some(evaluation) => evaluation.finish(&mut operation).await?,
         None => BTreeMap::new(),
     };
-    let limits = Limits {
-        certificate_days: args.certificate_days,
-        free: args.free,
-    };
-    blind(&reporter, &states);
-    let mut troubled = 0;
-    let mut rows = Vec::new();
-    for (node, mut state) in states {
-        state.wanted = systems.get(&node).map(|system| system.out.clone());
-        let trouble = state.trouble(limits);
-        troubled += usize::from(!trouble.is_empty());
-        let data = serde_json::json!({"state": state, "trouble": trouble});
-        rows.push((node, state, trouble, data));
-    }
-    let page = args.html.as_ref().map(|file| {
-        let page = page::Page {
-            cluster: &operation.cluster,
-            taken: OffsetDateTime::now_utc(),
-            limits,
-            seen: rows
-                .iter()
-                .map(|(node, state, trouble, _)| (node, (state, trouble.as_slice())))
-                .collect(),
-            unreached: &unreached,
-        };
-        (file, page.text())
-    });
-    let lines = table::lines(&rows);
-    for ((node, _, trouble, data), line) in rows.into_iter().zip(lines) {
-        reporter.emit(Event::Done {
-            node,
-            ok: trouble.is_empty(),
-            outcome: line,
-            data,
-        });
-    }
-    reporter.failures(&unreached);
-    let well = nodes.len() - troubled - unreached.len();
-    reporter.emit(Event::Summary {
-        text: format!("{well} of {} nodes well", nodes.len()),
-        data: serde_json::json!({"nodes": nodes.len(), "well": well, "unreached": unreached.len()}),
-    });
-    if let Some((file, text)) = page {
-        // It tells where the cluster is weak.
-        crate::file::replace(file, &text, 0o600)
-            .context(|| format!("cannot write {}", file.display()))?;
-    }
-    match (unreached.len(), troubled) {
-        (0, 0) => Ok(()),
-        (0, n) => Err(Error::new(
-            Exit::Partial,
-            format!("{n} of {} nodes not well", nodes.len()),
-        )),
-        (n, _) => Err(Error::new(
-            Exit::Probe,
-            format!("{n} of {} nodes not reached", nodes.len()),
-        )),
-    }
-}
-
-/// Reports why nodes are checked without root, once for all nodes with the same reason.
-fn blind(reporter: &Reporter, states: &BTreeMap<Name, State>) {
-    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (node, state) in states {
-        if let Some(reason) = &state.not_root {
-            reasons.entry(reason).or_default().push(node.as_str());
-        }
-    }
-    for (reason, nodes) in reasons {
-        let nodes = nodes.join(", ");
-        let what = format!("certificates and leaders are not seen on {nodes}: {reason}");
-        reporter.warning(None, what);
-    }
+    let limits = args.limits();
+    let look = Look { states, unreached };
+    let report = Report::new(look, &systems, limits);
+    report.tell(&operation, args.html.as_deref())?;
+    report.verdict()
 }
 
 pub(super) async fn look(
