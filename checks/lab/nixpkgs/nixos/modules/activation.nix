@@ -9,6 +9,7 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; }) flag strings;
   snippet = types.either types.str (
     types.submodule {
       options = {
@@ -16,11 +17,7 @@ let
           type = types.lines;
           description = "The shell code.";
         };
-        deps = mkOption {
-          type = types.listOf types.str;
-          default = [ ];
-          description = "Snippets that come before this one.";
-        };
+        deps = strings [ ] "Snippets that come before this one.";
         supportsDryActivation = mkOption {
           type = types.bool;
           default = false;
@@ -72,16 +69,8 @@ in
       example = lib.literalExpression ''{ failsEveryTime = "false"; }'';
       description = "Shell code, run with the new toplevel and the action, that must succeed before anything is changed.";
     };
-    activatable = mkOption {
-      type = types.bool;
-      default = true;
-      description = "Whether the system has an activation script.";
-    };
-    switch.enable = mkOption {
-      type = types.bool;
-      default = true;
-      description = "Whether the system has switch-to-configuration.";
-    };
+    activatable = flag true "Whether the system has an activation script.";
+    switch.enable = flag true "Whether the system has switch-to-configuration.";
     switch.inhibitors = mkOption {
       type = types.attrsOf types.str;
       default = { };

@@ -11,32 +11,14 @@
 }:
 let
   inherit (lib) mkOption types;
-  flag =
-    default: description:
-    mkOption {
-      type = types.bool;
-      inherit default description;
-    };
-  strings =
-    default: description:
-    mkOption {
-      type = types.listOf types.str;
-      inherit default description;
-    };
-  lines =
-    description:
-    mkOption {
-      type = types.lines;
-      default = "";
-      inherit description;
-    };
-  open =
-    description:
-    mkOption {
-      type = types.submodule { freeformType = types.attrsOf types.anything; };
-      default = { };
-      inherit description;
-    };
+  inherit (import ./declare.nix { inherit lib; })
+    flag
+    strings
+    lines
+    open
+    nullable
+    text
+    ;
   modules = strings [ ];
 in
 {
@@ -112,19 +94,11 @@ in
         };
         efi = {
           canTouchEfiVariables = flag false "Whether boot entries may be written to the firmware.";
-          efiSysMountPoint = mkOption {
-            type = types.str;
-            default = "/boot";
-            description = "Where the EFI partition is mounted.";
-          };
+          efiSysMountPoint = text "/boot" "Where the EFI partition is mounted.";
         };
         systemd-boot = {
           enable = flag false "Whether systemd-boot is the bootloader.";
-          configurationLimit = mkOption {
-            type = types.nullOr types.int;
-            default = null;
-            description = "How many generations the menu has.";
-          };
+          configurationLimit = nullable types.int "How many generations the menu has.";
           editor = flag true "Whether the menu has an editor.";
           consoleMode = mkOption {
             type = types.enum [
@@ -144,11 +118,7 @@ in
           enable = flag (
             !config.boot.isContainer && !config.boot.loader.systemd-boot.enable
           ) "Whether GRUB is the bootloader.";
-          device = mkOption {
-            type = types.str;
-            default = "";
-            description = "The disk that GRUB is on.";
-          };
+          device = text "" "The disk that GRUB is on.";
           devices = strings [ ] "The disks that GRUB is on.";
           efiSupport = flag false "Whether GRUB is made for EFI.";
           efiInstallAsRemovable = flag false "Whether GRUB is put where firmware looks without an entry.";
@@ -232,11 +202,7 @@ in
               default = 22;
               description = "The port of sshd in the initrd.";
             };
-            shell = mkOption {
-              type = types.nullOr types.str;
-              default = null;
-              description = "The login shell in the initrd.";
-            };
+            shell = nullable types.str "The login shell in the initrd.";
             hostKeys = mkOption {
               type = types.listOf (types.either types.str types.path);
               default = [ ];
@@ -276,16 +242,8 @@ in
                 default = name;
                 description = "Where it is mounted.";
               };
-              device = mkOption {
-                type = types.nullOr types.nonEmptyStr;
-                default = null;
-                description = "The device.";
-              };
-              label = mkOption {
-                type = types.nullOr types.nonEmptyStr;
-                default = null;
-                description = "The label of the device.";
-              };
+              device = nullable types.nonEmptyStr "The device.";
+              label = nullable types.nonEmptyStr "The label of the device.";
               fsType = mkOption {
                 type = types.nonEmptyStr;
                 default = "auto";

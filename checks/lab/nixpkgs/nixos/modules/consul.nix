@@ -8,13 +8,8 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; }) flag strings;
   cfg = config.services.consul;
-  flag =
-    default: description:
-    mkOption {
-      type = types.bool;
-      inherit default description;
-    };
   interface =
     description:
     mkOption {
@@ -56,11 +51,7 @@ in
       default = { };
       description = "Settings of the agent.";
     };
-    extraConfigFiles = mkOption {
-      type = types.listOf types.str;
-      default = [ ];
-      description = "Further files of settings.";
-    };
+    extraConfigFiles = strings [ ] "Further files of settings.";
   };
   config = lib.mkIf cfg.enable {
     users.users.consul = {

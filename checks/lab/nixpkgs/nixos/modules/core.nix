@@ -4,6 +4,7 @@
 { config, lib, ... }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; }) strings;
 in
 {
   options = {
@@ -90,11 +91,7 @@ in
           defaultText = lib.literalExpression "config.system.nixos.version";
           description = "The label of the system in boot menus.";
         };
-        tags = mkOption {
-          type = types.listOf types.str;
-          default = [ ];
-          description = "Tags in the label.";
-        };
+        tags = strings [ ] "Tags in the label.";
         variant_id = mkOption {
           type = types.nullOr (types.strMatching "[a-z0-9._-]+");
           default = null;

@@ -9,6 +9,7 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; }) flag strings lines;
   cfg = config.environment;
   variable = types.oneOf [
     (types.listOf (
@@ -54,16 +55,8 @@ in
       default = [ ];
       description = "Packages that are there unless unwanted.";
     };
-    pathsToLink = mkOption {
-      type = types.listOf types.str;
-      default = [ ];
-      description = "Folders of packages that are linked into /run/current-system/sw.";
-    };
-    extraOutputsToInstall = mkOption {
-      type = types.listOf types.str;
-      default = [ ];
-      description = "Further outputs of packages.";
-    };
+    pathsToLink = strings [ ] "Folders of packages that are linked into /run/current-system/sw.";
+    extraOutputsToInstall = strings [ ] "Further outputs of packages.";
     variables = variables "Variables in everybody's environment.";
     sessionVariables = variables "Variables that login sessions have.";
     shellAliases = mkOption {
@@ -71,21 +64,9 @@ in
       default = { };
       description = "Aliases in interactive shells.";
     };
-    shellInit = mkOption {
-      type = types.lines;
-      default = "";
-      description = "Shell code run by every shell.";
-    };
-    interactiveShellInit = mkOption {
-      type = types.lines;
-      default = "";
-      description = "Shell code run by interactive shells.";
-    };
-    loginShellInit = mkOption {
-      type = types.lines;
-      default = "";
-      description = "Shell code run by login shells.";
-    };
+    shellInit = lines "Shell code run by every shell.";
+    interactiveShellInit = lines "Shell code run by interactive shells.";
+    loginShellInit = lines "Shell code run by login shells.";
     shells = mkOption {
       type = types.listOf (types.either types.shellPackage types.path);
       default = [ ];
@@ -96,11 +77,7 @@ in
       default = "/bin/sh";
       description = "The shell at /bin/sh.";
     };
-    noXlibs = mkOption {
-      type = types.bool;
-      default = false;
-      description = "Of old; has no effect.";
-    };
+    noXlibs = flag false "Of old; has no effect.";
     stub-ld.enable = mkOption {
       type = types.bool;
       default = false;

@@ -3,6 +3,7 @@
 { lib, pkgs, ... }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; }) flag nullable;
 in
 {
   options.environment.etc = mkOption {
@@ -19,22 +20,14 @@ in
         }:
         {
           options = {
-            enable = mkOption {
-              type = types.bool;
-              default = true;
-              description = "Whether the file is made.";
-            };
+            enable = flag true "Whether the file is made.";
             target = mkOption {
               type = types.str;
               default = name;
               apply = lib.removePrefix "/etc/";
               description = "The path below /etc.";
             };
-            text = mkOption {
-              type = types.nullOr types.lines;
-              default = null;
-              description = "The content.";
-            };
+            text = nullable types.lines "The content.";
             source = mkOption {
               type = types.path;
               description = "The file that has the content.";

@@ -9,20 +9,8 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; }) flag lines;
   cfg = config.networking.firewall;
-  flag =
-    default: description:
-    mkOption {
-      type = types.bool;
-      inherit default description;
-    };
-  lines =
-    description:
-    mkOption {
-      type = types.lines;
-      default = "";
-      inherit description;
-    };
   range = types.attrsOf types.port;
   ports = {
     allowedTCPPorts = mkOption {

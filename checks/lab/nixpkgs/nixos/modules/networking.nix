@@ -7,13 +7,8 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; }) flag lines nullable;
   cfg = config.networking;
-  flag =
-    default: description:
-    mkOption {
-      type = types.bool;
-      inherit default description;
-    };
   strings =
     description:
     mkOption {
@@ -59,11 +54,7 @@ let
           default = null;
           description = "The type of the route.";
         };
-        via = mkOption {
-          type = types.nullOr types.str;
-          default = null;
-          description = "The next hop.";
-        };
+        via = nullable types.str "The next hop.";
         options = mkOption {
           type = types.attrsOf types.str;
           default = { };
@@ -91,21 +82,9 @@ let
             type = types.str;
             description = "The gateway's address.";
           };
-          interface = mkOption {
-            type = types.nullOr types.str;
-            default = null;
-            description = "The interface to it.";
-          };
-          metric = mkOption {
-            type = types.nullOr types.int;
-            default = null;
-            description = "The metric of the route.";
-          };
-          source = mkOption {
-            type = types.nullOr types.str;
-            default = null;
-            description = "The source address.";
-          };
+          interface = nullable types.str "The interface to it.";
+          metric = nullable types.int "The metric of the route.";
+          source = nullable types.str "The source address.";
         };
       }
     )
@@ -142,11 +121,7 @@ in
       defaultText = lib.literalExpression "the full name where there is a domain, else the host's name";
       description = "The full name, or the host's name.";
     };
-    hostId = mkOption {
-      type = types.nullOr types.str;
-      default = null;
-      description = "A number of the machine, in hexadecimal.";
-    };
+    hostId = nullable types.str "A number of the machine, in hexadecimal.";
     domain = mkOption {
       type = types.nullOr types.str;
       default = null;
@@ -160,11 +135,7 @@ in
       default = { };
       description = "Names by address, in /etc/hosts.";
     };
-    extraHosts = mkOption {
-      type = types.lines;
-      default = "";
-      description = "Further lines of /etc/hosts.";
-    };
+    extraHosts = lines "Further lines of /etc/hosts.";
     enableIPv6 = flag true "Whether IPv6 is used.";
     useDHCP = flag true "Whether interfaces ask for addresses.";
     useNetworkd = flag false "Whether systemd-networkd configures the network.";
@@ -198,23 +169,11 @@ in
                 default = name;
                 description = "The interface's name.";
               };
-              useDHCP = mkOption {
-                type = types.nullOr types.bool;
-                default = null;
-                description = "Whether it asks for an address.";
-              };
+              useDHCP = nullable types.bool "Whether it asks for an address.";
               ipv4 = family 4;
               ipv6 = family 6;
-              macAddress = mkOption {
-                type = types.nullOr types.str;
-                default = null;
-                description = "Its hardware address.";
-              };
-              mtu = mkOption {
-                type = types.nullOr types.int;
-                default = null;
-                description = "Its largest packet.";
-              };
+              macAddress = nullable types.str "Its hardware address.";
+              mtu = nullable types.int "Its largest packet.";
               virtual = flag false "Whether it is made.";
               wakeOnLan.enable = flag false "Whether a packet wakes the machine.";
             };
@@ -252,11 +211,7 @@ in
     };
     nat = {
       enable = flag false "Whether addresses are translated.";
-      externalInterface = mkOption {
-        type = types.nullOr types.str;
-        default = null;
-        description = "The outer interface.";
-      };
+      externalInterface = nullable types.str "The outer interface.";
       internalInterfaces = strings "Inner interfaces.";
       internalIPs = strings "Inner networks.";
     };

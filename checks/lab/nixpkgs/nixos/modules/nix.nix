@@ -9,13 +9,8 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; }) flag strings lines;
   cfg = config.nix;
-  flag =
-    default: description:
-    mkOption {
-      type = types.bool;
-      inherit default description;
-    };
   atom = types.nullOr (
     types.oneOf [
       types.bool
@@ -36,12 +31,6 @@ let
       lib.concatMapStringsSep " " value v
     else
       toString v;
-  list =
-    default: description:
-    mkOption {
-      type = types.listOf types.str;
-      inherit default description;
-    };
 in
 {
   options.nix = {
@@ -55,12 +44,8 @@ in
     channel.enable = flag true "Whether channels are used.";
     checkConfig = flag true "Whether nix.conf is checked.";
     checkAllErrors = flag true "Whether all errors of nix.conf are errors.";
-    extraOptions = mkOption {
-      type = types.lines;
-      default = "";
-      description = "Further lines of nix.conf.";
-    };
-    nixPath = list [ ] "The search path of Nix.";
+    extraOptions = lines "Further lines of nix.conf.";
+    nixPath = strings [ ] "The search path of Nix.";
     registry = mkOption {
       type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; });
       default = { };
@@ -156,13 +141,13 @@ in
             description = "Whether builds are sandboxed.";
           };
           require-sigs = flag true "Whether paths must be signed.";
-          trusted-users = list [ ] "Users that the daemon trusts.";
-          allowed-users = list [ "*" ] "Users that may use the daemon.";
-          substituters = list [ ] "Caches.";
-          trusted-substituters = list [ ] "Caches that users may add.";
-          trusted-public-keys = list [ ] "Keys of caches.";
-          system-features = list [ ] "Features of the machine.";
-          extra-sandbox-paths = list [ ] "Further paths in the sandbox.";
+          trusted-users = strings [ ] "Users that the daemon trusts.";
+          allowed-users = strings [ "*" ] "Users that may use the daemon.";
+          substituters = strings [ ] "Caches.";
+          trusted-substituters = strings [ ] "Caches that users may add.";
+          trusted-public-keys = strings [ ] "Keys of caches.";
+          system-features = strings [ ] "Features of the machine.";
+          extra-sandbox-paths = strings [ ] "Further paths in the sandbox.";
         };
       };
     };

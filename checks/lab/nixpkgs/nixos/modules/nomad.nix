@@ -8,6 +8,7 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; }) flag;
   cfg = config.services.nomad;
   format = pkgs.formats.json { };
   settings = format.generate "nomad.json" cfg.settings;
@@ -30,16 +31,8 @@ in
       default = [ ];
       description = "Packages in the agent's PATH.";
     };
-    dropPrivileges = mkOption {
-      type = types.bool;
-      default = true;
-      description = "Whether it runs as a user of its own.";
-    };
-    enableDocker = mkOption {
-      type = types.bool;
-      default = true;
-      description = "Whether Docker is there for its jobs.";
-    };
+    dropPrivileges = flag true "Whether it runs as a user of its own.";
+    enableDocker = flag true "Whether Docker is there for its jobs.";
     extraSettingsPaths = mkOption {
       type = types.listOf types.path;
       default = [ ];

@@ -8,13 +8,8 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; }) flag strings text;
   cfg = config.services.openssh;
-  flag =
-    default: description:
-    mkOption {
-      type = types.bool;
-      inherit default description;
-    };
   nullable =
     type: default: description:
     mkOption {
@@ -125,16 +120,8 @@ in
       openFirewall = flag true "Whether the ports are opened in the firewall.";
       generateHostKeys = flag true "Whether host keys that are not there are made.";
       authorizedKeysInHomedir = flag true "Whether users' own ~/.ssh/authorized_keys count.";
-      sftpServerExecutable = mkOption {
-        type = types.str;
-        default = "/usr/lib/openssh/sftp-server";
-        description = "The SFTP server.";
-      };
-      sftpFlags = mkOption {
-        type = types.listOf types.str;
-        default = [ ];
-        description = "Flags of the SFTP server.";
-      };
+      sftpServerExecutable = text "/usr/lib/openssh/sftp-server" "The SFTP server.";
+      sftpFlags = strings [ ] "Flags of the SFTP server.";
       ports = mkOption {
         type = types.listOf types.port;
         default = [ 22 ];
@@ -180,21 +167,9 @@ in
         default = null;
         description = "The text before a login.";
       };
-      authorizedKeysFiles = mkOption {
-        type = types.listOf types.str;
-        default = [ ];
-        description = "Where keys of users are looked for.";
-      };
-      authorizedKeysCommand = mkOption {
-        type = types.str;
-        default = "none";
-        description = "A program that prints keys of a user.";
-      };
-      authorizedKeysCommandUser = mkOption {
-        type = types.str;
-        default = "nobody";
-        description = "Who runs that program.";
-      };
+      authorizedKeysFiles = strings [ ] "Where keys of users are looked for.";
+      authorizedKeysCommand = text "none" "A program that prints keys of a user.";
+      authorizedKeysCommandUser = text "nobody" "Who runs that program.";
       settings = mkOption {
         type = settings;
         default = { };
@@ -263,11 +238,7 @@ in
                   default = [ name ] ++ config.extraHostNames;
                   description = "Names of the host.";
                 };
-                extraHostNames = mkOption {
-                  type = types.listOf types.str;
-                  default = [ ];
-                  description = "Further names.";
-                };
+                extraHostNames = strings [ ] "Further names.";
                 publicKey = mkOption {
                   type = types.nullOr types.str;
                   default = null;

@@ -10,38 +10,14 @@
 }:
 let
   inherit (lib) mkOption types;
-  flag =
-    default: description:
-    mkOption {
-      type = types.bool;
-      inherit default description;
-    };
-  text =
-    default: description:
-    mkOption {
-      type = types.str;
-      inherit default description;
-    };
-  nullable =
-    type: description:
-    mkOption {
-      type = types.nullOr type;
-      default = null;
-      inherit description;
-    };
-  lines =
-    description:
-    mkOption {
-      type = types.lines;
-      default = "";
-      inherit description;
-    };
-  strings =
-    default: description:
-    mkOption {
-      type = types.listOf types.str;
-      inherit default description;
-    };
+  inherit (import ./declare.nix { inherit lib; })
+    flag
+    strings
+    lines
+    open
+    nullable
+    text
+    ;
   cfg = config.services;
 in
 {
@@ -210,11 +186,7 @@ in
         autoPrune.enable = flag false "Whether what is unused is removed regularly.";
         autoPrune.dates = text "weekly" "When.";
         autoPrune.flags = strings [ ] "Flags of the removal.";
-        daemon.settings = mkOption {
-          type = types.submodule { freeformType = types.attrsOf types.anything; };
-          default = { };
-          description = "Settings of daemon.json.";
-        };
+        daemon.settings = open "Settings of daemon.json.";
         extraOptions = mkOption {
           type = types.separatedString " ";
           default = "";

@@ -8,6 +8,12 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; })
+    flag
+    strings
+    lines
+    text
+    ;
   cfg = config.security.sudo;
   rule =
     rule:
@@ -68,47 +74,23 @@ in
 {
   options.security = {
     sudo = {
-      enable = mkOption {
-        type = types.bool;
-        default = true;
-        description = "Whether sudo is there.";
-      };
+      enable = flag true "Whether sudo is there.";
       package = mkOption {
         type = types.package;
         default = pkgs.sudo;
         defaultText = lib.literalExpression "pkgs.sudo";
         description = "The sudo package; the stand-in uses the machine's.";
       };
-      wheelNeedsPassword = mkOption {
-        type = types.bool;
-        default = true;
-        description = "Whether members of wheel are asked for their password.";
-      };
-      execWheelOnly = mkOption {
-        type = types.bool;
-        default = false;
-        description = "Whether only members of wheel may execute sudo.";
-      };
-      defaultOptions = mkOption {
-        type = types.listOf types.str;
-        default = [ "SETENV" ];
-        description = "Tags of the rules for root and wheel.";
-      };
-      keepTerminfo = mkOption {
-        type = types.bool;
-        default = true;
-        description = "Whether TERMINFO is kept.";
-      };
+      wheelNeedsPassword = flag true "Whether members of wheel are asked for their password.";
+      execWheelOnly = flag false "Whether only members of wheel may execute sudo.";
+      defaultOptions = strings [ "SETENV" ] "Tags of the rules for root and wheel.";
+      keepTerminfo = flag true "Whether TERMINFO is kept.";
       configFile = mkOption {
         type = types.lines;
         internal = true;
         description = "The whole sudoers file.";
       };
-      extraConfig = mkOption {
-        type = types.lines;
-        default = "";
-        description = "Further lines of sudoers.";
-      };
+      extraConfig = lines "Further lines of sudoers.";
       extraRules = mkOption {
         default = [ ];
         description = "Further rules.";
@@ -125,16 +107,8 @@ in
                 default = [ ];
                 description = "Groups that may.";
               };
-              host = mkOption {
-                type = types.str;
-                default = "ALL";
-                description = "On which host.";
-              };
-              runAs = mkOption {
-                type = types.str;
-                default = "ALL:ALL";
-                description = "As whom.";
-              };
+              host = text "ALL" "On which host.";
+              runAs = text "ALL:ALL" "As whom.";
               commands = mkOption {
                 type = types.listOf command;
                 description = "What.";
@@ -144,37 +118,13 @@ in
         );
       };
     };
-    sudo-rs.enable = mkOption {
-      type = types.bool;
-      default = false;
-      description = "Whether sudo-rs takes the place of sudo.";
-    };
-    polkit.enable = mkOption {
-      type = types.bool;
-      default = false;
-      description = "Whether polkit is there.";
-    };
-    rtkit.enable = mkOption {
-      type = types.bool;
-      default = false;
-      description = "Whether rtkit is there.";
-    };
-    lockKernelModules = mkOption {
-      type = types.bool;
-      default = false;
-      description = "Whether no kernel module can be loaded after boot.";
-    };
-    protectKernelImage = mkOption {
-      type = types.bool;
-      default = false;
-      description = "Whether the running kernel cannot be replaced.";
-    };
+    sudo-rs.enable = flag false "Whether sudo-rs takes the place of sudo.";
+    polkit.enable = flag false "Whether polkit is there.";
+    rtkit.enable = flag false "Whether rtkit is there.";
+    lockKernelModules = flag false "Whether no kernel module can be loaded after boot.";
+    protectKernelImage = flag false "Whether the running kernel cannot be replaced.";
     pki = {
-      certificates = mkOption {
-        type = types.listOf types.str;
-        default = [ ];
-        description = "Trusted certificates, as PEM.";
-      };
+      certificates = strings [ ] "Trusted certificates, as PEM.";
       certificateFiles = mkOption {
         type = types.listOf types.path;
         default = [ ];

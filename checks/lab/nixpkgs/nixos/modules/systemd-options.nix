@@ -3,6 +3,7 @@
 { lib }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; }) flag;
   list =
     description:
     mkOption {
@@ -18,12 +19,6 @@ let
       type = types.listOf unitName;
       default = [ ];
       inherit description;
-    };
-  flag =
-    default: description:
-    mkOption {
-      type = types.bool;
-      inherit default description;
     };
   lines =
     default: description:

@@ -9,6 +9,12 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; })
+    flag
+    open
+    nullable
+    text
+    ;
   kinds = import ./systemd-options.nix { inherit lib; };
   cfg = config.systemd;
 
@@ -287,19 +293,6 @@ let
         ) cfg.tmpfiles.settings
       )
     );
-  open =
-    description:
-    mkOption {
-      type = types.submodule { freeformType = types.attrsOf types.anything; };
-      default = { };
-      inherit description;
-    };
-  field =
-    default: description:
-    mkOption {
-      type = types.str;
-      inherit default description;
-    };
 in
 {
   options.systemd = {
@@ -316,11 +309,7 @@ in
             kinds.common
             // kinds.mount
             // {
-              name = mkOption {
-                type = types.str;
-                default = "";
-                description = "Of no meaning: a mount is named by its place.";
-              };
+              name = text "" "Of no meaning: a mount is named by its place.";
             };
         }
       );
@@ -341,11 +330,7 @@ in
               upheldBy
               overrideStrategy
               ;
-            text = mkOption {
-              type = types.nullOr types.str;
-              default = null;
-              description = "The unit.";
-            };
+            text = nullable types.str "The unit.";
           };
         }
       );
@@ -361,7 +346,7 @@ in
       default = [ ];
       description = "Packages with units.";
     };
-    defaultUnit = field "multi-user.target" "The unit that is booted to.";
+    defaultUnit = text "multi-user.target" "The unit that is booted to.";
     globalEnvironment = mkOption {
       type = types.attrsOf (
         types.nullOr (
@@ -375,38 +360,18 @@ in
       default = { };
       description = "The environment of all services.";
     };
-    enableEmergencyMode = mkOption {
-      type = types.bool;
-      default = true;
-      description = "Whether a failed boot ends in a shell.";
-    };
+    enableEmergencyMode = flag true "Whether a failed boot ends in a shell.";
     extraConfig = mkOption {
       type = types.lines;
       default = "";
       description = "Further lines of system.conf.";
     };
     settings.Manager = kinds.section { DefaultTimeoutStartSec = "60"; } "Settings of the manager.";
-    oomd.enable = mkOption {
-      type = types.bool;
-      default = true;
-      description = "Whether systemd-oomd runs.";
-    };
-    coredump.enable = mkOption {
-      type = types.bool;
-      default = true;
-      description = "Whether core dumps are kept.";
-    };
-    watchdog.runtimeTime = mkOption {
-      type = types.nullOr types.str;
-      default = null;
-      description = "How long the machine may hang.";
-    };
+    oomd.enable = flag true "Whether systemd-oomd runs.";
+    coredump.enable = flag true "Whether core dumps are kept.";
+    watchdog.runtimeTime = nullable types.str "How long the machine may hang.";
     network = {
-      enable = mkOption {
-        type = types.bool;
-        default = false;
-        description = "Whether systemd-networkd runs.";
-      };
+      enable = flag false "Whether systemd-networkd runs.";
       networks = mkOption {
         type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; });
         default = { };
@@ -449,12 +414,12 @@ in
               types.submodule (
                 { name, ... }: {
                   options = {
-                    type = field name "The kind of the rule.";
-                    mode = field "-" "The mode.";
-                    user = field "-" "The owner.";
-                    group = field "-" "The group.";
-                    age = field "-" "After what time content is removed.";
-                    argument = field "" "The argument.";
+                    type = text name "The kind of the rule.";
+                    mode = text "-" "The mode.";
+                    user = text "-" "The owner.";
+                    group = text "-" "The group.";
+                    age = text "-" "After what time content is removed.";
+                    argument = text "" "The argument.";
                   };
                 }
               )

@@ -8,13 +8,8 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; }) flag nullable;
   cfg = config.services.unbound;
-  flag =
-    default: description:
-    mkOption {
-      type = types.bool;
-      inherit default description;
-    };
   atom = types.oneOf [
     types.bool
     types.int
@@ -61,11 +56,7 @@ in
     ) "Whether its settings are checked when they are built.";
     resolveLocalQueries = flag true "Whether the machine itself asks it.";
     enableRootTrustAnchor = flag true "Whether answers must be signed from the root.";
-    localControlSocketPath = mkOption {
-      type = types.nullOr types.str;
-      default = null;
-      description = "The socket by which it is controlled.";
-    };
+    localControlSocketPath = nullable types.str "The socket by which it is controlled.";
     settings = mkOption {
       default = { };
       description = "Settings of unbound.conf.";

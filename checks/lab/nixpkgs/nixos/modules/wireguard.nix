@@ -8,21 +8,14 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (import ./declare.nix { inherit lib; })
+    flag
+    strings
+    nullable
+    text
+    ;
   cfg = config.networking.wireguard;
   mesh = config.services.wgautomesh;
-  flag =
-    default: description:
-    mkOption {
-      type = types.bool;
-      inherit default description;
-    };
-  nullable =
-    type: description:
-    mkOption {
-      type = types.nullOr type;
-      default = null;
-      inherit description;
-    };
   shell =
     description:
     mkOption {
@@ -64,11 +57,7 @@ let
   );
   interface = types.submodule {
     options = {
-      ips = mkOption {
-        type = types.listOf types.str;
-        default = [ ];
-        description = "The interface's addresses.";
-      };
+      ips = strings [ ] "The interface's addresses.";
       privateKey = nullable types.str "The private key, for tests.";
       privateKeyFile = nullable types.str "The file of the private key.";
       generatePrivateKeyFile = flag false "Whether a missing key is made.";
@@ -77,11 +66,7 @@ let
       postSetup = shell "Shell code after it is made.";
       preShutdown = shell "Shell code before it is removed.";
       postShutdown = shell "Shell code after it is removed.";
-      table = mkOption {
-        type = types.str;
-        default = "main";
-        description = "The table of its routes.";
-      };
+      table = text "main" "The table of its routes.";
       peers = mkOption {
         type = types.listOf peer;
         default = [ ];
