@@ -1,9 +1,9 @@
-//! `status --watch`, on a terminal and elsewhere.
+//! `status --watch`, on a terminal and elsewhere; and what the README shows of the tool's output.
 
 use std::process::Stdio;
 
 use crate::support::terminal::{Answer, answer};
-use crate::support::{Lab, Repo, Tool};
+use crate::support::{self, Lab, NODES, Repo, Tool};
 
 fn watch(repo: &Repo, lab: &Lab) -> Tool {
     let tool = Tool::new(repo, "status").on(lab);
@@ -65,4 +65,70 @@ fn elsewhere_each_look_follows_the_one_before() {
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert!(child.wait().unwrap().code().is_some());
+}
+
+/// A line of output without what differs from run to run: numbers, units of sizes, hashes, widths.
+fn masked(line: &str) -> String {
+    let mut line = line.replace(".standin", "").replace(" path ", " paths ");
+    for unit in ["KiB", "MiB", "GiB"] {
+        line = line.replace(unit, "B");
+    }
+    let words = line.split_whitespace().map(|word| {
+        let word = word.split_once('…').map_or(word, |(_, name)| name);
+        let mut masked = String::new();
+        for letter in word.chars() {
+            match letter {
+                '0'..='9' if masked.ends_with('0') => {}
+                '0'..='9' => masked.push('0'),
+                other => masked.push(other),
+            }
+        }
+        masked.replace("0.0", "0")
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The commands that the README shows, each with its output.
+fn shown_by_the_readme() -> Vec<(String, Vec<String>)> {
+    let readme = std::fs::read_to_string(support::root().join("README.md")).unwrap();
+    let (_, after) = readme.split_once("## What it looks like\n").unwrap();
+    let block = after.split("```\n").nth(1).unwrap();
+    let mut shown: Vec<(String, Vec<String>)> = Vec::new();
+    for line in block.lines().filter(|line| !line.is_empty()) {
+        match line.strip_prefix("$ nix run .#") {
+            Some(command) => shown.push((command.replacen("-- ", "", 1), Vec::new())),
+            None => shown.last_mut().unwrap().1.push(masked(line)),
+        }
+    }
+    shown
+}
+
+#[test]
+fn the_readme_shows_what_the_tool_prints() {
+    let (lab, repo) = (
+        Lab::bare(),
+        Repo::with("consul.enable = false; nomad.enable = false; wireguard.enable = false;"),
+    );
+    Tool::deploy(&repo, &lab).exits(0);
+    for node in NODES {
+        lab.fault(node, &["reboot"]);
+    }
+    repo.configure("alder", r#"{ environment.etc."motd".text = "hello"; }"#);
+    let shown = shown_by_the_readme();
+    let commands = shown.iter().map(|(command, _)| command.as_str());
+    assert_eq!(
+        commands.collect::<Vec<_>>(),
+        [
+            "deploy-nixos prod --plan",
+            "deploy-nixos prod",
+            "status prod"
+        ]
+    );
+    for (command, expected) in shown {
+        let mut words = command.split(' ');
+        let tool = Tool::new(&repo, words.next().unwrap()).on(&lab);
+        let ran = words.skip(1).fold(tool, Tool::arg).exits(0);
+        let printed: Vec<String> = ran.out.lines().map(masked).collect();
+        assert_eq!(printed, expected, "{command}:\n{}", ran.out);
+    }
 }
