@@ -41,6 +41,13 @@ rec {
       inherit name text;
       executable = true;
     };
+  writeScriptBin =
+    name: text:
+    writeTextFile {
+      inherit name text;
+      executable = true;
+      destination = "/bin/${name}";
+    };
   checkShell = ''/bin/bash -n -O extglob "$target"'';
   writeShellScript =
     name: text:
