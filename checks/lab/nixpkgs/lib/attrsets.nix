@@ -44,7 +44,6 @@ rec {
     else
       [ ];
   optionalAttrs = condition: set: if condition then set else { };
-  zipAttrs = zipAttrsWith (_: values: values);
   attrVals = names: set: map (name: set.${name}) names;
   cartesianProduct =
     set:
@@ -71,42 +70,7 @@ rec {
     else
       abort "cannot find attribute `${lib.concatStringsSep "." path}'";
   setAttrByPath = path: value: lib.foldr (name: inner: { ${name} = inner; }) value path;
-  updateManyAttrsByPath =
-    updates: set:
-    let
-      change =
-        { path, update }:
-        value:
-        if path == [ ] then
-          update value
-        else
-          value
-          // {
-            ${head path} = change {
-              inherit update;
-              path = tail path;
-            } (value.${head path} or { });
-          };
-      # Outer paths first, so that an inner update sees the result of the outer one.
-      ordered = builtins.sort (a: b: builtins.length a.path < builtins.length b.path) updates;
-    in
-    foldl' (value: one: change one value) set ordered;
 
-  mapAttrsRecursive = mapAttrsRecursiveCond (_: true);
-  mapAttrsRecursiveCond =
-    descend: f: set:
-    let
-      visit =
-        path:
-        mapAttrs (
-          name: value:
-          if isAttrs value && descend value then
-            visit (path ++ [ name ]) value
-          else
-            f (path ++ [ name ]) value
-        );
-    in
-    visit [ ] set;
   recursiveUpdateUntil =
     stop: a: b:
     let
@@ -126,7 +90,6 @@ rec {
     _: old: new:
     !(isAttrs old && isAttrs new)
   );
-  overrideExisting = old: new: old // intersectAttrs old new;
 
   isDerivation = value: isAttrs value && value.type or null == "derivation";
   toDerivation =

@@ -58,44 +58,7 @@ rec {
       name: section:
       "[${mkSectionName name}]\n" + toKeyValue { inherit mkKeyValue listsAsDuplicateKeys; } section
     ) sections;
-  toINIWithGlobalSection =
-    options:
-    {
-      globalSection,
-      sections ? { },
-    }:
-    (
-      if globalSection == { } then
-        ""
-      else
-        toKeyValue (removeAttrs options [ "mkSectionName" ]) globalSection + "\n"
-    )
-    + toINI options sections;
   toJSON = _: builtins.toJSON;
-  toGitINI =
-    set:
-    let
-      section =
-        path: content:
-        let
-          nested = lib.filterAttrs (_: lib.isAttrs) content;
-          plain = removeAttrs content (lib.attrNames nested);
-          title =
-            if lib.length path == 1 then
-              lib.head path
-            else
-              "${lib.head path} \"${lib.concatStringsSep "." (lib.tail path)}\"";
-          line =
-            key: value:
-            "\t${key} = ${if lib.isString value then lib.toJSON value else mkValueStringDefault { } value}\n";
-          lines = lib.concatStrings (
-            lib.concatLists (lib.mapAttrsToList (key: value: map (line key) (lib.toList value)) plain)
-          );
-        in
-        lib.optional (plain != { }) "[${title}]\n${lines}"
-        ++ lib.concatLists (lib.mapAttrsToList (name: section (path ++ [ name ])) nested);
-    in
-    lib.concatStringsSep "\n" (lib.concatLists (lib.mapAttrsToList (name: section [ name ]) set));
   withRecursion =
     {
       depthLimit,

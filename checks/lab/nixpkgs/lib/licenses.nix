@@ -15,10 +15,6 @@ lib.mapAttrs
     // license
   )
   {
-    agpl3Only = {
-      spdxId = "AGPL-3.0-only";
-      fullName = "GNU Affero General Public License v3.0 only";
-    };
     asl20 = {
       spdxId = "Apache-2.0";
       fullName = "Apache License 2.0";
@@ -27,39 +23,15 @@ lib.mapAttrs
       spdxId = "BSD-2-Clause";
       fullName = "BSD 2-clause";
     };
-    bsd3 = {
-      spdxId = "BSD-3-Clause";
-      fullName = "BSD 3-clause";
-    };
     bsl11 = {
       spdxId = "BUSL-1.1";
       fullName = "Business Source License 1.1";
       free = false;
       redistributable = true;
     };
-    cc0 = {
-      spdxId = "CC0-1.0";
-      fullName = "Creative Commons Zero v1.0 Universal";
-    };
-    gpl2Only = {
-      spdxId = "GPL-2.0-only";
-      fullName = "GNU General Public License v2.0 only";
-    };
-    gpl2Plus = {
-      spdxId = "GPL-2.0-or-later";
-      fullName = "GNU General Public License v2.0 or later";
-    };
-    gpl3Only = {
-      spdxId = "GPL-3.0-only";
-      fullName = "GNU General Public License v3.0 only";
-    };
     gpl3Plus = {
       spdxId = "GPL-3.0-or-later";
       fullName = "GNU General Public License v3.0 or later";
-    };
-    isc = {
-      spdxId = "ISC";
-      fullName = "ISC License";
     };
     lgpl21Plus = {
       spdxId = "LGPL-2.1-or-later";
@@ -72,17 +44,5 @@ lib.mapAttrs
     mpl20 = {
       spdxId = "MPL-2.0";
       fullName = "Mozilla Public License 2.0";
-    };
-    publicDomain = {
-      fullName = "Public Domain";
-    };
-    unfree = {
-      fullName = "Unfree";
-      free = false;
-      redistributable = false;
-    };
-    unlicense = {
-      spdxId = "Unlicense";
-      fullName = "The Unlicense";
     };
   }

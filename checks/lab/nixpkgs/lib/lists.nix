@@ -108,7 +108,6 @@ rec {
   zipListsWith =
     f: a: b:
     genList (index: f (elemAt a index) (elemAt b index)) (lib.min (length a) (length b));
-  zipLists = zipListsWith (fst: snd: { inherit fst snd; });
   unique = uniqueBy (a: b: a == b);
   uniqueBy =
     same: foldl' (seen: value: if any (same value) seen then seen else seen ++ [ value ]) [ ];
@@ -127,26 +126,4 @@ rec {
       )
     );
   naturalSort = sort (a: b: builtins.compareVersions a b < 0);
-
-  # Sorts by a partial order, in which `before a b` tells whether a precedes b: `{ result }`, or `{ cycle; loops }`.
-  toposort =
-    before: values:
-    let
-      step =
-        done: rest:
-        if rest == [ ] then
-          { result = done; }
-        else
-          let
-            free = findFirst (value: !any (other: other != value && before other value) rest) null rest;
-          in
-          if free == null then
-            {
-              cycle = rest;
-              loops = rest;
-            }
-          else
-            step (done ++ [ free ]) (remove free rest);
-    in
-    step [ ] values;
 }

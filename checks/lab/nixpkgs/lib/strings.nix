@@ -92,13 +92,6 @@ rec {
 
   escape = characters: replaceStrings characters (map (c: "\\" + c) characters);
   escapeRegex = escape (stringToCharacters "\\[{()^$?*+|.");
-  escapeXML = replaceStrings [ "\"" "'" "<" ">" "&" ] [ "&quot;" "&apos;" "&lt;" "&gt;" "&amp;" ];
-  escapeURL =
-    let
-      plain = stringToCharacters "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
-      rest = lib.subtractLists plain (lib.attrNames asciiTable);
-    in
-    replaceStrings rest (map (c: "%${fixedWidthString 2 "0" (lib.toHexString (charToInt c))}") rest);
   escapeShellArg =
     value:
     let
@@ -147,20 +140,6 @@ rec {
 
   toLower = replaceStrings upperChars lowerChars;
   toUpper = replaceStrings lowerChars upperChars;
-  # Only printable characters and white space: the others have no literal in Nix.
-  asciiTable =
-    let
-      printable = " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
-    in
-    lib.listToAttrs (
-      lib.imap0 (index: c: lib.nameValuePair c (32 + index)) (stringToCharacters printable)
-    )
-    // {
-      "\t" = 9;
-      "\n" = 10;
-      "\r" = 13;
-    };
-  charToInt = c: asciiTable.${c};
   splitString =
     separator: text: lib.filter isPiece (split (escapeRegex (toString separator)) (toString text));
   isPiece = builtins.isString;

@@ -47,13 +47,6 @@ rec {
   boolToString = value: if value then "true" else "false";
   mapNullable = f: value: if value == null then null else f value;
 
-  toBaseDigits =
-    base: number:
-    if number < base then [ number ] else toBaseDigits base (number / base) ++ [ (mod number base) ];
-  toHexString =
-    number:
-    lib.concatMapStrings (digit: lib.substring digit 1 "0123456789ABCDEF") (toBaseDigits 16 number);
-
   importJSON = path: builtins.fromJSON (builtins.readFile path);
   importTOML = path: builtins.fromTOML (builtins.readFile path);
 
@@ -100,6 +93,4 @@ rec {
   version = "${release}.standin";
   versionSuffix = ".standin";
   codeName = "Stand-in";
-
-  fakeHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 }

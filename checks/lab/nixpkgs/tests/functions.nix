@@ -131,8 +131,6 @@ in
           (lib.strings.escapeNixIdentifier "a-b")
           (lib.strings.escapeNixIdentifier "1a")
         ];
-    escapeXML = ok "&lt;a&gt;&amp;&quot;" (lib.escapeXML "<a>&\"");
-    escapeURL = ok "a%20b%2Fc~" (lib.strings.escapeURL "a b/c~");
     makeBinPath = ok "/a/bin:/b/bin" (
       lib.makeBinPath [
         "/a"
@@ -242,9 +240,6 @@ in
           (lib.setAttrByPath [ "a" "b" ] 1)
           (lib.getAttrFromPath [ "a" "b" ] { a.b = 1; })
         ];
-    mapAttrsRecursive = ok { a.b = "a.b=1"; } (
-      lib.mapAttrsRecursive (p: v: "${lib.concatStringsSep "." p}=${toString v}") { a.b = 1; }
-    );
     cartesianProduct =
       ok
         [
@@ -289,24 +284,6 @@ in
           b = 2;
         }
     );
-    zipAttrs =
-      ok
-        {
-          a = [
-            1
-            2
-          ];
-          b = [ 3 ];
-        }
-        (
-          lib.zipAttrs [
-            { a = 1; }
-            {
-              a = 2;
-              b = 3;
-            }
-          ]
-        );
     collect = ok [ 1 2 ] (
       lib.collect lib.isInt {
         a = 1;
@@ -314,27 +291,6 @@ in
         d = "x";
       }
     );
-    updateMany =
-      ok
-        {
-          a.b = 2;
-          c = 1;
-        }
-        (
-          lib.updateManyAttrsByPath [
-            {
-              path = [
-                "a"
-                "b"
-              ];
-              update = x: x + 1;
-            }
-            {
-              path = [ "c" ];
-              update = _: 1;
-            }
-          ] { a.b = 1; }
-        );
     mergeAttrsList =
       ok
         {
@@ -356,12 +312,6 @@ in
         value = 1;
       }
     ] (lib.attrsToList { a = 1; });
-    overrideExisting = ok { a = 2; } (
-      lib.overrideExisting { a = 1; } {
-        a = 2;
-        b = 3;
-      }
-    );
 
     unique = ok [ 3 1 2 ] (
       lib.unique [
@@ -557,28 +507,6 @@ in
             2
           ])
         ];
-    toposort =
-      ok
-        {
-          result = [
-            "a"
-            "b"
-            "c"
-          ];
-        }
-        (
-          lib.toposort (x: y: x < y) [
-            "c"
-            "a"
-            "b"
-          ]
-        );
-    zipLists = ok [
-      {
-        fst = 1;
-        snd = "a";
-      }
-    ] (lib.zipLists [ 1 2 ] [ "a" ]);
     groupBy =
       ok
         {
@@ -673,7 +601,6 @@ in
           (lib.mapNullable (x: x) null)
           (lib.toList 1)
         ];
-    fakeHash = ok "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" lib.fakeHash;
     asserts =
       ok
         [ 1 2 true ]
@@ -700,12 +627,6 @@ in
         ];
       }
     );
-    iniGlobal = ok "g=1\n\n[a]\nx=2\n" (
-      lib.generators.toINIWithGlobalSection { } {
-        globalSection.g = 1;
-        sections.a.x = 2;
-      }
-    );
     keyValue = ok "a=1\nb=x y\n" (
       lib.generators.toKeyValue { } {
         a = 1;
@@ -714,12 +635,6 @@ in
     );
     keyValueSeparator = ok "a: 1\n" (
       lib.generators.toKeyValue { mkKeyValue = lib.generators.mkKeyValueDefault { } ": "; } { a = 1; }
-    );
-    gitIni = ok "[user]\n\tname = \"A\"\n\n[branch \"main\"]\n\tremote = \"o\"\n" (
-      lib.concatStringsSep "\n" [
-        (lib.generators.toGitINI { user.name = "A"; })
-        (lib.generators.toGitINI { branch.main.remote = "o"; })
-      ]
     );
     pretty =
       ok
