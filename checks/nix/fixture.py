@@ -37,8 +37,8 @@ def with_more(name, *additions):
     return "{ imports = [ (%s) %s ]; }" % (BASE[name], " ".join(f"({more})" for more in additions))
 
 
-def nix(*arguments, root=ROOT):
-    """Run nix without network; the finished process."""
+def nix(*arguments, root=ROOT, settings=()):
+    """A finished `nix` without network, with further lines of nix.conf."""
     environment = dict(os.environ)
     environment["NIX_CONFIG"] = "\n".join(
         [
@@ -50,6 +50,7 @@ def nix(*arguments, root=ROOT):
             # The stand-in's packages run the machine's own programs. Of genuine nixpkgs nothing is built here.
             "sandbox = false",
             "warn-dirty = false",
+            *settings,
         ]
     )
     return subprocess.run(
