@@ -8,16 +8,19 @@ use std::sync::Mutex;
 use nixcfg::password::hash::{Hash, Password};
 use nixcfg::secret::Secret;
 
-use crate::support::hostile::{self, Attack, From, Told, WAYS, end, prepare};
+use crate::support::hostile::{self, Attack, From, Told, WAYS, assert_attacked, end, prepare};
 use crate::support::pass::PassStore;
 use crate::support::{Lab, NODES, Ran, Repo, Tool, root};
 
 /// The hostile node.
 const BAD: &str = "alder";
-/// Time limits are divided by this: each is waited for in full.
-const HASTE: &str = "4";
 /// Parallel runs: sshd refuses too many logins at once.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 5;
+
+/// Shortens the limits of what is attacked, each of which is waited for in full.
+fn haste(script: &str) -> String {
+    format!("4,{script}=6,going back=8,a switch=8,a restart=15,copying=6")
+}
 
 const fn attack(
     operation: &'static [&'static str],
@@ -37,7 +40,7 @@ const STATUS: &[&str] = &["status", "--no-drift"];
 const AS_ROOT: &[&str] = &["exec", "--sudo", "--", "true"];
 
 /// Operations that only look.
-const LOOKS: [Attack; 9] = [
+const LOOKS: [Attack; 11] = [
     attack(STATUS, "nixcfg-probe", From::Start, &[]),
     attack(STATUS, "nixcfg-probe", From::Run, &[]),
     attack(STATUS, "nixcfg-status", From::Run, &["end", "escapes"]),
@@ -53,7 +56,19 @@ const LOOKS: [Attack; 9] = [
         From::Run,
         &["end", "escapes"],
     ),
-    // Something is wrong with each: the store has nothing.
+    attack(
+        &["upgrade-nixos", "--no-update", "--plan"],
+        "nixcfg-closure",
+        From::Run,
+        &["end"],
+    ),
+    // Something is wrong with each: none has a certificate.
+    attack(
+        &["pki-status", "--live"],
+        "nixcfg-pki-state",
+        From::Root,
+        &[],
+    ),
     attack(&["doctor"], "nixcfg-doctor", From::Run, &[]),
     // The script that finds out how to become root, and the one that runs a command as root.
     attack(AS_ROOT, "nixcfg-try", From::Start, &[]),
@@ -62,81 +77,110 @@ const LOOKS: [Attack; 9] = [
     attack(AS_ROOT, "nixcfg", From::Start, &[]),
 ];
 
-const DEPLOY: &[&str] = &["deploy-nixos", "--confirm-timeout", "5"];
+const DEPLOY: &[&str] = &["deploy-nixos", "--confirm-timeout", "8"];
 /// To a system on which a unit fails.
-const TO_A_BAD_ONE: &[&str] = &["deploy-nixos", "--confirm-timeout", "6"];
+const TO_A_BAD_ONE: &[&str] = &["deploy-nixos", "--confirm-timeout", "15"];
 const REBOOT: &[&str] = &[
     "deploy-nixos",
     "--mode",
     "boot",
     "--reboot",
     "--confirm-timeout",
-    "5",
+    "15",
 ];
 const DRY: &[&str] = &["deploy-nixos", "--mode", "dry-activate"];
 const PASSWORDS: &[&str] = &["deploy-passwords", "--user", "bob"];
 const PKI: &[&str] = &["deploy-pki", "--unhealthy"];
+const ROLLBACK: &[&str] = &["rollback", "--plan"];
 
-/// Operations that change a node.
-const CHANGES: [Attack; 15] = [
-    attack(&["deploy-secrets"], "nixcfg-secrets", From::Root, &[]),
-    // The node's end of `nix copy`. Attacks after it find the paths there.
-    attack(DEPLOY, "nixcfg", From::Root, &[]),
-    attack(PASSWORDS, "nixcfg-inspect-passwords", From::Root, &[]),
-    attack(PASSWORDS, "nixcfg-passwords", From::Root, &[]),
-    attack(PKI, "nixcfg-pki-state", From::Root, &[]),
-    attack(PKI, "nixcfg-install", From::Root, &[]),
-    attack(PKI, "nixcfg-pki-signal", From::Root, &[]),
-    attack(DEPLOY, "nixcfg-lease", From::Root, &[]),
-    attack(DEPLOY, "nixcfg-activate", From::Root, &[]),
-    attack(DEPLOY, "nixcfg-outcome", From::Run, &[]),
-    attack(DEPLOY, "nixcfg-check", From::Root, &[]),
-    attack(DEPLOY, "nixcfg-confirm", From::Root, &[]),
-    attack(TO_A_BAD_ONE, "nixcfg-go-back", From::Root, &[]),
-    attack(REBOOT, "nixcfg-extend", From::Root, &[]),
-    attack(DRY, "nixcfg-dry-activate", From::Root, &[]),
-];
-/// The ways that are tried with these. The others differ in how an answer is read, which is the same for all scripts.
-const CHANGED_BY: [&str; 7] = [
-    "silent", "garbage", "endless", "cut", "end", "code", "escapes",
+/// The systems of a lane, beside the one that its node runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum System {
+    /// One that works. Attacks after its copy find it on the node.
+    Good,
+    /// One on which a unit fails.
+    Bad,
+    /// One that never comes to the node.
+    Fresh,
+    /// One that locks the accounts without a password file.
+    Immutable,
+}
+
+/// An attack on a node that is changed.
+#[derive(Clone, Copy)]
+struct Change {
+    attack: Attack,
+    system: System,
+    /// What is done on the node before, as root.
+    before: &'static str,
+}
+
+const fn change(
+    operation: &'static [&'static str],
+    script: &'static str,
+    from: From,
+    system: System,
+) -> Change {
+    Change {
+        attack: attack(operation, script, from, &[]),
+        system,
+        before: "true",
+    }
+}
+
+/// Operations that change a node. Those that take longest come last, and are tried first.
+const CHANGES: [Change; 22] = [
+    change(
+        &["deploy-secrets"],
+        "nixcfg-secrets",
+        From::Root,
+        System::Good,
+    ),
+    change(
+        PASSWORDS,
+        "nixcfg-inspect-passwords",
+        From::Root,
+        System::Good,
+    ),
+    change(PASSWORDS, "nixcfg-passwords", From::Root, System::Good),
+    Change {
+        attack: attack(ROLLBACK, "nixcfg-inhibited", From::Run, &["end", "escapes"]),
+        ..change(ROLLBACK, "nixcfg-inhibited", From::Run, System::Good)
+    },
+    change(DRY, "nixcfg-dry-activate", From::Root, System::Good),
+    change(PKI, "nixcfg-install", From::Root, System::Good),
+    change(PKI, "nixcfg-pki-signal", From::Root, System::Good),
+    Change {
+        before: "echo 'since now' >/var/lib/nixcfg/drained",
+        ..change(DEPLOY, "nixcfg-drained", From::Root, System::Good)
+    },
+    change(DEPLOY, "nixcfg-lease", From::Root, System::Good),
+    change(DEPLOY, "nixcfg-member", From::Root, System::Good),
+    change(DEPLOY, "nixcfg-daemons", From::Root, System::Good),
+    change(DEPLOY, "nixcfg-activate", From::Root, System::Good),
+    change(DEPLOY, "nixcfg-outcome", From::Run, System::Good),
+    change(DEPLOY, "nixcfg-check", From::Root, System::Good),
+    change(DEPLOY, "nixcfg-confirm", From::Root, System::Good),
+    change(PKI, "nixcfg-pki-state", From::Root, System::Good),
+    // The node's end of `nix copy`.
+    change(DEPLOY, "nixcfg", From::Root, System::Fresh),
+    change(
+        DEPLOY,
+        "nixcfg-missing",
+        From::Behind("nixcfg-probe"),
+        System::Fresh,
+    ),
+    change(DEPLOY, "nixcfg-lockout", From::Root, System::Immutable),
+    change(REBOOT, "nixcfg-extend", From::Root, System::Good),
+    change(TO_A_BAD_ONE, "nixcfg-go-back", From::Root, System::Bad),
+    change(REBOOT, "nixcfg-restart", From::Root, System::Good),
 ];
 
 /// Scripts that are not attacked, and why.
-const SPARED: [(&str, &str); 9] = [
-    (
-        "nixcfg-closure",
-        "an answer about the node's own paths, for a preview",
-    ),
-    (
-        "nixcfg-daemons",
-        "read as nixcfg-pki-state is; what is missing counts as not healthy",
-    ),
-    (
-        "nixcfg-drained",
-        "needs a Nomad; its answer is judged as that of nixcfg-confirm",
-    ),
-    (
-        "nixcfg-inhibited",
-        "a plan's remark; nixcfg-activate compares again on the node",
-    ),
-    (
-        "nixcfg-lockout",
-        "needs immutable users; a user who is not told of counts as locked out (lockout.rs)",
-    ),
-    ("nixcfg-member", "a check; judged as nixcfg-check"),
-    (
-        "nixcfg-missing",
-        "what a node says it has and has not, its switch misses (nixcfg-activate: absent)",
-    ),
-    (
-        "nixcfg-present",
-        "says nothing; a node that does not answer is given up in seconds (link.rs)",
-    ),
-    (
-        "nixcfg-restart",
-        "its answer is not used: the next look tells whether the node has restarted",
-    ),
-];
+const SPARED: [(&str, &str); 1] = [(
+    "nixcfg-present",
+    "says nothing; a node that does not answer is given up in seconds (link.rs)",
+)];
 
 #[test]
 fn every_script_is_attacked_or_spared_for_a_reason() {
@@ -158,7 +202,8 @@ fn every_script_is_attacked_or_spared_for_a_reason() {
     let mut scripts = BTreeSet::new();
     collect(&root().join("src"), &mut scripts);
     assert!(scripts.len() > 20, "{scripts:?}");
-    let attacked = LOOKS.iter().chain(&CHANGES).map(|attack| attack.script);
+    let changes = CHANGES.iter().map(|change| &change.attack);
+    let attacked = LOOKS.iter().chain(changes).map(|attack| attack.script);
     let attacked: BTreeSet<&str> = attacked.collect();
     let spared: BTreeSet<&str> = SPARED.iter().map(|(name, _)| *name).collect();
     assert!(attacked.is_disjoint(&spared));
@@ -176,11 +221,13 @@ fn a_node_that_answers_badly_is_told_so_and_neither_fills_nor_holds_nor_misleads
     let repo = Repo::new();
     let store = PassStore::plain();
     prepare(&lab, BAD);
-    // What follows finds the cluster evaluated.
-    let tool = Tool::new(&repo, "exec")
+    let mut command = Tool::new(&repo, "gen-pki").into_command();
+    assert!(store.in_env(&mut command).status().unwrap().success());
+    // What follows finds the cluster evaluated, and its systems built.
+    let tool = Tool::new(&repo, "upgrade-nixos")
         .arg("--ssh-config")
         .arg(lab.ssh_config());
-    let mut command = tool.args(&["--", "true"]).into_command();
+    let mut command = tool.args(&["--no-update", "--plan"]).into_command();
     assert!(store.in_env(&mut command).status().unwrap().success());
     let attacks = LOOKS
         .iter()
@@ -199,13 +246,18 @@ fn a_node_that_answers_badly_is_told_so_and_neither_fills_nor_holds_nor_misleads
                         break;
                     };
                     let way = WAYS[number].0;
-                    let told = hostile::run((&repo, &store), &lab, BAD, (*look, way), HASTE);
-                    done.lock().unwrap().push((told.memory, judge_look(&told)));
+                    let haste = format!("{},sudo=8", haste(look.script));
+                    let told = hostile::run((&repo, &store), &lab, BAD, (*look, way), &haste);
+                    let trouble = judge_look(&told);
+                    done.lock().unwrap().push((told, trouble));
                 }
             });
         }
     });
-    end(done.into_inner().unwrap(), LOOKS.len() * WAYS.len());
+    let done = done.into_inner().unwrap();
+    let runs: Vec<usize> = done.iter().map(|(told, _)| told.run).collect();
+    assert_attacked(&lab, BAD, &runs);
+    end(done, LOOKS.len() * WAYS.len());
 }
 
 /// What is wrong with a run that only looks, if anything is.
@@ -215,7 +267,7 @@ fn judge_look(told: &Told) -> Option<String> {
     let others = NODES.iter().filter(|node| **node != BAD);
     let tells = matches!(
         told.attack.operation[0],
-        "status" | "generations" | "doctor"
+        "status" | "generations" | "doctor" | "pki-status"
     );
     for node in others.filter(|_| tells) {
         let of_node = |line: &str| line.split([' ', ':']).any(|word| word == *node);
@@ -226,11 +278,16 @@ fn judge_look(told: &Told) -> Option<String> {
     told.words(&trouble)
 }
 
+/// The nodes of the lanes that the lab does not have for other tests.
+const MORE: [&str; 3] = ["elm", "fir", "hazel"];
+
 /// A cluster of one node. Clusters are attacked in parallel, as an operation holds the lease on all of its own.
 struct Lane {
     node: &'static str,
     good: Repo,
     bad: Repo,
+    fresh: Repo,
+    immutable: Repo,
 }
 
 /// The settings of all its systems.
@@ -242,6 +299,8 @@ const CLUSTER: &str = r#"
 
 impl Lane {
     fn new(lab: &Lab, node: &'static str) -> Self {
+        let alder = fs::read_to_string(root().join("cluster/prod/node/alder.nix")).unwrap();
+        let file = |name: &str| format!("cluster/prod/node/{name}.nix");
         let of = |module: &str| {
             let repo = Repo::new();
             repo.replace(
@@ -250,60 +309,82 @@ impl Lane {
                 CLUSTER,
             );
             for other in NODES.iter().filter(|other| **other != node) {
-                let file = format!("cluster/prod/node/{other}.nix");
-                fs::remove_file(repo.path().join(&file)).unwrap();
+                fs::remove_file(repo.path().join(file(other))).unwrap();
             }
+            repo.write(
+                &file(node),
+                &alder.replace("nodes.alder", &format!("nodes.{node}")),
+            );
             repo.configure(node, module);
             repo
         };
         // Each is a server: a cluster without one has no Consul.
-        let system = |more: &str| {
+        let system = |text: &str, more: &str| {
             of(&format!(
-                r#"{{ lib, ... }}: {{ cluster.nodes.{node} = {{ role = lib.mkForce "server"; checks.well.command = [ "true" ]; }}; {more} }}"#
+                r#"{{ lib, ... }}: {{
+                    cluster.nodes.{node} = {{ role = lib.mkForce "server"; checks.well.command = [ "true" ]; }};
+                    environment.etc."nixcfg-test".text = "{text}";
+                    {more}
+                }}"#
             ))
         };
         let lane = Self {
             node,
-            good: system(r#"environment.etc."nixcfg-test".text = "good";"#),
+            good: system("good", ""),
             bad: system(
+                "bad",
                 r#"systemd.services.bad = { wantedBy = [ "multi-user.target" ]; serviceConfig.Type = "oneshot"; script = "false"; };"#,
             ),
+            fresh: system("fresh", ""),
+            immutable: {
+                let repo = system("immutable", "");
+                let users = "mutableUsers = false;\n    admins = {";
+                repo.replace("cluster/prod/cluster.nix", "admins = {", users);
+                repo
+            },
         };
-        let first = system(r#"environment.etc."nixcfg-test".text = "first";"#);
+        let first = system("first", "");
         Tool::deploy(&first, lab).exits(0);
         prepare(lab, node);
         lane
     }
 
-    /// Carries out the attacks; gives what is wrong with each.
+    fn repo(&self, system: System) -> &Repo {
+        match system {
+            System::Good => &self.good,
+            System::Bad => &self.bad,
+            System::Fresh => &self.fresh,
+            System::Immutable => &self.immutable,
+        }
+    }
+
+    /// Carries out an attack; tells what is wrong, if anything is.
     fn attack(
         &self,
         lab: &Lab,
         store: &PassStore,
-        attacks: &[Attack],
-    ) -> Vec<(u64, Option<String>)> {
-        let mut done = Vec::new();
-        for attack in attacks {
-            for way in CHANGED_BY {
-                let before = lab.state(self.node);
-                let repo = if attack.operation == TO_A_BAD_ONE {
-                    &self.bad
-                } else {
-                    &self.good
-                };
-                // Only the limits of what is attacked are short.
-                let haste = format!("4,{}=6,going back=8,a switch=8,copying=6", attack.script);
-                let told = hostile::run((repo, store), lab, self.node, (*attack, way), &haste);
-                let mut trouble = told.trouble();
-                // Whatever the tool reported, the node comes back to its former system.
-                lab.until(self.node, "! ls /var/lib/nixcfg/rollback/pending");
-                if lab.state(self.node) != before {
-                    trouble.push("changes the system".to_owned());
-                }
-                done.push((told.memory, told.words(&trouble)));
-            }
+        change: &Change,
+        way: &'static str,
+    ) -> (Told, Option<String>) {
+        let Change {
+            attack,
+            system,
+            before,
+        } = change;
+        lab.root(self.node, before);
+        let before = lab.state(self.node);
+        let repo = self.repo(*system);
+        let haste = haste(attack.script);
+        let told = hostile::run((repo, store), lab, self.node, (*attack, way), &haste);
+        let mut trouble = told.trouble();
+        // Whatever the tool reported, the node comes back to its former system.
+        lab.until(self.node, "! ls /var/lib/nixcfg/rollback/pending");
+        if lab.state(self.node) != before {
+            trouble.push("changes the system".to_owned());
         }
-        done
+        lab.root(self.node, "rm -f /var/lib/nixcfg/drained");
+        let words = told.words(&trouble);
+        (told, words)
     }
 }
 
@@ -311,7 +392,16 @@ impl Lane {
 fn a_node_that_answers_badly_while_it_is_changed_is_told_as_failed_and_ends_as_it_was() {
     let lab = Lab::bare();
     let store = PassStore::plain();
-    let lanes = NODES.map(|node| Lane::new(&lab, node));
+    lab.add(&MORE);
+    let lab = &lab;
+    let nodes: Vec<&str> = NODES.into_iter().chain(MORE).collect();
+    let lanes: Vec<Lane> = std::thread::scope(|scope| {
+        let begun = nodes
+            .iter()
+            .map(|node| scope.spawn(move || Lane::new(lab, node)));
+        let begun: Vec<_> = begun.collect();
+        begun.into_iter().map(|lane| lane.join().unwrap()).collect()
+    });
     for operation in ["gen-secrets", "gen-pki"] {
         let mut command = Tool::new(&lanes[0].good, operation).into_command();
         let ran: Ran = store.in_env(&mut command).output().unwrap().into();
@@ -321,22 +411,32 @@ fn a_node_that_answers_badly_while_it_is_changed_is_told_as_failed_and_ends_as_i
     let hash = Hash::sha512crypt(&password, 5000).unwrap();
     let entry = "example/cluster/prod/passwd/bob";
     store.insert(entry, &format!("{}\n", hash.expose()));
+    let attacks = CHANGES
+        .iter()
+        .flat_map(|change| WAYS.iter().map(move |(way, _)| (change, *way)));
+    let waiting: Mutex<VecDeque<_>> = Mutex::new(attacks.collect());
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for (number, lane) in lanes.iter().enumerate() {
-            let its = CHANGES.iter().skip(number).step_by(lanes.len());
-            let its: Vec<Attack> = its.copied().collect();
-            let (lab, store, done) = (&lab, &store, &done);
-            scope.spawn(move || {
-                let mut all = lane.attack(lab, store, &its);
-                done.lock().unwrap().append(&mut all);
+        for lane in &lanes {
+            scope.spawn(|| {
+                let mut runs = Vec::new();
+                loop {
+                    let next = waiting.lock().unwrap().pop_back();
+                    let Some((change, way)) = next else {
+                        break;
+                    };
+                    let (told, trouble) = lane.attack(lab, &store, change, way);
+                    runs.push(told.run);
+                    done.lock().unwrap().push((told, trouble));
+                }
+                assert_attacked(lab, lane.node, &runs);
             });
         }
     });
-    for node in NODES {
+    for node in nodes {
         lab.at_rest(node);
     }
-    end(done.into_inner().unwrap(), CHANGES.len() * CHANGED_BY.len());
+    end(done.into_inner().unwrap(), CHANGES.len() * WAYS.len());
 }
 
 #[test]
@@ -350,6 +450,7 @@ fn a_node_that_is_silent_in_its_switch_keeps_no_other_from_being_changed() {
     let attack = attack(operation, "nixcfg-activate", From::Root, &[]);
     let haste = "4,nixcfg-activate=20";
     let told = hostile::run((&repo, &store), &lab, BAD, (attack, "silent"), haste);
+    assert_attacked(&lab, BAD, &[told.run]);
     assert_eq!(told.words(&told.trouble()), None);
     for node in NODES.iter().filter(|node| **node != BAD) {
         assert_eq!(

@@ -546,6 +546,24 @@ fn a_command_runs_inside_and_the_proxy_ends_with_it() {
 }
 
 #[test]
+fn a_command_inside_inherits_no_password_and_may_be_the_tool_itself() {
+    let stage = Stage::new();
+    let mut command = stage.command();
+    let looks = r#"env; timeout 1 cat $(ls -d /proc/self/fd/* | grep -v '/[012]$') 2>/dev/null; "$0" exec prod --sudo -- true"#;
+    command
+        .args(["--", "sh", "-c", looks, env!("CARGO_BIN_EXE_nixcfg")])
+        .env("SUDO_PASS", "looking-glass")
+        .stdin(Stdio::null());
+    let done = command.output().unwrap();
+    let told = [done.stdout, done.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    assert!(!told.contains("looking-glass"), "{told}");
+    assert!(!told.contains("password is empty"), "{told}");
+    // It goes as far as a run that was given none.
+    assert!(told.contains("nodes cannot be used"), "{told}");
+}
+
+#[test]
 fn an_interrupt_ends_the_proxy_cleanly() {
     let stage = Stage::new();
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {

@@ -1,9 +1,10 @@
-//! A hostile node. A second port of its sshd forces a command that answers for one script in one bad way, and runs all
-//! others. A variable of the login selects script and way.
+//! A hostile node. Its sshd forces a command that answers for one script in one bad way, and runs all others. A variable of
+//! the login selects script and way; without it, all run.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::pass::PassStore;
@@ -30,8 +31,10 @@ pub const WAYS: [(&str, &str); 12] = [
         r"printf 'sudo wrong\nfailed \033]0;owned\007\033]52;c;eA==\007\nsaid \033[2J\ngeneration \033[2J\nend\n'",
     ),
 ];
-/// Its second port.
-const PORT: usize = 2200;
+/// The file on the node that has the number of each run in which it answered badly.
+const ATTACKED: &str = "/var/tmp/attacked";
+/// Numbers the runs.
+static RUNS: AtomicUsize = AtomicUsize::new(0);
 /// The limit of the tool's memory, in KiB.
 pub const MOST_MEMORY: u64 = 200 << 10;
 /// A run that takes longer hangs. This is more than all logins and any script may take.
@@ -46,6 +49,8 @@ pub enum From {
     Run,
     /// After the script has begun as root, behind a prompt like sudo's.
     Root,
+    /// After the first answer of another script, whose process answers for this one too.
+    Behind(&'static str),
 }
 
 /// An operation, and the script that is answered for.
@@ -69,36 +74,54 @@ fn program() -> String {
         .collect();
     format!(
         r#"#!/bin/sh
+[ -n "$HOSTILE" ] || exec sh -c "$SSH_ORIGINAL_COMMAND"
 set -- $HOSTILE
-way=$1 script=$2 from=$3
+way=$1 script=$2 from=$3 run=$4
 case "$SSH_ORIGINAL_COMMAND " in
 *" $script "*) ;;
 *) unset HOSTILE; exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
 esac
 mark=${{SSH_ORIGINAL_COMMAND#*" $script "}} mark=${{mark%% *}}
 case $from in
+behind)
+    answers=$(mktemp -u) && mkfifo "$answers" && exec 3<&0 || exit
+    sh -c "$SSH_ORIGINAL_COMMAND" <&3 >"$answers" &
+    sed -u '/^end$/q' <"$answers"
+    kill $!
+    ;;
 root) printf '%s:alice:' "$mark" >&2; read -r password; echo "$mark" ;;
 run) echo "$mark" ;;
 esac
+echo "$run" >>{ATTACKED}
 case $way in
 {ways}esac
 "#
     )
 }
 
-/// Has a node answer badly on its port.
+/// Has a node answer badly to the logins that ask for it.
 pub fn prepare(lab: &Lab, node: &str) {
     lab.put(node, "/usr/local/lib/hostile", "755", program().as_bytes());
-    let config = format!(
-        "Port 22\nPort {PORT}\nAcceptEnv HOSTILE\nMaxStartups 200\nMatch LocalPort {PORT}\n  ForceCommand /usr/local/lib/hostile\n"
-    );
+    let config = "AcceptEnv HOSTILE\nMaxStartups 200\nForceCommand /usr/local/lib/hostile\n";
     let file = "/etc/ssh/sshd_config.d/zz-hostile.conf";
     lab.put(node, file, "600", config.as_bytes());
+    lab.put(node, ATTACKED, "666", b"");
     lab.root(node, "systemctl restart ssh");
+}
+
+/// Asserts that a node answered badly in each of these runs on it.
+#[track_caller]
+pub fn assert_attacked(lab: &Lab, node: &str, runs: &[usize]) {
+    let attacked = lab.root(node, &format!("cat {ATTACKED}"));
+    let attacked: Vec<usize> = attacked.lines().map(|run| run.parse().unwrap()).collect();
+    let idle = runs.iter().filter(|run| !attacked.contains(run));
+    let idle: Vec<&usize> = idle.collect();
+    assert!(idle.is_empty(), "{node} answered well in {idle:?}");
 }
 
 /// What became of a run.
 pub struct Told {
+    pub run: usize,
     pub attack: Attack,
     pub way: &'static str,
     pub code: Option<i32>,
@@ -121,13 +144,15 @@ pub fn run(
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("ssh_config");
     let base = lab.ssh_config().display();
-    let from = match attack.from {
-        From::Start => "start",
-        From::Run => "run",
-        From::Root => "root",
+    let (from, answers) = match attack.from {
+        From::Start => ("start", script),
+        From::Run => ("run", script),
+        From::Root => ("root", script),
+        From::Behind(other) => ("behind", other),
     };
+    let number = RUNS.fetch_add(1, Ordering::Relaxed);
     let text = format!(
-        "Host {bad}\n  Port {PORT}\n  HostKeyAlias {bad}\n  SetEnv \"HOSTILE={way} {script} {from}\"\nHost *\nInclude {base}\n"
+        "Host {bad}\n  SetEnv \"HOSTILE={way} {answers} {from} {number}\"\nHost *\nInclude {base}\n"
     );
     fs::write(&config, text).unwrap();
     let (out, err) = (folder.path().join("out"), folder.path().join("err"));
@@ -163,11 +188,12 @@ pub fn run(
     };
     let read = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
     println!(
-        "{:<16} {script:<24} {way:<12} {memory:>7} KiB, exit {code:?}, {} s",
+        "{number:>3} {:<16} {script:<24} {way:<12} {memory:>7} KiB, exit {code:?}, {} s",
         operation[0],
         began.elapsed().as_secs()
     );
     Told {
+        run: number,
         attack,
         way,
         code,
@@ -218,8 +244,8 @@ impl Told {
 
 /// Counts, and fails where anything was wrong.
 #[track_caller]
-pub fn end(done: Vec<(u64, Option<String>)>, wanted: usize) {
-    let most = done.iter().map(|(memory, _)| memory).max();
+pub fn end(done: Vec<(Told, Option<String>)>, wanted: usize) {
+    let most = done.iter().map(|(told, _)| told.memory).max();
     println!("{} runs, at most {} KiB", done.len(), most.unwrap());
     assert_eq!(done.len(), wanted);
     let wrong: Vec<String> = done.into_iter().filter_map(|(_, wrong)| wrong).collect();

@@ -60,6 +60,12 @@ impl Lab {
         Self::with_bare(&NODES)
     }
 
+    /// Starts more nodes, with bare disks.
+    pub fn add(&self, nodes: &[&str]) {
+        lab(&["up", "--nodes", &nodes.join(",")]);
+        lab(&[&["reset"], nodes].concat());
+    }
+
     /// The lab with some nodes reset to their bare disks, and the others as the last test left them: a
     /// test of one node need not wait for three.
     pub fn with_bare(nodes: &[&str]) -> Self {

@@ -28,7 +28,7 @@ use crate::node::ssh::answer::Answer;
 use crate::node::ssh::{Access, at_most, named};
 pub use args::{Changed, WatchArgs};
 use leases::Leases;
-use restart::{Asker, RESTARTING, Restarting, Restarts};
+use restart::{Asker, Restarting, Restarts, of_a_restart};
 use target::Target;
 
 /// How long to wait for a node that goes back, by a restart if needed.
@@ -97,7 +97,7 @@ impl Change<'_> {
         let mut tried = Tried::new(most);
         tried.at_once = started.is_some() && self.watch.restarts.is_none();
         let ended = self.see_through(&run, &ways, started, &mut tried).await;
-        if tried.restarting.begun && ended.is_ok() {
+        if tried.restarting.begun() && ended.is_ok() {
             self.lease_again().await;
         }
         match (&tried.restarting.drained, &self.watch.restarts) {
@@ -200,7 +200,7 @@ impl Change<'_> {
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(node = %self.target.node(), "{error}");
-                    if last.is_none() && !tried.restarting.begun {
+                    if last.is_none() && !tried.restarting.begun() {
                         let what = format!(
                             "cannot be confirmed yet; unless it is, it goes back by itself {} s after its switch: {}",
                             self.watch.timeout.as_secs(),
@@ -212,7 +212,7 @@ impl Change<'_> {
                 }
             }
             tokio::time::sleep(pause).await;
-            pause = if tried.restarting.begun {
+            pause = if tried.restarting.begun() {
                 PAUSES.0
             } else {
                 (pause * 2).min(PAUSES.1)
@@ -330,8 +330,8 @@ impl Change<'_> {
                     .await?
                 {
                     None => {
-                        tried.until =
-                            Instant::now() + RESTARTING + self.watch.timeout + going_back();
+                        let most = of_a_restart(Duration::ZERO) + self.watch.timeout + going_back();
+                        tried.until = Instant::now() + most;
                         return Ok(None);
                     }
                     Some(reason) => Verdict::Return(reason),

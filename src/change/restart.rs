@@ -16,7 +16,7 @@ use crate::node::activation::scripts::{DRAINED, EXTEND, RESTART};
 use crate::node::each::{ALL, each};
 use crate::node::probe::Probed;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, named};
+use crate::node::ssh::{Connection, at_most, named};
 use crate::nomad;
 use crate::nomad::drain;
 use crate::operation::Operation;
@@ -24,9 +24,17 @@ use crate::uplink::api::Api;
 use crate::uplink::reach::Reach;
 
 /// How long a machine may take to restart.
-pub const RESTARTING: Duration = Duration::from_secs(600);
+const RESTARTING: Duration = Duration::from_secs(600);
 /// How long draining may take beyond its deadline, requests included.
 const SLACK: Duration = Duration::from_secs(120);
+
+/// How often a node is told to restart: the first time may be lost with the connection.
+const TRIES: u32 = 3;
+
+/// How long to wait for a node that restarts, after what comes `before`.
+pub fn of_a_restart(before: Duration) -> Duration {
+    at_most("a restart", before + RESTARTING)
+}
 
 /// How nodes may be restarted.
 #[derive(Clone)]
@@ -65,8 +73,15 @@ impl Restarts {
 pub struct Restarting {
     /// Nomad's ID of the node, if it was drained.
     pub drained: Option<String>,
+    /// How often the node was told to restart.
+    pub told: u32,
+}
+
+impl Restarting {
     /// Whether the node was told to restart.
-    pub begun: bool,
+    pub fn begun(&self) -> bool {
+        self.told > 0
+    }
 }
 
 /// Who restarts nodes, and for what, as Nomad and the node record it.
@@ -91,7 +106,11 @@ impl Restarts {
         asker: Asker<'_>,
         restarting: &mut Restarting,
     ) -> Result<Option<String>> {
-        let held = self.drain + SLACK + RESTARTING;
+        // Each time extends the node's wait for its confirmation.
+        if restarting.told >= TRIES {
+            return Ok(Some("it does not restart".to_owned()));
+        }
+        let held = of_a_restart(self.drain + SLACK);
         let seconds = held.as_secs().to_string();
         let args = named([("run", run), ("seconds", &seconds), ("unit", &self.unit)]);
         let args = args.each_ref().map(String::as_str);
@@ -115,7 +134,7 @@ impl Restarts {
         if let Err(e) = restarted {
             tracing::debug!(node = %target.node(), "the restart: {e}");
         }
-        restarting.begun = true;
+        restarting.told += 1;
         Ok(None)
     }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::cluster::Name;
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 pub use level::Level;
 use level::Levelled;
 pub use printable::printable;
@@ -312,6 +312,15 @@ impl Reporter {
             }
             self.emit(event);
         }
+    }
+
+    /// Reports errors of nodes that were looked at, and fails with `what` if there are any.
+    pub fn unless_failed(&self, bad: &[Error], what: &str) -> Result<()> {
+        if bad.is_empty() {
+            return Ok(());
+        }
+        self.failures(bad);
+        Err(Error::new(Exit::Probe, what))
     }
 
     /// Asks a person by a blocking `question`, with the live lines cleared.

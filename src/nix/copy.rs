@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -31,6 +31,12 @@ const FULL: &str = "No space left on device";
 const TOO_OLD: &str = "version is too old";
 /// Size of a relayed block, in bytes.
 const BLOCK: usize = 128 * 1024;
+
+/// The first that a nix-daemon says (WORKER_MAGIC_2, 64 bits, the lowest first; nix,
+/// worker-protocol.hh).
+const GREETING: &[u8; 8] = b"oixd\0\0\0\0";
+/// The most that it may say during a copy, in bytes: answers about 30,000 paths, and its log.
+const MOST_SAID: usize = 64 << 20;
 
 /// How long a copy may stand still. A daemon that downloads or waits for a lock sends messages
 /// meanwhile.
@@ -171,13 +177,8 @@ impl Relay {
             drop(to_daemon);
         };
         let down = async {
-            // Either end may close first; `nix copy` reports what that means.
-            let mut block = vec![0; BLOCK];
-            while let Ok(n @ 1..) = from_daemon.read(&mut block).await {
-                self.moved.fetch_add(n as u64, Ordering::Relaxed);
-                if to_nix.write_all(&block[..n]).await.is_err() {
-                    break;
-                }
+            if let Err(what) = pass_on(&mut from_daemon, &mut to_nix, &self.moved).await {
+                self.say(what).await;
             }
             let _ = to_nix.shutdown().await;
         };
@@ -195,9 +196,56 @@ impl Relay {
     }
 }
 
+/// Passes on what a daemon says, up to its end. `nix` would keep all of what has no greeting.
+async fn pass_on(
+    daemon: &mut (impl AsyncRead + Unpin),
+    nix: &mut (impl AsyncWrite + Unpin),
+    moved: &AtomicU64,
+) -> std::result::Result<(), &'static str> {
+    let mut block = vec![0; BLOCK];
+    let (mut greeting, mut left) = (0, MOST_SAID);
+    // Either end may close first; `nix copy` reports what that means.
+    while let Ok(n @ 1..) = daemon.read(&mut block).await {
+        let said = &block[..n];
+        moved.fetch_add(n as u64, Ordering::Relaxed);
+        let first = &said[..n.min(GREETING.len() - greeting)];
+        if first != &GREETING[greeting..greeting + first.len()] {
+            return Err("it does not answer as a nix-daemon should");
+        }
+        greeting += first.len();
+        left = left.checked_sub(n).ok_or("its nix-daemon says too much")?;
+        if nix.write_all(said).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    async fn passed(
+        said: impl AsyncRead + Unpin,
+    ) -> (std::result::Result<(), &'static str>, usize) {
+        let (mut said, mut nix) = (said, Vec::new());
+        let ended = pass_on(&mut said, &mut nix, &AtomicU64::new(0)).await;
+        (ended, nix.len())
+    }
+
+    #[tokio::test]
+    async fn what_is_no_nix_daemon_is_not_passed_on_and_one_without_an_end_is_cut_off() {
+        let whole = [GREETING.as_slice(), b"and more"].concat();
+        assert_eq!(passed(&whole[..]).await, (Ok(()), whole.len()));
+        // In two reads, and one that ends early.
+        let parts = GREETING[..3].chain(&whole[3..]);
+        assert_eq!(passed(parts).await, (Ok(()), whole.len()));
+        assert_eq!(passed(&GREETING[..3]).await, (Ok(()), 3));
+        let (ended, bytes) = passed(tokio::io::repeat(b'x')).await;
+        assert_eq!((ended.is_err(), bytes), (true, 0));
+        let (ended, bytes) = passed(GREETING.as_slice().chain(tokio::io::repeat(0))).await;
+        assert!(ended.is_err() && bytes <= MOST_SAID, "{bytes}");
+    }
 
     #[test]
     fn a_daemon_of_another_age_is_not_tried_again() {

@@ -1,6 +1,7 @@
 //! Concurrent work for many nodes.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
@@ -31,6 +32,20 @@ pub fn each<'a, X, T, F: Future<Output = Result<T>>>(
         }
     });
     stream::iter(begun.collect::<Vec<_>>()).buffer_unordered(most)
+}
+
+/// Waits for all of them. Returns the results by node, and the errors in the order of their nodes.
+pub async fn sorted<'a, T>(
+    mut done: impl Stream<Item = (&'a Name, Result<T>)> + Unpin,
+) -> (BTreeMap<&'a Name, T>, Vec<Error>) {
+    let (mut well, mut bad) = (BTreeMap::new(), BTreeMap::new());
+    while let Some((node, result)) = done.next().await {
+        match result {
+            Ok(result) => drop(well.insert(node, result)),
+            Err(error) => drop(bad.insert(node, error)),
+        }
+    }
+    (well, bad.into_values().collect())
 }
 
 fn lost(panic: &(dyn Any + Send)) -> Error {
@@ -66,6 +81,21 @@ mod tests {
         assert_eq!((done.len(), errors.len()), (9, 1));
         assert_eq!(errors[0].node.as_ref().unwrap().as_str(), "node2");
         assert!(errors[0].output.as_ref().unwrap().contains("it is even"));
+    }
+
+    #[tokio::test]
+    async fn all_are_waited_for_whichever_fails() {
+        let nodes = nodes();
+        let work = async |node: &Name, ()| match node.as_str() {
+            "node3" | "node7" => Err(Error::unexpected("is odd").on(node)),
+            _ => Ok(()),
+        };
+        let (well, bad) = sorted(each(ALL, nodes.iter().map(|node| (node, ())), work)).await;
+        let bad: Vec<&str> = bad
+            .iter()
+            .map(|e| e.node.as_ref().unwrap().as_str())
+            .collect();
+        assert_eq!((well.len(), bad), (7, vec!["node3", "node7"]));
     }
 
     #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::try_join_all;
 use serde_json::json;
 
 use crate::change::WatchArgs;
@@ -13,6 +12,7 @@ use crate::error::{Error, Exit, Result};
 use crate::event::{Event, Reporter, count};
 use crate::nix::inhibitors;
 use crate::node::activation::{self, Mode};
+use crate::node::each::{ALL, each, sorted};
 use crate::node::generations::{Generation, list_all};
 use crate::node::probe::Probed;
 use crate::operation::{ClusterArgs, Invocation, Operation};
@@ -136,15 +136,16 @@ async fn tell(
     probed: &BTreeMap<Name, Probed>,
     targets: &BTreeMap<Name, Generation>,
 ) -> Result<Vec<Error>> {
-    let asked = targets.iter().filter_map(|(node, to)| {
-        let connection = &probed.get(node)?.connection;
-        Some(async move {
-            let inhibited = activation::inhibited(connection, &to.system).await?;
-            Ok::<_, Error>((node, to, inhibited))
-        })
+    let asked = targets
+        .iter()
+        .filter_map(|(node, to)| Some((node, (&probed.get(node)?.connection, to))));
+    let asked = each(ALL, asked, async |_, (connection, to)| {
+        let inhibited = activation::inhibited(connection, &to.system).await?;
+        Ok((to, inhibited))
     });
+    let (told, bad) = sorted(asked).await;
     let mut refused = Vec::new();
-    for (node, to, inhibited) in try_join_all(asked).await? {
+    for (node, (to, inhibited)) in told {
         let only = if inhibited.is_empty() {
             String::new()
         } else {
@@ -167,6 +168,8 @@ async fn tell(
             refused.push(Error::usage(only).on(node));
         }
     }
+    let what = "not every node tells what it can change to live; nothing was changed";
+    reporter.unless_failed(&bad, what)?;
     Ok(refused)
 }
 

@@ -3,11 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::StreamExt;
-
 use crate::cluster::{Cluster, Name};
 use crate::error::{Error, Exit, Result};
-use crate::node::each::{ALL, each};
+use crate::node::each::{ALL, each, sorted};
 use crate::node::probe::Probed;
 use crate::node::ssh::{MINUTE, Script};
 use crate::operation::Operation;
@@ -39,21 +37,21 @@ pub async fn check<'a>(
         };
         those.insert(node, (&probed.connection, how));
     }
-    let mut looks = each(ALL, those, async |node, (connection, how)| {
+    let looks = each(ALL, those, async |node, (connection, how)| {
         let input = question(&operation.cluster, node);
         connection
             .ask_root(&how, LOCKOUT, &[], input.as_bytes())
             .await
     });
-    let mut bad = Vec::new();
-    while let Some((node, told)) = looks.next().await {
-        let told = told.map_err(|e| e.exit(Exit::Probe))?;
-        bad.extend(verdict(&operation.cluster, node, told.text()));
-    }
+    let (told, unknown) = sorted(looks).await;
+    let told = told.into_iter();
+    let bad = told.filter_map(|(node, told)| verdict(&operation.cluster, node, told.text()));
+    let bad: Vec<Error> = bad.collect();
     if bad.is_empty() {
-        return Ok(());
+        let what = "not every node tells of its password files; nothing was changed";
+        return operation.reporter.unless_failed(&unknown, what);
     }
-    bad.sort_by(|a, b| a.node.cmp(&b.node));
+    operation.reporter.failures(&unknown);
     operation.reporter.failures(&bad);
     let what = "this would lock administrators out; nothing was changed";
     let nodes = bad.iter().filter_map(|e| e.node.as_ref());

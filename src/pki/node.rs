@@ -1,6 +1,6 @@
 //! The PKI's files on a node, and the state of its daemons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64ct::{Base64, Encoding};
 
@@ -50,6 +50,8 @@ pub struct File {
 pub struct State {
     units: BTreeMap<String, Unit>,
     files: BTreeMap<String, File>,
+    /// Files that are not there.
+    absent: BTreeSet<String>,
 }
 
 impl State {
@@ -60,9 +62,12 @@ impl State {
         units: &[&str],
         files: &[&Wanted],
     ) -> Result<Self> {
-        let units = units.iter().flat_map(|unit| ["unit", *unit]);
-        let files = files.iter().flat_map(|file| ["file", file.path.as_str()]);
-        let args: Vec<&str> = units.chain(files).collect();
+        let paths = || files.iter().map(|file| file.path.as_str());
+        let args: Vec<&str> = units
+            .iter()
+            .flat_map(|unit| ["unit", *unit])
+            .chain(paths().flat_map(|path| ["file", path]))
+            .collect();
         // A lost login can leave a truncated answer.
         let mut tries = 0;
         loop {
@@ -71,9 +76,27 @@ impl State {
                 Err(e) if e.kind == Kind::Lost && tries < TRIES => {}
                 Err(e) => return Err(e),
                 Ok(answer) => {
-                    let read = Self::parse(&answer);
+                    let read = Self::parse(&answer).and_then(|state| state.of(units, paths()));
                     return read.map_err(|e| e.on(connection.node()).saying(tail(answer.text())));
                 }
+            }
+        }
+    }
+
+    /// Refuses a state that does not tell of each of these.
+    fn of<'a>(self, units: &[&str], mut files: impl Iterator<Item = &'a str>) -> Result<Self> {
+        let mut units = units.iter();
+        let untold = units
+            .find(|unit| !self.units.contains_key(**unit))
+            .copied()
+            .or_else(|| {
+                files.find(|path| !self.files.contains_key(*path) && !self.absent.contains(*path))
+            });
+        match untold {
+            None => Ok(self),
+            Some(what) => {
+                let what = format!("{} does not tell of {what}", STATE.name);
+                Err(Error::new(Kind::BadAnswer, what))
             }
         }
     }
@@ -117,7 +140,7 @@ impl State {
                         .files
                         .insert(path.to_owned(), File { changed, content });
                 }
-                "none" => {}
+                "none" => _ = state.absent.insert(rest.to_owned()),
                 _ => return Err(strange()),
             }
         }

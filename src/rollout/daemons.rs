@@ -196,14 +196,24 @@ impl Quorum<Curl> {
         } else {
             Need::Spare
         };
+        let mut bad = Vec::new();
         for ((name, seat), look) in this.ask.seats.iter_mut().zip(looks) {
+            let look = match look {
+                Ok(look) => look,
+                Err(error) => {
+                    bad.push(error.on(name));
+                    continue;
+                }
+            };
             let mut before = States::new();
-            for (daemon, (start, state)) in look? {
+            for (daemon, (start, state)) in look {
                 seat.starts.insert(daemon, start);
                 before.insert(daemon, state);
             }
             this.servers.insert(name.clone(), Server { need, before });
         }
+        let what = "not every server tells of its daemons; nothing was changed";
+        operation.reporter.unless_failed(&bad, what)?;
         this.say(alone);
         Ok(this)
     }

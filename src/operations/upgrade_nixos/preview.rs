@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::json;
 
@@ -11,13 +10,13 @@ use super::diff::{Closure, Diff};
 use crate::cluster::Name;
 use crate::deployment::plan::Action;
 use crate::deployment::{self, Prepared};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::nix::build;
 use crate::nix::closure::Graph;
 use crate::nix::store::StorePath;
 use crate::node::activation;
-use crate::node::each::{ALL, each};
+use crate::node::each::{ALL, each, sorted};
 use crate::operation::Operation;
 
 /// Shows the changes of each node that gets another system. Copies the systems to the nodes if
@@ -27,8 +26,8 @@ pub async fn show(
     operation: &Operation,
     prepared: &mut Prepared,
 ) -> Result<()> {
-    let diffs = diffs(operation, prepared).await?;
-    let units = if args.plans_only() || !args.activates() {
+    let (diffs, bad) = diffs(operation, prepared).await?;
+    let units = if args.plans_only() || !args.activates() || !bad.is_empty() {
         BTreeMap::new()
     } else {
         ask(args, operation, prepared).await?
@@ -43,10 +42,15 @@ pub async fn show(
             data: json!({"action": "upgrade", "closure": diff, "units": units}),
         });
     }
-    Ok(())
+    let what = "not every node tells what it has; nothing was changed";
+    operation.reporter.unless_failed(&bad, what)
 }
 
-async fn diffs(operation: &Operation, prepared: &Prepared) -> Result<BTreeMap<Name, Diff>> {
+/// The changes of each node that tells what it has, and the errors of the others.
+async fn diffs(
+    operation: &Operation,
+    prepared: &Prepared,
+) -> Result<(BTreeMap<Name, Diff>, Vec<Error>)> {
     let changing = || {
         prepared.plans.iter().filter_map(|(node, plan)| {
             let Action::Deploy { replaces, .. } = &plan.action else {
@@ -63,7 +67,7 @@ async fn diffs(operation: &Operation, prepared: &Prepared) -> Result<BTreeMap<Na
     roots.dedup();
     let graph = Graph::of(&operation.settings, &roots).await?;
     let absent = &absent;
-    let mut compared = each(
+    let compared = each(
         ALL,
         changing().map(|(node, new, old)| (node, (new, old))),
         async |node, (new, old)| {
@@ -79,11 +83,9 @@ async fn diffs(operation: &Operation, prepared: &Prepared) -> Result<BTreeMap<Na
             Ok(Diff::of(&before, &after))
         },
     );
-    let mut diffs = BTreeMap::new();
-    while let Some((node, diff)) = compared.next().await {
-        diffs.insert(node.clone(), diff?);
-    }
-    Ok(diffs)
+    let (diffs, bad) = sorted(compared).await;
+    let diffs = diffs.into_iter().map(|(node, diff)| (node.clone(), diff));
+    Ok((diffs.collect(), bad))
 }
 
 /// Copies the systems to the nodes, and asks what switching to them would do.
@@ -99,17 +101,16 @@ async fn ask(
         let probed = prepared.probed.get(node).filter(|_| deployed)?;
         Some((node, (probed, &plan.system.out)))
     });
-    let mut asked = each(ALL, changing, async |_, (probed, system)| {
+    let asked = each(ALL, changing, async |_, (probed, system)| {
         let how = operation.elevation(probed)?;
         let told = activation::dry_activate(&probed.connection, &how, system).await?;
         Ok(Units::read(&told))
     });
-    let mut units = BTreeMap::new();
-    while let Some((node, told)) = asked.next().await {
-        units.insert(node.clone(), told?);
-    }
-    drop(asked);
-    Ok(units)
+    let (units, bad) = sorted(asked).await;
+    let what = "not every node tells what would restart; nothing was changed but copied";
+    operation.reporter.unless_failed(&bad, what)?;
+    let units = units.into_iter().map(|(node, units)| (node.clone(), units));
+    Ok(units.collect())
 }
 
 /// Units by what a switch would do to them, from `dry-activate`.
