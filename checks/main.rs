@@ -50,6 +50,8 @@ mod reboot;
 #[cfg(feature = "lab")]
 mod rollout;
 #[cfg(feature = "lab")]
+mod runbook;
+#[cfg(feature = "lab")]
 mod secrecy;
 #[cfg(feature = "lab")]
 mod secrets;
