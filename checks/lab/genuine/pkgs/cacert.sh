@@ -1,4 +1,4 @@
-# One file of all certificates, where NixOS looks for it.
+# All certificates in one file, where NixOS looks for them.
 mkdir -p "$out/etc/ssl/certs" "$out/etc/ssl/trust-source"
 : >"$out/etc/ssl/trust-source/.none"
 cat "$out"/share/ca-certificates/*/*.crt >"$out/etc/ssl/certs/ca-bundle.crt"

@@ -1,4 +1,4 @@
-# The machine's compiler as a package: what it links runs with the libraries in the store.
+# The machine's compiler as a package. Programs that it links use the libraries in the store.
 mkdir -p "$out/bin" "$out/nix-support"
 wrap() { # NAME PROGRAM
     cat >"$out/bin/$1" <<SCRIPT

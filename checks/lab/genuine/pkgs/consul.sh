@@ -1,7 +1,7 @@
-# The program alone: how it runs is NixOS's.
+# Only the program: NixOS has its unit.
 rm -rf "$out/etc" "$out/lib" "$out/share"
-# Programs of Go crash when patchelf has moved their parts. There is room for two paths at the end of the last page that is
-# mapped for reading only: the interpreter is named there, and in the place of the entry for debuggers where libraries are.
+# A Go program crashes when patchelf has moved its parts. The last page that is mapped without write access has room at its end for two
+# paths: the interpreter's, and that of the libraries, whose entry (DT_RPATH) replaces the debuggers' (DT_DEBUG).
 python3 - "$out/bin/consul" "$interpreter" "$libs/lib:$out/lib" <<'PYTHON'
 import struct, sys
 

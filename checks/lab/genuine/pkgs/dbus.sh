@@ -1,4 +1,4 @@
-# Debian's daemon looks below /usr for its configuration, NixOS has it in /etc.
+# Debian's daemon reads its configuration below /usr; NixOS has it in /etc.
 mkdir -p "$out/libexec"
 ln -s ../lib/dbus-1.0/dbus-daemon-launch-helper "$out/libexec/dbus-daemon-launch-helper"
 find "$out/lib/systemd" -name '*.service' -exec sed -i '/^ExecStart=/s|--system |--config-file=/etc/dbus-1/system.conf |' {} +

@@ -1,4 +1,4 @@
-# The program of this name in nixpkgs takes its files as options: -i IN -o OUT.
+# nixpkgs has another program of this name, which takes its files as options: -i IN -o OUT.
 mkdir -p "$out/libexec"
 mv "$out/bin/envsubst" "$out/libexec/envsubst"
 rm -rf "$out"/bin/* "$out/share"

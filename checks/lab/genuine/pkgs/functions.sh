@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# For the builders beside this file.
+# Functions of the builders beside this file.
 
-unpack() { # PACKAGE.deb…: into ./tree. Nix lets no builder make a file that runs with others' rights.
+unpack() { # PACKAGE.deb…: unpacks to ./tree, without setuid and setgid bits, which Nix forbids to builders.
     local deb
     mkdir -p tree
     for deb; do dpkg-deb --fsys-tarfile "$deb" | tar -x --no-same-permissions --no-same-owner -C tree; done
@@ -12,7 +12,7 @@ is_elf() {
     LC_ALL=C IFS= read -r -N 4 magic <"$1" 2>/dev/null && [ "$magic" = $'\x7fELF' ]
 }
 
-# patch_programs DIR RPATH: every program and library below DIR runs with the libraries in RPATH.
+# patch_programs DIR RPATH: makes every program and library below DIR use the libraries in RPATH.
 patch_programs() {
     local file
     while IFS= read -r -d '' file; do
@@ -24,7 +24,7 @@ patch_programs() {
     done < <(find "$1" -type f -print0)
 }
 
-# Links into /usr lead into the package; those that lead nowhere go.
+# Makes links to /usr and the like point into the package, and removes links to nothing.
 mend_links() { # DIR
     local link target
     while IFS= read -r -d '' link; do
@@ -37,11 +37,11 @@ mend_links() { # DIR
         esac
         ln -sfn "$target" "$link"
     done < <(find "$1" -type l -lname '/*' ! -lname '/nix/*' -print0)
-    # A link may lead to one that goes.
+    # Again, as a link may point to one that was removed.
     while find "$1" -xtype l -print -delete | grep -q .; do :; done
 }
 
-# Shells by their place in the store; programs in languages that a node has no interpreter for go.
+# Makes scripts of the shell run by the one in the folder SHELLS. Removes scripts in other languages, which nodes have no interpreter for.
 mend_scripts() { # DIR SHELLS
     local file line
     while IFS= read -r -d '' file; do
@@ -53,7 +53,7 @@ mend_scripts() { # DIR SHELLS
     done < <(find "$1" -type f -perm /111 -print0)
 }
 
-# Programs that units start are the package's own.
+# Makes units start the package's own programs.
 mend_units() { # DIR
     [ ! -d "$1/lib/systemd" ] || find "$1/lib/systemd" -type f \( -name '*.service' -o -name '*.socket' \) \
         -exec sed -i "s|/usr/s\?bin/|$1/bin/|g; s|/usr/lib/|$1/lib/|g" {} +

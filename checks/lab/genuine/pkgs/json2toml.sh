@@ -1,4 +1,4 @@
-# json2toml JSON TOML, for settings of services: every value beside its key, tables too.
+# json2toml JSON TOML: converts settings of services. Tables are written inline.
 mkdir -p "$out/bin"
 cat >"$out/toml.jq" <<'JQ'
 def key: if test("^[A-Za-z0-9_-]+$") then . else tojson end;

@@ -1,4 +1,4 @@
-# All libraries in one folder, each bound to the others there.
+# All libraries in one folder, in which each finds the others.
 unpack $debs
 mkdir -p "$out/lib"
 for folder in tree/{usr/,}lib/"$triplet"{,/systemd,/vdeplug}; do
@@ -7,7 +7,7 @@ done
 mend_links "$out"
 for file in "$out"/lib/*; do
     case ${file##*/} in
-    # The loader finds these; a path in them is of no use to it.
+    # The loader and the C library do not use the path.
     ld-linux* | libc.so.*) ;;
     *) if [ ! -L "$file" ] && is_elf "$file"; then
         chmod u+w "$file"

@@ -1,4 +1,4 @@
-# lndir [-silent] FROM [TO]: a tree of links to all files of another.
+# lndir [-silent] FROM [TO]: makes a tree of links to all files of another tree.
 mkdir -p "$out/bin"
 cat >"$out/bin/lndir" <<'SCRIPT'
 #!/bin/sh

@@ -1,4 +1,4 @@
-# A package: programs in bin, the rest where Debian has it, without what only people read.
+# A package: programs in bin, and other files where Debian has them, without documentation.
 unpack $debs
 mkdir -p "$out/bin"
 for folder in tree/{,usr/}{bin,sbin}; do [ ! -d "$folder" ] || cp -a "$folder/." "$out/bin/"; done

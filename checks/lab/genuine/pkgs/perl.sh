@@ -1,4 +1,4 @@
-# Its modules are found through the environment, by the program that is called perl here.
+# A script in place of perl gives it the paths of its modules by the environment.
 mv "$out/bin/perl" "$out/lib/perl-program"
 find "$out/bin" \( -type f -o -type l \) -delete
 modules=
@@ -12,6 +12,6 @@ SCRIPT
 chmod 755 "$out/bin/perl"
 rm -rf "$out/etc"
 find "$out" -name '*.pod' -delete
-# What programs in C are compiled with, and the alphabets of East Asia: half of it.
+# Without headers for C and East Asian alphabets, which are half of the package.
 find "$out" -name 'libperl.so*' -delete
 rm -rf "$out"/lib/perl/*/CORE "$out"/lib/perl/*/auto/Encode/{CN,JP,KR,TW} "$out"/share/perl/*/Unicode/Collate

@@ -1,4 +1,4 @@
-# Units where nixpkgs looks for them, with programs by their place in the store.
+# Moves units to where nixpkgs looks for them, with programs by their path in the store.
 mkdir -p "$out/example" "$out/share/dbus-1/interfaces"
 rm -rf "$out/etc" "$out/lib/udev/hwdb.d" "$out/lib/udev/hwdb.bin" "$out/lib/pcrlock.d" "$out/share/pkgconfig"
 for folder in tmpfiles.d sysctl.d sysusers.d; do cp -a "$out/lib/$folder" "$out/example/"; done
@@ -10,7 +10,7 @@ find "$out/example/systemd" -type f | while read -r unit; do
         s,^(Exec[A-Za-z]*=[-@:+!]*)(/usr)?/?(s?bin/)?(mount|umount|agetty|sulogin|swapon)\\b,\\1$utillinux/bin/\\4,
         s,^(Exec[A-Za-z]*=[-@:+!]*)(/usr)?/?(s?bin/)?(modprobe|kmod)\\b,\\1$kmod/bin/\\4," "$unit"
 done
-# What nixpkgs names, and Debian's systemd is built without or has in another package.
+# Adds empty units for those that nixpkgs names and Debian's package lacks.
 for unit in $absent; do
     [ -e "$out/example/systemd/system/$unit" ] || printf '[Unit]\nDescription=%s, which Debian has not\n' "$unit" >"$out/example/systemd/system/$unit"
 done

@@ -1,5 +1,5 @@
-# The variables that ld.so(8) says are ignored, and mostly removed, in secure-execution mode, each ended by a zero byte, as the
-# security wrapper of NixOS reads them.
+# The variables that the loader ignores in secure-execution mode (ld.so(8)). NixOS's security wrapper reads them each with a zero byte at
+# its end.
 mkdir -p "$out"
 {
     printf '#define UNSECURE_ENVVARS'

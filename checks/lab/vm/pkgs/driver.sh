@@ -1,8 +1,8 @@
-# nixpkgs' own test driver, without its shell for people.
+# nixpkgs' own test driver, without its interactive shell.
 mkdir -p "$out/bin" "$out/lib/ptpython"
 cp -r "$src/test_driver" "$out/lib/"
 chmod -R u+w "$out/lib"
-# A machine ends with the shell that started it, which replaces itself by QEMU: Debian's dash would stay and leave QEMU behind.
+# The driver ends a machine by ending the shell that started it. bash replaces itself by QEMU; Debian's dash would leave QEMU behind.
 sed -i "s,shell=True,&\, executable=\"$bash/bin/bash\"," "$out/lib/test_driver/machine.py"
 : >"$out/lib/ptpython/__init__.py"
 echo 'def embed(*_, **__): raise SystemExit("the lab has no ptpython")' >"$out/lib/ptpython/repl.py"

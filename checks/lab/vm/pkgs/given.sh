@@ -1,2 +1,2 @@
-# A program as it is: machines have what it was linked with on the machine that made it (../node.nix).
+# The program is not patched: machines have the loader and the C library where it looks for them (../node.nix).
 install -D -m 755 "$program" "$out/bin/${name%%-*}"

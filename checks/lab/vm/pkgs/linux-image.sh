@@ -1,5 +1,5 @@
-# Debian's kernel and its modules, where nixpkgs has them. A machine of QEMU has few devices: drivers of others go, for each that it
-# looks for costs it a second where it is emulated; what stays is not compressed, for the same reason.
+# Debian's kernel and its modules, where nixpkgs has them. Drivers of devices that QEMU has not are removed, as each costs an emulated
+# machine a second. The others are decompressed, for the same reason.
 unpack $debs
 mkdir -p "$out/lib"
 cp tree/boot/vmlinuz-* "$out/bzImage"

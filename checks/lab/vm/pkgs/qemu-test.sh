@@ -1,9 +1,9 @@
-# As nixpkgs' qemu-kvm, with Debian's folders said. Whether there is KVM is tried by who starts it: see ../test-accelerator.
+# nixpkgs' qemu-kvm, with Debian's folders. The caller chooses the accelerator: see ../test-accelerator.
 mkdir -p "$out/bin"
 cat >"$out/bin/qemu-kvm" <<SCRIPT
 #!$bash/bin/bash
 export QEMU_MODULE_DIR=$qemu/lib/qemu
-# No USB: the firmware starts its controller, which then wakes QEMU up a thousand times a second for as long as the machine runs.
+# Without USB, whose controller wakes QEMU a thousand times a second once the firmware has started it.
 words=()
 for word; do
     case \$word in

@@ -1,4 +1,4 @@
-# A program of this repository, by the machine's cargo. Compiled crates are kept, for one build at a time.
+# Builds a program of this repository by the machine's cargo. It keeps compiled crates, for one build at a time.
 cp -r "$src" source
 chmod -R u+w source
 cd source || exit
