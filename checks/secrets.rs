@@ -241,8 +241,12 @@ fn only_what_changed_is_written_and_the_units_that_use_it_are_told() {
 
 #[test]
 fn the_commands_that_come_next_are_told_and_none_where_none_is_due() {
-    let (lab, repo, store) = (Lab::with_bare(&["alder"]), repo(), PassStore::plain());
-    let unit = "[Unit]\\nConditionPathExists=/var/lib/nixcfg/secrets/letters\\n[Service]\\nExecStart=/bin/sleep infinity\\n";
+    let (lab, repo, store) = (
+        Lab::with_bare(&["alder", "birch"]),
+        repo(),
+        PassStore::plain(),
+    );
+    let unit = "[Unit]\\nConditionPathExists=/var/lib/nixcfg/secrets/letters\\nConditionPathExists=/var/lib/consul/pki/consul.crt\\n[Service]\\nExecStart=/bin/sleep infinity\\n";
     // Its target keeps its state in memory.
     lab.root("alder", &format!("cd /run/systemd/system; printf '{unit}' >waits.service; mkdir -p multi-user.target.wants; ln -sf ../waits.service multi-user.target.wants/; systemctl daemon-reload; systemctl start waits.service"));
     let deployed = |args: &[&str]| {
@@ -253,6 +257,7 @@ fn the_commands_that_come_next_are_told_and_none_where_none_is_due() {
         .shows("1 node as wanted\nnext")
         .shows("\n  nix run .#gen-secrets -- prod\n")
         .shows("\n  nix run .#deploy-secrets -- prod alder\n")
+        .shows("\n  nix run .#deploy-pki -- prod alder\n")
         .shows("\n  nix run .#passwd -- prod alice\n");
     for admin in ["alice", "bob"] {
         let passwd = Tool::new(&repo, "passwd").args(&[admin, "--stdin"]);

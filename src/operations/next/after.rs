@@ -97,7 +97,7 @@ pub fn conclude(
 
 fn next(cluster: &Name, steps: &[Step]) -> String {
     format!(
-        "next, in this order (‘nix run .#next -- {cluster}’ asks the nodes too):\n{}",
+        "next (‘nix run .#next -- {cluster}’ also asks the nodes):\n{}",
         words(steps)
     )
 }

@@ -2,16 +2,22 @@
 # files. Argument: the parts of a system that only a restart brings.
 named parts -- "$@"
 
-# Prints the missing paths that a unit waits for. At a reload systemd forgets which condition was not met.
+# Whether a path is missing for sure: a folder above it may hide it from this user.
+absent() { # PATH
+  [ ! -e "$1" ] || return
+  above=${1%/*}
+  while [ -n "$above" ] && [ ! -e "$above" ]; do above=${above%/*}; done
+  [ -x "${above:-/}" ]
+}
+
+# Prints the missing paths that a unit waits for. systemd tells the first alone, and forgets it at a reload.
 missing() { # UNIT
-  said=$(systemctl status --full --no-pager --lines=0 -- "$1" 2>/dev/null)
-  case $said in
-  *' was not met'*) printf '%s\n' "$said" | sed -n 's|.*ConditionPathExists=\(/.*\) was not met$|\1|p' ;;
-  *)
+  {
+    systemctl status --full --no-pager --lines=0 -- "$1" 2>/dev/null |
+      sed -n 's|.*ConditionPathExists=\(/.*\) was not met$|\1|p'
     systemctl cat --no-pager -- "$1" 2>/dev/null | sed -n 's|^ConditionPathExists=\(/.*\)|\1|p' |
-      while read -r path; do [ -e "$path" ] || printf '%s\n' "$path"; done
-    ;;
-  esac
+      while read -r path; do if absent "$path"; then printf '%s\n' "$path"; fi; done
+  } | sort -u
 }
 
 other_parts /run/current-system | while read -r part; do echo "restart $part"; done
