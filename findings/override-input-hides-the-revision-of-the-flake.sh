@@ -15,7 +15,8 @@ needs=$(apt-cache depends --no-recommends --no-suggests nix-bin | sed -n 's/^ *D
 apt-get download nix-bin $needs >/dev/null 2>&1
 for package in *.deb; do dpkg-deb -x "$package" tree; done
 dpkg-deb -f nix-bin_*.deb Package Version | sed 's/^[A-Za-z]*: //' | paste -sd' '
-export HOME=$work/home LD_LIBRARY_PATH=$work/tree/usr/lib/$(uname -m)-linux-gnu GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
+libraries=$work/tree/usr/lib/$(uname -m)-linux-gnu
+export HOME=$work/home LD_LIBRARY_PATH=$libraries GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
 export NIX_CONF_DIR=$work NIX_CONFIG='experimental-features = nix-command flakes
 build-users-group =
 sandbox = false
