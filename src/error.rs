@@ -201,11 +201,17 @@ impl Error {
         self
     }
 
-    /// Whether another error is the same but for its node.
+    /// Whether another error is the same but for its node. A node that refuses a login is named in
+    /// the command, and its address in what SSH says.
     pub fn is_as(&self, other: &Self) -> bool {
-        let told = |error: &Self| Self {
-            node: None,
-            ..error.clone()
+        let told = |error: &Self| {
+            let names_node = error.kind == Kind::LoginRefused;
+            Self {
+                node: None,
+                command: error.command.clone().filter(|_| !names_node),
+                output: error.output.clone().filter(|_| !names_node),
+                ..error.clone()
+            }
         };
         let (own, other) = (told(self), told(other));
         own.kind == other.kind && own.to_string() == other.to_string()
@@ -305,6 +311,16 @@ mod tests {
         assert!(!one.is_as(&on("it is worse", "birch")));
         assert!(!one.is_as(&on("it is wrong", "birch").saying("more")));
         assert!(!one.is_as(&on("it is wrong", "birch").help("try")));
+        let refused = |node: &str, address: &str| {
+            let error = Error::new(Kind::LoginRefused, "refuses the login");
+            let said = format!("alice@{address}: Permission denied (publickey).");
+            error
+                .on(&node.parse().unwrap())
+                .running(format!("ssh {node}"))
+                .saying(said)
+        };
+        let one = refused("alder", "192.0.2.11");
+        assert!(one.is_as(&refused("birch", "192.0.2.12")));
     }
 
     #[test]

@@ -119,9 +119,9 @@ pub fn steps(facts: &Facts) -> Vec<Step> {
         let why = "Nix sees what Git tracks, and nothing else";
         step(format!("git add cluster/{cluster}"), why.into());
     }
-    for node in &facts.unreached {
-        let command = format!("nix run .#ssh -- {cluster} {node}{login} -- true");
-        step(command, format!("{node}: see whether a login works"));
+    if !facts.unreached.is_empty() {
+        let why = are(&facts.unreached, "see whether logins work");
+        step(format!("{} -- true", on("exec", &facts.unreached)), why);
     }
     if !facts.secrets.is_empty() {
         let why = format!("the store lacks secrets: {}", few(&facts.secrets));
@@ -212,7 +212,7 @@ mod tests {
             commands(&facts),
             [
                 "git add cluster/prod",
-                "nix run .#ssh -- prod alder -- true",
+                "nix run .#exec -- prod -- true",
                 "nix run .#gen-secrets -- prod",
                 "nix run .#gen-pki -- prod",
                 "nix run .#deploy-nixos -- prod",
@@ -235,7 +235,7 @@ mod tests {
             commands(&facts),
             [
                 "git add cluster/prod",
-                "nix run .#ssh -- prod birch -- true",
+                "nix run .#exec -- prod birch -- true",
                 "nix run .#gen-secrets -- prod",
                 "nix run .#gen-pki -- prod",
                 "nix run .#deploy-nixos -- prod",
