@@ -143,17 +143,18 @@ impl Command {
 
     /// Runs the command to its end. Calls `line` with each line of its standard error. Dropping the
     /// future kills the child.
-    pub async fn run(&self, line: impl FnMut(&str)) -> Result<Finished> {
+    pub async fn run(&self, mut line: impl FnMut(&str) + Send) -> Result<Finished> {
         let Some(time) = self.time else {
-            return self.to_its_end(line).await;
+            return self.to_its_end(&mut line).await;
         };
-        match tokio::time::timeout(time, self.to_its_end(line)).await {
+        match tokio::time::timeout(time, self.to_its_end(&mut line)).await {
             Ok(result) => result,
             Err(_) => Err(self.failed(&format!("no end within {} seconds", time.as_secs()))),
         }
     }
 
-    async fn to_its_end(&self, mut line: impl FnMut(&str)) -> Result<Finished> {
+    /// Takes any function for lines, so that it is compiled once.
+    async fn to_its_end(&self, line: &mut (dyn FnMut(&str) + Send)) -> Result<Finished> {
         tracing::debug!(target: commands::TARGET, "{}", self.display());
         let _step = Step::begin(None, self.name());
         let mut command = tokio::process::Command::new(&self.program);

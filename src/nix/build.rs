@@ -33,7 +33,7 @@ pub async fn realise(
     settings: &Settings,
     systems: &BTreeMap<String, System>,
     roots: &Path,
-    mut progress: impl FnMut(&str),
+    mut progress: impl FnMut(&str) + Send,
 ) -> Result<BTreeMap<String, Error>> {
     if systems.is_empty() {
         return Ok(BTreeMap::new());
