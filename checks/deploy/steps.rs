@@ -52,7 +52,7 @@ fn a_change_of_one_file_takes_these_steps_on_each_node_and_none_takes_a_look() {
     let changed = of(&[
         // The second login confirms that the node can be reached.
         ("log in", 2),
-        ("start", 2),
+        ("start", 3),
         ("sudo", 8),
         ("nixcfg-probe", 1),
         ("nixcfg-lease", 1),
@@ -61,6 +61,8 @@ fn a_change_of_one_file_takes_these_steps_on_each_node_and_none_takes_a_look() {
         ("nixcfg-activate", 1),
         ("nixcfg-outcome", 1),
         ("nixcfg-confirm", 1),
+        // What comes next is told from this.
+        ("nixcfg-status", 1),
     ]);
     assert_eq!((&change["alder"], &change["birch"]), (&changed, &changed));
     assert_eq!(change["this machine"]["nix copy"], 2);
