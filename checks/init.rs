@@ -8,6 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::support::{self, Kept, Lab, Ran, Repo, fed, programs_by_hand};
 
 /// The addresses of the lab's nodes.
@@ -75,6 +77,24 @@ impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// What Nix makes of an attribute of a repository's flake, or what it says.
+fn evaluated(repo: &Repo, attribute: &str) -> Result<Value, String> {
+    let nixpkgs = support::nixpkgs();
+    let done = Command::new("nix")
+        .args(["eval", "--json", "--no-write-lock-file"])
+        .args(["--override-input", "nixpkgs", &nixpkgs])
+        .arg(format!(".#{attribute}"))
+        .current_dir(repo.path())
+        .env("NIX_CONFIG", support::NIX_CONFIG)
+        .output()
+        .unwrap();
+    if done.status.success() {
+        Ok(serde_json::from_slice(&done.stdout).unwrap())
+    } else {
+        Err(String::from_utf8_lossy(&done.stderr).into_owned())
     }
 }
 
@@ -164,26 +184,7 @@ fn a_node_is_added_and_the_cluster_still_evaluates() {
     );
     add(&["--site", "brest", "--new-site"], "yes\n").exits(0);
     add(&["--site", "brest"], "yes\n").exits(2).tells("already");
-    let clusters = Command::new("nix")
-        .args([
-            "eval",
-            "--json",
-            "--no-write-lock-file",
-            "--override-input",
-            "nixpkgs",
-            &support::nixpkgs(),
-            ".#clusters.fresh",
-        ])
-        .current_dir(repo.path())
-        .env("NIX_CONFIG", support::NIX_CONFIG)
-        .output()
-        .unwrap();
-    assert!(
-        clusters.status.success(),
-        "{}",
-        String::from_utf8_lossy(&clusters.stderr)
-    );
-    let cluster: serde_json::Value = serde_json::from_slice(&clusters.stdout).unwrap();
+    let cluster = evaluated(&repo, "clusters.fresh").unwrap();
     assert_eq!(cluster["nodes"]["birch"]["site"], "brest");
     assert_eq!(cluster["nodes"]["birch"]["role"], "client");
     assert_eq!(cluster["nodes"]["alder"]["role"], "server");

@@ -5,8 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::evaluated;
 use crate::support::{self, Ran, Repo};
 
 /// The files of a cluster as the original's manual has them, and as Nix allows them to be.
@@ -106,26 +107,6 @@ fn init(repo: &Repo, from: &Path, args: &[&str]) -> Ran {
         .into()
 }
 
-/// What Nix makes of an attribute of the repository's flake.
-fn evaluated(repo: &Repo, attribute: &str) -> Value {
-    let done = Command::new("nix")
-        .args([
-            "eval",
-            "--json",
-            "--no-write-lock-file",
-            "--override-input",
-            "nixpkgs",
-        ])
-        .args([&support::nixpkgs(), &format!(".#{attribute}")])
-        .current_dir(repo.path())
-        .env("NIX_CONFIG", support::NIX_CONFIG)
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{told}");
-    serde_json::from_slice(&done.stdout).unwrap()
-}
-
 #[test]
 fn its_nodes_sites_accounts_and_settings_become_ours_and_the_rest_is_listed() {
     let (repo, other) = (Repo::new(), other(FILES));
@@ -145,12 +126,12 @@ fn its_nodes_sites_accounts_and_settings_become_ours_and_the_rest_is_listed() {
         "cluster/staging  clusterNodes: the nodes keep their keys",
         "staging/app  its apps: cp -r ",
         "nix  the original's own modules",
-        "hardware/<node>.nix",
-        "nix run .#gen-pki -- river",
+        "nothing is deployed before cluster/river/hardware/<node>.nix",
+        "nix run .#next -- river",
     ] {
         ran = ran.tells(line);
     }
-    let cluster = evaluated(&repo, "clusters.river");
+    let cluster = evaluated(&repo, "clusters.river").unwrap();
     assert_eq!(cluster["domain"], "river.example.org");
     assert_eq!(cluster["secretsPrefix"], "coop");
     let (carp, perch) = (&cluster["nodes"]["carp"], &cluster["nodes"]["perch"]);
@@ -164,11 +145,16 @@ fn its_nodes_sites_accounts_and_settings_become_ours_and_the_rest_is_listed() {
     );
 
     let of = |node: &str, option: &str| {
-        evaluated(
-            &repo,
-            &format!("nixosConfigurations.river-{node}.config.{option}"),
-        )
+        let option = format!("nixosConfigurations.river-{node}.config.{option}");
+        evaluated(&repo, &option).unwrap()
     };
+    // A system with a guess in the place of its disks would not start.
+    let system = "nixosConfigurations.river-carp.config.system.build.toplevel.drvPath";
+    let refused = evaluated(&repo, system).unwrap_err();
+    assert!(
+        refused.contains("cluster/river/hardware/carp.nix: put here"),
+        "{refused}"
+    );
     assert_eq!(of("carp", "cluster.nodes.carp.address.ipv4"), "192.0.2.9");
     assert_eq!(
         of("carp", "cluster.nodes.perch.address.ipv6"),

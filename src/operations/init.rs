@@ -100,7 +100,8 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
         let plan = original::plan(&original, &cluster, &domain, &prefix)?;
         write_new(&folder, &plan.files)?;
         tell_git(&root, &cluster, &reporter).await;
-        return taken_over(plan, cluster, &reporter);
+        taken_over(&plan, &cluster, common.ssh_user.as_deref(), &reporter);
+        return Ok(());
     }
     let me = std::env::var("USER").ok().filter(|name| name != "root");
     let question = ("First administrator", me.clone(), "--admin");
@@ -161,7 +162,7 @@ fn tell_next(facts: &Facts, reporter: &Reporter) {
 }
 
 /// Reports what was taken over from a repository of the original scripts, and what was not.
-fn taken_over(plan: original::Cluster, cluster: Name, reporter: &Reporter) -> Result<()> {
+fn taken_over(plan: &original::Cluster, cluster: &Name, login: Option<&str>, reporter: &Reporter) {
     for (node, server) in &plan.nodes {
         written(node, *server, "", reporter);
     }
@@ -172,12 +173,15 @@ fn taken_over(plan: original::Cluster, cluster: Name, reporter: &Reporter) -> Re
     note(
         reporter,
         format!(
-            "no machine was contacted: put what `nixos-generate-config --show-hardware-config` prints on each node into cluster/{cluster}/hardware/<node>.nix"
+            "no machine was contacted, and nothing is deployed before cluster/{cluster}/hardware/<node>.nix has what `nixos-generate-config --show-hardware-config` prints on each node"
         ),
     );
-    let nodes = plan.nodes.into_iter().map(|(node, _)| node).collect();
-    tell_next(&Facts::new(cluster, nodes, plan.admins), reporter);
-    Ok(())
+    // Its store and nodes have most of what a new cluster lacks; `next` looks at them.
+    let login = login.map_or(String::new(), |user| format!(" --ssh-user {user}"));
+    note(
+        reporter,
+        format!("then:\n  git add cluster/{cluster}\n  nix run .#next -- {cluster}{login}"),
+    );
 }
 
 /// The nodes given; else asks for nodes until an empty answer.

@@ -93,6 +93,17 @@ pub fn hardware(survey: Option<&Survey>) -> String {
     }
 }
 
+/// `hardware/<node>.nix` of a machine that runs already: a guess would keep it from starting.
+pub fn no_hardware(cluster: &Name, node: &Name) -> String {
+    let message = format!(
+        "cluster/{cluster}/hardware/{node}.nix: put here what `nixos-generate-config --show-hardware-config` prints on {node}"
+    );
+    format!(
+        "# Nobody has looked at this machine's disks.\n{{\n  assertions = [\n    {{\n      assertion = false;\n      message = {};\n    }}\n  ];\n}}\n",
+        string(&message)
+    )
+}
+
 /// The beginning of `ssh_config`.
 pub fn ssh_config(cluster: &Name) -> String {
     format!(

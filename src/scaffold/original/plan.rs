@@ -22,7 +22,6 @@ pub struct Cluster {
     pub files: Vec<(String, String)>,
     /// The nodes, and whether each is a server.
     pub nodes: Vec<(Name, bool)>,
-    pub admins: Vec<Name>,
     pub left: Vec<Left>,
 }
 
@@ -43,7 +42,7 @@ pub fn plan(original: &Original, name: &Name, domain: &str, store: &str) -> Resu
     }
 
     let mut planned = Cluster::default();
-    let mut head = head(&mut cluster, domain, store, &mut planned.admins);
+    let mut head = head(&mut cluster, domain, store);
     for (site, file) in &mut sites {
         let values = Value::Object(site_of(file));
         let taken = Taken::of(file, original, &mut planned.left);
@@ -80,7 +79,9 @@ pub fn plan(original: &Original, name: &Name, domain: &str, store: &str) -> Resu
         let text = taken.text(Some(imports), (option, &values));
         planned.files.push((format!("node/{node}.nix"), text));
         let hardware = format!("hardware/{node}.nix");
-        planned.files.push((hardware, files::hardware(None)));
+        planned
+            .files
+            .push((hardware, files::no_hardware(name, node)));
         planned.nodes.push(((*node).clone(), server));
     }
     if meshed {
@@ -181,14 +182,12 @@ fn mesh(
 }
 
 /// `cluster.*` of the whole cluster, but for the overlay.
-fn head(file: &mut File, domain: &str, store: &str, admins: &mut Vec<Name>) -> Value {
+fn head(file: &mut File, domain: &str, store: &str) -> Value {
     let mut ours = json!({ "domain": domain, "secretsPrefix": store });
     file.take("clusterName");
     for user in file.below("adminAccounts") {
-        let name = user.parse();
-        if let (Ok(name), Some(keys)) = (name, file.take(&format!("adminAccounts.{user}"))) {
-            ours["admins"][&user]["keys"] = keys.clone();
-            admins.push(name);
+        if let Some(keys) = file.take(&format!("adminAccounts.{user}")) {
+            ours["admins"][user]["keys"] = keys.clone();
         }
     }
     ours
