@@ -53,11 +53,11 @@ fn a_change_of_one_file_takes_these_steps_on_each_node_and_none_takes_a_look() {
         // The second login confirms that the node can be reached.
         ("log in", 2),
         ("start", 3),
-        ("sudo", 8),
+        ("sudo", 7),
         ("nixcfg-probe", 1),
         ("nixcfg-lease", 1),
         ("nixcfg-daemons", 1),
-        ("nixcfg-member", 2),
+        ("nixcfg-member", 1),
         ("nixcfg-activate", 1),
         ("nixcfg-outcome", 1),
         ("nixcfg-confirm", 1),

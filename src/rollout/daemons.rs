@@ -27,7 +27,7 @@ const DAEMONS: Script = Script {
 
 /// The arguments of `daemons.sh` for a daemon on a node: its name, unit, port, the name in its
 /// certificate, the folder of its certificates.
-pub fn words(cluster: &Cluster, daemon: Daemon, node: &Node) -> [String; 5] {
+fn words(cluster: &Cluster, daemon: Daemon, node: &Node) -> [String; 5] {
     let files = daemon.place(cluster);
     named([
         ("daemon", daemon.name()),
@@ -39,7 +39,7 @@ pub fn words(cluster: &Cluster, daemon: Daemon, node: &Node) -> [String; 5] {
 }
 
 /// The arguments of `daemons.sh` for several daemons on a node.
-fn all_words(cluster: &Cluster, daemons: &[Daemon], node: &Node) -> Vec<String> {
+pub fn all_words(cluster: &Cluster, daemons: &[Daemon], node: &Node) -> Vec<String> {
     let each = daemons.iter().map(|daemon| words(cluster, *daemon, node));
     each.flat_map(|words| words.into_iter().chain(["--".to_owned()]))
         .collect()

@@ -4,15 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-
-use super::daemons::words;
+use super::daemons::all_words;
 use crate::cluster::Daemon;
 use crate::cluster::schema::Probe;
 use crate::cluster::{Check, Cluster, Name, Node};
 use crate::error::Result;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, MINUTE, Script, failed, named};
+use crate::node::ssh::{Connection, MINUTE, Script, named};
 
 const MEMBER: Script = Script {
     name: "nixcfg-member",
@@ -26,19 +24,17 @@ const MOST: u64 = 30;
 /// How long one look may take besides, in seconds.
 const LOOK: u32 = 6;
 
-/// The arguments of [`MEMBER`], which waits up to `seconds` for the membership.
+/// The arguments of [`MEMBER`] for `daemons`, which waits up to `seconds` for each membership.
 fn arguments(
     cluster: &Cluster,
-    daemon: Daemon,
+    daemons: &[Daemon],
     name: &Name,
     node: &Node,
     seconds: u64,
 ) -> Vec<String> {
-    let more = named([("node", name.as_str()), ("seconds", &seconds.to_string())]);
-    words(cluster, daemon, node)
-        .into_iter()
-        .chain(more)
-        .collect()
+    let first = named([("node", name.as_str()), ("seconds", &seconds.to_string())]);
+    let first = first.into_iter().chain(["--".to_owned()]);
+    first.chain(all_words(cluster, daemons, node)).collect()
 }
 
 /// The checks for the daemons of which a node is a member now. `patience` is the time for its
@@ -51,21 +47,23 @@ pub async fn checks(
     how: &Elevation,
     patience: Duration,
 ) -> Result<BTreeMap<String, Check>> {
-    let seconds = MOST.min(patience.as_secs() / 2);
-    let looks = cluster.daemons().into_iter().map(|daemon| async move {
-        let now = arguments(cluster, daemon, name, node, 0);
-        let words: Vec<&str> = now.iter().map(String::as_str).collect();
-        let output = connection.run_root(how, MEMBER, &words, b"").await?;
-        let then = arguments(cluster, daemon, name, node, seconds);
-        // 1 is the script's own; a login that is lost may end with any other code.
-        match (output.status.code(), output.stdout.trim()) {
-            (Some(0), "member") => Ok(Some(check(daemon, &then, seconds))),
-            (Some(1), _) => Ok(None),
-            _ => Err(failed(connection.node(), MEMBER, &output)),
-        }
-    });
-    let looks: Result<Vec<_>> = join_all(looks).await.into_iter().collect();
-    Ok(looks?.into_iter().flatten().collect())
+    let daemons = cluster.daemons();
+    if daemons.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let words = arguments(cluster, &daemons, name, node, 0);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let answer = connection.ask_root(how, MEMBER, &words, b"").await?;
+    let seconds = MOST.min(patience.as_secs() / 2).max(1);
+    let members = daemons
+        .into_iter()
+        .filter(|daemon| answer.all("member").any(|told| told == daemon.name()));
+    Ok(members
+        .map(|daemon| {
+            let arguments = arguments(cluster, &[daemon], name, node, seconds);
+            check(daemon, &arguments, seconds)
+        })
+        .collect())
 }
 
 fn check(daemon: Daemon, arguments: &[String], seconds: u64) -> (String, Check) {
@@ -89,15 +87,17 @@ mod tests {
     fn a_member_is_looked_for_by_words_and_under_the_name_of_its_role() {
         let cluster = example();
         let name: Name = "birch".parse().unwrap();
-        let arguments = arguments(&cluster, Daemon::Nomad, &name, &cluster.nodes[&name], 30);
+        let arguments = arguments(&cluster, &[Daemon::Nomad], &name, &cluster.nodes[&name], 30);
         let wanted = [
+            "node=birch",
+            "seconds=30",
+            "--",
             "daemon=nomad",
             "unit=nomad.service",
             "port=4646",
             "name=client.prod.nomad",
             "folder=/var/lib/nomad/pki",
-            "node=birch",
-            "seconds=30",
+            "--",
         ];
         assert_eq!(arguments, wanted);
         let (title, check) = check(Daemon::Nomad, &arguments, 30);
