@@ -17,18 +17,34 @@ pub fn rows(stream: impl AsFd) -> Option<usize> {
     Some(usize::from(size.ws_row)).filter(|rows| *rows > 0)
 }
 
+/// The beginnings of lines that stay whole: a command, which may be copied, and what a program printed.
+const WHOLE: [&str; 2] = ["  command: ", "  | "];
+
 /// The text in lines of at most `columns` characters. One that fits is as it was, with its columns; otherwise its cells
-/// follow each other, and a cell that is too long is broken between words. A longer word stays whole: it may be
-/// copied.
+/// follow each other, and a cell that is too long is broken between words. A longer word stays whole, and so does what
+/// stands in ‘…’: it may be copied.
 pub fn fitted(text: &str, columns: usize) -> String {
     let lines = text.lines().map(|line| {
-        if width(line) <= columns {
+        if width(line) <= columns || WHOLE.iter().any(|begin| line.starts_with(begin)) {
             line.to_owned()
         } else {
             Broken::of(line, columns).text
         }
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The words of a text, between which it may be broken: those in ‘…’ are one.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = 0_usize;
+    text.split(move |c| {
+        match c {
+            '‘' => quoted += 1,
+            '’' => quoted = quoted.saturating_sub(1),
+            _ => {}
+        }
+        c == ' ' && quoted == 0
+    })
 }
 
 fn width(text: &str) -> usize {
@@ -56,7 +72,7 @@ impl Broken {
         };
         let cells = line.split("  ").map(str::trim);
         for (n, cell) in cells.filter(|cell| !cell.is_empty()).enumerate() {
-            let mut words = cell.split(' ');
+            let mut words = words(cell);
             match n {
                 0 => this.push("", words.next().unwrap_or_default()),
                 // A cell stays whole where a line holds it.
@@ -129,6 +145,13 @@ mod tests {
         let path = format!("alder        {}", "/a".repeat(40));
         assert_eq!(fitted(&path, 40), format!("alder\n    {}", "/a".repeat(40)));
         assert_eq!(fitted("", 40), "");
+        // A quoted command is whole.
+        let told = fitted("run ‘nixcfg gen-pki prod’ and then go on", 30);
+        assert_eq!(told, "run ‘nixcfg gen-pki prod’ and\n    then go on");
+        let told = fitted("it is all in ‘nixcfg gen-pki prod’", 30);
+        assert_eq!(told, "it is all in\n    ‘nixcfg gen-pki prod’");
+        let told = "  command: ssh -o BatchMode=yes alder\n  | a line that a program printed";
+        assert_eq!(fitted(told, 20), told);
         // What is set in stays so.
         let help = "wrong  disk: full\n       → on the node, as root: nix-collect-garbage";
         let told = fitted(help, 40);

@@ -17,10 +17,10 @@ impl Renderer for Json {
 /// An event of several nodes as one for each.
 fn one_by_node(event: &Event) -> Vec<Event> {
     let mut events = vec![event.clone()];
-    if let Event::Failure { others, .. } = event {
+    if let Event::Failure { others, .. } | Event::Warning { others, .. } = event {
         events.extend(others.iter().map(|other| {
             let mut event = event.clone();
-            if let Event::Failure { node, .. } = &mut event {
+            if let Event::Failure { node, .. } | Event::Warning { node, .. } = &mut event {
                 *node = Some(other.clone());
             }
             event
@@ -50,19 +50,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_of_several_nodes_is_an_event_for_each() {
-        let mut event = Event::from(&crate::error::Error::usage("it is wrong"));
-        if let Event::Failure { node, others, .. } = &mut event {
-            *node = "alder".parse().ok();
-            *others = vec!["birch".parse().unwrap()];
+    fn what_concerns_several_nodes_is_an_event_for_each() {
+        let (alder, birch) = ("alder".parse().ok(), "birch".parse().unwrap());
+        let mut failure = Event::from(&crate::error::Error::usage("it is wrong"));
+        if let Event::Failure { node, others, .. } = &mut failure {
+            (*node, *others) = (alder.clone(), vec![birch]);
         }
-        let nodes = one_by_node(&event).into_iter().map(|event| {
-            let value = serde_json::to_value(&event).unwrap();
-            assert_eq!(value["what"], "it is wrong");
-            assert_eq!(value.get("others"), None);
-            value["node"].as_str().unwrap().to_owned()
-        });
-        assert_eq!(nodes.collect::<Vec<_>>(), ["alder", "birch"]);
+        let warning = Event::Warning {
+            node: alder,
+            others: vec!["birch".parse().unwrap()],
+            what: "it is wrong".into(),
+        };
+        for event in [failure, warning] {
+            let nodes = one_by_node(&event).into_iter().map(|event| {
+                let value = serde_json::to_value(&event).unwrap();
+                assert_eq!(value["what"], "it is wrong");
+                assert_eq!(value.get("others"), None);
+                value["node"].as_str().unwrap().to_owned()
+            });
+            assert_eq!(nodes.collect::<Vec<_>>(), ["alder", "birch"]);
+        }
     }
 
     #[test]

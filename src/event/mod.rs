@@ -69,6 +69,9 @@ pub enum Event {
     Warning {
         #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<Name>,
+        /// Other nodes of which the same is to be known. JSON has an event for each.
+        #[serde(skip)]
+        others: Vec<Name>,
         what: String,
     },
     /// What the run would do to a node.
@@ -285,8 +288,28 @@ impl Reporter {
     pub fn warning(&self, node: Option<&Name>, what: impl Into<String>) {
         self.emit(Event::Warning {
             node: node.cloned(),
+            others: Vec::new(),
             what: what.into(),
         });
+    }
+
+    /// Reports what the operator should know of nodes, each text once with all its nodes, in the order
+    /// of their first nodes.
+    pub fn warnings(&self, of_nodes: impl IntoIterator<Item = (Name, String)>) {
+        let mut texts: Vec<(String, Name, Vec<Name>)> = Vec::new();
+        for (node, what) in of_nodes {
+            match texts.iter_mut().find(|(text, ..)| *text == what) {
+                Some((.., others)) => others.push(node),
+                None => texts.push((what, node, Vec::new())),
+            }
+        }
+        for (what, node, others) in texts {
+            self.emit(Event::Warning {
+                node: Some(node),
+                others,
+                what,
+            });
+        }
     }
 
     /// Reports an error.

@@ -53,9 +53,14 @@ pub(super) fn line(event: &Event, names: usize) -> Option<(Stream, String)> {
             fit::columns(std::io::stdout()),
             colour::shows(&std::io::stdout()),
         ),
-        Stream::Err => (None, colour::shows(&std::io::stderr())),
+        Stream::Err => (
+            fit::columns(std::io::stderr()),
+            colour::shows(&std::io::stderr()),
+        ),
     };
-    if let Some(columns) = columns.filter(|_| !own) {
+    // What others print, and commands, stay as they are.
+    let whole = own || matches!(event, Event::Log { .. } | Event::Command { .. });
+    if let Some(columns) = columns.filter(|_| !whole) {
         text = fit::fitted(&text, columns);
     }
     if colours {
@@ -101,7 +106,10 @@ fn words(event: &Event, names: usize) -> Option<(Stream, String)> {
         Event::Command { line } => (Stream::Err, format!("$ {line}")),
         Event::Log { node, line } => (Stream::Err, of(node, line)),
         Event::Output { node, line } => (Stream::Out, format!("{node}: {line}")),
-        Event::Warning { node, what } => (Stream::Err, format!("warning: {}", of(node, what))),
+        Event::Warning { node, others, what } => {
+            let text = on(&all(node, others), what);
+            (Stream::Err, format!("warning: {text}"))
+        }
         Event::Plan { node, plan, .. } => (Stream::Out, beside(node, plan, names)),
         Event::Done { node, outcome, .. } => (Stream::Out, beside(node, outcome, names)),
         Event::Check {
@@ -123,13 +131,26 @@ fn words(event: &Event, names: usize) -> Option<(Stream, String)> {
             help,
             ..
         } => {
-            let nodes = node.iter().chain(others);
-            let nodes: Vec<&str> = nodes.map(Name::as_str).collect();
-            let nodes = nodes.join(", ");
-            (Stream::Err, failure(&nodes, what, command, output, help))
+            let what = on(&all(node, others), what);
+            (Stream::Err, failure(what, command, output, help))
         }
         Event::Summary { text, .. } => (Stream::Out, text.clone()),
     })
+}
+
+/// The names of the nodes that an event concerns; empty if it concerns none.
+fn all(node: &Option<Name>, others: &[Name]) -> String {
+    let nodes = node.iter().chain(others);
+    nodes.map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// What is told of nodes, if there are any.
+fn on(nodes: &str, what: &str) -> String {
+    if nodes.is_empty() {
+        what.to_owned()
+    } else {
+        format!("{nodes}: {what}")
+    }
 }
 
 /// A node's name and, in the next column, a text of one or more lines.
@@ -158,17 +179,15 @@ fn checked(
 }
 
 fn failure(
-    nodes: &str,
-    what: &str,
+    what: String,
     command: &Option<String>,
     output: &Option<String>,
     help: &Option<String>,
 ) -> String {
-    let on = if nodes.is_empty() { "" } else { ": " };
     let error = crate::error::Error {
         kind: crate::error::Kind::Unexpected,
         exit: crate::error::Exit::Unexpected,
-        what: format!("{nodes}{on}{what}"),
+        what,
         node: None,
         command: command.clone(),
         output: output.clone(),
@@ -203,6 +222,7 @@ mod tests {
             },
             Event::Warning {
                 node: None,
+                others: Vec::new(),
                 what: escape.into(),
             },
             Event::Done {

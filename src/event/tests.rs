@@ -40,10 +40,12 @@ fn examples() -> Vec<Event> {
         },
         Event::Warning {
             node: Some(alder()),
+            others: vec!["birch".parse().unwrap()],
             what: "is low on space".into(),
         },
         Event::Warning {
             node: None,
+            others: Vec::new(),
             what: "the Git tree is dirty".into(),
         },
         Event::Plan {

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::cluster::ownership::{Mode, Ownership};
 use crate::cluster::{Cluster, Name};
 use crate::error::{Error, Exit, Result};
-use crate::event::{Event, Reporter, count};
+use crate::event::{Event, count};
 use crate::node::each::each;
 use crate::node::install::{self, Content, Manifest};
 use crate::node::probe::Probed;
@@ -183,20 +183,25 @@ pub async fn write(
         let input = input(&operation.cluster, node, values)?;
         inputs.insert(node, (probed, operation.elevation(probed)?, input));
     }
-    let mut written = each(
-        AT_ONCE,
-        inputs,
-        async |_, (probed, how, input)| match input {
+    let mut written = each(AT_ONCE, inputs, async |node, (probed, how, input)| {
+        let mut units = Vec::new();
+        let outcome = match input {
             None => Ok(Outcome {
                 ok: true,
                 early: false,
                 words: "no secret goes there".into(),
             }),
-            Some((manifest, input)) => write_one(reporter, probed, &how, &manifest, &input).await,
-        },
-    );
-    let mut outcomes = BTreeMap::new();
-    while let Some((node, outcome)) = written.next().await {
+            Some((manifest, input)) => write_one(probed, &how, &manifest, &input, &mut units).await,
+        };
+        let units = units.into_iter().map(|told| (node.clone(), told));
+        Ok((units.collect::<Vec<_>>(), outcome))
+    });
+    let (mut outcomes, mut warnings) = (BTreeMap::new(), Vec::new());
+    while let Some((node, written)) = written.next().await {
+        let outcome = written.and_then(|(units, outcome)| {
+            warnings.extend(units);
+            outcome
+        });
         let outcome = outcome.unwrap_or_else(|error| {
             reporter.failure(&error);
             Outcome {
@@ -213,15 +218,17 @@ pub async fn write(
         });
         outcomes.insert(node.clone(), outcome);
     }
+    reporter.warnings(warnings);
     Ok(outcomes)
 }
 
+/// Writes the files of a node. Adds to `warnings` what is to be known of its units.
 async fn write_one(
-    reporter: &Reporter,
     probed: &Probed,
     how: &Elevation,
     manifest: &Manifest,
     input: &[u8],
+    warnings: &mut Vec<String>,
 ) -> Result<Outcome> {
     let connection = &probed.connection;
     let node = connection.node();
@@ -245,9 +252,7 @@ async fn write_one(
         ("absent", "is not there yet: deploy-nixos brings it"),
         ("inactive", "does not run, and was not reloaded"),
     ] {
-        for unit in units(word) {
-            reporter.warning(Some(node), format!("{unit} {what}"));
-        }
+        warnings.extend(units(word).iter().map(|unit| format!("{unit} {what}")));
     }
     let failed = units("failed");
     if !failed.is_empty() {

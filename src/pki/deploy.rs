@@ -210,15 +210,15 @@ pub async fn bring(
             .cloned()
             .collect()
     };
+    let mut warnings = Vec::new();
     for member in members {
         for unit in absent(&member) {
             results.early.insert(member.name.clone());
-            reporter.warning(
-                Some(&member.name),
-                format!("has no {unit}: its files wait for a deployment"),
-            );
+            let what = format!("has no {unit}: its files wait for a deployment");
+            warnings.push((member.name.clone(), what));
         }
     }
+    reporter.warnings(warnings);
     Ok(results)
 }
 

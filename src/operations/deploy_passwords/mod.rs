@@ -381,14 +381,17 @@ async fn execute(
         let done = work.run(&operation.access, reporter, &proof, &input).await;
         Ok((work, done))
     });
+    let removed = works.iter().flat_map(|work| {
+        let users = work.plan.left.iter();
+        users.map(|user| {
+            let what =
+                "is no administrator any more and keeps a password there; --lock-removed locks it";
+            (work.node.clone(), format!("{user} {what}"))
+        })
+    });
+    reporter.warnings(removed);
     while let Some((_, done)) = changed.next().await {
         let (work, done) = done?;
-        for user in &work.plan.left {
-            reporter.warning(
-                Some(&work.node),
-                format!("{user} is no administrator any more and keeps a password there; --lock-removed locks it"),
-            );
-        }
         match done {
             Ok(()) if work.plan.unknown.is_empty() => {
                 outcomes.add(reporter, work.node.clone(), Ok(&work.plan));
