@@ -398,8 +398,16 @@ def loss(driver):
         driver.root("cedar", f"mkdir -p {folder}; printf '[Service]\\nRestart=no\\n' >{folder}/once.conf; systemctl daemon-reload; systemctl kill -s KILL {app}")
         told = trouble()
         scenario.check(len(told) == 1 and "cedar" in told[0] and "no connection to" in told[0], f"the loss of a server is noticed at once: {told}")
+        before = scenario.pids(driver, app)
+        driver.root("birch", f"rm /var/lib/{app}/pki/{app}.crt")
+        events = scenario.tool(driver, "deploy-pki", "alder", "birch", "--patience", "4", wanted=5)
+        why = scenario.told(events, "birch")[0]
+        scenario.check("no connection to" in why, f"birch, which the quorum now needs, is left alone: {why}")
+        after = scenario.pids(driver, app)
+        scenario.check(all(after[of] == before[of] for of in after if of[1] != "cedar"), "nothing is restarted")
         driver.root("cedar", f"rm {folder}/once.conf; systemctl daemon-reload; systemctl reset-failed {app}; systemctl start {app}")
         scenario.until(120, f"{title}'s servers are well again", lambda: not trouble())
+        scenario.tool(driver, "deploy-pki", "alder", "birch")
 
 
 def whole(driver):

@@ -12,6 +12,7 @@ use crate::cluster::Daemon;
 use crate::cluster::Name;
 use crate::error::{Error, Exit, Result};
 use crate::event::Reporter;
+use crate::rollout::deaf;
 use crate::rollout::guard::{self, Ask, Need, Quorum, Server, States};
 use crate::rollout::plan::{Part, Plan};
 use crate::rollout::quorum::Health;
@@ -420,7 +421,11 @@ impl Tunnelled<'_> {
 impl Ask for Tunnelled<'_> {
     async fn look(&self, server: &Name) -> Result<States> {
         let AppRollout { work, daemon, .. } = self.rollout;
-        let health = self.get(server)?.0.health(work, *daemon).await;
+        let member = self.get(server)?.0;
+        let mut health = member.health(work, *daemon).await;
+        if let Ok(health) = &mut health {
+            deaf::note(member.connection(), health).await?;
+        }
         Ok([(*daemon, guard::State::Up(health))].into())
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64ct::{Base64, Encoding};
 use futures_util::future::join_all;
 
+use super::deaf;
 use super::guard::{Ask, Need, Quorum, Server, State, States};
 use super::plan::Part;
 use super::quorum::{self, Health};
@@ -21,7 +22,7 @@ use crate::operation::Operation;
 
 const DAEMONS: Script = Script {
     name: "nixcfg-daemons",
-    text: &[include_str!("daemons.sh")],
+    text: &[deaf::FUNCTION, include_str!("daemons.sh")],
     seconds: MINUTE,
 };
 

@@ -19,12 +19,10 @@ answer() { # WORD PATH SECONDS
   esac
   echo "$1 $daemon $status $(printf '%s' "${said%"$newline"*}" | base64 -w 0)"
 }
-# Looks whether the servers of an answer about health take connections: Nomad notices the loss of one after 40 seconds.
-# Nothing is sent, as a server would log what is not its protocol. Only bash connects so; curl stays for its whole limit.
+# Looks whether the servers of an answer about health take connections.
 deaf() {
   printf '%s' "$said" | tr ',{' '\n\n' | sed -n 's/^ *"Address": *"\([^" ]*\)".*$/\1/p' | while read -r address; do
-    host=${address%:*} host=${host#\[}
-    timeout 3 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "${host%]}" "${address##*:}" 2>/dev/null || echo "deaf $daemon $address"
+    if is_deaf "$address"; then echo "deaf $daemon $address"; fi
   done
 }
 while [ $# -gt 0 ]; do

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod daemons;
+pub mod deaf;
 pub mod engine;
 pub mod guard;
 pub mod membership;
