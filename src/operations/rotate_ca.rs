@@ -148,7 +148,7 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let work = load(&operation, &daemons, year, now).await?;
     let stage = Stage::of(&work.stored, daemon);
     let Some(step) = args.step else {
-        tell(&reporter, daemon, stage);
+        tell(&reporter, &operation.cluster.name, daemon, stage);
         return Ok(());
     };
     if stage.current() != Some(step) && stage.next() != step {
@@ -182,18 +182,24 @@ pub async fn run(args: &Args, invocation: Invocation) -> Result<()> {
     let stored = Stored::read(&store, &authorities(daemon))
         .await
         .map_err(|errors| all(&reporter, errors))?;
-    tell(&reporter, daemon, Stage::of(&stored, daemon));
+    let stage = Stage::of(&stored, daemon);
+    tell(&reporter, &operation.cluster.name, daemon, stage);
     Ok(())
 }
 
-fn tell(reporter: &Reporter, daemon: Daemon, stage: Stage) {
+fn tell(reporter: &Reporter, cluster: &Name, daemon: Daemon, stage: Stage) {
     let next = stage.next().word();
-    reporter.emit(Event::Log {
-        node: None,
-        line: format!("{}: {}; next: --step {next}", daemon.title(), stage.words()),
-    });
+    let begin = match stage {
+        Stage::Settled => "to begin one",
+        _ => "next",
+    };
+    let command = format!("nix run .#rotate-ca -- {cluster} --app {daemon} --step {next}");
     reporter.emit(Event::Summary {
-        text: format!("{}: {}", daemon.title(), stage.words()),
+        text: format!(
+            "{}: {}\n{begin}:\n  {command}",
+            daemon.title(),
+            stage.words()
+        ),
         data: json!({"app": daemon, "next": next, "rotating": stage != Stage::Settled}),
     });
 }
