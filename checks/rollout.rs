@@ -3,7 +3,7 @@
 use std::process::Child;
 
 use crate::support::{
-    Lab, Ran, Repo, Tool, deaf, held_in_switch, hold, mute, other_kernel, system,
+    Lab, Ran, Repo, Tool, deaf, held_in_switch, hold, mute, other_kernel, sudo, system,
 };
 
 /// The lab and a repository; alder has a first system.
@@ -49,9 +49,9 @@ fn a_lease_that_too_few_nodes_gave_is_told_with_each_ones_reason() {
     let (lab, repo) = (Lab::with_bare(&["alder", "birch", "cedar"]), Repo::new());
     repo.configure("alder", &system("one", ""));
     lab.fault("birch", &["kill"]);
-    lab.root("cedar", "chmod u-s /usr/bin/sudo");
+    lab.root("cedar", &format!("chmod u-s {}", sudo()));
     let ran = deploy(&repo, &lab).run();
-    lab.root("cedar", "chmod u+s /usr/bin/sudo");
+    lab.root("cedar", &format!("chmod u+s {}", sudo()));
     ran.exits(0)
         .tells("the lease on the cluster is not held: 1 of the 3 nodes that keep it gave it")
         .tells("birch: cannot be reached")

@@ -33,6 +33,15 @@ pub fn start_sshd() -> &'static str {
     }
 }
 
+/// The setuid program `sudo` of a node.
+pub fn sudo() -> &'static str {
+    if genuine() {
+        "/run/wrappers/bin/sudo"
+    } else {
+        "/usr/bin/sudo"
+    }
+}
+
 /// The folder of systemd's programs that are not on PATH.
 pub fn systemd_programs() -> &'static str {
     if genuine() {
