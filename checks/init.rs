@@ -4,13 +4,13 @@ mod original;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{self, Kept, Lab, Ran, Repo, fed, programs_by_hand};
+use crate::support::keys::Agent;
+use crate::support::{self, Lab, Ran, Repo, fed, programs_by_hand};
 
 /// The addresses of the lab's nodes.
 fn addresses(lab: &Lab) -> BTreeMap<String, String> {
@@ -23,61 +23,17 @@ fn addresses(lab: &Lab) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The operator's SSH agent with the lab's key, as the new cluster's `ssh_config` names no key.
-struct Agent {
-    process: Kept,
-    folder: tempfile::TempDir,
-    key: String,
-}
-
-impl Agent {
-    fn start(lab: &Lab) -> Self {
-        let config = fs::read_to_string(lab.ssh_config()).unwrap();
-        let key = config
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("IdentityFile "))
-            .unwrap()
-            .to_owned();
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("agent");
-        let mut process = Kept::start(Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket));
-        // The socket exists a moment before the agent listens.
-        while UnixStream::connect(&socket).is_err() {
-            assert!(process.try_wait().unwrap().is_none(), "ssh-agent has ended");
-            std::thread::yield_now();
-        }
-        let added = Command::new("ssh-add")
-            .args(["-q", &key])
-            .env("SSH_AUTH_SOCK", &socket)
-            .status()
-            .unwrap();
-        assert!(added.success());
-        Self {
-            process,
-            folder,
-            key,
-        }
-    }
-
-    /// Runs nixcfg with this agent, and types `answers`.
-    fn nixcfg(&self, folder: &Path, args: &[&str], answers: &str) -> Ran {
-        let mut nixcfg = Command::new(env!("CARGO_BIN_EXE_nixcfg"));
-        nixcfg
-            .args(args)
-            .current_dir(folder)
-            .env("NIX_CONFIG", support::NIX_CONFIG)
-            .env("SSH_AUTH_SOCK", self.folder.path().join("agent"))
-            .env("SSH_USER", "alice")
-            .env("SUDO_PASS", support::PASSWORD);
-        fed(&mut nixcfg, answers).wait_with_output().unwrap().into()
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// Runs nixcfg with an SSH agent that has the lab's key, and types `answers`.
+fn nixcfg(agent: &Agent, folder: &Path, args: &[&str], answers: &str) -> Ran {
+    let mut nixcfg = Command::new(env!("CARGO_BIN_EXE_nixcfg"));
+    nixcfg
+        .args(args)
+        .current_dir(folder)
+        .env("NIX_CONFIG", support::NIX_CONFIG)
+        .env("SSH_AUTH_SOCK", agent.socket())
+        .env("SSH_USER", "alice")
+        .env("SUDO_PASS", support::PASSWORD);
+    fed(&mut nixcfg, answers).wait_with_output().unwrap().into()
 }
 
 /// What Nix makes of an attribute of a repository's flake, or what it says.
@@ -117,37 +73,37 @@ fn a_new_cluster_is_written_and_deployed() {
         "\n\nalder={}\nbirch={}\ncedar={}\n\nyes\nyes\nyes\n",
         nodes["alder"], nodes["birch"], nodes["cedar"]
     );
-    agent
-        .nixcfg(
-            repo.path(),
-            &[
-                "init", "fresh", "--admin", "alice", "--key", &key, "--site", "lyon",
-            ],
-            &answers,
-        )
-        .exits(0)
-        .tells("shows the host key SHA256:")
-        .tells("birch: it has no nixos-generate-config");
+    nixcfg(
+        &agent,
+        repo.path(),
+        &[
+            "init", "fresh", "--admin", "alice", "--key", &key, "--site", "lyon",
+        ],
+        &answers,
+    )
+    .exits(0)
+    .tells("shows the host key SHA256:")
+    .tells("birch: it has no nixos-generate-config");
     let read =
         |file: &str| fs::read_to_string(repo.path().join("cluster/fresh").join(file)).unwrap();
     assert!(read("hardware/cedar.nix").contains("availableKernelModules"));
     assert!(read("hardware/birch.nix").contains("by-label"));
     assert_eq!(read("known_hosts").lines().count(), 3);
 
-    agent
-        .nixcfg(
-            repo.path(),
-            &[
-                "deploy-nixos",
-                "fresh",
-                "--override-input",
-                "nixpkgs",
-                &support::nixpkgs(),
-            ],
-            "",
-        )
-        .exits(0)
-        .shows("3 nodes as wanted");
+    nixcfg(
+        &agent,
+        repo.path(),
+        &[
+            "deploy-nixos",
+            "fresh",
+            "--override-input",
+            "nixpkgs",
+            &support::nixpkgs(),
+        ],
+        "",
+    )
+    .exits(0)
+    .shows("3 nodes as wanted");
     assert_eq!(lab.root("alder", "cat /etc/hostname"), "alder");
 }
 
@@ -157,21 +113,21 @@ fn a_node_is_added_and_the_cluster_still_evaluates() {
     let (agent, repo, nodes) = (Agent::start(&lab), Repo::new(), addresses(&lab));
     let key = format!("{}.pub", agent.key);
     let alder = format!("alder={}", nodes["alder"]);
-    agent
-        .nixcfg(
-            repo.path(),
-            &[
-                "init", "fresh", "--admin", "alice", "--key", &key, "--site", "lyon", "--node",
-                &alder, "--yes",
-            ],
-            "",
-        )
-        .exits(0);
+    nixcfg(
+        &agent,
+        repo.path(),
+        &[
+            "init", "fresh", "--admin", "alice", "--key", &key, "--site", "lyon", "--node", &alder,
+            "--yes",
+        ],
+        "",
+    )
+    .exits(0);
     let add = |args: &[&str], answers: &str| {
         let birch = nodes["birch"].clone();
         let mut all = vec!["add-node", "fresh", "birch", "--address", &birch];
         all.extend(args);
-        agent.nixcfg(repo.path(), &all, answers)
+        nixcfg(&agent, repo.path(), &all, answers)
     };
     let before = fs::read_to_string(repo.path().join("cluster/fresh/ssh_config")).unwrap();
     add(&["--site", "lyom"], "yes\n").exits(2).tells("lyon");
@@ -201,7 +157,7 @@ fn a_slip_is_asked_for_again_and_the_answers_before_it_stay() {
         agent.key
     );
     let args = ["init", "fresh", "--offline"];
-    let ran = agent.nixcfg(repo.path(), &args, &answers).exits(0);
+    let ran = nixcfg(&agent, repo.path(), &args, &answers).exits(0);
     for slip in [
         "‘Alice’",
         "no public SSH key",
@@ -232,7 +188,7 @@ fn what_is_wrong_is_said_before_anything_is_written() {
     let init = |args: &[&str], answers: &str| {
         let mut all = vec!["init"];
         all.extend(args);
-        agent.nixcfg(repo.path(), &all, answers)
+        nixcfg(&agent, repo.path(), &all, answers)
     };
     init(&["prod"], "")
         .exits(2)

@@ -1,5 +1,7 @@
 //! Entries of doc/runbook.md, each command as the page has it.
 
+mod nodes;
+
 use std::fs;
 
 use crate::support::pass::PassStore;

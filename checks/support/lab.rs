@@ -63,6 +63,11 @@ impl Lab {
     /// Starts more nodes, with bare disks.
     pub fn add(&self, nodes: &[&str]) {
         lab(&["up", "--nodes", &nodes.join(",")]);
+        self.reset(nodes);
+    }
+
+    /// Gives nodes their bare disks.
+    pub fn reset(&self, nodes: &[&str]) {
         lab(&[&["reset"], nodes].concat());
     }
 
@@ -70,7 +75,7 @@ impl Lab {
     /// test of one node need not wait for three.
     pub fn with_bare(nodes: &[&str]) -> Self {
         let this = Self::get();
-        lab(&[&["reset"], nodes].concat());
+        this.reset(nodes);
         this
     }
 

@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod gossip;
 pub mod hostile;
 mod kept;
+pub mod keys;
 mod kind;
 mod lab;
 pub mod memory;
