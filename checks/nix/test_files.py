@@ -589,6 +589,60 @@ class Accounts(unittest.TestCase):
             },
         )
 
+    def test_remote_unlock_waits_for_the_passphrase_without_an_end(self):
+        """systemd in stage 1 gives up on a device after 90 seconds, unless fileSystems calls it by its name in /dev/mapper."""
+        files = {"cluster.nix": with_more("cluster.nix", "{ cluster.remoteUnlock.enable = true; }")}
+        with Fixture(files) as fixture:
+            contents = fixture.value(
+                "nixosConfigurations.c-alder.config.boot.initrd.systemd.contents", "builtins.mapAttrs (_: file: file.text)"
+            )
+        self.assertEqual(
+            contents.get("/etc/systemd/system.conf.d/remote-unlock.conf"), "[Manager]\nDefaultDeviceTimeoutSec=infinity\n"
+        )
+
+    def test_remote_unlock_takes_any_number_of_passphrases(self):
+        """systemd in stage 1 gives up after three wrong ones."""
+        devices = """boot.initrd.luks.devices = {
+          root.device = "/dev/vda2";
+          more = { device = "/dev/vda3"; crypttabExtraOpts = [ "x" ]; };
+        };"""
+        for enable, expected in (("true", [["x", "tries=0"], ["tries=0"]]), ("false", [["x"], []])):
+            files = {"cluster.nix": with_more("cluster.nix", "{ %s cluster.remoteUnlock.enable = %s; }" % (devices, enable))}
+            with self.subTest(enable=enable), Fixture(files) as fixture:
+                options = fixture.value(
+                    "nixosConfigurations.c-alder.config.boot.initrd.luks.devices",
+                    "devices: map (device: device.crypttabExtraOpts or [ ]) (builtins.attrValues devices)",
+                )
+                self.assertEqual([sorted(some) for some in options], [sorted(some) for some in expected])
+
+    def test_remote_unlock_ends_connections_before_the_network_goes(self):
+        more = "{ cluster.remoteUnlock.enable = true; boot.initrd.systemd.enable = %s; }"
+        for scripts in (True, False):
+            files = {"cluster.nix": with_more("cluster.nix", more % ("false" if scripts else "true"))}
+            with self.subTest(scripts=scripts), Fixture(files) as fixture:
+                commands = fixture.value("nixosConfigurations.c-alder.config.boot.initrd.postMountCommands")
+            first = commands.split("\n")[0]
+            self.assertEqual("pkill -x sshd-session" in first, scripts, commands)
+
+    def test_remote_unlock_by_ipv6_alone_needs_systemd_in_stage_1(self):
+        files = {
+            "cluster.nix": with_more("cluster.nix", "{ cluster.remoteUnlock.enable = true; }"),
+            "node/alder.nix": with_more(
+                "node/alder.nix",
+                """{ lib, ... }: { boot.loader.systemd-boot.enable = true; cluster.nodes.alder = {
+                     interface = "eno1"; address.ipv4 = lib.mkForce null; address.ipv6 = "2001:db8::11"; }; }""",
+            ),
+            "node/birch.nix": None,
+            "node/cedar.nix": None,
+        }
+        path = "nixosConfigurations.c-alder.config.system.build.toplevel.drvPath"
+        for scripts in (True, False):
+            more = "{ boot.initrd.systemd.enable = %s; }" % ("false" if scripts else "true")
+            with self.subTest(scripts=scripts), Fixture({**files, "site/lyon.nix": with_more("site/lyon.nix", more)}) as fixture:
+                done = fixture.evaluate(path)
+            told = "reachable by IPv4 alone" in done.stderr
+            self.assertEqual((done.returncode != 0, told), (scripts, scripts), done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -156,7 +156,12 @@ in
           description = "Files put into the initrd at the bootloader's step.";
         };
         luks.devices = mkOption {
-          type = types.attrsOf (types.submodule { freeformType = types.attrsOf types.anything; });
+          type = types.attrsOf (
+            types.submodule {
+              freeformType = types.attrsOf types.anything;
+              options.crypttabExtraOpts = strings [ ] "Options of the disk for an initrd with systemd.";
+            }
+          );
           default = { };
           description = "Encrypted disks.";
         };
@@ -170,6 +175,7 @@ in
             default = { };
             description = "Units in the initrd.";
           };
+          contents = open "Files in the initrd.";
           storePaths = mkOption {
             type = types.listOf types.raw;
             default = [ ];
@@ -189,6 +195,7 @@ in
             description = "Whether the emergency shell can be entered.";
           };
         };
+        postMountCommands = lines "Shell code of an initrd with scripts, after it has mounted the system's disks.";
         network = {
           enable = flag false "Whether the initrd has a network.";
           flushBeforeStage2 = flag true "Whether the network is taken down before the system starts.";
