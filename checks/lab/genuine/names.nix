@@ -1,7 +1,7 @@
 # What to download for the packages in files such as packages.nix: lines with a suite of Debian and the names of its packages.
 files:
 let
-  packages = builtins.foldl' (all: file: all // import file) { } files;
+  packages = import ./definitions.nix files;
   of =
     suite:
     builtins.concatLists (

@@ -5,7 +5,9 @@ in
 {
   # Name of a Debian package → version, file (in the lab's cache), sha256; written by checks/lab/genuine.sh.
   debs = builtins.fromJSON (builtins.readFile ./debs.json);
-  definitions = import ./packages.nix // (if machines then import ./vm/packages.nix else { });
+  definitions = import ./definitions.nix (
+    [ ./packages.nix ] ++ (if machines then [ ./vm/packages.nix ] else [ ])
+  );
   # Folders with a script for some of the packages.
   scripts = [ ./pkgs ] ++ (if machines then [ ./vm/pkgs ] else [ ]);
   overlays = [ (import ./overlay.nix) ] ++ (if machines then [ (import ./vm/overlay.nix) ] else [ ]);

@@ -10,7 +10,10 @@ let
   triplet = "${pkgs.stdenv.hostPlatform.parsed.cpu.name}-linux-gnu";
 in
 {
-  imports = [ ../lean.nix ];
+  imports = [
+    ../lean.nix
+    ./initrd.nix
+  ];
 
   system.activationScripts.debian-paths-of-machines = {
     deps = [ "debian-paths" ];
@@ -31,9 +34,10 @@ in
 
   boot.initrd.includeDefaultModules = false;
   # Debian's busybox lacks these.
-  boot.initrd.extraUtilsCommands = ''
+  boot.initrd.extraUtilsCommands = lib.mkIf (!config.boot.initrd.systemd.enable) ''
     copy_bin_and_libs ${pkgs.util-linux}/bin/fsck
     copy_bin_and_libs ${pkgs.procps}/bin/pgrep
+    copy_bin_and_libs ${pkgs.procps}/bin/pkill
   '';
   boot.kernelParams = lib.mkAfter [
     # Under emulation Linux 6.12 gives up its default clock source after a while, at which a boot once hung; `tsc` runs too fast.
@@ -50,7 +54,7 @@ in
   # A login would start a user manager, which takes ten seconds.
   security.pam.services.sshd.startSession = lib.mkForce false;
   console.enable = false;
-  services.lvm.enable = false;
+  services.lvm.enable = lib.mkDefault (config.boot.initrd.luks.devices != { });
   boot.bcache.enable = false;
   # A machine that waits long for the processor is slow, not broken.
   systemd.extraConfig = lib.mkAfter ''

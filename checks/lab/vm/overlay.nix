@@ -144,7 +144,7 @@ programs
         (debian.build "${args.pname}-${args.version}" ./pkgs/rust.sh {
           inherit (args) src;
           inherit (debian) libs interpreter;
-          program = args.meta.mainProgram;
+          program = args.meta.mainProgram or args.pname;
         })
         {
           inherit (args) pname version meta;

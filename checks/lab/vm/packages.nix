@@ -50,6 +50,14 @@ in
     ];
     program = "grub-install";
   };
+  # For `ipconfig`, which gives an initrd its network.
+  klibc = {
+    debs = [
+      "klibc-utils"
+      "libklibc"
+    ];
+    program = null;
+  };
   linux = {
     debs = [ "linux-image-amd64" ];
     program = null;
@@ -76,6 +84,7 @@ in
     };
   };
   python3.debs = python;
+  systemd.debs = [ "systemd-cryptsetup" ];
   systemd-boot = {
     debs = [
       "systemd-boot"

@@ -1,5 +1,5 @@
 # The options of a node of a VM test, beside those of a system.
-{ lib, ... }:
+{ lib, pkgs, ... }:
 {
   options.virtualisation = {
     memorySize = lib.mkOption {
@@ -32,6 +32,20 @@
       default = false;
       description = "Whether the machine has UEFI firmware.";
     };
+    rootDevice = lib.mkOption {
+      type = lib.types.nullOr lib.types.path;
+      default = "/dev/disk/by-label/nixos";
+      description = "The device with the root file system.";
+    };
+    directBoot.initrd = lib.mkOption {
+      type = lib.types.str;
+      description = "The initrd that QEMU starts, in words of its shell.";
+    };
+    qemu.drives = lib.mkOption {
+      type = lib.types.listOf (lib.types.attrsOf lib.types.anything);
+      default = [ ];
+      description = "Drives of QEMU.";
+    };
   };
   config = {
     boot.loader.grub.enable = lib.mkDefault false;
@@ -40,5 +54,9 @@
       fsType = "ext4";
     };
     networking.useDHCP = lib.mkDefault false;
+    system.build = {
+      initialRamdisk = pkgs.writeText "initrd" "";
+      initialRamdiskSecretAppender = pkgs.writeText "append-initrd-secrets" "";
+    };
   };
 }

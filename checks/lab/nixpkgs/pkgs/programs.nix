@@ -49,6 +49,7 @@ lib.mapAttrs package {
     license = licenses.bsl11;
   };
   coreutils.programs = lib.splitString " " "base64 basename cat chmod chown cp cut date dd df dirname du echo env expr false head id install kill link ln ls md5sum mkdir mkfifo mktemp mv nice nproc od paste printenv printf pwd readlink realpath rm rmdir seq sha256sum sleep sort split stat stty sync tail tee test timeout touch tr true tty uname uniq wc whoami";
+  cryptsetup = { };
   curl = { };
   diffutils.programs = [
     "diff"
@@ -60,6 +61,7 @@ lib.mapAttrs package {
     programs = [ "dig" ];
   };
   docker = { };
+  e2fsprogs.programs = [ "mkfs.ext4" ];
   ethtool = { };
   findutils.programs = [
     "find"
