@@ -1,7 +1,7 @@
-# Prints `member NAME` for each daemon by which this node is a member of Consul or Nomad, and `end`. Runs as root, with the
-# node's own certificates; asks the agent here, and the leader answers. Arguments: the node's name, how many seconds to wait
-# for each membership, and after a `--` the daemons as daemons.sh takes them. With seconds it prints why a membership is
-# missing and exits with 1; without, the daemon is left out.
+# Prints, for each daemon, `member NAME` if this node is a member of Consul or Nomad, and `none NAME` if not; then `end`. Runs
+# as root, with the node's own certificates; asks the agent here, and the leader answers. Arguments: the node's name, how many
+# seconds to wait for each membership, and after a `--` the daemons as daemons.sh takes them. With seconds it prints why a
+# membership is missing, and exits with 1.
 named node seconds -- "$@"
 shift "$taken"
 
@@ -42,6 +42,8 @@ while [ $# -gt 0 ]; do
   elif [ "$seconds" -gt 0 ]; then
     echo "$said"
     exit 1
+  else
+    echo "none $daemon"
   fi
 done
 echo end

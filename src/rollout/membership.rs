@@ -8,9 +8,10 @@ use super::daemons::all_words;
 use crate::cluster::Daemon;
 use crate::cluster::schema::Probe;
 use crate::cluster::{Check, Cluster, Name, Node};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::node::ssh::answer::Answer;
 use crate::node::ssh::elevate::Elevation;
-use crate::node::ssh::{Connection, MINUTE, Script, named};
+use crate::node::ssh::{Connection, MINUTE, Script, named, tail};
 
 const MEMBER: Script = Script {
     name: "nixcfg-member",
@@ -54,16 +55,31 @@ pub async fn checks(
     let words = arguments(cluster, &daemons, name, node, 0);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let answer = connection.ask_root(how, MEMBER, &words, b"").await?;
+    let members = members(&answer, &daemons).map_err(|e| e.on(name))?;
     let seconds = MOST.min(patience.as_secs() / 2).max(1);
-    let members = daemons
-        .into_iter()
-        .filter(|daemon| answer.all("member").any(|told| told == daemon.name()));
-    Ok(members
-        .map(|daemon| {
-            let arguments = arguments(cluster, &[daemon], name, node, seconds);
-            check(daemon, &arguments, seconds)
-        })
-        .collect())
+    let checks = members.into_iter().map(|daemon| {
+        let arguments = arguments(cluster, &[daemon], name, node, seconds);
+        check(daemon, &arguments, seconds)
+    });
+    Ok(checks.collect())
+}
+
+/// Those of `daemons` by which a node is a member. Each must be told of: an end alone does not say
+/// that the node is none.
+fn members(answer: &Answer, daemons: &[Daemon]) -> Result<Vec<Daemon>> {
+    let mut members = Vec::new();
+    for daemon in daemons {
+        let tells = |word: &str| answer.all(word).any(|told| told == daemon.name());
+        match (tells("member"), tells("none")) {
+            (true, false) => members.push(*daemon),
+            (false, true) => {}
+            _ => {
+                let what = format!("does not say whether it is a member of {}", daemon.title());
+                return Err(Error::new(Kind::BadAnswer, what).saying(tail(answer.text())));
+            }
+        }
+    }
+    Ok(members)
 }
 
 fn check(daemon: Daemon, arguments: &[String], seconds: u64) -> (String, Check) {
@@ -107,6 +123,24 @@ mod tests {
         assert_eq!(title, "membership in Nomad");
         assert_eq!(command[4..], wanted);
         assert_eq!(check.timeout, 36);
+    }
+
+    #[test]
+    fn an_end_alone_does_not_say_that_a_node_is_no_member() {
+        let told = |printed: &str| {
+            let answer = crate::node::ssh::answer::tests::read(printed).unwrap();
+            members(&answer, &Daemon::ALL).map_err(|e| e.kind)
+        };
+        let both = "none consul\nmember nomad\nend\n";
+        assert_eq!(told(both).unwrap(), [Daemon::Nomad]);
+        for printed in [
+            "end\n",
+            "member consul\nend\n",
+            "none\nnone nomad\nend\n",
+            "member consul\nnone consul\nnone nomad\nend\n",
+        ] {
+            assert_eq!(told(printed).unwrap_err(), Kind::BadAnswer, "{printed}");
+        }
     }
 
     #[test]
