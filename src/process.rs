@@ -32,6 +32,7 @@ pub struct Command {
     stdin: Zeroizing<Vec<u8>>,
     most: usize,
     time: Option<Duration>,
+    memory: Option<u64>,
 }
 
 impl std::fmt::Debug for Command {
@@ -65,6 +66,7 @@ impl Command {
             stdin: Zeroizing::default(),
             most: MOST,
             time: None,
+            memory: None,
         }
     }
 
@@ -110,6 +112,14 @@ impl Command {
     /// machine's output, and for one that needs not wait.
     pub fn bounded(mut self, most: usize, time: Duration) -> Self {
         (self.most, self.time) = (most, Some(time));
+        self
+    }
+
+    /// Limits the child's data, in bytes (RLIMIT_DATA, getrlimit(2)), where the system is Linux: for a
+    /// child that reserves what another machine tells it to. The limit holds a moment after the
+    /// child's start.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
         self
     }
 
@@ -177,6 +187,9 @@ impl Command {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| self.cannot_start(&e))?;
+        if let (Some(bytes), Some(pid)) = (self.memory, child.id()) {
+            limit_data(pid, bytes).map_err(|e| self.failed(&format!("no limit of memory: {e}")))?;
+        }
         let stdin = child.stdin.take();
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(self.failed("its output cannot be read"));
@@ -255,6 +268,28 @@ impl Command {
             Error::unexpected(format!("cannot start {program}: {e}")).running(self.display())
         }
     }
+}
+
+/// Sets the soft limit of a child's data, below the hard one.
+#[cfg(target_os = "linux")]
+fn limit_data(pid: u32, bytes: u64) -> std::io::Result<()> {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let maximum = getrlimit(Resource::Data).maximum;
+    let limit = Rlimit {
+        current: Some(maximum.map_or(bytes, |most| most.min(bytes))),
+        maximum,
+    };
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    match prlimit(pid, Resource::Data, limit) {
+        // It has ended already.
+        Err(rustix::io::Errno::SRCH) => Ok(()),
+        result => result.map(|_| ()).map_err(Into::into),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limit_data(_: u32, _: u64) -> std::io::Result<()> {
+    Ok(())
 }
 
 fn ended(status: std::process::ExitStatus) -> String {
@@ -354,6 +389,16 @@ mod tests {
             .await
             .unwrap_err();
         assert!(error.what.contains("no end within"), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_child_reserves_no_more_than_it_may() {
+        // It waits for its limit before it looks.
+        let script = "until [ $(ulimit -d) = 65536 ]; do sleep 0.01; done; head -c 100000000 /dev/zero | tail -c 90000000 >/dev/null";
+        let limited = Command::new("sh").args(["-c", script]);
+        let error = limited.memory(64 << 20).output().await.unwrap_err();
+        assert!(error.what.contains("exit code 1"), "{error}");
     }
 
     #[tokio::test]

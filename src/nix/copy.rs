@@ -38,6 +38,12 @@ const GREETING: &[u8; 8] = b"oixd\0\0\0\0";
 /// The most that it may say during a copy, in bytes: answers about 30,000 paths, and its log.
 const MOST_SAID: usize = 64 << 20;
 
+/// The most memory of `nix copy`, in bytes, and the stack and heap of each of its threads. It reserves
+/// a text before it comes, as long as the daemon says it is. Nix itself takes up to 700 MiB, most of
+/// it unused.
+const MOST_MEMORY: u64 = 2 << 30;
+const THREAD: u64 = 16 << 20;
+
 /// How long a copy may stand still. A daemon that downloads or waits for a lock sends messages
 /// meanwhile.
 const STANDSTILL: Duration = Duration::from_secs(900);
@@ -84,11 +90,13 @@ pub async fn copy(
     if substitute {
         arguments.push("--substitute-on-destination");
     }
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let command = settings
         .store_command(&arguments)
         .arg("--to")
         .arg(format!("unix://{}", socket.display()))
-        .arg(path.to_string());
+        .arg(path.to_string())
+        .memory(MOST_MEMORY + threads * THREAD);
     let standstill = at_most("copying", STANDSTILL);
     let finished = tokio::select! {
         finished = command.run(|_| {}) => finished,
