@@ -391,28 +391,38 @@ fn another_password_is_asked_for_once(lab: &Lab, repo: &Repo) {
     lab.root(OLD, "echo alice:wonderland | chpasswd");
 }
 
-/// A deployment through fish, then one after which sudo does not ask for a password.
+/// A deployment through fish, after which sudo does not ask for a password, and one through zsh, after
+/// which it does. Both shells print before `nix copy` speaks to the node.
 fn a_shell_that_prints_is_deployed_to_and_sudo_that_stops_asking_is_confirmed(
     lab: &Lab,
     repo: &Repo,
 ) {
-    let fish = &ROWS[ROWS
-        .iter()
-        .position(|row| row.name.starts_with("fish"))
-        .unwrap()];
-    lab.root(OLD, fish.does);
-    repo.configure(
-        OLD,
-        "{ lib, ... }: { security.sudo.wheelNeedsPassword = lib.mkForce false; }",
+    let through = |shell: &str, module: &str| {
+        let row = ROWS.iter().find(|row| row.name.starts_with(shell));
+        let row = row.unwrap();
+        lab.root(OLD, row.does);
+        let used = lab.root(OLD, "getent passwd alice");
+        assert!(used.ends_with(shell), "{used}");
+        repo.configure(
+            OLD,
+            &format!(
+                r#"{{ lib, ... }}: {{ environment.etc."through".text = "{shell}"; {module} }}"#
+            ),
+        );
+        let ran = Tool::deploy(repo, lab).arg(OLD).exits(0);
+        ran.shows_of(OLD, "copy ");
+        assert_eq!(lab.root(OLD, "cat /etc/through"), shell);
+        lab.root(OLD, row.undoes);
+    };
+    through(
+        "fish",
+        "security.sudo.wheelNeedsPassword = lib.mkForce false;",
     );
-    Tool::deploy(repo, lab).arg(OLD).exits(0);
     exec(repo, lab, &["--sudo", OLD], &["sh", "-c", "cat; id -u"])
         .password(None)
         .exits(0)
         .shows("0");
-    // Then back to a configuration with a password.
-    repo.configure(OLD, "{ }");
-    Tool::deploy(repo, lab).arg(OLD).exits(0);
+    through("zsh", "");
     lab.at_rest(OLD);
 }
 

@@ -2,6 +2,8 @@
 //! a file, not in the Nix store.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::support::terminal::{Session, converse};
-use crate::support::{Lab, NODES, PASSWORD, Repo, Tool};
+use crate::support::{Lab, NODES, PASSWORD, Ran, Repo, Tool, which};
 
 /// Watches every process of this machine, which include the nodes'.
 struct Watch {
@@ -173,6 +175,83 @@ fn a_password_from_the_environment_is_in_no_child_and_leaves_the_tool_itself() {
             brief.len()
         );
     });
+}
+
+/// Connects to a socket as another member of the operator's group.
+const STRANGER: &str = "setpriv --reuid=65534 --regid=$(id -g) --clear-groups /usr/bin/python3 -c '
+import socket, sys
+socket.socket(socket.AF_UNIX).connect(sys.argv[1])' ";
+
+#[test]
+fn nobody_of_the_operators_group_reaches_a_nodes_nix_daemon_while_a_copy_runs() {
+    let (lab, repo) = (Lab::bare(), Repo::new());
+    for umask in ["000", "002"] {
+        let text = format!(r#"{{ environment.etc."umask".text = "{umask}"; }}"#);
+        repo.configure(NODES[0], &text);
+        let folder = tempfile::tempdir().unwrap();
+        let (bin, tmp) = (folder.path().join("bin"), folder.path().join("tmp"));
+        let seen = folder.path().join("seen");
+        for open in [folder.path(), &bin, &tmp] {
+            fs::create_dir_all(open).unwrap();
+            fs::set_permissions(open, fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        // A socket of the test's own, which the stranger reaches.
+        let open = tmp.join("open");
+        let _listener = UnixListener::bind(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        let script = format!(
+            r#"#!/bin/sh
+for word; do
+    case $word in
+    unix://*)
+        socket=${{word#unix://}}
+        {{
+            stat -c '%F %A' "$socket" "${{socket%/*}}"
+            {STRANGER} '{}' && echo 'reaches the open one'
+            {STRANGER} "$socket" 2>&1 | tail -n 1
+        }} >>'{}'
+        ;;
+    esac
+done
+exec {} "$@"
+"#,
+            open.display(),
+            seen.display(),
+            which("nix").display()
+        );
+        fs::write(bin.join("nix"), script).unwrap();
+        fs::set_permissions(bin.join("nix"), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let tool = Tool::deploy(&repo, &lab)
+            .arg(NODES[0])
+            .env("TMPDIR", &tmp)
+            .env("PATH", format!("{}:{path}", bin.display()))
+            .into_command();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"])
+            .arg(tool.get_program())
+            .args(tool.get_args())
+            .current_dir(repo.path())
+            .stdin(Stdio::null());
+        for (name, value) in tool.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Ran::from(command.output().unwrap())
+            .exits(0)
+            .shows_of(NODES[0], "copy ");
+        let seen = fs::read_to_string(&seen).unwrap();
+        let [socket, of, control, stranger] = seen.lines().collect::<Vec<_>>()[..] else {
+            panic!("{umask}: {seen}")
+        };
+        assert!(socket.starts_with("socket "), "{umask}: {seen}");
+        assert_eq!(of, "directory drwx------", "{umask}");
+        assert_eq!(control, "reaches the open one", "{umask}");
+        assert!(stranger.contains("Permission denied"), "{umask}: {seen}");
+    }
 }
 
 #[test]
