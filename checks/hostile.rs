@@ -1,6 +1,8 @@
 //! A hostile node beside two good ones: what it can do to the operator and to the others.
 
-use std::collections::{BTreeSet, VecDeque};
+mod survey;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
@@ -8,7 +10,7 @@ use std::sync::Mutex;
 use nixcfg::password::hash::{Hash, Password};
 use nixcfg::secret::Secret;
 
-use crate::support::hostile::{self, Attack, From, Told, WAYS, assert_attacked, end, prepare};
+use crate::support::hostile::{self, Attack, From, Told, WAYS, end, idle, prepare, ways};
 use crate::support::pass::PassStore;
 use crate::support::{Lab, NODES, Ran, Repo, Tool, root};
 
@@ -176,6 +178,12 @@ const CHANGES: [Change; 22] = [
     change(REBOOT, "nixcfg-restart", From::Root, System::Good),
 ];
 
+/// Scripts that other tests attack.
+const ELSEWHERE: [(&str, &str); 2] = [
+    ("survey", "hostile/survey.rs"),
+    ("nixcfg-hold", "tlsproxy_nodes.rs"),
+];
+
 /// Scripts that are not attacked, and why.
 const SPARED: [(&str, &str); 2] = [
     (
@@ -197,11 +205,23 @@ fn every_script_is_attacked_or_spared_for_a_reason() {
                 collect(&path, names);
             } else if path.extension().is_some_and(|of| of == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
+                // `name: "nixcfg-…"` of a script, or the last word of a command. A script without a name is
+                // called as its module.
                 let named = text.lines().filter_map(|line| {
-                    let name = line.trim().strip_prefix("name: \"nixcfg-")?;
+                    let line = line.trim();
+                    let name = line.strip_prefix("name: ").or_else(|| {
+                        let (_, name) = line.strip_suffix("];")?.rsplit_once(", ")?;
+                        Some(name)
+                    })?;
+                    let name = name.strip_prefix("\"nixcfg-")?;
                     Some(format!("nixcfg-{}", name.split('"').next()?))
                 });
-                names.extend(named.filter(|name| name != "nixcfg-test"));
+                let mut named: Vec<_> = named.collect();
+                if named.is_empty() && text.contains(".sh\")") {
+                    let name = path.file_stem().unwrap();
+                    named.push(name.to_string_lossy().into_owned());
+                }
+                names.extend(named.into_iter().filter(|name| name != "nixcfg-test"));
             }
         }
     }
@@ -211,7 +231,8 @@ fn every_script_is_attacked_or_spared_for_a_reason() {
     let changes = CHANGES.iter().map(|change| &change.attack);
     let attacked = LOOKS.iter().chain(changes).map(|attack| attack.script);
     let attacked: BTreeSet<&str> = attacked.collect();
-    let spared: BTreeSet<&str> = SPARED.iter().map(|(name, _)| *name).collect();
+    let spared = SPARED.iter().chain(&ELSEWHERE).map(|(name, _)| *name);
+    let spared: BTreeSet<&str> = spared.collect();
     assert!(attacked.is_disjoint(&spared));
     for script in &scripts {
         let known = attacked.contains(&**script) || spared.contains(&**script);
@@ -219,6 +240,20 @@ fn every_script_is_attacked_or_spared_for_a_reason() {
     }
     let gone = spared.iter().find(|name| !scripts.contains(**name));
     assert_eq!(gone, None, "no script has this name");
+}
+
+#[test]
+fn each_script_meets_each_kind_of_answer_and_each_way_meets_several_scripts() {
+    for scripts in [LOOKS.len(), CHANGES.len()] {
+        let mut met: BTreeMap<&str, usize> = BTreeMap::new();
+        for way in (0..scripts).flat_map(ways) {
+            *met.entry(way).or_default() += 1;
+        }
+        let all: BTreeSet<&str> = WAYS.iter().map(|(way, _)| *way).collect();
+        assert_eq!(met.keys().copied().collect::<BTreeSet<_>>(), all);
+        assert!(met.values().all(|scripts| *scripts > 1), "{met:?}");
+        assert_eq!(met["end"], scripts);
+    }
 }
 
 #[test]
@@ -235,23 +270,27 @@ fn a_node_that_answers_badly_is_told_so_and_neither_fills_nor_holds_nor_misleads
         .arg(lab.ssh_config());
     let mut command = tool.args(&["--no-update", "--plan"]).into_command();
     assert!(store.in_env(&mut command).status().unwrap().success());
-    let attacks = LOOKS
-        .iter()
-        .flat_map(|look| (0..WAYS.len()).map(move |number| (look, number)));
+    let looks = LOOKS.iter().enumerate();
+    let attacks =
+        looks.flat_map(|(number, look)| ways(number).into_iter().map(move |way| (look, way)));
     // Those that are waited for longest come first.
     let mut attacks: VecDeque<_> = attacks.collect();
-    attacks.make_contiguous().sort_by_key(|(_, number)| *number);
+    let place = |way: &str| WAYS.iter().position(|(name, _)| *name == way);
+    attacks.make_contiguous().sort_by_key(|(_, way)| place(way));
+    let wanted = attacks.len();
     let waiting = Mutex::new(attacks);
-    let done = Mutex::new(Vec::new());
+    let (done, upgrading) = (Mutex::new(Vec::new()), Mutex::new(()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 loop {
                     let next = waiting.lock().unwrap().pop_front();
-                    let Some((look, number)) = next else {
+                    let Some((look, way)) = next else {
                         break;
                     };
-                    let way = WAYS[number].0;
+                    // upgrade-nixos runs once at a time in a repository.
+                    let alone = look.operation[0] == "upgrade-nixos";
+                    let _alone = alone.then(|| upgrading.lock().unwrap());
                     let haste = format!("{},sudo=8", haste(look.script));
                     let told = hostile::run((&repo, &store), &lab, BAD, (*look, way), &haste);
                     let trouble = judge_look(&told);
@@ -260,10 +299,7 @@ fn a_node_that_answers_badly_is_told_so_and_neither_fills_nor_holds_nor_misleads
             });
         }
     });
-    let done = done.into_inner().unwrap();
-    let runs: Vec<usize> = done.iter().map(|(told, _)| told.run).collect();
-    assert_attacked(&lab, BAD, &runs);
-    end(done, LOOKS.len() * WAYS.len());
+    end(&lab, &[BAD], done.into_inner().unwrap(), wanted);
 }
 
 /// What is wrong with a run that only looks, if anything is.
@@ -417,32 +453,31 @@ fn a_node_that_answers_badly_while_it_is_changed_is_told_as_failed_and_ends_as_i
     let hash = Hash::sha512crypt(&password, 5000).unwrap();
     let entry = "example/cluster/prod/passwd/bob";
     store.insert(entry, &format!("{}\n", hash.expose()));
-    let attacks = CHANGES
-        .iter()
-        .flat_map(|change| WAYS.iter().map(move |(way, _)| (change, *way)));
-    let waiting: Mutex<VecDeque<_>> = Mutex::new(attacks.collect());
+    let changes = CHANGES.iter().enumerate();
+    let attacks =
+        changes.flat_map(|(number, change)| ways(number).into_iter().map(move |way| (change, way)));
+    let attacks: VecDeque<_> = attacks.collect();
+    let wanted = attacks.len();
+    let waiting = Mutex::new(attacks);
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for lane in &lanes {
             scope.spawn(|| {
-                let mut runs = Vec::new();
                 loop {
                     let next = waiting.lock().unwrap().pop_back();
                     let Some((change, way)) = next else {
                         break;
                     };
                     let (told, trouble) = lane.attack(lab, &store, change, way);
-                    runs.push(told.run);
                     done.lock().unwrap().push((told, trouble));
                 }
-                assert_attacked(lab, lane.node, &runs);
             });
         }
     });
+    end(lab, &nodes, done.into_inner().unwrap(), wanted);
     for node in nodes {
         lab.at_rest(node);
     }
-    end(done.into_inner().unwrap(), CHANGES.len() * WAYS.len());
 }
 
 #[test]
@@ -456,7 +491,7 @@ fn a_node_that_is_silent_in_its_switch_keeps_no_other_from_being_changed() {
     let attack = attack(operation, "nixcfg-activate", From::Root, &[]);
     let haste = "4,nixcfg-activate=20";
     let told = hostile::run((&repo, &store), &lab, BAD, (attack, "silent"), haste);
-    assert_attacked(&lab, BAD, &[told.run]);
+    assert!(idle(&lab, BAD, &[told.run]).is_empty(), "{}", told.all());
     assert_eq!(told.words(&told.trouble()), None);
     for node in NODES.iter().filter(|node| **node != BAD) {
         assert_eq!(

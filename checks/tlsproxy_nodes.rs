@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::support::cluster::{Cluster, Running};
 use crate::support::endpoint::{Endpoint, answer, shout};
+use crate::support::hostile::{self, Attack, From, Run, WAYS};
 use crate::support::plain::{Reply, Upgraded, ask, connect, free_offset, get};
 use crate::support::{self, Lab, systemd_programs};
 use rustix::process::{Pid, Signal, kill_process};
@@ -307,6 +308,50 @@ fn a_node_that_is_no_server_is_passed_through_to_one() {
     stage.lab.root("alder", "systemctl stop consul-test");
     assert_eq!(stage.who(), "cedar");
     assert_eq!(stage.logins().len(), 1);
+}
+
+/// All ways of a bad answer.
+const EVERY: [&str; WAYS.len()] = {
+    let mut names = [""; WAYS.len()];
+    let mut number = 0;
+    while number < WAYS.len() {
+        names[number] = WAYS[number].0;
+        number += 1;
+    }
+    names
+};
+
+#[test]
+fn a_node_whose_login_talks_ends_or_complains_keeps_no_answer_back() {
+    let stage = Stage::new();
+    hostile::prepare(&stage.lab, "alder");
+    let attack = Attack {
+        operation: &["tlsproxy"],
+        script: "nixcfg-hold",
+        from: From::Start,
+        // A login says nothing that is believed.
+        takes: &EVERY,
+    };
+    let mut done = Vec::new();
+    for (way, _) in WAYS {
+        let run = Run::new(attack, way, "alder", stage.lab.ssh_config());
+        let mut command = stage.cluster.nixcfg(&["tlsproxy", "prod"]);
+        let ask = "curl --fail --silent --show-error --noproxy '*' --output /dev/null --write-out 'answers\\n' $CONSUL_HTTP_ADDR/v1/agent/self";
+        command
+            .arg("--ssh-config")
+            .arg(run.config())
+            .args(["--ssh-user", "alice", "--port-offset"])
+            .args([&stage.offset.to_string(), "--", "sh", "-c"])
+            .arg(format!("{ask} && sleep 2 && {ask}"));
+        let told = run.watch(&mut command);
+        let mut trouble = told.trouble();
+        if told.out.matches("answers").count() != 2 {
+            trouble.push("keeps answers back".to_owned());
+        }
+        let words = told.words(&trouble);
+        done.push((told, words));
+    }
+    hostile::end(&stage.lab, &["alder"], done, WAYS.len());
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! A hostile node. Its sshd forces a command that answers for one script in one bad way, and runs all others. A variable of
 //! the login selects script and way; without it, all run.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,20 @@ pub const WAYS: [(&str, &str); 12] = [
         r"printf 'sudo wrong\nfailed \033]0;owned\007\033]52;c;eA==\007\nsaid \033[2J\ngeneration \033[2J\nend\n'",
     ),
 ];
+/// The kinds of ways, by their numbers: a script meets each kind in one of its ways, another one than its
+/// neighbours in the table meet. A false end has to be known by each script for itself.
+const KINDS: [&[usize]; 4] = [&[0, 1], &[3, 4, 5, 6], &[2, 7, 9, 10, 11], &[8]];
+
+/// The ways in which the script of this number is attacked: all of them in a soak.
+pub fn ways(script: usize) -> Vec<&'static str> {
+    let chosen: Vec<usize> = if std::env::var_os("NIXCFG_HOSTILE").is_some_and(|of| of == "all") {
+        (0..WAYS.len()).collect()
+    } else {
+        KINDS.iter().map(|kind| kind[script % kind.len()]).collect()
+    };
+    chosen.into_iter().map(|number| WAYS[number].0).collect()
+}
+
 /// The file on the node that has the number of each run in which it answered badly.
 const ATTACKED: &str = "/var/tmp/attacked";
 /// Numbers the runs.
@@ -109,14 +124,12 @@ pub fn prepare(lab: &Lab, node: &str) {
     lab.root(node, "systemctl restart ssh");
 }
 
-/// Asserts that a node answered badly in each of these runs on it.
-#[track_caller]
-pub fn assert_attacked(lab: &Lab, node: &str, runs: &[usize]) {
+/// Those of `runs` in which a node did not answer badly.
+pub fn idle(lab: &Lab, node: &str, runs: &[usize]) -> Vec<usize> {
     let attacked = lab.root(node, &format!("cat {ATTACKED}"));
     let attacked: Vec<usize> = attacked.lines().map(|run| run.parse().unwrap()).collect();
     let idle = runs.iter().filter(|run| !attacked.contains(run));
-    let idle: Vec<&usize> = idle.collect();
-    assert!(idle.is_empty(), "{node} answered well in {idle:?}");
+    idle.copied().collect()
 }
 
 /// What became of a run.
@@ -130,6 +143,101 @@ pub struct Told {
     pub err: String,
 }
 
+/// A run that is attacked: its number, and a folder with an `ssh_config` by which a node answers for a
+/// script in a way.
+pub struct Run {
+    number: usize,
+    attack: Attack,
+    way: &'static str,
+    folder: tempfile::TempDir,
+}
+
+impl Run {
+    /// Prepares the run. `host` is the pattern of the node, `base` how it is reached otherwise.
+    pub fn new(attack: Attack, way: &'static str, host: &str, base: &Path) -> Self {
+        let (from, answers) = match attack.from {
+            From::Start => ("start", attack.script),
+            From::Run => ("run", attack.script),
+            From::Root => ("root", attack.script),
+            From::Behind(other) => ("behind", other),
+        };
+        let number = RUNS.fetch_add(1, Ordering::Relaxed);
+        let this = Self {
+            number,
+            attack,
+            way,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let text = format!(
+            "Host {host}\n  SetEnv \"HOSTILE={way} {answers} {from} {number}\"\nHost *\nInclude {}\n",
+            base.display()
+        );
+        fs::write(this.config(), text).unwrap();
+        this
+    }
+
+    /// The run's own folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its `ssh_config`.
+    pub fn config(&self) -> PathBuf {
+        self.folder().join("ssh_config")
+    }
+
+    /// Runs the tool to its end, and measures its memory.
+    pub fn watch(&self, command: &mut Command) -> Told {
+        let [out, err] = ["out", "err"].map(|name| self.folder().join(name));
+        let create = |path: &Path| Stdio::from(fs::File::create(path).unwrap());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(create(&out))
+            .stderr(create(&err))
+            .spawn()
+            .unwrap();
+        let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+        let (began, mut memory) = (Instant::now(), 0);
+        let code = loop {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let peak = peak.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+            memory = memory.max(peak.unwrap_or_default());
+            if let Some(status) = child.try_wait().unwrap() {
+                break status.code();
+            }
+            if began.elapsed() > HANGS || memory > MOST_MEMORY {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+        let Self {
+            number,
+            attack,
+            way,
+            ..
+        } = self;
+        println!(
+            "{number:>3} {:<16} {:<24} {way:<12} {memory:>7} KiB, exit {code:?}, {} s",
+            attack.operation[0],
+            attack.script,
+            began.elapsed().as_secs()
+        );
+        Told {
+            run: *number,
+            attack: *attack,
+            way,
+            code,
+            memory,
+            out: read(&out),
+            err: read(&err),
+        }
+    }
+}
+
 /// Runs an operation on the lab, of which `bad` answers for a script in a way. `haste` is by how much bounds in time are shortened.
 pub fn run(
     (repo, store): (&Repo, &PassStore),
@@ -138,69 +246,13 @@ pub fn run(
     (attack, way): (Attack, &'static str),
     haste: &str,
 ) -> Told {
-    let Attack {
-        operation, script, ..
-    } = attack;
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("ssh_config");
-    let base = lab.ssh_config().display();
-    let (from, answers) = match attack.from {
-        From::Start => ("start", script),
-        From::Run => ("run", script),
-        From::Root => ("root", script),
-        From::Behind(other) => ("behind", other),
-    };
-    let number = RUNS.fetch_add(1, Ordering::Relaxed);
-    let text = format!(
-        "Host {bad}\n  SetEnv \"HOSTILE={way} {answers} {from} {number}\"\nHost *\nInclude {base}\n"
-    );
-    fs::write(&config, text).unwrap();
-    let (out, err) = (folder.path().join("out"), folder.path().join("err"));
-    let create = |path: &PathBuf| Stdio::from(fs::File::create(path).unwrap());
-    let mut command = Tool::new(repo, operation[0])
-        .arg("--ssh-config")
-        .arg(&config)
-        .args(&operation[1..])
+    let run = Run::new(attack, way, bad, lab.ssh_config());
+    let mut command = Tool::new(repo, attack.operation[0])
+        .by(&run.config())
+        .args(&attack.operation[1..])
         .env("NIXCFG_HASTE", haste)
         .into_command();
-    let mut child = store
-        .in_env(&mut command)
-        .stdout(create(&out))
-        .stderr(create(&err))
-        .spawn()
-        .unwrap();
-    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
-    let (began, mut memory) = (Instant::now(), 0);
-    let code = loop {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-        memory = memory.max(peak.unwrap_or_default());
-        if let Some(status) = child.try_wait().unwrap() {
-            break status.code();
-        }
-        if began.elapsed() > HANGS || memory > MOST_MEMORY {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            break None;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    let read = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
-    println!(
-        "{number:>3} {:<16} {script:<24} {way:<12} {memory:>7} KiB, exit {code:?}, {} s",
-        operation[0],
-        began.elapsed().as_secs()
-    );
-    Told {
-        run: number,
-        attack,
-        way,
-        code,
-        memory,
-        out: read(&out),
-        err: read(&err),
-    }
+    run.watch(store.in_env(&mut command))
 }
 
 impl Told {
@@ -242,13 +294,31 @@ impl Told {
     }
 }
 
-/// Counts, and fails where anything was wrong.
+/// Counts the runs, and fails where anything was wrong or a node did not answer badly.
 #[track_caller]
-pub fn end(done: Vec<(Told, Option<String>)>, wanted: usize) {
+pub fn end(lab: &Lab, nodes: &[&str], done: Vec<(Told, Option<String>)>, wanted: usize) {
     let most = done.iter().map(|(told, _)| told.memory).max();
-    println!("{} runs, at most {} KiB", done.len(), most.unwrap());
+    let ways: BTreeSet<&str> = done.iter().map(|(told, _)| told.way).collect();
+    let scripts: BTreeSet<&str> = done.iter().map(|(told, _)| told.attack.script).collect();
+    println!(
+        "{} runs, {} scripts, {} ways, at most {} KiB",
+        done.len(),
+        scripts.len(),
+        ways.len(),
+        most.unwrap()
+    );
     assert_eq!(done.len(), wanted);
-    let wrong: Vec<String> = done.into_iter().filter_map(|(_, wrong)| wrong).collect();
+    let mut idle: Vec<usize> = done.iter().map(|(told, _)| told.run).collect();
+    for node in nodes {
+        idle = self::idle(lab, node, &idle);
+    }
+    let mut wrong = Vec::new();
+    for (told, trouble) in done {
+        if idle.contains(&told.run) {
+            wrong.extend(told.words(&["answers well".to_owned()]));
+        }
+        wrong.extend(trouble);
+    }
     assert!(
         wrong.is_empty(),
         "{} of {wanted}:\n{}",

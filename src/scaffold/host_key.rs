@@ -33,7 +33,8 @@ pub async fn scan(node: &Name, address: IpAddr, port: u16) -> Result<HostKey> {
         &address.to_string(),
     ]);
     let command = command.bounded(MOST, LONGEST);
-    let done = command.run(|_| ()).await?;
+    let done = command.run(|_| ()).await;
+    let done = done.map_err(|e| e.exit(Exit::Probe).on(node))?;
     let text = String::from_utf8_lossy(&done.stdout);
     let Some(line) = key_line(&text) else {
         return Err(Error::new(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::host_key::HostKey;
 use crate::cluster::Name;
 use crate::error::{Context, Error, Exit, Result};
+use crate::node::ssh::at_most;
 use crate::process::Command;
 
 /// `sh` runs it on the machine, as the user who logs in. It changes nothing.
@@ -98,8 +99,9 @@ pub async fn survey(
     let command = command
         .args(["--", &address.to_string(), "sh", "-s"])
         .stdin(SCRIPT)
-        .bounded(MOST, LONGEST);
-    let done = command.run(|_| ()).await?;
+        .bounded(MOST, at_most("the survey", LONGEST));
+    let done = command.run(|_| ()).await;
+    let done = done.map_err(|e| e.exit(Exit::Probe).on(node))?;
     if !done.success {
         return Err(Error::new(Exit::Probe, "cannot look at the machine")
             .on(node)

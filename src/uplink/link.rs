@@ -20,6 +20,8 @@ use crate::node::ssh::{Access, Child, Connection, MINUTE, Script};
 
 /// Runs as long as the login: it keeps the login open, and its end shows the login's end.
 const HOLD: [&str; 4] = ["sh", "-c", "exec cat", "nixcfg-hold"];
+/// The most that it may say, in bytes: only a login shell prints anything.
+const MOST_NOISE: u64 = 64 << 10;
 
 /// Shows that the node answers.
 const PRESENT: Script = Script {
@@ -188,15 +190,18 @@ impl Link {
     async fn establish(access: &Access, node: &Name) -> Result<Self> {
         let connection = access.connect(node).await?;
         let mut child = connection.spawn(&HOLD).await?;
-        let (Some(stdin), Some(mut stdout)) = (child.stdin().take(), child.stdout().take()) else {
+        let (Some(stdin), Some(stdout)) = (child.stdin().take(), child.stdout().take()) else {
             return Err(Error::unexpected("a command without streams").on(node));
         };
         let dead = Arc::new(AtomicBool::new(false));
-        let ended = dead.clone();
+        let (ended, held) = (dead.clone(), connection.clone());
         let watch = tokio::spawn(async move {
-            let mut nothing = [0; 64];
-            while matches!(stdout.read(&mut nothing).await, Ok(n) if n > 0) {}
+            let talks = ends_or_talks(stdout).await;
             ended.store(true, Ordering::Relaxed);
+            if talks {
+                tracing::info!(node = %held.node(), "login given up: it says too much");
+                held.end();
+            }
         });
         Ok(Self {
             _access: access.clone(),
@@ -243,6 +248,13 @@ impl Link {
     pub fn is_older_than(&self, moment: Instant) -> bool {
         self.made < moment
     }
+}
+
+/// Waits for the end of a stream, or for more than [`MOST_NOISE`]; returns whether it was more.
+async fn ends_or_talks(stream: impl AsyncRead + Unpin) -> bool {
+    let mut stream = stream.take(MOST_NOISE + 1);
+    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    stream.limit() == 0
 }
 
 impl Drop for Link {
@@ -333,5 +345,17 @@ impl AsyncWrite for Channel {
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_login_that_talks_without_end_is_not_listened_to_for_ever() {
+        assert!(ends_or_talks(tokio::io::repeat(b'x')).await);
+        assert!(!ends_or_talks(tokio::io::repeat(b'x').take(MOST_NOISE)).await);
+        assert!(!ends_or_talks(tokio::io::empty()).await);
     }
 }
