@@ -16,6 +16,7 @@ use super::Failure;
 use super::client::Client;
 use crate::cluster::Daemon;
 use crate::error::{Error, Exit};
+use crate::node::ssh::at_most;
 
 /// The longest answer, in bytes; that of a large job has some hundred KiB.
 const MOST: usize = 64 * 1024 * 1024;
@@ -145,7 +146,7 @@ impl Api {
                 Err(Trouble::Uplink(Failure::Unreachable(_))) => self.answered.load(Relaxed),
                 Err(_) => false,
             };
-            if !passing || began.elapsed() > PATIENCE {
+            if !passing || began.elapsed() > at_most("a leader", PATIENCE) {
                 return outcome.map(|answer| Answer { again, ..answer });
             }
             again = true;
