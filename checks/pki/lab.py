@@ -396,13 +396,18 @@ def loss(driver):
                            for line in event.get("trouble") or [] if title in line]
         scenario.until(120, f"{title}'s servers are well", lambda: not trouble())
         driver.root("cedar", f"mkdir -p {folder}; printf '[Service]\\nRestart=no\\n' >{folder}/once.conf; systemctl daemon-reload; systemctl kill -s KILL {app}")
-        told = trouble()
-        scenario.check(len(told) == 1 and "cedar" in told[0] and "no connection to" in told[0], f"the loss of a server is noticed at once: {told}")
+        # A lost leader is elected anew first, which takes seconds.
+        lost = lambda: [line for line in trouble() if "cedar" in line and "no connection to" in line]
+        told = scenario.until(20, f"the loss of one of {title}'s servers is told", lost)
+        scenario.check(len(told) == 1, f"the loss of a server is noticed at once: {told}")
         before = scenario.pids(driver, app)
-        driver.root("birch", f"rm /var/lib/{app}/pki/{app}.crt")
+        folder = driver.nomad_pki if app == "nomad" else f"/var/lib/{app}/pki"
+        driver.root("birch", f"rm {folder}/{app}.crt")
         events = scenario.tool(driver, "deploy-pki", "alder", "birch", "--patience", "4", wanted=5)
         why = scenario.told(events, "birch")[0]
-        scenario.check("no connection to" in why, f"birch, which the quorum now needs, is left alone: {why}")
+        # Consul's autopilot soon drops the lost server, and Nomad's does not notice it for long.
+        alone = "no connection to" in why or (app == "consul" and "no failure to spare" in why)
+        scenario.check(alone, f"birch, which the quorum now needs, is left alone: {why}")
         after = scenario.pids(driver, app)
         scenario.check(all(after[of] == before[of] for of in after if of[1] != "cedar"), "nothing is restarted")
         driver.root("cedar", f"rm {folder}/once.conf; systemctl daemon-reload; systemctl reset-failed {app}; systemctl start {app}")

@@ -393,6 +393,8 @@ def stopped_half_way(driver, year, operator):
     check("Nomad restarted" in done(events)[first]["outcome"], f"{first}'s Nomad, which came first, is restarted")
     why, state = told(events, second)
     check("does not run after restarting" in why, f"{second}'s does not come back: {why}")
+    said = [event["output"] for event in events if event["event"] == "failure" and event.get("node") == second and event.get("output")]
+    check(len(said) == 1 and "exited" in said[0] and said[0].count("Started ") <= 1, f"its log is shown since that start: {said}")
     check(f"certificates: {first}; without: " in state, f"it is told how the cluster is: {state}")
     after = pids(driver, "nomad")
     for node in [last, *driver.clients]:
