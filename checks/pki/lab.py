@@ -401,8 +401,8 @@ def loss(driver):
         told = scenario.until(20, f"the loss of one of {title}'s servers is told", lost)
         scenario.check(len(told) == 1, f"the loss of a server is noticed at once: {told}")
         before = scenario.pids(driver, app)
-        folder = driver.nomad_pki if app == "nomad" else f"/var/lib/{app}/pki"
-        driver.root("birch", f"rm {folder}/{app}.crt")
+        pki = driver.nomad_pki if app == "nomad" else f"/var/lib/{app}/pki"
+        driver.root("birch", f"rm {pki}/{app}.crt")
         events = scenario.tool(driver, "deploy-pki", "alder", "birch", "--patience", "4", wanted=5)
         why = scenario.told(events, "birch")[0]
         # Consul's autopilot soon drops the lost server, and Nomad's does not notice it for long.
