@@ -192,7 +192,7 @@ const SPARED: [(&str, &str); 2] = [
     ),
     (
         "nixcfg-ears",
-        "runs where daemons are a cluster; what it says can only stop a run (pki/rollout.rs)",
+        "runs where daemons are a cluster, of which this lab has none; a half answer is refused (deaf.rs)",
     ),
 ];
 

@@ -1,5 +1,5 @@
-# Prints `deaf ADDRESS` for each ADDRESS at which no server takes a connection, and `end`.
+# Prints for each ADDRESS `deaf ADDRESS` if no server takes a connection there, else `hears ADDRESS`; then `end`.
 for address; do
-  if is_deaf "$address"; then echo "deaf $address"; fi
+  if is_deaf "$address"; then echo "deaf $address"; else echo "hears $address"; fi
 done
 echo end
